@@ -1,0 +1,7 @@
+"""`python -m hingfs` is `hingfs`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
