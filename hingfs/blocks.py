@@ -1,0 +1,117 @@
+"""Pure arithmetic of byte ranges and blocks, and the identity of a video's bytes.
+
+Ranges are half-open, [start, stop). The inclusive form of HTTP exists in
+`ByteRange.to_header` and in the parser of Content-Range (`verdict`), nowhere else.
+A *block* is an aligned piece of a file: block i of a file of n bytes with blocks of
+b bytes is [i*b, min((i+1)*b, n)).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """The bytes [start, stop) of a file; empty when start == stop."""
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.stop:
+            raise ValueError(f"not a byte range: [{self.start}, {self.stop})")
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def clip(self, size_bytes: int) -> "ByteRange":
+        """The part of this range that lies inside a file of *size_bytes*."""
+        start = min(self.start, size_bytes)
+        return ByteRange(start, max(start, min(self.stop, size_bytes)))
+
+    def to_header(self) -> str:
+        """The value of a Range header asking for these bytes (RFC 9110 §14.2).
+
+        Raises ValueError for an empty range, which HTTP cannot express.
+        """
+        if not len(self):
+            raise ValueError("an empty range has no Range header")
+        return f"bytes={self.start}-{self.stop - 1}"
+
+
+@dataclass(frozen=True, slots=True)
+class Validator:
+    """What tells two versions of the same URL apart, as the server sent it.
+
+    *etag* is a strong entity tag (weak ones promise no equal bytes, RFC 9110
+    §8.8.1, and are dropped), *last_modified* the header's text; None where absent.
+    """
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+    def contradicts(self, other: "Validator") -> bool:
+        """Whether *other* certainly belongs to different bytes.
+
+        Entity tags decide where both sides have one; Last-Modified otherwise.
+        Nothing to compare is no contradiction.
+        """
+        if self.etag and other.etag:
+            return self.etag != other.etag
+        if self.last_modified and other.last_modified:
+            return self.last_modified != other.last_modified
+        return False
+
+
+@dataclass(eq=False, slots=True)
+class Content:
+    """One version of a video's bytes; the identity under which blocks are cached.
+
+    Two versions are two objects and compare unequal, so a block of an old version
+    can never be found under a new one. *ranges* is True once the server has
+    answered a Range request with 206, False once it has ignored one, None before;
+    it only ever moves away from None, and every thread may read it. *changed*
+    turns True, for good, when the server was seen to hold other bytes.
+    """
+
+    video_id: str
+    size_bytes: int
+    validator: Validator
+    ranges: bool | None = None
+    changed: bool = False
+
+
+def blocks_of(span: ByteRange, block_bytes: int) -> range:
+    """Indices of the blocks that hold at least one byte of *span*."""
+    if not len(span):
+        return range(0)
+    return range(span.start // block_bytes, (span.stop - 1) // block_bytes + 1)
+
+
+def block_count(size_bytes: int, block_bytes: int) -> int:
+    """How many blocks a file of *size_bytes* has."""
+    return -(-size_bytes // block_bytes)
+
+
+def bounds_of(index: int, block_bytes: int, size_bytes: int) -> ByteRange:
+    """Bytes [start, stop) of block *index* in a file of *size_bytes*.
+
+    The last block is short; an index past the end gives an empty range.
+    """
+    start = index * block_bytes
+    return ByteRange(start, start + block_bytes).clip(size_bytes)
+
+
+def runs_of(indices: Iterable[int]) -> list[range]:
+    """The ascending *indices* as maximal runs of neighbours."""
+    runs: list[range] = []
+    for index in indices:
+        if runs and runs[-1].stop == index:
+            runs[-1] = range(runs[-1].start, index + 1)
+        else:
+            runs.append(range(index, index + 1))
+    return runs

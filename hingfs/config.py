@@ -1,0 +1,221 @@
+"""Frozen settings, checked once, with their units in their names.
+
+Each part has its own dataclass with the defaults beside it; `cli` fills them from
+arguments and environment. Nothing here reads either.
+"""
+
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .blocks import KIB, MIB
+from .errors import TokenError, UsageError
+
+DEFAULT_BASE_URL = "https://models.hingnet.com.cn"
+
+_SIZE = re.compile(r"(\d{1,15})\s*([KMGT]?)(I?)B?", re.IGNORECASE | re.ASCII)
+_TIME = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)?", re.IGNORECASE | re.ASCII)
+_SIZE_EXPONENT = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_TIME_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+_MOST_TOKEN_BYTES = 16 * KIB
+
+
+def parse_size(text: str) -> int:
+    """Bytes in *text*: "128MiB", "1 MB", "64K" (binary) or a plain number of bytes.
+
+    KB, MB, GB are powers of 1,000; KiB, MiB, GiB and the bare K, M, G of 1,024.
+    Raises UsageError for anything else.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f"{text!r} is not a size; write it as 128MiB, 64K or 1048576")
+    number, unit, binary = match.groups()
+    decimal = unit and not binary and text.strip()[-1:] in "bB"
+    unit_bytes: int = (1000 if decimal else 1024) ** _SIZE_EXPONENT[unit.upper()]
+    return int(number) * unit_bytes
+
+
+def parse_time(text: str) -> float:
+    """Seconds in *text*: "30s", "500ms", "2m", "1h", "1d" or a plain number.
+
+    Raises UsageError for anything else.
+    """
+    match = _TIME.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f"{text!r} is not a time; write it as 30s, 500ms or 2m")
+    number, unit = match.groups()
+    return float(number) * _TIME_SECONDS[(unit or "s").lower()]
+
+
+def normalized_base_url(text: str) -> str:
+    """*text* without trailing slashes and without one trailing "/v1".
+
+    Some services publish their base URL with /v1 and some without; every request
+    path of ours begins with it. Any other prefix ("/openai") is kept.
+    Raises UsageError if it is no http(s) URL, or holds credentials or a query.
+    """
+    url = text.strip().rstrip("/").removesuffix("/v1").rstrip("/")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(
+            f"{text!r} is not a base URL; it looks like https://api.example.com"
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UsageError(
+            "a base URL holds no user name, password, query or fragment; "
+            "the token goes into HINGFS_TOKEN or a token file"
+        )
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host*, a name or an address in a URL, is this machine."""
+    return host in ("localhost", "::1") or bool(
+        re.fullmatch(r"127(\.\d{1,3}){3}", host)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Where the bearer token comes from: a value, or a file that may be renewed.
+
+    Its repr never shows the token.
+    """
+
+    value: str | None = field(default=None, repr=False)
+    file: Path | None = None
+
+    def read(self) -> str:
+        """The token as it is now.
+
+        Raises TokenError if there is none, if it cannot stand in a header, or if
+        the file can be read by others.
+        """
+        if self.file is None:
+            return _checked_token(self.value or "", "HINGFS_TOKEN")
+        try:
+            with self.file.open("rb") as stream:
+                mode = os.fstat(stream.fileno()).st_mode
+                text = stream.read(_MOST_TOKEN_BYTES)
+        except OSError as error:
+            raise TokenError(
+                f"token file {self.file}: {error.strerror or error}"
+            ) from None
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise TokenError(
+                f"token file {self.file} can be used by other users; "
+                f"run: chmod 600 {self.file}"
+            )
+        return _checked_token(
+            text.decode("utf-8", "replace"), f"token file {self.file}"
+        )
+
+
+def _checked_token(text: str, source: str) -> str:
+    token = text.strip()
+    if not token:
+        raise TokenError(
+            f"{source} is empty: put the API token into HINGFS_TOKEN, or into a file "
+            "named by --token-file"
+        )
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise TokenError(
+            f"{source} does not hold one token: it has blanks, control characters or "
+            "characters outside ASCII"
+        )
+    return token
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """Which API is spoken to, and how patient each exchange is. Times in seconds."""
+
+    base_url: str = DEFAULT_BASE_URL
+    token: Token = field(default_factory=Token)
+    insecure_http: bool = False
+    # More than 10 gained nothing against any origin tried, and gateways count them.
+    connections: int = 10
+    connect_seconds: float = 5.0
+    stall_seconds: float = 10.0
+    read_seconds: float = 60.0
+    metadata_seconds: float = 30.0
+    retry_after_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "base_url", normalized_base_url(self.base_url))
+        host = urlsplit(self.base_url).hostname or ""
+        insecure = self.base_url.startswith("http:") and not is_loopback(host)
+        if insecure and not self.insecure_http:
+            raise UsageError(
+                f"{self.base_url} would send the token unencrypted; use https, or "
+                "add --insecure-http if you trust the whole way to that server"
+            )
+        if not 1 <= self.connections <= 64:
+            raise UsageError("--connections takes 1 to 64")
+        for name in (
+            "connect_seconds",
+            "stall_seconds",
+            "read_seconds",
+            "metadata_seconds",
+        ):
+            if getattr(self, name) <= 0:
+                option = name.removesuffix("_seconds").replace("_", "-")
+                raise UsageError(f"--{option}-timeout must be longer than 0")
+
+    @property
+    def host(self) -> str:
+        """The host of the base URL, for names and messages."""
+        return urlsplit(self.base_url).hostname or ""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheConfig:
+    """What is remembered, how much of it (bytes) and for how long (seconds)."""
+
+    cache_bytes: int = 128 * MIB
+    # Small enough that a random read of 64 KiB fetches little beside what it asked
+    # for, large enough that a sequential read handles few of them.
+    block_bytes: int = 256 * KIB
+    spool_bytes: int = 4096 * MIB
+    directory: Path | None = None
+    metadata_ttl_seconds: float = 60.0
+    negative_ttl_seconds: float = 2.0
+    listing_ttl_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        power_of_two = self.block_bytes & (self.block_bytes - 1) == 0
+        if not (power_of_two and 4 * KIB <= self.block_bytes <= 8 * MIB):
+            raise UsageError("--block-size takes a power of two from 4KiB to 8MiB")
+        if self.cache_bytes < 8 * self.block_bytes:
+            raise UsageError(
+                "--cache-size must hold at least eight blocks "
+                f"({8 * self.block_bytes} bytes)"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class MountConfig:
+    """Where and how the files appear."""
+
+    directory: Path
+    allow_other: bool = False
+    uid: int = field(default_factory=os.getuid)
+    gid: int = field(default_factory=os.getgid)
+    fuse: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything one mount needs to know."""
+
+    mount: MountConfig
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)

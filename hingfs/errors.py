@@ -1,0 +1,171 @@
+"""Every failure hingfs can name, as one tree.
+
+HingError
+ ├ VideoNotFound      the server said that there is no such video
+ ├ VideoNotReady      queued, rendering, or its size is not known yet
+ │  └ VideoNotServed  completed, and still not served
+ ├ VideoFailed        rendering failed or was blocked, for good
+ ├ AccessDenied       the token was refused
+ ├ ContentChanged     the bytes are no longer those that were opened
+ ├ NotAVideo          the server sent a page or a message where bytes were due
+ ├ RangesIgnored      the server sends whole files only
+ ├ Closing            the mount is ending
+ ├ SpoolFull          no room for a whole-file stream
+ ├ TransportError     the exchange failed; trying again may help
+ │  ├ Unreachable     no connection (DNS, refused, TLS)
+ │  ├ BodyCut         a body ended or stalled before its announced length
+ │  ├ ServerBroken    5xx, or an answer that breaks HTTP or the range contract
+ │  ├ RateLimited     429; carries how long to wait
+ │  └ DeadlineExceeded
+ └ SetupError         nothing is mounted; carries the exit status
+    ├ UsageError, TokenError, EndpointError, FuseUnavailable, MountpointError,
+    └ MountBusy, NotMounted
+
+Which errno each becomes is decided in `operations`, nowhere else.
+Text that came from a server goes through `printable` before it enters a message.
+"""
+
+import copy
+import re
+
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+"
+)
+
+
+def printable(text: object, limit: int = 200) -> str:
+    """*text* fit for a terminal or a log line.
+
+    Runs of control and direction characters become one space, and what is longer
+    than *limit* characters is cut: server text is hostile input.
+    """
+    cleaned = _UNPRINTABLE.sub(" ", str(text)[: 4 * limit]).strip()
+    cleaned = cleaned.encode("utf-8", "backslashreplace").decode("utf-8")
+    return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
+
+
+class HingError(Exception):
+    """Base of everything hingfs raises on purpose."""
+
+    def again(self) -> "HingError":
+        """A copy to raise in another thread; this one keeps its own traceback."""
+        return copy.copy(self)
+
+
+class VideoNotFound(HingError):
+    """The server said that there is no such video, or that it has expired."""
+
+
+class VideoNotReady(HingError):
+    """The video exists or may exist soon; asking again later can succeed."""
+
+
+class VideoNotServed(VideoNotReady):
+    """The API calls it completed, but its bytes cannot be had yet."""
+
+
+class VideoFailed(HingError):
+    """Rendering failed or was blocked; it will never be ready."""
+
+
+class AccessDenied(HingError):
+    """The API refused the token, or the account may not read this video."""
+
+
+class ContentChanged(HingError):
+    """The server now has other bytes than the ones that were opened."""
+
+
+class NotAVideo(HingError):
+    """A page or a message arrived where video bytes were due."""
+
+
+class RangesIgnored(HingError):
+    """The server answered a Range request with the whole file."""
+
+
+class Closing(HingError):
+    """The mount is ending; nothing waits any longer."""
+
+
+class SpoolFull(HingError):
+    """A whole-file stream finds no room in memory or on disk."""
+
+
+class TransportError(HingError):
+    """The exchange with the server failed; the same request may succeed later."""
+
+
+class Unreachable(TransportError):
+    """No connection: name lookup, refusal, reset before an answer, TLS."""
+
+
+class BodyCut(TransportError):
+    """A body ended, or stopped arriving, before its announced length."""
+
+
+class ServerBroken(TransportError):
+    """A 5xx, or an answer that breaks HTTP or the range contract."""
+
+
+class RateLimited(TransportError):
+    """The server asked for a pause.
+
+    *retry_after_seconds* is what it named, None where it named nothing.
+    """
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DeadlineExceeded(TransportError):
+    """The time that this call may take is over."""
+
+
+class SetupError(HingError):
+    """Nothing is mounted; the message says what to do, the class the exit status."""
+
+    exit_status = 1
+
+
+class UsageError(SetupError):
+    """An option, variable or file does not say what it must."""
+
+    exit_status = 2
+
+
+class TokenError(SetupError):
+    """There is no token, or the endpoint refuses it."""
+
+    exit_status = 3
+
+
+class EndpointError(SetupError):
+    """The endpoint cannot be reached."""
+
+    exit_status = 4
+
+
+class FuseUnavailable(SetupError):
+    """This machine cannot mount: no /dev/fuse, no libfuse, no permission."""
+
+    exit_status = 5
+
+
+class MountpointError(SetupError):
+    """The directory cannot be mounted on."""
+
+    exit_status = 6
+
+
+class MountBusy(SetupError):
+    """The mount is in use and was left as it is."""
+
+    exit_status = 7
+
+
+class NotMounted(SetupError):
+    """The directory is no hingfs mount."""
+
+    exit_status = 8
