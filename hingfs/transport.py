@@ -1,0 +1,478 @@
+"""Authenticated HTTP exchanges, one at a time; every `requests` error becomes ours.
+
+Decides: how a request looks on the wire, which redirects are followed and who sees
+the token, how long each step may take, and when the endpoint is left in peace.
+Leaves to others: what an answer means (`verdict`) and whether to try again (`client`).
+
+The token goes to the scheme, host and port of the base URL and nowhere else: it is
+added per hop here, never kept in session headers, so no redirect can carry it off.
+
+Threads: one `Session` serves all threads. What they share in it is the connection
+pool, which is thread-safe; cookies are refused, and nothing else changes after
+construction. `_lock` guards the pause, the breaker, the token and the open answers.
+"""
+
+import contextlib
+import ipaddress
+import logging
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Self
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import requests.adapters
+import requests.utils
+import urllib3
+import urllib3.exceptions
+
+from .blocks import KIB, ByteRange
+from .config import EndpointConfig, is_loopback
+from .errors import (
+    BodyCut,
+    Closing,
+    DeadlineExceeded,
+    ServerBroken,
+    TokenError,
+    TransportError,
+    Unreachable,
+    printable,
+)
+
+log = logging.getLogger(__name__)
+
+MOST_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+# Header lines beyond this are an attack or a fault (http.client's own bound is
+# 64 KiB a line and 100 lines).
+_MOST_TEXT_BYTES = 64 * KIB
+# Wait for headers at most this part of a call's time, so that one attempt that gets
+# no answer leaves time for another. A guess.
+_HEADER_SHARE = 0.5
+# Connection failures in a row after which calls fail at once, and for how long:
+# listing a hundred files on a dead server must take seconds. Guesses.
+_BREAKER_FAILURES = 4
+_BREAKER_SECONDS = 2.0
+
+Origin = tuple[str, str, int]
+
+# urllib3 logs each request with its whole URL, which may be a signed one.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+def origin_of(url: str) -> Origin:
+    """(scheme, host, port) of *url*: what decides whether the token may be sent."""
+    parts = urlsplit(url)
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    return parts.scheme, (parts.hostname or "").lower(), port
+
+
+class Answer:
+    """One HTTP answer whose body has not been read yet. Close it, or read it out.
+
+    Thread safety: one thread reads; `abort` may come from any other.
+    """
+
+    def __init__(
+        self,
+        response: requests.Response,
+        *,
+        from_api: bool,
+        on_close: Callable[["Answer"], None],
+    ) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.url: str = response.url
+        self.from_api = from_api
+        self._response = response
+        self._on_close = on_close
+        self._aborted = False
+
+    def read(self, size_bytes: int) -> bytes:
+        """The next *size_bytes* bytes; fewer only at the end of the body.
+
+        Raises BodyCut if the body breaks off or stalls.
+        """
+        with _body_errors():
+            data: bytes = self._response.raw.read(size_bytes, decode_content=False)
+        if self._aborted:
+            raise BodyCut("the transfer was cut off here")
+        return data
+
+    def read_some(self, most_bytes: int, *, decoded: bool = False) -> bytes:
+        """What has arrived, at least one byte, at most *most_bytes*; b"" at the end.
+
+        With *decoded*, the content coding is undone. Raises as `read`.
+        """
+        with _body_errors():
+            data: bytes = self._response.raw.read1(most_bytes, decode_content=decoded)
+        if self._aborted:
+            raise BodyCut("the transfer was cut off here")
+        return data
+
+    def read_text(self, deadline: float, most_bytes: int = _MOST_TEXT_BYTES) -> bytes:
+        """The body up to *most_bytes*, for judging; what arrived, if it breaks off.
+
+        Raises DeadlineExceeded when *deadline* (monotonic seconds) passes meanwhile.
+        """
+        pieces: list[bytes] = []
+        missing = most_bytes
+        while missing > 0:
+            if time.monotonic() > deadline:
+                raise DeadlineExceeded("the server's answer took too long to arrive")
+            try:
+                piece = self.read_some(missing)
+            except BodyCut:
+                break
+            if not piece:
+                break
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+
+    def drain_and_close(self, most_bytes: int = 16 * KIB) -> None:
+        """Close, keeping the connection if no more than *most_bytes* are left."""
+        left = self.headers.get("Content-Length", "")
+        if left.isdecimal() and int(left) <= most_bytes:
+            with contextlib.suppress(BodyCut):
+                self.read(most_bytes)
+        self.close()
+
+    def abort(self) -> None:
+        """Wake the reading thread, whatever it waits for; it gets BodyCut."""
+        self._aborted = True
+        with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):
+            self._response.raw.shutdown()
+
+    def close(self) -> None:
+        """Give the connection back, or drop it if the body was not read out."""
+        self._on_close(self)
+        self._response.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class HttpTransport:
+    """The one way to the endpoint. See the module docstring for its threads."""
+
+    def __init__(self, config: EndpointConfig) -> None:
+        self._config = config
+        self._api_origin = origin_of(config.base_url)
+        self._api_is_public = not _is_private_host(self._api_origin[1])
+        self._session = _session(config)
+        self._lock = threading.Lock()
+        self._token = config.token.read()  # guarded by _lock
+        self._open: set[Answer] = set()  # guarded by _lock
+        self._paused_until = 0.0  # guarded by _lock
+        self._failures = 0  # connection failures in a row; guarded by _lock
+        self._broken_until = 0.0  # guarded by _lock
+        self._closed = threading.Event()
+
+    def url_of(self, path: str) -> str:
+        """The URL of an API *path*, which begins with "/v1/"."""
+        return self._config.base_url + path
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        deadline: float,
+        span: ByteRange | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """The answer to one request, body unread; of any status.
+
+        GET follows redirects (at most five, never from https to http, never from a
+        public host to a private address); HEAD does not. *deadline* is in monotonic
+        seconds. Raises TransportError, or Closing once `close` was called.
+        """
+        sent = dict(headers or {})
+        if span is not None:
+            sent["Range"] = span.to_header()
+        for _ in range(MOST_REDIRECTS + 1):
+            answer = self._exchange(method, url, sent, deadline)
+            target = answer.headers.get("Location")
+            if answer.status not in _REDIRECTS or method != "GET" or not target:
+                return answer
+            answer.drain_and_close()
+            url = self._redirect_target(url, target)
+        raise ServerBroken(f"more than {MOST_REDIRECTS} redirects in a row")
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing to the API for *seconds*: one 429 quiets every reader."""
+        with self._lock:
+            self._paused_until = max(self._paused_until, time.monotonic() + seconds)
+
+    def paused_seconds(self) -> float:
+        """How long `pause` still asks to wait; 0 when it does not."""
+        with self._lock:
+            return max(0.0, self._paused_until - time.monotonic())
+
+    def breaker_open(self) -> bool:
+        """Whether the endpoint was unreachable several times, just now."""
+        with self._lock:
+            return time.monotonic() < self._broken_until
+
+    def renew_token(self) -> bool:
+        """Read the token file again; True if it holds another token than before."""
+        try:
+            token = self._config.token.read()
+        except TokenError as error:
+            log.warning("%s", error)
+            return False
+        with self._lock:
+            renewed = token != self._token
+            self._token = token
+        if renewed:
+            log.info("the token file holds a new token")
+        return renewed
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; raises Closing as soon as the transport is closed."""
+        if self._closed.wait(seconds):
+            raise Closing("the mount is ending")
+
+    def close(self) -> None:
+        """Refuse new requests and wake every thread that reads a body."""
+        self._closed.set()
+        with self._lock:
+            answers = list(self._open)
+        for answer in answers:
+            answer.abort()
+
+    def _exchange(
+        self, method: str, url: str, headers: dict[str, str], deadline: float
+    ) -> Answer:
+        if self._closed.is_set():
+            raise Closing("the mount is ending")
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded("no time is left for another request")
+        to_api = origin_of(url) == self._api_origin
+        started = time.monotonic()
+        try:
+            with _request_errors():
+                response = self._session.request(
+                    method,
+                    url,
+                    headers=headers,
+                    auth=_Bearer(self._current_token()) if to_api else _no_auth,
+                    allow_redirects=False,
+                    stream=True,
+                    timeout=(
+                        min(self._config.connect_seconds, left),
+                        max(
+                            left * _HEADER_SHARE, min(left, self._config.stall_seconds)
+                        ),
+                    ),
+                )
+        except Unreachable:
+            self._count_failure()
+            raise
+        answer = Answer(response, from_api=to_api, on_close=self._forget)
+        with self._lock:
+            self._failures = 0
+            self._broken_until = 0.0
+            self._open.add(answer)
+        _set_body_timeout(response, self._config.stall_seconds)
+        log.debug(
+            "%s %s %s -> %d in %.3f s",
+            method,
+            printable(urlsplit(url).path, 400),
+            headers.get("Range", ""),
+            answer.status,
+            time.monotonic() - started,
+        )
+        return answer
+
+    def _current_token(self) -> str:
+        with self._lock:
+            return self._token
+
+    def _forget(self, answer: Answer) -> None:
+        with self._lock:
+            self._open.discard(answer)
+
+    def _count_failure(self) -> None:
+        with self._lock:
+            self._failures += 1
+            if self._failures >= _BREAKER_FAILURES:
+                self._broken_until = time.monotonic() + _BREAKER_SECONDS
+
+    def _redirect_target(self, url: str, location: str) -> str:
+        """Where *location* leads; raises ServerBroken where that is no place to go."""
+        try:
+            target = urljoin(url, location)
+            scheme, host, _ = origin_of(target)
+        except ValueError as error:
+            raise ServerBroken("redirected to something that is no URL") from error
+        if scheme not in ("http", "https") or not host:
+            raise ServerBroken(
+                f"redirected to a {printable(scheme, 20)!r} URL; refused"
+            )
+        if urlsplit(url).scheme == "https" and scheme == "http":
+            raise ServerBroken("redirected from https to http; refused")
+        if self._api_is_public and _is_private_host(host):
+            raise ServerBroken(
+                f"redirected to the private address of {printable(host, 80)}; refused"
+            )
+        return target
+
+
+class _Bearer(requests.auth.AuthBase):
+    """The token as `auth`, since a netrc entry would override a plain header."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Send no credentials, whatever the session or the environment holds."""
+    request.headers.pop("Authorization", None)
+    return request
+
+
+def _session(config: EndpointConfig) -> requests.Session:
+    session = requests.Session()
+    # With trust_env, requests reads netrc for each request and for each host that a
+    # redirect names. What of the environment is wanted is copied here, once.
+    session.trust_env = False
+    session.proxies = dict(requests.utils.get_environ_proxies(config.base_url))
+    session.verify = next(
+        (
+            os.environ[name]
+            for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+            if os.environ.get(name)
+        ),
+        True,
+    )
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers.clear()
+    session.headers.update(
+        {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "hingfs"}
+    )
+    # Threads that may hold a connection at once: fetch workers and metadata workers.
+    # A pool that is too small would throw warm connections away.
+    adapter = requests.adapters.HTTPAdapter(
+        pool_connections=8, pool_maxsize=config.connections + 16, max_retries=0
+    )
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def _set_body_timeout(response: requests.Response, seconds: float) -> None:
+    """From here on, *seconds* without a byte end the exchange.
+
+    The time-out given to requests covers the wait for the headers as well, which
+    may be longer. Where the socket has left the connection object (bodies without
+    a length), the longer one stays in force.
+    """
+    connection = getattr(response.raw, "connection", None) or getattr(
+        response.raw, "_connection", None
+    )
+    sock = getattr(connection, "sock", None)
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.settimeout(seconds)
+
+
+def _is_private_host(host: str) -> bool:
+    """Whether *host* is, or resolves to, an address that is not on the Internet."""
+    if is_loopback(host):
+        return True
+    try:
+        found = [info[4][0] for info in socket.getaddrinfo(host, None)]
+    except (OSError, UnicodeError):
+        return False  # the request itself will say what is wrong with the name
+    return any(
+        not ipaddress.ip_address(str(address).partition("%")[0]).is_global
+        for address in found
+    )
+
+
+@contextlib.contextmanager
+def _request_errors() -> Iterator[None]:
+    """Turn what a request can raise before its answer into TransportError."""
+    try:
+        yield
+    except requests.exceptions.SSLError as error:
+        raise Unreachable(f"TLS: {_reason(error)}") from error
+    except requests.exceptions.ConnectTimeout as error:
+        raise Unreachable("no connection within the connect time-out") from error
+    except requests.exceptions.ReadTimeout as error:
+        raise TransportError("the server did not begin its answer in time") from error
+    except requests.exceptions.ConnectionError as error:
+        raise Unreachable(_reason(error)) from error
+    except (
+        requests.exceptions.RequestException,
+        urllib3.exceptions.HTTPError,
+    ) as error:
+        raise ServerBroken(f"the exchange failed: {_reason(error)}") from error
+    except (OSError, ValueError) as error:  # ValueError: headers that cannot be parsed
+        raise TransportError(f"the exchange failed: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def _body_errors() -> Iterator[None]:
+    """Turn what reading a body can raise into BodyCut."""
+    try:
+        yield
+    except (TimeoutError, urllib3.exceptions.ReadTimeoutError) as error:
+        raise BodyCut("the body stalled") from error
+    except (
+        urllib3.exceptions.HTTPError,
+        requests.exceptions.RequestException,
+        OSError,
+        ValueError,
+        AttributeError,  # urllib3's answer to a connection closed under its hands
+    ) as error:
+        raise BodyCut(f"the body broke off: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause in one line; urllib3 wraps it in several coats."""
+    seen = 0
+    while seen < 8:
+        inner = getattr(error, "reason", None) or error.__cause__ or error.__context__
+        if not isinstance(inner, BaseException):
+            break
+        error, seen = inner, seen + 1
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return printable(error.verify_message)
+    return printable(
+        getattr(error, "strerror", None) or str(error) or type(error).__name__
+    )
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """Seconds that a Retry-After header asks to wait (RFC 9110 §10.2.3).
+
+    None where it is absent or unreadable; a date in the past gives 0.
+    """
+    if not value:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        when = parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, when - time.time())
