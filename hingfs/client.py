@@ -1,0 +1,680 @@
+"""The endpoint's vocabulary: videos, their status, their bytes.
+
+Nothing is cached here but what the *server* can do (whether HEAD, status and list
+routes exist) and where it keeps the bytes.
+Decides how often and how long to try; what an answer means is `verdict`'s, how it is
+had is `transport`'s.
+
+Threads: every method may be called from any thread. The flags about the server are
+single assignments that only ever go one way, so a race costs one request.
+`_places_lock` guards the table of redirect targets.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote, urlencode
+
+from . import verdict
+from .blocks import KIB, MIB, ByteRange, Content
+from .config import EndpointConfig
+from .errors import (
+    AccessDenied,
+    BodyCut,
+    ContentChanged,
+    DeadlineExceeded,
+    EndpointError,
+    HingError,
+    NotAVideo,
+    RangesIgnored,
+    RateLimited,
+    ServerBroken,
+    TokenError,
+    TransportError,
+    VideoNotReady,
+    printable,
+)
+from .transport import Answer, HttpTransport, parse_retry_after
+from .verdict import Facts, State, Status
+from .workers import DaemonPool
+
+log = logging.getLogger(__name__)
+
+# Tries without a byte of progress: about 12 s of waiting for reads, so that a server
+# may restart under a reader, and well under a second for names, so that `ls` on a
+# dead server is quick.
+READ_TRIES = 8
+METADATA_TRIES = 3
+_FIRST_DELAY_SECONDS = 0.2
+_LONGEST_DELAY_SECONDS = 3.0
+
+# A redirect target (often a signed URL) is used again for this long before the API
+# is asked for another. Signed URLs live an hour; a guess well below.
+_PLACE_SECONDS = 120.0
+_MOST_PLACES = 1024
+
+_PAGE_ENTRIES = 100
+_MOST_PAGES = 200
+_MOST_PAGE_BYTES = 8 * MIB
+_MOST_ERROR_BYTES = 64 * KIB
+_NO_LIST_CODES = frozenset({400, 404, 405, 501})
+# What a storage host answers when a signed URL is over.
+_PLACE_OVER_CODES = frozenset({400, 401, 403, 404, 410})
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the first sight of a video gave: its bytes' facts and its status."""
+
+    facts: Facts
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One video of the API's list."""
+
+    video_id: str
+    status: Status
+
+
+class Patience:
+    """How long one call keeps trying: until its deadline, or *tries* in vain.
+
+    Used by one thread.
+    """
+
+    def __init__(
+        self,
+        transport: HttpTransport,
+        *,
+        seconds: float,
+        tries: int,
+        retry_after_seconds: float,
+    ) -> None:
+        self._transport = transport
+        self._seconds = seconds
+        self._tries = tries
+        self._pause_left = retry_after_seconds
+        self._failures = 0
+        self.deadline = time.monotonic() + seconds
+
+    def progressed(self) -> None:
+        """Bytes arrived: what failed before does not count any more."""
+        self._failures = 0
+        self.deadline = time.monotonic() + self._seconds
+
+    def failed(self, error: TransportError | NotAVideo) -> None:
+        """Wait before the next try; raise *error* if there is none left."""
+        self._failures += 1
+        if self._failures >= self._tries:
+            raise error
+        delay = min(
+            _FIRST_DELAY_SECONDS * 2 ** (self._failures - 1), _LONGEST_DELAY_SECONDS
+        )
+        self._sleep(delay * random.uniform(0.8, 1.2), error)  # noqa: S311 - jitter
+
+    def limited(self, retry_after_seconds: float | None) -> None:
+        """The server asked for a pause: quiet everybody, and wait if it is short."""
+        self._failures += 1
+        seconds = retry_after_seconds
+        if seconds is None:
+            seconds = _FIRST_DELAY_SECONDS * 2**self._failures
+        self._transport.pause(seconds)
+        self.respect_pause()
+
+    def respect_pause(self) -> None:
+        """Wait while the endpoint wants to be left alone.
+
+        Raises RateLimited where that is longer than this call may wait for it.
+        """
+        seconds = self._transport.paused_seconds()
+        if seconds <= 0:
+            return
+        error = RateLimited(
+            f"the API is rate-limiting; it asks for {seconds:.0f} s of quiet", seconds
+        )
+        if seconds > self._pause_left or self._failures >= 2 * self._tries:
+            raise error
+        self._pause_left -= seconds
+        self._sleep(seconds, error)
+
+    def _sleep(self, seconds: float, error: Exception) -> None:
+        if time.monotonic() + seconds >= self.deadline:
+            raise DeadlineExceeded(f"out of time; last: {error}") from error
+        self._transport.wait(seconds)
+
+
+class VideoClient:
+    """Videos at one endpoint. See the module docstring for its threads."""
+
+    def __init__(
+        self, transport: HttpTransport, config: EndpointConfig, pool: DaemonPool
+    ) -> None:
+        self._transport = transport
+        self._config = config
+        self._pool = pool
+        self._head_useless = False
+        self._no_status_route = False
+        self._no_list_route = False
+        self._seen_video = False
+        self._warned: set[str] = set()
+        self._places_lock = threading.Lock()
+        # video id -> (URL, monotonic time until which it is used); guarded
+        self._places: dict[str, tuple[str, float]] = {}
+
+    # -- before mounting ---------------------------------------------------------
+
+    def check(self) -> None:
+        """Ask the API for one list entry, as a test of address and token.
+
+        Raises TokenError when the token is refused, EndpointError when there is no
+        connection. Any other answer is fine: many servers have no list.
+        """
+        patience = self._patience(METADATA_TRIES, self._config.metadata_seconds)
+        try:
+            answer, body = self._send("GET", self._list_url({"limit": "1"}), patience)
+        except TransportError as error:
+            raise EndpointError(
+                f"cannot reach {self._config.base_url}: {error}. Check --base-url and "
+                "the network, or skip this check with --no-check"
+            ) from error
+        answer.close()
+        if isinstance(
+            verdict.refusal(answer.status, body, verdict.UNSAID), AccessDenied
+        ):
+            raise TokenError(
+                f"{self._config.base_url} refuses the token ({answer.status}): "
+                f"{printable(body.decode('utf-8', 'replace'), 120)}"
+            )
+
+    # -- metadata ----------------------------------------------------------------
+
+    def probe(self, video_id: str, listed: Status | None = None) -> Probe:
+        """Size, validator and status of a video, seen for the first time.
+
+        The status route is asked beside the HEAD; *listed*, a status that the API's
+        list gave just now, saves that request. Raises what `verdict` makes of the
+        answers, and TransportError.
+        """
+        patience = self._patience(METADATA_TRIES, self._config.metadata_seconds)
+        asked = None
+        if listed is None and not self._no_status_route:
+            asked = self._pool.submit(self._status, video_id)
+        facts = None if self._head_useless else self._head(video_id, patience)
+        if listed is not None:
+            status = listed
+        elif asked is not None:
+            status = self._awaited(asked, patience.deadline)
+        else:
+            status = verdict.UNSAID
+        if status.state in (State.NOT_READY, State.FAILED):
+            # Some servers serve a file that is still being written.
+            self._warn_of_word(status)
+            raise verdict.refusal(200, b"", status)
+        if facts is None:
+            facts = self._probe_by_get(video_id, status, patience)
+            if status.state is State.GONE and not status.word:
+                # It serves the video and knows nothing of it: there is no such route.
+                self._no_status_route = True
+        self._seen_video = True
+        return Probe(facts, status)
+
+    def refresh(self, content: Content) -> Facts | None:
+        """The facts of a known video now; None if the server says "not modified".
+
+        Raises as `probe` does.
+        """
+        patience = self._patience(METADATA_TRIES, self._config.metadata_seconds)
+        etag = content.validator.etag
+        if not self._head_useless:
+            headers = {"If-None-Match": etag} if etag else {}
+            answer, _ = self._send(
+                "HEAD", self._content_url(content.video_id), patience, headers=headers
+            )
+            answer.close()
+            if answer.status == 304:
+                return None
+            facts = verdict.judge_head(answer.status, answer.headers)
+            if facts is not None:
+                return facts
+        return self._probe_by_get(content.video_id, None, patience)
+
+    def distrust_head(self) -> None:
+        """HEAD said something that GET contradicted: use GET from now on."""
+        self._head_useless = True
+
+    def list_videos(self) -> list[Listed] | None:
+        """Every video of the API's list, newest first; None if it has no list.
+
+        Raises TransportError if the list cannot be had whole.
+        """
+        if self._no_list_route:
+            return None
+        found: dict[str, Listed] = {}
+        after: str | None = None
+        for _ in range(_MOST_PAGES):
+            page, has_more = self._list_page(after)
+            if page is None:
+                if after is not None:
+                    raise ServerBroken("the list broke off after its first page")
+                return None
+            fresh = [video for video in page if video.video_id not in found]
+            found.update((video.video_id, video) for video in fresh)
+            full = len(page) >= _PAGE_ENTRIES
+            if not fresh or has_more is False or (has_more is None and not full):
+                return list(found.values())
+            after = page[-1].video_id
+        raise ServerBroken(f"the list has more than {_MOST_PAGES} pages")
+
+    def _list_page(self, after: str | None) -> tuple[list[Listed] | None, bool | None]:
+        patience = self._patience(METADATA_TRIES, self._config.metadata_seconds)
+        query = {"limit": str(_PAGE_ENTRIES), "order": "desc"}
+        if after is not None:
+            query["after"] = after
+        answer, body = self._send("GET", self._list_url(query), patience)
+        with answer:
+            if answer.status == 200:
+                body = answer.read_text(patience.deadline, _MOST_PAGE_BYTES + 1)
+        if len(body) > _MOST_PAGE_BYTES:
+            raise ServerBroken("a page of the list is larger than 8 MiB")
+        refusal = verdict.refusal(answer.status, body, verdict.UNSAID)
+        if isinstance(refusal, AccessDenied):
+            raise refusal
+        if answer.status in _NO_LIST_CODES and after is None:
+            self._no_list_route = True
+            return None, None
+        if answer.status != 200:
+            raise ServerBroken(f"the list was refused with {answer.status}")
+        return self._parse_page(body, after)
+
+    def _parse_page(
+        self, body: bytes, after: str | None
+    ) -> tuple[list[Listed] | None, bool | None]:
+        entries, has_more = verdict.list_entries(body, time.time())
+        if entries is None:
+            if after is not None:
+                raise ServerBroken("a page of the list is no list")
+            self._no_list_route = True  # a web page, or another kind of object
+            return None, None
+        return [Listed(video_id, status) for video_id, status in entries], has_more
+
+    def _head(self, video_id: str, patience: Patience) -> Facts | None:
+        answer, _ = self._send("HEAD", self._content_url(video_id), patience)
+        answer.close()
+        return verdict.judge_head(answer.status, answer.headers)
+
+    def _status(self, video_id: str) -> Status:
+        patience = self._patience(METADATA_TRIES, self._config.metadata_seconds)
+        url = self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}")
+        answer, body = self._send("GET", url, patience)
+        with answer:
+            if answer.status in (200, 206):
+                body = answer.read_text(patience.deadline)
+        status = verdict.judge_status(answer.status, answer.headers, body, time.time())
+        if status.state is State.NO_ROUTE:
+            self._no_status_route = True
+        return status
+
+    def _awaited(self, asked: Future[Status], deadline: float) -> Status:
+        try:
+            return asked.result(max(0.0, deadline - time.monotonic()))
+        except (TransportError, TimeoutError) as error:
+            # Readable content needs no status; a refusal will be judged by its words.
+            log.debug("the status route did not answer: %s", error)
+            return verdict.UNSAID
+
+    def _probe_by_get(
+        self, video_id: str, status: Status | None, patience: Patience
+    ) -> Facts:
+        answer, body = self.content_answer(video_id, patience, span=verdict.PROBE)
+        with answer:
+            if answer.status in (200, 206) and not body:
+                body = _first_bytes(answer, patience.deadline)
+        facts = verdict.judge_probe(answer.status, answer.headers, body)
+        if facts is not None and not verdict.is_empty_video(
+            answer.status, answer.headers
+        ):
+            if not self._head_useless and answer.from_api:
+                self._head_useless = True
+            return facts
+        if verdict.is_empty_video(answer.status, answer.headers):
+            raise VideoNotReady("the file has no bytes yet")
+        raise self.refused(video_id, answer, body, status)
+
+    def refused(
+        self, video_id: str, answer: Answer, body: bytes, status: Status | None = None
+    ) -> HingError:
+        """The error that *answer*, which is no content, means for *video_id*.
+
+        Asks the status route where *status* is not known and could matter.
+        """
+        if not answer.from_api:
+            return ServerBroken(f"the storage host answered {answer.status}")
+        if (
+            verdict.route_missing(answer.status, answer.headers, body)
+            and not self._seen_video
+        ):
+            self._warn(
+                "base URL",
+                f"{self._config.base_url} answers with a web page; check the base URL",
+            )
+        if (
+            status is None
+            and not self._no_status_route
+            and verdict.is_final(answer.status, body)
+        ):
+            asked = self._pool.submit(self._status, video_id)
+            status = self._awaited(
+                asked, time.monotonic() + self._config.metadata_seconds
+            )
+        status = status or verdict.UNSAID
+        self._warn_of_word(status)
+        error = verdict.refusal(answer.status, body, status)
+        if isinstance(error, AccessDenied):
+            self._warn("denied", str(error))
+        return error
+
+    # -- content -----------------------------------------------------------------
+
+    def open_range(self, content: Content, span: ByteRange) -> "RangeDownload":
+        """The bytes of *span*, to be read in order; nothing is sent before `read`."""
+        patience = self._patience(READ_TRIES, self._config.read_seconds)
+        return RangeDownload(self, content, span, patience)
+
+    def open_whole(self, content: Content, offset: int) -> Answer:
+        """A 200 with the whole file, or a 206 that goes on at *offset* > 0.
+
+        Raises ContentChanged for another version than *content*, NotAVideo for a
+        message, what the refusal means for anything else, and TransportError.
+        """
+        patience = self._patience(READ_TRIES, self._config.read_seconds)
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        if offset and content.validator.etag:
+            headers["If-Range"] = content.validator.etag
+        answer, body = self.content_answer(content.video_id, patience, headers=headers)
+        if answer.status in (200, 206) and not body:
+            seen = verdict.validator_of(answer.headers)
+            if not content.validator.contradicts(seen):
+                return answer
+            answer.close()
+            raise ContentChanged("the server's validator is another one now")
+        answer.close()
+        raise self.refused(content.video_id, answer, body)
+
+    def content_answer(
+        self,
+        video_id: str,
+        patience: Patience,
+        *,
+        span: ByteRange | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[Answer, bytes]:
+        """The answer to a GET of a video's content, wherever the API keeps it.
+
+        A redirect target is used again for a while, and so is a URL that the API
+        sends as JSON instead of bytes; when it is over, the API is asked once more.
+        The second value is the body where it was read for judging, else b"".
+        """
+        place = self._place_of(video_id)
+        url = place or self._content_url(video_id)
+        answer, body = self._send("GET", url, patience, span=span, headers=headers)
+        if place and answer.status in _PLACE_OVER_CODES:
+            self._forget_place(video_id)
+            url = self._content_url(video_id)
+            answer, body = self._send("GET", url, patience, span=span, headers=headers)
+        if answer.from_api and answer.status == 200:
+            if not verdict.may_be_message(answer.headers):
+                return answer, b""
+            with answer:
+                body = answer.read_text(patience.deadline, _MOST_ERROR_BYTES)
+            elsewhere = verdict.url_in_json(body, url)
+            if elsewhere is None:
+                return answer, body
+            self._remember_place(video_id, elsewhere)
+            answer, body = self._send(
+                "GET", elsewhere, patience, span=span, headers=headers
+            )
+        if not answer.from_api and answer.status in (200, 206):
+            self._remember_place(video_id, answer.url)
+        return answer, body
+
+    # -- one request, tried several times ------------------------------------------
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        patience: Patience,
+        *,
+        span: ByteRange | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[Answer, bytes]:
+        """An answer that is no passing trouble; its body is read unless 200 or 206."""
+        renewed = False
+        while True:
+            patience.respect_pause()
+            try:
+                answer = self._transport.request(
+                    method, url, deadline=patience.deadline, span=span, headers=headers
+                )
+            except TransportError as error:
+                patience.failed(error)
+                continue
+            if answer.status in (200, 206):
+                return answer, b""
+            with answer:
+                body = answer.read_text(patience.deadline, _MOST_ERROR_BYTES)
+            if answer.from_api and answer.status == 401 and not renewed:
+                renewed = True
+                if self._transport.renew_token():
+                    continue
+            retry_after = parse_retry_after(answer.headers.get("Retry-After"))
+            if answer.status == 429 or (
+                answer.status == 503 and retry_after is not None
+            ):
+                patience.limited(retry_after)
+            elif verdict.is_final(answer.status, body):
+                return answer, body
+            else:
+                patience.failed(ServerBroken(f"the server answered {answer.status}"))
+
+    def _patience(self, tries: int, seconds: float) -> Patience:
+        if tries == METADATA_TRIES and self._transport.breaker_open():
+            tries = 1
+        return Patience(
+            self._transport,
+            seconds=seconds,
+            tries=tries,
+            retry_after_seconds=self._config.retry_after_seconds,
+        )
+
+    def _content_url(self, video_id: str) -> str:
+        return self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}/content")
+
+    def _list_url(self, query: Mapping[str, str]) -> str:
+        return self._transport.url_of(f"/v1/videos?{urlencode(query)}")
+
+    def _place_of(self, video_id: str) -> str | None:
+        with self._places_lock:
+            url, until = self._places.get(video_id, ("", 0.0))
+        return url if time.monotonic() < until else None
+
+    def _remember_place(self, video_id: str, url: str) -> None:
+        with self._places_lock:
+            if video_id not in self._places and len(self._places) >= _MOST_PLACES:
+                self._places.pop(next(iter(self._places)))
+            # A place keeps its first time: it was signed then, not at each use.
+            before = self._places.get(video_id)
+            if before is None or before[0] != url:
+                self._places[video_id] = (url, time.monotonic() + _PLACE_SECONDS)
+
+    def _forget_place(self, video_id: str) -> None:
+        with self._places_lock:
+            self._places.pop(video_id, None)
+
+    def _warn_of_word(self, status: Status) -> None:
+        if status.unknown_word:
+            self._warn(
+                f"word {status.word}",
+                f"unknown status word {status.word!r}; taken as not ready",
+            )
+
+    def _warn(self, subject: str, message: str) -> None:
+        """Log *message* once for each *subject*; what is said often is not read."""
+        if subject not in self._warned and len(self._warned) < 100:
+            self._warned.add(subject)
+            log.warning("%s", message)
+
+
+class RangeDownload:
+    """The bytes of one range in order, whatever becomes of the connections.
+
+    A body that breaks off is resumed at the byte reached. Every answer is checked
+    against what was asked and against the version that was opened.
+
+    Thread safety: one thread reads and closes; `abort` may come from any other.
+    """
+
+    def __init__(
+        self, client: VideoClient, content: Content, span: ByteRange, patience: Patience
+    ) -> None:
+        self._client = client
+        self._content = content
+        self._patience = patience
+        self._position = span.start
+        self._stop = span.stop
+        self._answer: Answer | None = None
+        self._answer_left = 0
+        self._lossless = False
+        self._doubts = 0
+        self._aborted = False
+
+    def read(self, size_bytes: int) -> bytes:
+        """Exactly the next *size_bytes* bytes.
+
+        Raises ContentChanged, RangesIgnored (its first argument is then the open
+        Answer with the whole file), NotAVideo, or what the refusal means; and
+        TransportError once patience is over.
+        """
+        pieces: list[bytes] = []
+        missing = size_bytes
+        while missing > 0:
+            piece = self._next_piece(missing)
+            pieces.append(piece)
+            missing -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def abort(self) -> None:
+        """Wake the reading thread; its `read` raises BodyCut."""
+        self._aborted = True
+        answer = self._answer
+        if answer is not None:
+            answer.abort()
+
+    def close(self) -> None:
+        """Give the connection back, or drop it if bytes are left in it."""
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _next_piece(self, most_bytes: int) -> bytes:
+        """At least one byte, at most *most_bytes*."""
+        while True:
+            if self._aborted:
+                raise BodyCut("the transfer was cut off here")
+            try:
+                answer = self._answer or self._connect()
+                wanted = min(most_bytes, self._answer_left)
+                # `read` is the fast way, but loses what arrived when it fails.
+                piece = (
+                    answer.read_some(wanted) if self._lossless else answer.read(wanted)
+                )
+            except (BodyCut, ServerBroken, NotAVideo) as error:
+                self._lossless = True
+                self.close()
+                if not self._aborted:
+                    self._patience.failed(error)
+                continue
+            if not piece:
+                self._lossless = True
+                self.close()
+                self._patience.failed(BodyCut("the body ended before its length"))
+                continue
+            self._took(piece)
+            return piece
+
+    def _took(self, piece: bytes) -> None:
+        if self._position == 0 and verdict.looks_like_message(piece):
+            self.close()
+            raise NotAVideo(
+                f"no video, but: {printable(piece[:200].decode('utf-8', 'replace'))}"
+            )
+        self._position += len(piece)
+        self._answer_left -= len(piece)
+        self._patience.progressed()
+        if self._answer_left == 0:
+            self.close()
+
+    def _connect(self) -> Answer:
+        asked = ByteRange(self._position, self._stop)
+        etag = self._content.validator.etag
+        answer, body = self._client.content_answer(
+            self._content.video_id,
+            self._patience,
+            span=asked,
+            headers={"If-Range": etag} if etag else None,
+        )
+        if answer.status in (200, 206) and not body:
+            try:
+                span = verdict.judge_range(
+                    answer.status, answer.headers, asked, self._content
+                )
+            except RangesIgnored:
+                raise RangesIgnored(answer) from None
+            except ContentChanged as error:
+                answer.close()
+                self._doubt(error)
+                raise ServerBroken(f"seen once: {error}") from error
+            except HingError:
+                answer.close()
+                raise
+            self._answer, self._answer_left = answer, len(span)
+            return answer
+        answer.close()
+        if answer.status == 416:
+            if verdict.changed_by_416(answer.headers, self._content):
+                self._doubt(ContentChanged("the size is another one now"))
+            raise ServerBroken("416 for a range inside the file")
+        raise self._client.refused(self._content.video_id, answer, body)
+
+    def _doubt(self, error: ContentChanged) -> None:
+        """Raise *error* only when a second answer says the same: one may be a fault."""
+        self._doubts += 1
+        if self._doubts > 1:
+            raise error
+
+
+def _first_bytes(answer: Answer, deadline: float) -> bytes:
+    """Enough of a content answer to tell video from a message; never the whole."""
+    first = answer.read_some(verdict.PROBE.stop)
+    if first.lstrip()[:1] in (b"{", b"[", b"<"):
+        first += answer.read_text(deadline, _MOST_ERROR_BYTES)
+    return first
