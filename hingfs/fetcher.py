@@ -1,0 +1,554 @@
+"""Makes blocks present: cache, single flight, the queue and the worker threads.
+
+However many readers want a block, it is requested once. A *landing* stands for a
+block on its way; a *transfer* is one Range request for a run of blocks, and each of
+its landings is resolved the moment its bytes are there. Failures reach every waiter
+and are remembered for a moment, since a failing read makes the kernel try again.
+
+Order that keeps single flight true without I/O under a lock: register the landing,
+then look into the cache a second time, then fetch, put into the cache, resolve, and
+only then unregister.
+
+Threads: `hingfs-fetch-N`, daemons, started when there is work, ended never; each runs
+one transfer at a time. `_lock` guards every table and queue, every landing and every
+transfer's *stop*; it is a leaf and held for dictionary work only.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .block_cache import BlockKey, MemoryBlockCache
+from .blocks import KIB, MIB, ByteRange, Content, bounds_of, runs_of
+from .errors import (
+    BodyCut,
+    ContentChanged,
+    DeadlineExceeded,
+    HingError,
+    RangesIgnored,
+    TransportError,
+)
+from .readahead import Connections
+
+log = logging.getLogger(__name__)
+
+# A failed read makes the kernel ask two or three times more; each must not cost all
+# the tries again.
+FAILURE_MEMORY_SECONDS = 1.5
+# A demanded block that is further than this behind the point its transfer has reached
+# gets a request of its own, and the transfer ends where that one begins. About what
+# 60 ms at 40 MB/s bring.
+JOIN_DISTANCE_BYTES = 3 * MIB
+# A demanded block is handed out in pieces of this size while it arrives.
+PIECE_BYTES = 64 * KIB
+# Connections that read-ahead leaves to demand reads.
+KEPT_FOR_DEMAND = 1
+# A rate is worth comparing after this much time and this many bytes, or after long
+# enough on a slow link. Guesses.
+_RATE_SECONDS = 0.15
+_RATE_BYTES = 4 * MIB
+_LONGEST_RATE_SECONDS = 2.0
+
+
+class RangeBody(Protocol):
+    """The bytes of a range, in order."""
+
+    def read(self, size_bytes: int) -> bytes:
+        """Exactly the next *size_bytes* bytes, or an error."""
+
+    def abort(self) -> None:
+        """Wake the reading thread with an error."""
+
+    def close(self) -> None:
+        """Nothing more is read."""
+
+
+class RangeSource(Protocol):
+    """Where bytes come from."""
+
+    def open_range(self, content: Content, span: ByteRange) -> RangeBody:
+        """The bytes of *span*; nothing is requested before the first `read`."""
+
+
+class Landing:
+    """One block on its way. All fields are guarded by the fetcher's lock."""
+
+    __slots__ = (
+        "_events",
+        "data",
+        "error",
+        "expires_at",
+        "filled",
+        "partial",
+        "size_bytes",
+        "transfer",
+    )
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.data: bytes | None = None
+        self.partial: bytearray | None = None  # of size_bytes, *filled* of them true
+        self.filled = 0
+        self.error: BaseException | None = None
+        self.expires_at = 0.0
+        self.transfer: Transfer | None = None
+        self._events: list[tuple[int, threading.Event]] = []
+
+    def wake(self) -> None:
+        """Wake who has what it needs; call with the lock held."""
+        for need, event in self._events:
+            if self.ready(need):
+                event.set()
+        self._events = [waiter for waiter in self._events if not waiter[1].is_set()]
+
+    def ready(self, need: int) -> bool:
+        """Whether *need* bytes, or an error, are there; call with the lock held."""
+        return self.data is not None or self.error is not None or self.filled >= need
+
+    def join(self, need: int) -> threading.Event:
+        """An event set when *need* bytes are there; call with the lock held."""
+        event = threading.Event()
+        self._events.append((need, event))
+        return event
+
+    def awaited(self) -> bool:
+        """Whether anybody waits; call with the lock held."""
+        return bool(self._events)
+
+
+@dataclass(eq=False, slots=True)
+class Transfer:
+    """One request for the blocks [first, stop) of a content.
+
+    *next* is the block that is arriving; *stop* may be lowered while it runs.
+    """
+
+    content: Content
+    first: int
+    stop: int
+    demand: bool
+    next: int = 0
+    body: RangeBody | None = None
+    started: bool = False
+    dropped: bool = False
+
+
+@dataclass(slots=True)
+class FetchStats:
+    """Counts since the start."""
+
+    transfers: int = 0
+    blocks: int = 0
+    bytes: int = 0
+    joins: int = 0
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class _Rate:
+    """Bytes that arrived since a moment (0: no sample runs)."""
+
+    since: float = 0.0
+    size_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Queues:
+    demand: deque[Transfer] = field(default_factory=deque)
+    ahead: deque[Transfer] = field(default_factory=deque)
+
+
+class BlockFetcher:
+    """The module docstring tells how it works.
+
+    *whole_body* is given the open answer of a server that ignored a Range request,
+    to be read as the whole file.
+    """
+
+    def __init__(
+        self,
+        source: RangeSource,
+        cache: MemoryBlockCache,
+        *,
+        block_bytes: int,
+        connections: int,
+        whole_body: Callable[[Content, RangesIgnored], None],
+    ) -> None:
+        self._source = source
+        self._cache = cache
+        self.block_bytes = block_bytes
+        self._most_workers = connections
+        self._whole_body = whole_body
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._landings: dict[BlockKey, Landing] = {}
+        self._failed: deque[BlockKey] = deque()  # landings kept for their error
+        self._queues = _Queues()
+        self._running: set[Transfer] = set()
+        self._workers = 0
+        self._idle = 0
+        self._connections = Connections(connections - KEPT_FOR_DEMAND or 1)
+        self._rate = _Rate()
+        self._closing: HingError | None = None
+        self._stats = FetchStats()
+
+    # -- for readers ---------------------------------------------------------------
+
+    def demand(self, content: Content, indices: Sequence[int]) -> list[Landing]:
+        """Landings of the blocks *indices*, requested at once where they are not."""
+        landings, fresh = self._register(content, indices)
+        missing = self._second_look(content, fresh)
+        transfers = [
+            Transfer(content, run.start, run.stop, demand=True)
+            for run in runs_of(missing)
+        ]
+        with self._lock:
+            for transfer in transfers:
+                self._adopt(transfer)
+                self._queues.demand.append(transfer)
+            for index, landing in zip(indices, landings, strict=True):
+                self._hasten(landing, index)
+            self._summon()
+        return landings
+
+    def wait(self, landing: Landing, need: int, deadline: float) -> bytes | bytearray:
+        """The block's bytes, at least the first *need*; more may be there.
+
+        Raises DeadlineExceeded at *deadline* (monotonic), or what the transfer met.
+        """
+        with self._lock:
+            event = None if landing.ready(need) else landing.join(need)
+        if event is not None and not event.wait(max(0.0, deadline - time.monotonic())):
+            raise DeadlineExceeded("the read took longer than its time-out")
+        with self._lock:
+            if landing.data is not None:
+                return landing.data
+            if landing.partial is not None and landing.filled >= need:
+                return landing.partial
+            error = landing.error
+        if isinstance(error, HingError):
+            raise error.again() from error
+        raise TransportError(f"the transfer failed: {error!r}") from error
+
+    def prefetch(
+        self, content: Content, indices: Iterable[int], request_blocks: int
+    ) -> list[Landing]:
+        """Request the missing ones of *indices* without waiting; their landings."""
+        wanted = [index for index in indices if (content, index) not in self._cache]
+        with self._lock:
+            if self._closing:
+                return []
+            wanted = [i for i in wanted if (content, i) not in self._landings]
+        landings, fresh = self._register(content, wanted)
+        missing = self._second_look(content, fresh)
+        with self._lock:
+            for run in runs_of(missing):
+                for first in range(run.start, run.stop, request_blocks):
+                    stop = min(first + request_blocks, run.stop)
+                    transfer = Transfer(content, first, stop, demand=False)
+                    self._adopt(transfer)
+                    self._queues.ahead.append(transfer)
+            self._summon()
+        return landings
+
+    def drop_queued(self, content: Content) -> bool:
+        """Forget what is queued ahead for *content* and not started; whether any was."""
+        with self._lock:
+            dropped = [t for t in self._queues.ahead if t.content is content]
+            for transfer in dropped:
+                self._queues.ahead.remove(transfer)
+                error = BodyCut("no longer wanted")
+                self._fail_locked(transfer, transfer.first, error, remember=False)
+            return bool(dropped)
+
+    def room_bytes(self) -> int:
+        """How many more bytes may be fetched ahead, what is queued counted."""
+        with self._lock:
+            queued = sum(
+                transfer.stop - transfer.first for transfer in self._queues.ahead
+            )
+        return max(0, self._cache.room_bytes() - queued * self.block_bytes)
+
+    @property
+    def connections(self) -> int:
+        """How many requests at once pay off here; read without the lock, a hint."""
+        return self._connections.limit
+
+    def stats(self) -> FetchStats:
+        """A copy of the counts."""
+        with self._lock:
+            stats = self._stats
+            return FetchStats(
+                stats.transfers, stats.blocks, stats.bytes, stats.joins, stats.failures
+            )
+
+    def close(self, error: HingError) -> None:
+        """Wake every waiter with *error*, end every transfer, refuse new ones."""
+        with self._lock:
+            self._closing = error
+            self._queues.demand.clear()
+            self._queues.ahead.clear()
+            bodies = [t.body for t in self._running if t.body is not None]
+            for landing in self._landings.values():
+                if landing.data is None and landing.error is None:
+                    landing.error = error
+                    landing.wake()
+            self._landings.clear()
+            self._work.notify_all()
+        for body in bodies:
+            body.abort()
+
+    # -- registration (see the module docstring) -------------------------------------
+
+    def _register(
+        self, content: Content, indices: Sequence[int]
+    ) -> tuple[list[Landing], list[int]]:
+        landings, fresh = [], []
+        now = time.monotonic()
+        with self._lock:
+            if self._closing:
+                raise self._closing.again()
+            self._forget_failures(now)
+            for index in indices:
+                key = (content, index)
+                landing = self._landings.get(key)
+                if landing is None:
+                    size = len(bounds_of(index, self.block_bytes, content.size_bytes))
+                    landing = self._landings[key] = Landing(size)
+                    fresh.append(index)
+                else:
+                    self._stats.joins += 1
+                landings.append(landing)
+        return landings, fresh
+
+    def _second_look(self, content: Content, fresh: list[int]) -> list[int]:
+        missing = []
+        for index in fresh:
+            block = self._cache.get((content, index))
+            if block is None:
+                missing.append(index)
+            else:
+                self._land(content, index, block)
+        return missing
+
+    def _adopt(self, transfer: Transfer) -> None:
+        """Tie a new transfer to its landings; call with the lock held."""
+        for index in range(transfer.first, transfer.stop):
+            landing = self._landings.get((transfer.content, index))
+            if landing is not None:
+                landing.transfer = transfer
+        transfer.next = transfer.first
+
+    def _hasten(self, landing: Landing, index: int) -> None:
+        """Demand overtakes read-ahead; call with the lock held.
+
+        A queued transfer moves to the demand queue; one that runs, but has far to go
+        to the block, ends in front of it and the rest becomes its own transfer.
+        """
+        transfer = landing.transfer
+        if transfer is None or landing.data is not None or landing.error is not None:
+            return
+        if not transfer.started:
+            if not transfer.demand:
+                self._queues.ahead.remove(transfer)
+                transfer.demand = True
+                self._queues.demand.append(transfer)
+            return
+        if (index - transfer.next) * self.block_bytes <= JOIN_DISTANCE_BYTES:
+            return
+        rest = Transfer(transfer.content, index, transfer.stop, demand=True)
+        transfer.stop = index
+        self._adopt(rest)
+        self._queues.demand.append(rest)
+
+    # -- workers ---------------------------------------------------------------------
+
+    def _summon(self) -> None:
+        """Wake or start as many workers as there is work; call with the lock held."""
+        waiting = len(self._queues.demand) + len(self._queues.ahead)
+        self._work.notify(min(waiting, self._idle))
+        # Ahead work beyond the connection limit waits for a running transfer to end.
+        wanted = min(waiting - self._idle, self._most_workers - self._workers)
+        for _ in range(max(0, wanted)):
+            self._workers += 1
+            threading.Thread(
+                target=self._serve, name=f"hingfs-fetch-{self._workers}", daemon=True
+            ).start()
+
+    def _serve(self) -> None:
+        while True:
+            transfer = self._take()
+            if transfer is None:
+                return
+            self._perform(transfer)
+
+    def _take(self) -> Transfer | None:
+        with self._lock:
+            while True:
+                if self._closing:
+                    return None
+                transfer = self._next_transfer()
+                if transfer is not None:
+                    transfer.started = True
+                    self._running.add(transfer)
+                    self._stats.transfers += 1
+                    self._watch_rate()
+                    return transfer
+                self._idle += 1
+                self._work.wait()
+                self._idle -= 1
+
+    def _next_transfer(self) -> Transfer | None:
+        if self._queues.demand:
+            return self._queues.demand.popleft()
+        ahead = sum(1 for transfer in self._running if not transfer.demand)
+        if self._queues.ahead and ahead < self._connections.limit:
+            return self._queues.ahead.popleft()
+        return None
+
+    def _perform(self, transfer: Transfer) -> None:
+        """Run *transfer* to its end; no exception leaves, every landing is settled."""
+        reserved = (transfer.stop - transfer.first) * self.block_bytes
+        self._cache.reserve(reserved)
+        try:
+            self._stream(transfer)
+        except BaseException as error:  # noqa: BLE001 - a worker's job boundary
+            self._fail(transfer, error)
+        finally:
+            if transfer.body is not None:
+                transfer.body.close()
+            landed = transfer.next - transfer.first
+            self._cache.reserve(landed * self.block_bytes - reserved)
+            with self._lock:
+                self._running.discard(transfer)
+                self._watch_rate()
+                self._summon()
+
+    def _stream(self, transfer: Transfer) -> None:
+        content = transfer.content
+        start = transfer.first * self.block_bytes
+        stop = min(transfer.stop * self.block_bytes, content.size_bytes)
+        body = self._source.open_range(content, ByteRange(start, stop))
+        with self._lock:
+            transfer.body = body
+            if self._closing:
+                raise self._closing.again()
+        index = transfer.first
+        while index < transfer.stop:  # may be lowered meanwhile; one block more is fine
+            landing = self._landings.get((content, index))
+            size = len(bounds_of(index, self.block_bytes, content.size_bytes))
+            in_pieces = transfer.demand and index <= transfer.first + 1
+            if in_pieces and landing is not None:
+                block = self._read_in_pieces(body, landing, size)
+            else:
+                block = body.read(size)
+            content.ranges = True
+            self._cache.put((content, index), block)
+            self._cache.reserve(-self.block_bytes)
+            self._land(content, index, block, transfer)
+            index += 1
+
+    def _read_in_pieces(self, body: RangeBody, landing: Landing, size: int) -> bytes:
+        partial = bytearray(size)  # never resized: readers may look at it meanwhile
+        filled = 0
+        while filled < size:
+            piece = body.read(min(PIECE_BYTES, size - filled))
+            partial[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            with self._lock:
+                landing.partial, landing.filled = partial, filled
+                landing.wake()
+        return bytes(partial)
+
+    def _land(
+        self,
+        content: Content,
+        index: int,
+        block: bytes,
+        transfer: Transfer | None = None,
+    ) -> None:
+        with self._lock:
+            landing = self._landings.pop((content, index), None)
+            if landing is not None:
+                landing.data = block
+                landing.transfer = None
+                landing.wake()
+            if transfer is not None:
+                transfer.next = index + 1
+                self._stats.blocks += 1
+                self._stats.bytes += len(block)
+                self._measure(len(block))
+
+    def _fail(self, transfer: Transfer, error: BaseException) -> None:
+        if isinstance(error, RangesIgnored):
+            transfer.content.ranges = False
+            self._whole_body(transfer.content, error)
+            error = RangesIgnored("the server sends whole files only")
+        elif isinstance(error, ContentChanged):
+            transfer.content.changed = True
+        elif not isinstance(error, HingError):
+            log.error("unforeseen error in a transfer", exc_info=error)
+        with self._lock:
+            if isinstance(error, TransportError) and not self._closing:
+                self._connections.trouble()
+            self._fail_locked(transfer, transfer.next, error, remember=True)
+
+    def _fail_locked(
+        self, transfer: Transfer, first: int, error: BaseException, *, remember: bool
+    ) -> None:
+        expires_at = time.monotonic() + FAILURE_MEMORY_SECONDS
+        for index in range(first, transfer.stop):
+            key = (transfer.content, index)
+            landing = self._landings.get(key)
+            if landing is None or landing.transfer is not transfer:
+                continue
+            self._stats.failures += 1
+            landing.error = error
+            landing.transfer = None
+            if remember and (transfer.demand or landing.awaited()):
+                landing.expires_at = expires_at
+                self._failed.append(key)
+            else:
+                del self._landings[key]
+            landing.wake()
+
+    def _forget_failures(self, now: float) -> None:
+        """Drop remembered failures that are over; call with the lock held."""
+        while self._failed:
+            landing = self._landings.get(self._failed[0])
+            if landing is not None and landing.error is not None:
+                if landing.expires_at > now:
+                    return
+                del self._landings[self._failed[0]]
+            self._failed.popleft()
+
+    # -- learning how many connections pay; all with the lock held ---------------------
+
+    def _watch_rate(self) -> None:
+        """A transfer began or ended: a sample counts only while all are in use."""
+        busy = len(self._running) >= self._connections.limit - (self._rate.since > 0)
+        if not busy:
+            self._rate = _Rate()
+        elif self._rate.since == 0:
+            self._rate = _Rate(time.monotonic())
+
+    def _measure(self, size_bytes: int) -> None:
+        rate = self._rate
+        if rate.since == 0:
+            return
+        rate.size_bytes += size_bytes
+        elapsed = time.monotonic() - rate.since
+        if elapsed < _RATE_SECONDS:
+            return
+        if rate.size_bytes < _RATE_BYTES and elapsed < _LONGEST_RATE_SECONDS:
+            return
+        before = self._connections.limit
+        self._connections.measured(rate.size_bytes / elapsed, rate.size_bytes)
+        self._rate = _Rate(time.monotonic())
+        if self._connections.limit != before:
+            log.debug("connections: %d -> %d", before, self._connections.limit)
+            self._summon()

@@ -1,0 +1,208 @@
+"""What to fetch next, decided from the reads so far. Pure: no I/O, no threads, no clock.
+
+The kernel splits what a program reads and sends the parts in parallel and out of
+order, and players jump between the head and the tail of a file. So "sequential" means
+inside a region around a frontier, and each file has several such regions (cursors),
+shared by all its handles.
+
+A cursor arms after a short sequence and then keeps a window of bytes ahead of its
+frontier requested. The window doubles as long as reads have to wait. Beyond
+`UNPROVEN_WINDOW_BYTES` it also has to be a fraction of what was read already, so that
+a program that stops has cost little in proportion.
+
+`Connections` learns how many requests at once pay off, from measured rates.
+"""
+
+from dataclasses import dataclass, field
+
+from .blocks import KIB, MIB, ByteRange
+
+# A read this far before or behind a frontier still belongs to its cursor. The kernel
+# reads ahead in parallel requests of up to 1 MiB that arrive in any order.
+BACKWARD_TOLERANCE_BYTES = 2 * MIB
+FORWARD_TOLERANCE_BYTES = 2 * MIB
+# Head, tail and one place between: what a player of an MP4 uses at once.
+MOST_CURSORS = 4
+ARMED_AFTER_BYTES = 256 * KIB
+FIRST_WINDOW_BYTES = 1 * MIB
+UNPROVEN_WINDOW_BYTES = 28 * MIB
+LARGEST_WINDOW_BYTES = 64 * MIB
+PROVEN_SHARE = 4  # a larger window may hold a quarter of what was read before
+# A clip whose rest is no larger than this is fetched to its end once armed so far.
+SMALL_REST_BYTES = 16 * MIB
+SMALL_REST_AFTER_BYTES = 1536 * KIB
+SMALLEST_REQUEST_BYTES = 1 * MIB
+LARGEST_REQUEST_BYTES = 8 * MIB
+
+
+@dataclass(slots=True)
+class _Cursor:
+    start: int
+    frontier: int  # end of what was read in this region
+    planned: int  # end of what was asked for ahead; never below frontier
+    read_bytes: int
+    window_bytes: int = 0
+    grown_at: int = 0  # frontier at which the window was last doubled
+    used_at: int = 0  # counter of reads, for eviction
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a read asks to be fetched ahead, and in requests of which size.
+
+    *new_region*: the read belongs to no known cursor, so what is queued and not yet
+    started for the old ones is better dropped.
+    """
+
+    ahead: ByteRange | None = None
+    request_bytes: int = SMALLEST_REQUEST_BYTES
+    new_region: bool = False
+
+
+@dataclass(slots=True)
+class ReadAhead:
+    """The cursors of one file of *size_bytes*. Not thread-safe: its owner locks."""
+
+    size_bytes: int
+    _cursors: list[_Cursor] = field(default_factory=list)
+    _reads: int = 0
+
+    def advance(
+        self, span: ByteRange, *, waited: bool, room_bytes: int, connections: int
+    ) -> Plan:
+        """Take note of a read of *span* and say what to fetch ahead of it.
+
+        *waited*: the read found bytes missing. *room_bytes*: how much more may be
+        fetched ahead before the budget is full. *connections*: how many requests at
+        once pay off. The range never leaves the file and never repeats what this
+        cursor has planned before, unless `replan` was called.
+        """
+        self._reads += 1
+        cursor = self._nearest(span)
+        if cursor is None:
+            return Plan(new_region=self._begin(span))
+        cursor.used_at = self._reads
+        cursor.read_bytes += max(0, span.stop - max(span.start, cursor.frontier))
+        cursor.frontier = max(cursor.frontier, span.stop)
+        cursor.planned = max(cursor.planned, cursor.frontier)
+        if cursor.read_bytes < ARMED_AFTER_BYTES:
+            return Plan()
+        self._grow(cursor, waited=waited)
+        return self._extend(cursor, room_bytes, connections)
+
+    def replan(self) -> None:
+        """What was planned and not read may be gone: plan it again when needed."""
+        for cursor in self._cursors:
+            cursor.planned = cursor.frontier
+
+    def note_planned(self, span: ByteRange) -> None:
+        """*span* is being fetched for another reason; do not plan it again."""
+        for cursor in self._cursors:
+            if span.start <= cursor.planned < span.stop:
+                cursor.planned = span.stop
+
+    def _nearest(self, span: ByteRange) -> _Cursor | None:
+        near = [
+            cursor
+            for cursor in self._cursors
+            if cursor.frontier - BACKWARD_TOLERANCE_BYTES
+            <= span.start
+            <= max(cursor.planned, cursor.frontier + FORWARD_TOLERANCE_BYTES)
+        ]
+        return min(
+            near, key=lambda cursor: abs(cursor.frontier - span.start), default=None
+        )
+
+    def _begin(self, span: ByteRange) -> bool:
+        """A new cursor at *span*; whether there were others before it."""
+        others = bool(self._cursors)
+        if len(self._cursors) >= MOST_CURSORS:
+            self._cursors.remove(min(self._cursors, key=lambda cursor: cursor.used_at))
+        self._cursors.append(
+            _Cursor(span.start, span.stop, span.stop, len(span), used_at=self._reads)
+        )
+        return others
+
+    def _grow(self, cursor: _Cursor, *, waited: bool) -> None:
+        if cursor.window_bytes == 0:
+            cursor.window_bytes = FIRST_WINDOW_BYTES
+            cursor.grown_at = cursor.frontier
+        elif waited and cursor.frontier - cursor.grown_at >= cursor.window_bytes // 2:
+            # Parallel reads wait for the same bytes: only progress earns a doubling.
+            cursor.window_bytes = min(2 * cursor.window_bytes, LARGEST_WINDOW_BYTES)
+            cursor.grown_at = cursor.frontier
+
+    def _extend(self, cursor: _Cursor, room_bytes: int, connections: int) -> Plan:
+        rest = self.size_bytes - cursor.frontier
+        window = min(
+            cursor.window_bytes,
+            max(UNPROVEN_WINDOW_BYTES, cursor.read_bytes // PROVEN_SHARE),
+        )
+        if rest <= SMALL_REST_BYTES and cursor.read_bytes >= SMALL_REST_AFTER_BYTES:
+            window = max(window, rest)
+        request = request_bytes(window, connections)
+        stop = min(
+            cursor.frontier + window, self.size_bytes, cursor.planned + room_bytes
+        )
+        missing = stop - cursor.planned
+        # Asking for every few bytes that the frontier moves would make tiny requests.
+        if missing <= 0 or (
+            stop < self.size_bytes and missing < min(request, window // 2)
+        ):
+            return Plan()
+        ahead = ByteRange(cursor.planned, stop)
+        cursor.planned = stop
+        return Plan(ahead, request)
+
+
+def request_bytes(window_bytes: int, connections: int) -> int:
+    """How much to ask for in one request, so that *connections* share the window."""
+    share = -(-window_bytes // max(1, connections))
+    return min(max(share, SMALLEST_REQUEST_BYTES), LARGEST_REQUEST_BYTES)
+
+
+# -- how many requests at once -------------------------------------------------------
+
+FIRST_CONNECTIONS = 4
+# Keep a larger number only if the rate rose by this much; below is noise.
+RISE_THAT_PAYS = 1.15
+# What was learnt holds for this many bytes; then one more step up is tried.
+_RELEARN_BYTES = 512 * MIB
+
+
+class Connections:
+    """How many requests at once pay off at one endpoint, learnt from rates.
+
+    Climbs while the measured rate rises and steps back when it does not; trouble
+    halves it. *limit* is what to use now. Not thread-safe: its owner locks.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = max(1, most)
+        self.limit = min(FIRST_CONNECTIONS, self._most)
+        self._best_rate = 0.0
+        self._before = self.limit
+        self._settled_bytes = 0  # to go until the next step; 0 while climbing
+
+    def measured(self, rate: float, size_bytes: int) -> None:
+        """*size_bytes* arrived at *rate* bytes a second, with *limit* requests at once."""
+        if self._settled_bytes > 0:
+            self._settled_bytes = max(0, self._settled_bytes - size_bytes)
+            self._best_rate = rate
+            return
+        if rate < self._best_rate * RISE_THAT_PAYS:
+            self.limit = self._before
+            self._settled_bytes = _RELEARN_BYTES
+            return
+        self._best_rate = rate
+        self._before = self.limit
+        self.limit = min(self._most, self.limit + max(2, self.limit // 2))
+        if self.limit == self._before:
+            self._settled_bytes = _RELEARN_BYTES
+
+    def trouble(self) -> None:
+        """The endpoint failed or asked for a pause: use fewer, and learn anew."""
+        self.limit = max(1, self.limit // 2)
+        self._before = self.limit
+        self._best_rate = 0.0
+        self._settled_bytes = 0
