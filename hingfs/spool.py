@@ -1,0 +1,362 @@
+"""Whole-file streams, for servers that ignore Range or do not say how long a file is.
+
+Such a video is downloaded once, however it is read: reads behind the stream's
+frontier are hits, reads ahead of it wait. A stream that is cut goes on at the byte
+reached, or starts again and is compared with what is there, so a changed file is
+noticed and never mixed.
+
+Small spools live in memory and count against the cache budget; others in an unlinked
+file, bounded together by *disk_bytes*. The least recently used make room.
+
+Threads: one daemon thread of a small pool per running stream. `_lock` of the store
+guards its table; the condition of each spool guards that spool's fields. Neither is
+held during I/O: the one writer appends behind the frontier, readers stay before it.
+"""
+
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from .block_cache import MemoryBlockCache
+from .blocks import KIB, Content
+from .errors import (
+    BodyCut,
+    ContentChanged,
+    DeadlineExceeded,
+    HingError,
+    NotAVideo,
+    SpoolFull,
+    TransportError,
+)
+from .transport import Answer
+from .verdict import looks_like_message, parse_content_range
+from .workers import DaemonPool
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_SIZE = -1
+_PIECE_BYTES = 256 * KIB
+_MOST_STREAMS = 8
+# Attempts in a row that bring nothing new before a stream is given up.
+_MOST_VAIN_ATTEMPTS = 4
+# The part of the cache budget that one spool, and all of them, may fill.
+_LARGEST_MEMORY_SHARE = 4
+_MEMORY_SHARE = 2
+
+
+class WholeSource(Protocol):
+    """Where whole files come from."""
+
+    def open_whole(self, content: Content, offset: int) -> Answer:
+        """A 200 with all of it, or a 206 that goes on at *offset*."""
+
+
+class _Memory:
+    """Bytes of known length in memory."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._bytes = bytearray(size_bytes)
+
+    def write(self, offset: int, data: bytes) -> None:
+        self._bytes[offset : offset + len(data)] = data
+
+    def read_into(self, target: memoryview, offset: int) -> None:
+        target[:] = memoryview(self._bytes)[offset : offset + len(target)]
+
+    def close(self) -> None:
+        self._bytes = bytearray()
+
+
+class _File:
+    """Bytes in a file that has no name any more, so nothing is left after a crash."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._file = tempfile.TemporaryFile(prefix="hingfs-", dir=directory)  # noqa: SIM115
+
+    def write(self, offset: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._file.fileno(), view, offset)
+            view, offset = view[written:], offset + written
+
+    def read_into(self, target: memoryview, offset: int) -> None:
+        while target:
+            count = os.preadv(self._file.fileno(), [target], offset)
+            if count == 0:
+                raise OSError("the spool file is shorter than what was written to it")
+            target, offset = target[count:], offset + count
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Spool:
+    """The bytes of one content, arriving in order. Fields are guarded by `_arrived`."""
+
+    def __init__(self, content: Content, storage: "_Memory | _File") -> None:
+        self.content = content
+        self.in_memory = isinstance(storage, _Memory)
+        self.used_at = time.monotonic()  # written without the lock: a hint for eviction
+        self._storage = storage
+        self._arrived = threading.Condition()
+        self._frontier = 0
+        self._complete = False
+        self._error: HingError | None = None
+
+    def read_into(self, target: memoryview, offset: int, deadline: float) -> None:
+        """Fill *target* from *offset*; both lie inside the file.
+
+        Raises DeadlineExceeded at *deadline* (monotonic), or what the stream met.
+        """
+        self.used_at = time.monotonic()
+        self._wait(lambda: self._frontier >= offset + len(target), deadline)
+        self._storage.read_into(target, offset)
+
+    def wait_complete(self, deadline: float) -> int:
+        """The size in bytes, once all of it has arrived. Raises as `read_into`."""
+        self._wait(lambda: self._complete, deadline)
+        return self._frontier
+
+    @property
+    def frontier(self) -> int:
+        """How many bytes have arrived."""
+        with self._arrived:
+            return self._frontier
+
+    @property
+    def error(self) -> HingError | None:
+        """What ended the stream for good, None while it is alive or complete."""
+        with self._arrived:
+            return self._error
+
+    def append(self, data: bytes) -> None:
+        """Put *data* behind the frontier; for the stream's thread only."""
+        with self._arrived:
+            frontier = self._frontier
+        self._storage.write(frontier, data)
+        with self._arrived:
+            self._frontier += len(data)
+            self._arrived.notify_all()
+
+    def agrees(self, data: bytes, offset: int) -> bool:
+        """Whether *data* is what already stands at *offset*."""
+        held = bytearray(len(data))
+        self._storage.read_into(memoryview(held), offset)
+        return held == data
+
+    def finish(self) -> None:
+        """All of it is there."""
+        with self._arrived:
+            self._complete = True
+            self._arrived.notify_all()
+
+    def fail(self, error: HingError) -> None:
+        """Nothing more will come; reads behind the frontier still succeed."""
+        with self._arrived:
+            if not self._complete:
+                self._error = error
+            self._arrived.notify_all()
+
+    def close(self) -> None:
+        """Give up the bytes; waiters get an error."""
+        self.fail(BodyCut("the spooled copy was given up to make room"))
+        self._storage.close()
+
+    def _wait(self, there: Callable[[], bool], deadline: float) -> None:
+        with self._arrived:
+            while not there():
+                if self._error is not None:
+                    raise self._error.again()
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise DeadlineExceeded(
+                        "the download did not reach that far in time"
+                    )
+                self._arrived.wait(left)
+
+
+class SpoolStore:
+    """The spools of a mount. Thread safety: all methods."""
+
+    def __init__(
+        self,
+        source: WholeSource,
+        cache: MemoryBlockCache,
+        *,
+        disk_bytes: int,
+        directory: Path | None,
+    ) -> None:
+        self._source = source
+        self._cache = cache
+        self._disk_bytes = disk_bytes
+        self._directory = directory
+        self._pool = DaemonPool("hingfs-spool", _MOST_STREAMS)
+        self._lock = threading.Lock()
+        self._spools: dict[Content, Spool] = {}  # guarded by _lock
+        self._closing: HingError | None = None  # guarded by _lock
+
+    def open(self, content: Content, answer: Answer | None = None) -> Spool:
+        """The spool of *content*, started if there is none.
+
+        *answer*, a 200 that came unasked, is used as its stream, or closed.
+        """
+        with self._lock:
+            if self._closing:
+                raise self._closing.again()
+            spool = self._spools.get(content)
+            start = spool is None or isinstance(spool.error, TransportError)
+            if start:
+                self._drop_locked(content)
+                spool = self._make_locked(content)
+                self._spools[content] = spool
+        assert spool is not None
+        if start:
+            self._pool.submit(self._stream, spool, answer)
+        elif answer is not None:
+            answer.close()
+        return spool
+
+    def close(self, error: HingError) -> None:
+        """Wake every waiter with *error* and start nothing new."""
+        with self._lock:
+            self._closing = error
+            spools = list(self._spools.values())
+        for spool in spools:
+            spool.fail(error)
+        self._pool.close(error)
+
+    def held_bytes(self) -> int:
+        """The bytes in memory and on disk."""
+        with self._lock:
+            return sum(_extent(spool) for spool in self._spools.values())
+
+    def _make_locked(self, content: Content) -> Spool:
+        size = content.size_bytes
+        budget = self._cache.budget_bytes
+        if 0 <= size <= budget // _LARGEST_MEMORY_SHARE:
+            self._make_room_locked(size, budget // _MEMORY_SHARE, in_memory=True)
+            self._cache.reserve(size)
+            return Spool(content, _Memory(size))
+        if size > self._disk_bytes:
+            raise SpoolFull(
+                f"{size} bytes do not fit the spool of {self._disk_bytes} bytes that "
+                "this server's files need, since it ignores ranges; see --spool-size"
+            )
+        self._make_room_locked(max(size, 0), self._disk_bytes, in_memory=False)
+        try:
+            return Spool(content, _File(self._directory))
+        except OSError as error:
+            raise SpoolFull(f"no spool file can be made: {error}") from error
+
+    def _make_room_locked(self, size: int, bound: int, *, in_memory: bool) -> None:
+        alike = [s for s in self._spools.values() if s.in_memory is in_memory]
+        held = sum(_extent(spool) for spool in alike)
+        for spool in sorted(alike, key=lambda spool: spool.used_at):
+            if held + size <= bound:
+                return
+            held -= _extent(spool)
+            self._drop_locked(spool.content)
+
+    def _drop_locked(self, content: Content) -> None:
+        spool = self._spools.pop(content, None)
+        if spool is not None:
+            if spool.in_memory:
+                self._cache.reserve(-content.size_bytes)
+            spool.close()
+
+    def _stream(self, spool: Spool, answer: Answer | None) -> None:
+        """Fill *spool*; no exception leaves."""
+        try:
+            self._fill(spool, answer)
+        except ContentChanged as error:
+            spool.content.changed = True
+            spool.fail(error)
+        except HingError as error:
+            spool.fail(error)
+        except OSError as error:
+            log.exception("the spool cannot be written")
+            spool.fail(SpoolFull(f"the spool cannot be written: {error}"))
+        except BaseException as error:
+            log.exception("unforeseen error in a whole-file stream")
+            spool.fail(TransportError(f"unforeseen: {type(error).__name__}"))
+        else:
+            spool.finish()
+
+    def _fill(self, spool: Spool, answer: Answer | None) -> None:
+        """Stream until all is there; an attempt that brought bytes costs no patience."""
+        vain = 0
+        while True:
+            before = spool.frontier
+            try:
+                answer = answer or self._source.open_whole(spool.content, before)
+                with answer:
+                    self._take(spool, answer)
+            except TransportError:
+                vain = 0 if spool.frontier > before else vain + 1
+                if vain >= _MOST_VAIN_ATTEMPTS or spool.error is not None:
+                    raise
+            else:
+                return
+            answer = None
+
+    def _take(self, spool: Spool, answer: Answer) -> None:
+        """Read *answer* to its end into *spool*; raises BodyCut if it ends early."""
+        position = _start_of(answer)
+        announced = _end_of(answer, spool.content)
+        decoded = "Content-Encoding" in answer.headers
+        while True:
+            if spool.error is not None:
+                raise BodyCut("the spool was given up")
+            piece = answer.read_some(_PIECE_BYTES, decoded=decoded)
+            if not piece:
+                break
+            if position == 0 and looks_like_message(piece):
+                raise NotAVideo("a message arrived where the file was due")
+            self._place(spool, piece, position)
+            position += len(piece)
+        if announced is not None and position < announced:
+            raise BodyCut(f"the body ended at {position} of {announced} bytes")
+        if announced is not None and position > announced:
+            raise ContentChanged(
+                f"{position} bytes arrived, {announced} were announced"
+            )
+
+    def _place(self, spool: Spool, piece: bytes, position: int) -> None:
+        overlap = max(0, min(spool.frontier - position, len(piece)))
+        if overlap and not spool.agrees(piece[:overlap], position):
+            raise ContentChanged("the file is another one than when the download began")
+        if overlap < len(piece):
+            limit = spool.content.size_bytes
+            if 0 <= limit < position + len(piece):
+                raise ContentChanged("the file is longer than announced")
+            if not spool.in_memory and position + len(piece) > self._disk_bytes:
+                raise SpoolFull("the file is larger than the spool; see --spool-size")
+            spool.append(piece[overlap:])
+
+
+def _start_of(answer: Answer) -> int:
+    if answer.status != 206:
+        return 0
+    answered = parse_content_range(answer.headers.get("Content-Range", ""))
+    if answered is None:
+        raise TransportError("206 without a readable Content-Range")
+    return answered[0].start
+
+
+def _end_of(answer: Answer, content: Content) -> int | None:
+    """Where the file must end: as known before, or as this answer announces."""
+    if content.size_bytes >= 0:
+        return content.size_bytes
+    length = answer.headers.get("Content-Length", "")
+    if "Content-Encoding" in answer.headers or not length.isdecimal():
+        return None
+    return _start_of(answer) + int(length)
+
+
+def _extent(spool: Spool) -> int:
+    return max(spool.content.size_bytes, spool.frontier)
