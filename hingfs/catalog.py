@@ -1,0 +1,418 @@
+"""Which names exist and what they are as files.
+
+Decides what a name may be, what is known of a video and for how long, and what a
+directory listing shows. Leaves to `client` how it is asked, and to `operations` how
+it is shown.
+
+Threads: look-ups run on the daemon pool `hingfs-name`, and callers wait with a
+deadline, since a request stalled in a name lookup cannot be woken. `_lock` guards
+the tables and is never held while anything waits.
+"""
+
+import hashlib
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+from cachetools import LRUCache, TTLCache
+
+from .blocks import Content
+from .client import Listed, Probe, VideoClient
+from .config import CacheConfig
+from .errors import (
+    AccessDenied,
+    DeadlineExceeded,
+    HingError,
+    ServerBroken,
+    TransportError,
+    VideoFailed,
+    VideoNotFound,
+    VideoNotReady,
+    VideoNotServed,
+)
+from .spool import UNKNOWN_SIZE, SpoolStore
+from .verdict import Facts, State, Status
+from .workers import DaemonPool
+
+log = logging.getLogger(__name__)
+
+VIDEO_SUFFIX = ".mp4"
+LONGEST_NAME_BYTES = 1020  # tried on Linux 6.18: longer names fail in the kernel
+
+# A whole listing may be served this long after its time when no newer one can be had.
+STALE_LISTING_SECONDS = 300.0
+# How long "completed" and "not served" may both hold: servers lag behind themselves.
+UNSERVED_SECONDS = 60.0
+# Listed videos whose attributes are fetched before they are asked for, once a program
+# goes through the listing in order.
+NEIGHBOURS = 16
+_NEIGHBOUR_DISTANCE = 4
+_MOST_KNOWN = 65_536
+_MOST_NEGATIVE = 8_192
+_LOOKUP_THREADS = 8
+
+_ESCAPED_SLASH = re.compile(r"%((?:25)*)2F")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+Result = TypeVar("Result")
+
+
+def name_of(video_id: str) -> str:
+    """The file name of *video_id*; "/" is written %2F, a literal %2F as %252F."""
+    return (
+        _ESCAPED_SLASH.sub(r"%25\g<1>2F", video_id).replace("/", "%2F") + VIDEO_SUFFIX
+    )
+
+
+def video_id_of(name: str) -> str | None:
+    """The id that *name* stands for, or None if no video can have that name."""
+    stem = name.removesuffix(VIDEO_SUFFIX)
+    if stem == name or not stem or stem.startswith(".") or _FORBIDDEN.search(stem):
+        return None
+    if len(name.encode()) > LONGEST_NAME_BYTES:
+        return None
+    video_id = _ESCAPED_SLASH.sub(
+        lambda match: f"%{match[1][2:]}2F" if match[1] else "/", stem
+    )
+    return video_id if name_of(video_id) == name else None
+
+
+def inode_of(video_id: str) -> int:
+    """A stable inode number: 63 bits of a hash of the id, never 0 or 1."""
+    digest = hashlib.blake2b(video_id.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1 | 2
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFile:
+    """A video that can be read, as a file. Times in ns since the epoch."""
+
+    video_id: str
+    content: Content
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(slots=True)
+class _Known:
+    file: VideoFile
+    checked_at: float  # monotonic: when the server last confirmed it
+    expires_at: float | None  # Unix seconds
+    opened: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """A whole listing: the ids that can be read, ascending, with their status."""
+
+    taken_at: float  # monotonic
+    statuses: dict[str, Status]
+    order: tuple[str, ...]
+
+
+class Catalog:
+    """The videos of one endpoint as files. Thread safety: all methods."""
+
+    def __init__(
+        self,
+        client: VideoClient,
+        spools: SpoolStore,
+        config: CacheConfig,
+        metadata_seconds: float,
+    ) -> None:
+        self._client = client
+        self._spools = spools
+        self._config = config
+        self._metadata_seconds = metadata_seconds
+        self._pool = DaemonPool("hingfs-name", _LOOKUP_THREADS)
+        self._lock = threading.Lock()
+        # All below are guarded by _lock.
+        self._known: LRUCache[str, _Known] = LRUCache(_MOST_KNOWN)
+        self._refused: TTLCache[str, HingError] = TTLCache(
+            _MOST_NEGATIVE, max(config.negative_ttl_seconds, 1e-9)
+        )
+        self._unserved_since: TTLCache[str, float] = TTLCache(_MOST_NEGATIVE, 3600)
+        self._unmeasured: LRUCache[str, Content] = LRUCache(_MOST_NEGATIVE)
+        # ("look up" | "refresh" | "list", id) -> what is under way
+        self._under_way: dict[tuple[str, str], Future[object]] = {}
+        self._listing: _Listing | None = None
+        self._last_looked_up = ""
+
+    def lookup(self, video_id: str) -> VideoFile:
+        """The file of *video_id*: from memory once known, else asked for.
+
+        Raises what the server's answers mean, and DeadlineExceeded.
+        """
+        known = self._remembered(video_id)
+        if known is not None:
+            return known.file
+        self._look_ahead(video_id)
+        return self._joined("look up", video_id, self._find, video_id)
+
+    def open(self, video_id: str) -> VideoFile:
+        """The file to be opened: as `lookup`, but confirmed when it has grown old.
+
+        If the server is away, what is known is kept.
+        """
+        known = self._remembered(video_id)
+        ttl = self._config.metadata_ttl_seconds
+        if known is None:
+            file = self._joined("look up", video_id, self._find, video_id)
+        elif time.monotonic() - known.checked_at < ttl:
+            file = known.file
+        else:
+            try:
+                file = self._joined("refresh", video_id, self._confirm, known)
+            except TransportError as error:
+                log.warning(
+                    "%s: kept as known, the server is away: %s", video_id, error
+                )
+                file = known.file
+        with self._lock:
+            entry = self._known.get(video_id)
+            if entry is not None:
+                entry.opened = True
+        return file
+
+    def listing(self) -> list[tuple[str, int]]:
+        """(name, inode) of what can be read now: listed and completed, or opened before.
+
+        Raises AccessDenied, or TransportError where there is a list that cannot be
+        had whole: a short listing would make `rsync --delete` erase copies.
+        """
+        listed = self._current_listing()
+        with self._lock:
+            opened = [id_ for id_, known in self._known.items() if known.opened]
+        ids = sorted({*opened, *listed.order})
+        return [(name_of(video_id), inode_of(video_id)) for video_id in ids]
+
+    def known_bytes(self) -> int:
+        """The sizes of all files known, added up; never asks the server."""
+        with self._lock:
+            return sum(known.file.content.size_bytes for known in self._known.values())
+
+    def close(self, error: HingError) -> None:
+        """Wake everybody who waits, with *error*."""
+        self._pool.close(error)
+
+    # -- memory ------------------------------------------------------------------------
+
+    def _remembered(self, video_id: str) -> _Known | None:
+        """What is known and still good; raises a refusal of a moment ago."""
+        with self._lock:
+            refused = self._refused.get(video_id)
+            known = self._known.get(video_id)
+        if refused is not None:
+            raise refused.again()
+        if known is None or known.file.content.changed:
+            return None
+        expired = known.expires_at is not None and known.expires_at <= time.time()
+        return None if expired else known
+
+    def _joined(
+        self, what: str, video_id: str, job: Callable[..., Result], *args: object
+    ) -> Result:
+        """The result of *job*, run once for all who want the same at the same time."""
+        key = (what, video_id)
+        with self._lock:
+            future = self._under_way.get(key)
+            if future is None:
+                future = self._pool.submit(self._run, key, job, *args)
+                self._under_way[key] = future
+        try:
+            return future.result(self._metadata_seconds)  # type: ignore[return-value]
+        except TimeoutError:
+            raise DeadlineExceeded("the server did not answer in time") from None
+        except HingError as error:
+            raise error.again() from error
+
+    def _run(
+        self, key: tuple[str, str], job: Callable[..., Result], *args: object
+    ) -> Result:
+        try:
+            return job(*args)
+        except (VideoNotFound, VideoNotReady, VideoFailed) as error:
+            with self._lock:
+                self._refused[key[1]] = error
+                if isinstance(error, VideoNotFound):
+                    self._known.pop(key[1], None)
+            raise
+        finally:
+            with self._lock:
+                self._under_way.pop(key, None)
+
+    # -- asking; on the pool's threads ---------------------------------------------------
+
+    def _find(self, video_id: str) -> VideoFile:
+        with self._lock:
+            listing = self._listing
+            unmeasured = self._unmeasured.get(video_id)
+        if unmeasured is not None:
+            return self._measured(unmeasured, mtime_ns=0, expires_at=None)
+        fresh = listing is not None and (
+            time.monotonic() - listing.taken_at < self._config.listing_ttl_seconds
+        )
+        listed = (
+            listing.statuses.get(video_id) if listing is not None and fresh else None
+        )
+        try:
+            probe = self._client.probe(video_id, listed)
+        except VideoNotServed as error:
+            raise self._lagging(video_id, error) from error
+        with self._lock:
+            self._unserved_since.pop(video_id, None)
+        return self._adopt(video_id, probe)
+
+    def _confirm(self, known: _Known) -> VideoFile:
+        facts = self._client.refresh(known.file.content)
+        if facts is None or _same(known.file.content, facts):
+            with self._lock:
+                known.checked_at = time.monotonic()
+            return known.file
+        known.file.content.changed = True
+        return self._find(known.file.video_id)
+
+    def _adopt(self, video_id: str, probe: Probe) -> VideoFile:
+        with self._lock:
+            before = self._known.get(video_id)
+        expires_at = probe.status.expires_at_seconds
+        if expires_at is not None and expires_at <= time.time():
+            expires_at = None  # it is served all the same
+        if before is not None and _same(before.file.content, probe.facts):
+            # The same version: its mtime and its blocks stay.
+            with self._lock:
+                before.checked_at, before.expires_at = time.monotonic(), expires_at
+            return before.file
+        facts = probe.facts
+        content = Content(
+            video_id,
+            UNKNOWN_SIZE if facts.size_bytes is None else facts.size_bytes,
+            facts.validator,
+            facts.ranges,
+        )
+        mtime_ns = _mtime_ns(probe.status, facts)
+        if content.size_bytes == UNKNOWN_SIZE:
+            with self._lock:
+                self._unmeasured[video_id] = content
+            return self._measured(content, mtime_ns, expires_at)
+        return self._remember(content, mtime_ns, expires_at)
+
+    def _measured(
+        self, content: Content, mtime_ns: int, expires_at: float | None
+    ) -> VideoFile:
+        """The file of a content whose size is known only when all of it has come."""
+        try:
+            spool = self._spools.open(content)
+            # Leave the caller, who waits as long, time to hear of it.
+            deadline = time.monotonic() + 0.9 * self._metadata_seconds
+            content.size_bytes = spool.wait_complete(deadline)
+        except DeadlineExceeded:
+            raise VideoNotReady(
+                "its size is not known before all of it arrived"
+            ) from None
+        except HingError:
+            with self._lock:
+                self._unmeasured.pop(content.video_id, None)
+            raise
+        with self._lock:
+            self._unmeasured.pop(content.video_id, None)
+        return self._remember(content, mtime_ns, expires_at)
+
+    def _remember(
+        self, content: Content, mtime_ns: int, expires_at: float | None
+    ) -> VideoFile:
+        video_id = content.video_id
+        file = VideoFile(video_id, content, mtime_ns, inode_of(video_id))
+        with self._lock:
+            before = self._known.get(video_id)
+            opened = before is not None and before.opened
+            self._known[video_id] = _Known(file, time.monotonic(), expires_at, opened)
+        if before is not None:
+            before.file.content.changed = True
+        return file
+
+    def _lagging(self, video_id: str, error: VideoNotServed) -> HingError:
+        """*error* while the server may be lagging; afterwards it is broken."""
+        with self._lock:
+            since = self._unserved_since.setdefault(video_id, time.monotonic())
+        if time.monotonic() - since < UNSERVED_SECONDS:
+            return error
+        return ServerBroken("completed for over a minute, and still not served")
+
+    # -- listing ---------------------------------------------------------------------------
+
+    def _current_listing(self) -> _Listing:
+        with self._lock:
+            listing = self._listing
+        age = time.monotonic() - listing.taken_at if listing is not None else 0.0
+        if listing is not None and age < self._config.listing_ttl_seconds:
+            return listing
+        try:
+            return self._joined("list", "", self._list)
+        except AccessDenied:
+            raise
+        except TransportError as error:
+            if listing is None or age > STALE_LISTING_SECONDS:
+                raise
+            log.warning("the last listing, %.0f s old, is shown: %s", age, error)
+            return listing
+
+    def _list(self) -> _Listing:
+        videos: list[Listed] = self._client.list_videos() or []
+        statuses = {
+            video.video_id: video.status
+            for video in videos
+            if video.status.state is State.READY
+            and video_id_of(name_of(video.video_id)) == video.video_id
+        }
+        listing = _Listing(time.monotonic(), statuses, tuple(sorted(statuses)))
+        with self._lock:
+            self._listing = listing
+        return listing
+
+    def _look_ahead(self, video_id: str) -> None:
+        """Fetch the attributes of the next listed videos, if they seem to be next."""
+        with self._lock:
+            listing, last = self._listing, self._last_looked_up
+            self._last_looked_up = video_id
+        if listing is None or video_id not in listing.statuses:
+            return
+        if last not in listing.statuses or last == video_id:
+            return
+        position = listing.order.index(video_id)
+        if abs(position - listing.order.index(last)) > _NEIGHBOUR_DISTANCE:
+            return
+        for neighbour in listing.order[position + 1 : position + 1 + NEIGHBOURS]:
+            with self._lock:
+                key = ("look up", neighbour)
+                if neighbour in self._known or neighbour in self._refused:
+                    continue
+                if key not in self._under_way:
+                    self._under_way[key] = self._pool.submit(
+                        self._run, key, self._find, neighbour
+                    )
+
+
+def _same(content: Content, facts: Facts) -> bool:
+    return (
+        not content.changed
+        and facts.size_bytes in (None, content.size_bytes)
+        and not content.validator.contradicts(facts.validator)
+    )
+
+
+def _mtime_ns(status: Status, facts: Facts) -> int:
+    """completed_at, else created_at, else Last-Modified, else the epoch."""
+    seconds = status.mtime_seconds
+    if seconds is None and facts.last_modified is not None:
+        try:
+            seconds = parsedate_to_datetime(facts.last_modified).timestamp()
+        except (ValueError, TypeError, OverflowError):
+            seconds = None
+    return int((seconds or 0.0) * 1e9)

@@ -1,0 +1,286 @@
+"""The FUSE protocol adapter: paths, stat fields, handles and errnos. Nothing else.
+
+Every operation passes `_answering`, which turns any exception into an errno; the two
+tables below are the only place where errnos are chosen. `read` never answers EAGAIN
+or EINTR: ffmpeg and cp would spin on them or silently truncate.
+
+Threads: operations run on libfuse's threads. `_lock` guards the handle table and the
+note of which version's pages the kernel holds.
+"""
+
+import errno
+import functools
+import itertools
+import logging
+import os
+import stat
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from .binding import OpenedFile, Refusal
+from .blocks import Content
+from .catalog import Catalog, VideoFile, video_id_of
+from .config import MountConfig
+from .errors import (
+    AccessDenied,
+    Closing,
+    ContentChanged,
+    DeadlineExceeded,
+    HingError,
+    RateLimited,
+    VideoNotFound,
+    VideoNotReady,
+    printable,
+)
+from .reader import Readers, VideoReader
+
+log = logging.getLogger(__name__)
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+ErrnoTable = Mapping[type[BaseException], int]
+
+# Looked up along the exception's classes, from its own to HingError.
+ERRNO_OF_NAME: ErrnoTable = {
+    VideoNotReady: errno.EAGAIN,
+    VideoNotFound: errno.ENOENT,
+    AccessDenied: errno.EACCES,
+    RateLimited: errno.EAGAIN,
+    ContentChanged: errno.ESTALE,
+    DeadlineExceeded: errno.ETIMEDOUT,
+    HingError: errno.EIO,
+}
+ERRNO_OF_READ: ErrnoTable = {
+    VideoNotFound: errno.ENOENT,
+    AccessDenied: errno.EACCES,
+    ContentChanged: errno.ESTALE,
+    DeadlineExceeded: errno.ETIMEDOUT,
+    HingError: errno.EIO,
+}
+# What a program meets in the normal course of things; not worth a line at ERROR.
+_ORDINARY = frozenset({errno.ENOENT, errno.EAGAIN, errno.EROFS})
+
+# Errors that nobody foresaw, by operation; a lost update is harmless.
+unforeseen: Counter[str] = Counter()
+
+_ROOT_INODE = 1
+_STAT_BLOCK_BYTES = 512  # the unit of st_blocks, whatever st_blksize says
+# Programs size their buffers by it: one read of this size is few callbacks.
+_PREFERRED_READ_BYTES = 1 << 20
+_STATFS_BLOCK_BYTES = 4096
+_LONGEST_NAME_BYTES = 1020
+_MOST_REMEMBERED_PAGES = 65_536
+
+
+def errno_for(error: BaseException, table: ErrnoTable) -> int:
+    """The errno of *error*; EIO for what nobody foresaw."""
+    for kind in type(error).__mro__:
+        if kind in table:
+            return table[kind]
+    return errno.EIO
+
+
+def _answering(
+    table: ErrnoTable,
+) -> Callable[[Callable[Params, Result]], Callable[Params, Result]]:
+    """Let nothing but `Refusal` leave an operation of `HingOperations`."""
+
+    def decorate(operation: Callable[Params, Result]) -> Callable[Params, Result]:
+        @functools.wraps(operation)
+        def guarded(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+            try:
+                return operation(*args, **kwargs)
+            except Refusal:
+                raise
+            except HingError as error:
+                number = errno_for(error, table)
+                _note(operation.__name__, args[1:2], number, error)
+                raise Refusal(number) from None
+            except Exception as error:
+                unforeseen[operation.__name__] += 1
+                log.exception("unforeseen error in %s", operation.__name__)
+                raise Refusal(errno.EIO) from error
+
+        return guarded
+
+    return decorate
+
+
+def _note(
+    operation: str, subject: tuple[object, ...], number: int, error: HingError
+) -> None:
+    quiet = number in _ORDINARY or isinstance(error, Closing)
+    level = logging.DEBUG if quiet else logging.ERROR
+    name = printable(subject[0] if subject else "", 80)
+    log.log(level, "%s %s: %s (%s)", operation, name, error, errno.errorcode[number])
+
+
+@dataclass(frozen=True, slots=True)
+class _Handle:
+    file: VideoFile
+    reader: VideoReader
+
+
+class HingOperations:
+    """The file system, as `binding.Filesystem` wants it. Thread safety: all methods."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        readers: Readers,
+        config: MountConfig,
+        *,
+        on_start: Callable[[], None],
+        on_stop: Callable[[], None],
+    ) -> None:
+        self._catalog = catalog
+        self._readers = readers
+        self._config = config
+        self._on_start = on_start
+        self._on_stop = on_stop
+        self._mounted_ns = time.time_ns()
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._handles: dict[int, _Handle] = {}  # guarded by _lock
+        # video id -> the version whose pages the kernel may hold; guarded by _lock
+        self._kernel_pages: dict[str, Content] = {}
+
+    def start(self) -> None:
+        """The mount is up."""
+        self._on_start()
+
+    def stop(self) -> None:
+        """The mount is gone."""
+        self._on_stop()
+
+    @_answering(ERRNO_OF_NAME)
+    def getattr(self, path: str | None, handle: int | None) -> Mapping[str, int]:
+        """The stat fields; of an open file from memory, without asking anybody."""
+        if handle is not None:
+            with self._lock:
+                opened = self._handles.get(handle)
+            if opened is not None:
+                return self._stat_of(opened.file)
+        if path == "/":
+            return self._stat_of_root()
+        return self._stat_of(self._catalog.lookup(_video_id(path)))
+
+    @_answering(ERRNO_OF_NAME)
+    def readdir(self, path: str) -> Iterator[tuple[str, Mapping[str, int]]]:
+        """The names that can be read now."""
+        if path != "/":
+            raise Refusal(errno.ENOTDIR)
+        root = {"st_mode": stat.S_IFDIR, "st_ino": _ROOT_INODE}
+        entries = [(".", root), ("..", root)]
+        entries += [
+            (name, {"st_mode": stat.S_IFREG, "st_ino": inode})
+            for name, inode in self._catalog.listing()
+        ]
+        return iter(entries)
+
+    @_answering(ERRNO_OF_NAME)
+    def open(self, path: str, flags: int) -> OpenedFile:
+        """A handle for reading the version that the server has now."""
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise Refusal(errno.EROFS)
+        file = self._catalog.open(_video_id(path))
+        content = file.content
+        handle = next(self._numbers)
+        reader = self._readers.open(content)
+        with self._lock:
+            # While handles of an older version are open, its pages must stay theirs:
+            # the kernel keeps one set of pages per file, and mixing is what no one
+            # may see. The new handle then reads past them.
+            mixed = any(
+                other.file.video_id == file.video_id
+                and other.file.content is not content
+                for other in self._handles.values()
+            )
+            self._handles[handle] = _Handle(file, reader)
+            keep = self._kernel_pages.get(file.video_id) is content
+            if not mixed:
+                if len(self._kernel_pages) >= _MOST_REMEMBERED_PAGES:
+                    self._kernel_pages.clear()
+                self._kernel_pages[file.video_id] = content
+        return OpenedFile(handle, keep_cache=keep or mixed, direct_io=mixed)
+
+    @_answering(ERRNO_OF_READ)
+    def read_into(self, handle: int, buffer: memoryview, offset: int) -> int:
+        """Exactly the bytes asked for, fewer only at end of file, or an error."""
+        opened = self._handles.get(handle)  # one lookup is atomic
+        if opened is None:
+            raise Refusal(errno.EBADF)
+        return opened.reader.read_into(buffer, offset)
+
+    @_answering(ERRNO_OF_READ)
+    def release(self, handle: int) -> None:
+        """Forget the handle."""
+        with self._lock:
+            opened = self._handles.pop(handle, None)
+        if opened is not None:
+            self._readers.close(opened.reader)
+
+    @_answering(ERRNO_OF_NAME)
+    def statfs(self) -> Mapping[str, int]:
+        """A full, read-only file system as large as the files known; never asks."""
+        blocks = max(1, -(-self._catalog.known_bytes() // _STATFS_BLOCK_BYTES))
+        return {
+            "f_bsize": _STATFS_BLOCK_BYTES,
+            "f_frsize": _STATFS_BLOCK_BYTES,
+            "f_blocks": blocks,
+            "f_namemax": _LONGEST_NAME_BYTES,
+        }
+
+    def open_handles(self) -> int:
+        """How many files are open."""
+        with self._lock:
+            return len(self._handles)
+
+    def _stat_of(self, file: VideoFile) -> Mapping[str, int]:
+        size = file.content.size_bytes
+        return {
+            "st_mode": stat.S_IFREG | 0o444,
+            "st_ino": file.inode,
+            "st_nlink": 1,
+            "st_uid": self._config.uid,
+            "st_gid": self._config.gid,
+            "st_size": size,
+            "st_blocks": -(-size // _STAT_BLOCK_BYTES),
+            "st_blksize": _PREFERRED_READ_BYTES,
+            "st_mtime": file.mtime_ns,
+            "st_ctime": file.mtime_ns,
+            "st_atime": file.mtime_ns,
+        }
+
+    def _stat_of_root(self) -> Mapping[str, int]:
+        return {
+            "st_mode": stat.S_IFDIR | 0o555,
+            "st_ino": _ROOT_INODE,
+            "st_nlink": 2,
+            "st_uid": self._config.uid,
+            "st_gid": self._config.gid,
+            "st_mtime": self._mounted_ns,
+            "st_ctime": self._mounted_ns,
+            "st_atime": self._mounted_ns,
+        }
+
+
+def _video_id(path: str | None) -> str:
+    """The video id of a path; refuses with ENOENT what can be no video."""
+    name = (path or "").removeprefix("/")
+    if "/" in name:
+        raise Refusal(errno.ENOENT)
+    if (
+        len(name) > 255
+        and len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME_BYTES
+    ):
+        raise Refusal(errno.ENAMETOOLONG)
+    video_id = video_id_of(name)
+    if video_id is None:
+        raise Refusal(errno.ENOENT)
+    return video_id
