@@ -1,0 +1,262 @@
+"""The composition root: builds the objects, runs FUSE, closes in reverse order.
+
+Signals. SIGINT and SIGTERM are blocked before FUSE runs, and a thread waits for them:
+it sets everything closing first, so that every read in flight ends with EIO, and then
+raises SIGHUP, which libfuse handles by leaving its loop. Left to libfuse alone, it
+would wait for those reads; a handler in Python would never run, since the main thread
+is in C.
+
+Daemonising happens before any thread exists. The parent returns when the mount
+answers, or with the child's reason and exit status.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from . import binding, mountpoint
+from .block_cache import MemoryBlockCache
+from .blocks import Content
+from .catalog import Catalog
+from .client import VideoClient
+from .config import Config
+from .errors import Closing, MountpointError, RangesIgnored, SetupError, printable
+from .fetcher import BlockFetcher
+from .operations import HingOperations
+from .reader import Readers
+from .spool import SpoolStore
+from .transport import HttpTransport
+from .workers import DaemonPool
+
+log = logging.getLogger(__name__)
+
+_STATUS_THREADS = 8
+_END_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+
+
+class Mount:
+    """Everything one mount consists of. Make it in the process that serves it.
+
+    *on_up* is called once the kernel has the mount, on a thread of libfuse.
+    """
+
+    def __init__(self, config: Config, on_up: Callable[[], None]) -> None:
+        self._config = config
+        self._on_up = on_up
+        endpoint, cache = config.endpoint, config.cache
+        self.transport = HttpTransport(endpoint)
+        self._statuses = DaemonPool("hingfs-status", _STATUS_THREADS)
+        self.client = VideoClient(self.transport, endpoint, self._statuses)
+        self.cache = MemoryBlockCache(cache.cache_bytes)
+        self.spools = SpoolStore(
+            self.client,
+            self.cache,
+            disk_bytes=cache.spool_bytes,
+            directory=cache.directory,
+        )
+        self.fetcher = BlockFetcher(
+            self.client,
+            self.cache,
+            block_bytes=cache.block_bytes,
+            connections=endpoint.connections,
+            whole_body=self._spool_whole,
+        )
+        self.readers = Readers(
+            self.fetcher, self.cache, self.spools, endpoint.read_seconds
+        )
+        self.catalog = Catalog(
+            self.client, self.spools, cache, endpoint.metadata_seconds
+        )
+        self.operations = HingOperations(
+            self.catalog,
+            self.readers,
+            config.mount,
+            on_start=self._started,
+            on_stop=self.close,
+        )
+
+    def run(self) -> None:
+        """Serve until unmounted or told to end by a signal.
+
+        Raises MountpointError if the mount does not come up.
+        """
+        library = binding.load(self._config.mount.fuse)
+        log.info("mounting %s with %s", self._config.mount.directory, library)
+        block_signals()
+        # The main thread alone takes the one that libfuse waits for.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+        library.run(self.operations, str(self._config.mount.directory), self._options())
+
+    def close(self) -> None:
+        """End every wait and every transfer; may be called twice, from any thread."""
+        error = Closing("the mount is ending")
+        self.catalog.close(error)
+        self.fetcher.close(error)
+        self.spools.close(error)
+        self._statuses.close(error)
+        self.transport.close()
+
+    def _options(self) -> dict[str, str | bool]:
+        config = self._config.mount
+        options: dict[str, str | bool] = {
+            "ro": True,
+            # Shown by mount and df. Commas would end the option.
+            "fsname": f"hingfs:{printable(self._config.endpoint.host).replace(',', '')}",
+            "subtype": mountpoint.SUBTYPE,
+        }
+        if config.allow_other:
+            options["allow_other"] = True
+            options["default_permissions"] = True
+        return options
+
+    def _started(self) -> None:
+        threading.Thread(
+            target=self._await_signal, name="hingfs-signals", daemon=True
+        ).start()
+        self._on_up()
+
+    def _await_signal(self) -> None:
+        number = signal.sigwait(_END_SIGNALS)
+        log.info("%s: unmounting", signal.Signals(number).name)
+        self.close()
+        # Not before the waits have ended: libfuse leaves when its callbacks have.
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    def _spool_whole(self, content: Content, ignored: RangesIgnored) -> None:
+        """A server sent the whole file instead of a range: read it as that."""
+        answer = ignored.args[0]
+        self.spools.open(content, answer)
+
+
+def block_signals() -> None:
+    """Block the signals that end a mount, here and in every thread started after."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS | {signal.SIGHUP})
+
+
+def check(config: Config) -> None:
+    """Prove address and token with one request; raises SetupError where they fail."""
+    transport = HttpTransport(config.endpoint)
+    pool = DaemonPool("hingfs-check", 1)
+    try:
+        VideoClient(transport, config.endpoint, pool).check()
+    finally:
+        transport.close()
+
+
+def prepare(config: Config) -> None:
+    """Prove that *config* can be mounted here; raises SetupError where it cannot."""
+    mountpoint.check_fuse(allow_other=config.mount.allow_other)
+    binding.load(config.mount.fuse)
+    mountpoint.prepare(config.mount.directory)
+
+
+def serve(config: Config, on_up: Callable[[], None]) -> None:
+    """Mount in this process and serve until it is over."""
+    Mount(config, on_up).run()
+
+
+def serve_in_background(config: Config, configure_logs: Callable[[], None]) -> None:
+    """Mount in a daemon; returns when the mount answers.
+
+    *configure_logs* is called in the daemon. Raises the SetupError that the daemon
+    met, with its exit status. No thread may exist when this is called.
+    """
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.close(reading)
+        _serve_as_daemon(config, writing, configure_logs)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    try:
+        outcome = json.loads(said)
+    except ValueError:
+        raise MountpointError(
+            "the mount process ended without a word; run it with --foreground to see why"
+        ) from None
+    if outcome["status"] != 0:
+        error = SetupError(outcome["message"])
+        error.exit_status = outcome["status"]
+        raise error
+    os.stat(config.mount.directory)  # it answers
+
+
+def _serve_as_daemon(
+    config: Config, writing: int, configure_logs: Callable[[], None]
+) -> NoReturn:
+    """The child's side of `serve_in_background`."""
+
+    def report(status: int, message: str) -> None:
+        with contextlib.suppress(OSError):  # reported before, or nobody listens
+            os.write(
+                writing, json.dumps({"status": status, "message": message}).encode()
+            )
+            os.close(writing)
+
+    def up() -> None:
+        _detach_streams()
+        report(0, "")
+
+    status = 0
+    try:
+        os.setsid()
+        os.chdir("/")
+        configure_logs()
+        serve(config, up)
+    except SetupError as error:
+        status = error.exit_status
+        report(status, str(error))
+    except BaseException as error:
+        status = 1
+        log.exception("the mount process failed")
+        report(status, f"{type(error).__name__}: {printable(error)}")
+    leave(status)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process now. Threads that still wait for a server are left behind."""
+    logging.shutdown()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
+
+
+def _detach_streams() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    os.close(null)
+
+
+def configure_logs(level: str, file: Path | None) -> None:
+    """Send log lines of *level* and above to *file* (0600), or to standard error."""
+    handler: logging.Handler
+    if file is None:
+        handler = logging.StreamHandler()
+    else:
+        try:
+            os.close(os.open(file, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
+            handler = logging.FileHandler(
+                file, encoding="utf-8", errors="backslashreplace"
+            )
+        except OSError as error:
+            raise SetupError(f"log file {file}: {error.strerror}") from None
+    handler.setFormatter(
+        logging.Formatter(
+            "%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"
+        )
+    )
+    root = logging.getLogger()
+    handlers: Sequence[logging.Handler] = list(root.handlers)
+    for old in handlers:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())

@@ -1,0 +1,221 @@
+"""What is mounted where, by the kernel's own table, and how to take it away again.
+
+A mount whose process was killed still stands in the table and answers every call with
+ENOTCONN; `os.path.exists` and `ismount` then say False. So the table is asked, and
+only entries that say they are ours are ever touched.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import FuseUnavailable, MountBusy, MountpointError, NotMounted
+
+SUBTYPE = "hingfs"
+_FS_TYPE = f"fuse.{SUBTYPE}"
+_MOUNTINFO = Path("/proc/self/mountinfo")
+_FUSE_CONF = Path("/etc/fuse.conf")
+_FUSE_DEVICE = Path("/dev/fuse")
+_MOST_NAMED_PROCESSES = 10
+_HELPER_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class MountEntry:
+    """One line of the mount table; *device* is "major:minor"."""
+
+    directory: str
+    fs_type: str
+    source: str
+    device: str
+
+
+def absolute(directory: str | os.PathLike[str]) -> Path:
+    """*directory* as the mount table writes it: absolute, links followed."""
+    return Path(os.path.realpath(directory))
+
+
+def entry_at(directory: Path) -> MountEntry | None:
+    """The topmost mount at *directory* (absolute), None if there is none."""
+    found = None
+    for entry in _entries():
+        if entry.directory == str(directory):
+            found = entry
+    return found
+
+
+def is_ours(entry: MountEntry | None) -> bool:
+    """Whether *entry* is a mount of hingfs."""
+    return entry is not None and entry.fs_type == _FS_TYPE
+
+
+def prepare(directory: Path) -> None:
+    """Make sure that *directory* can be mounted on; clears a dead mount of ours.
+
+    Raises MountpointError with what to do where it cannot.
+    """
+    entry = entry_at(directory)
+    if is_ours(entry):
+        if not _is_dead(directory):
+            raise MountpointError(
+                f"{directory} is a hingfs mount already; "
+                f"end it first: hingfs umount {directory}"
+            )
+        _detach(directory, lazy=True)
+    if not directory.is_dir():
+        what = "is not a directory" if directory.exists() else "does not exist"
+        raise MountpointError(f"{directory} {what}; run: mkdir -p {directory}")
+    try:
+        busy = next(iter(os.scandir(directory)), None)
+    except OSError as error:
+        raise MountpointError(f"{directory}: {error.strerror}") from None
+    if busy is not None:
+        raise MountpointError(
+            f"{directory} is not empty; choose an empty directory, since a mount "
+            "would hide what is in it"
+        )
+    if os.geteuid() != 0 and not os.access(directory, os.W_OK):
+        raise MountpointError(
+            f"{directory} is not writable by you, which fusermount demands; choose "
+            "a directory of your own"
+        )
+
+
+def check_fuse(*, allow_other: bool) -> None:
+    """Make sure that this machine can mount; raises FuseUnavailable with the reason."""
+    if not _FUSE_DEVICE.exists():
+        raise FuseUnavailable(
+            "there is no /dev/fuse: load the module (modprobe fuse), or start the "
+            "container with --device /dev/fuse --cap-add SYS_ADMIN"
+        )
+    if not os.access(_FUSE_DEVICE, os.R_OK | os.W_OK):
+        raise FuseUnavailable(
+            "/dev/fuse cannot be opened by you: no read and write access"
+        )
+    if os.geteuid() == 0:
+        return
+    if _fusermount() is None:
+        raise FuseUnavailable(
+            "fusermount3 is missing, which mounts for users; on Debian and Ubuntu: "
+            "apt-get install fuse3"
+        )
+    if allow_other and not _user_allow_other():
+        raise FuseUnavailable(
+            "--allow-other needs the line user_allow_other in /etc/fuse.conf"
+        )
+
+
+def unmount(directory: Path, *, lazy: bool) -> None:
+    """Take away the hingfs mount at *directory*.
+
+    *lazy* detaches it at once, and readers that have files open get errors.
+    Raises NotMounted, or MountBusy naming who uses it.
+    """
+    entry = entry_at(directory)
+    if entry is None:
+        raise NotMounted(f"{directory} is no mount")
+    if not is_ours(entry):
+        raise NotMounted(f"{directory} is a {entry.fs_type} mount, not one of hingfs")
+    try:
+        _detach(directory, lazy=lazy or _is_dead(directory))
+    except MountBusy as busy:
+        users = list(_users_of(entry.device))
+        named = ", ".join(users[:_MOST_NAMED_PROCESSES]) or "processes of other users"
+        raise MountBusy(
+            f"{busy} It is used by: {named}. Close them, or run: "
+            f"hingfs umount --lazy {directory}"
+        ) from None
+
+
+def _entries() -> Iterator[MountEntry]:
+    for line in _MOUNTINFO.read_text(errors="surrogateescape").splitlines():
+        head, separator, tail = line.partition(" - ")
+        fields, rest = head.split(" "), tail.split(" ")
+        if separator and len(fields) > 4 and len(rest) > 1:
+            yield MountEntry(
+                _unescaped(fields[4]), rest[0], _unescaped(rest[1]), fields[2]
+            )
+
+
+def _unescaped(text: str) -> str:
+    """*text* with the table's octal escapes (blank, tab, newline, backslash) undone."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def _is_dead(directory: Path) -> bool:
+    try:
+        os.stat(directory)
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return False
+
+
+def _detach(directory: Path, *, lazy: bool) -> None:
+    helper = _fusermount()
+    if helper is not None:
+        command = [helper, "-u", *(["-z"] if lazy else []), str(directory)]
+    else:
+        command = ["umount", *(["-l"] if lazy else []), str(directory)]
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed program, no shell
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_HELPER_SECONDS,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise MountpointError(f"cannot unmount {directory}: {error}") from error
+    if done.returncode == 0:
+        return
+    said = " ".join(done.stderr.split())
+    if "busy" in said.lower():
+        raise MountBusy(f"{directory} is busy.")
+    raise MountpointError(f"cannot unmount {directory}: {said or 'no reason given'}")
+
+
+def _fusermount() -> str | None:
+    return shutil.which("fusermount3") or shutil.which("fusermount")
+
+
+def _user_allow_other() -> bool:
+    try:
+        lines = _FUSE_CONF.read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.strip() == "user_allow_other" for line in lines)
+
+
+def _users_of(device: str) -> Iterator[str]:
+    """The processes that have something of *device* open, as "name (pid)".
+
+    Reads the kernel's tables and nothing on the mount itself, which may not answer.
+    """
+    major, _, minor = device.partition(":")
+    # /proc/PID/maps writes the same numbers in hexadecimal.
+    mapped = f"{int(major):02x}:{int(minor):02x}"
+    ids = {line.directory for line in _entries() if line.device == device}
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal() and process.name != str(os.getpid()):
+            with contextlib.suppress(OSError):
+                if _uses(process, ids, mapped):
+                    name = (process / "comm").read_text().strip()
+                    yield f"{name} ({process.name})"
+
+
+def _uses(process: Path, directories: set[str], mapped: str) -> bool:
+    links = [process / "cwd", process / "root"]
+    links += list((process / "fd").iterdir())
+    for link in links:
+        with contextlib.suppress(OSError):
+            target = os.readlink(link)
+            if any(target == d or target.startswith(f"{d}/") for d in directories):
+                return True
+    return f" {mapped} " in (process / "maps").read_text(errors="replace")
