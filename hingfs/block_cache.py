@@ -57,9 +57,8 @@ class MemoryBlockCache:
         """The block, or None; marks it as read."""
         with self._lock:
             block = self._read.get(key)
-            if block is None and key in self._unread:
-                block = self._unread.pop(key)
-                self._read[key] = block
+            if block is None:
+                block = self._mark_read_locked(key)
             if block is None:
                 self._misses += 1
             else:
@@ -69,6 +68,11 @@ class MemoryBlockCache:
     def __contains__(self, key: BlockKey) -> bool:
         with self._lock:
             return key in self._read or key in self._unread
+
+    def mark_read(self, key: BlockKey) -> None:
+        """Somebody has read this block on its way here."""
+        with self._lock:
+            self._mark_read_locked(key)
 
     def put(self, key: BlockKey, block: bytes) -> None:
         """Keep *block* as unread; a block larger than the unread share is dropped."""
@@ -110,6 +114,12 @@ class MemoryBlockCache:
                 int(self._read.currsize + self._unread.currsize),
                 self._reserved,
             )
+
+    def _mark_read_locked(self, key: BlockKey) -> bytes | None:
+        block = self._unread.pop(key, None)
+        if block is not None:
+            self._read[key] = block
+        return block
 
     def _shrink(self) -> None:
         """Evict until the budget holds; call with the lock held."""

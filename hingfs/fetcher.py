@@ -80,6 +80,7 @@ class Landing:
     __slots__ = (
         "_events",
         "data",
+        "demanded",
         "error",
         "expires_at",
         "filled",
@@ -93,6 +94,7 @@ class Landing:
         self.data: bytes | None = None
         self.partial: bytearray | None = None  # of size_bytes, *filled* of them true
         self.filled = 0
+        self.demanded = False  # somebody reads it from here, not from the cache
         self.error: BaseException | None = None
         self.expires_at = 0.0
         self.transfer: Transfer | None = None
@@ -211,6 +213,7 @@ class BlockFetcher:
                 self._adopt(transfer)
                 self._queues.demand.append(transfer)
             for index, landing in zip(indices, landings, strict=True):
+                landing.demanded = True
                 self._hasten(landing, index)
             self._summon()
         return landings
@@ -471,17 +474,21 @@ class BlockFetcher:
         block: bytes,
         transfer: Transfer | None = None,
     ) -> None:
+        demanded = False
         with self._lock:
             landing = self._landings.pop((content, index), None)
             if landing is not None:
                 landing.data = block
                 landing.transfer = None
                 landing.wake()
+                demanded = landing.demanded
             if transfer is not None:
                 transfer.next = index + 1
                 self._stats.blocks += 1
                 self._stats.bytes += len(block)
                 self._measure(len(block))
+        if demanded:
+            self._cache.mark_read((content, index))
 
     def _fail(self, transfer: Transfer, error: BaseException) -> None:
         if isinstance(error, RangesIgnored):

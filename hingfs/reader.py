@@ -21,6 +21,9 @@ from .spool import SpoolStore
 
 # A clip of this size costs no more requests whole than in part.
 WHOLE_AT_OPEN_BYTES = 1536 * KIB
+# How much of the head is fetched at open: what ffprobe and a first frame read there,
+# and what the kernel reads ahead of them (strace of ffmpeg 5.1, 2026-11-22: 720 KiB).
+HEAD_BYTES = 768 * KIB
 # How much of the tail is fetched beside block 0 at open: a player of a clip whose
 # index lies at the end asks for it next. The index grows with the file, about a
 # thousandth of it (measured on clips of 8 s and 488 s, 2026-11-22: 0.1 %).
@@ -75,7 +78,7 @@ class VideoReader:
             with self._lock:
                 self._readahead.note_planned(everything)
             return
-        self._prefetch(ByteRange(0, 1), self._block_bytes)
+        self._prefetch(ByteRange(0, HEAD_BYTES), HEAD_BYTES)
         if content.ranges:  # else a server without ranges would send it all twice
             tail = min(
                 max(content.size_bytes // TAIL_SHARE, SMALLEST_TAIL_BYTES),
