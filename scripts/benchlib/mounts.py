@@ -1,0 +1,215 @@
+"""The contenders, and a mount of one of them from its start to its end."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .origin import Origin
+from .system import (
+    ContenderError,
+    cpu_seconds,
+    find_rclone,
+    is_mounted,
+    peak_rss_bytes,
+    wait_until,
+)
+
+PROJECT = Path(__file__).resolve().parents[2]
+MOUNT_SECONDS = 20
+UNMOUNT_SECONDS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One column of the table.
+
+    *options* are a mount's own command-line options, or the connections of aria2c.
+    """
+
+    key: str
+    label: str
+    family: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def is_mount(self) -> bool:
+        """Whether it shows files, rather than downloading them."""
+        return self.family in {"hingfs", "rclone"}
+
+
+CONTENDERS = (
+    Contender("hingfs-fuse3", "hingfs fuse3", "hingfs", ("--fuse", "mfusepy")),
+    Contender("hingfs-fuse2", "hingfs fuse2", "hingfs", ("--fuse", "fusepy")),
+    Contender("rclone-off", "rclone off", "rclone", ("--vfs-cache-mode", "off")),
+    Contender("rclone-full", "rclone full", "rclone", ("--vfs-cache-mode", "full")),
+    Contender(
+        "rclone-tuned",
+        "rclone tuned",
+        "rclone",
+        (
+            *("--vfs-cache-mode", "full"),
+            *("--vfs-read-chunk-streams", "8", "--vfs-read-chunk-size", "4M"),
+        ),
+    ),
+    Contender("aria2c-x8", "aria2c x8", "tools", ("8",)),
+    Contender("aria2c-x16", "aria2c x16", "tools", ("16",)),
+    Contender("curl", "curl", "tools"),
+    Contender("local", "local file", "tools"),
+)
+
+
+@dataclass(slots=True)
+class Mount:
+    """A contender's process and its mountpoint; a context manager that ends both."""
+
+    contender: Contender
+    mountpoint: Path
+    process: subprocess.Popen[bytes]
+    stderr: Path
+
+    def __enter__(self) -> Self:
+        try:
+            wait_until(self._is_up_or_died, MOUNT_SECONDS)
+            if self.process.poll() is not None:
+                self._fail(f"ended with {self.process.returncode}")
+            if not is_mounted(self.mountpoint):
+                self._fail(f"did not mount within {MOUNT_SECONDS} s")
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def cpu_seconds(self) -> float:
+        """CPU time the mount has used so far."""
+        return cpu_seconds(self.process.pid)
+
+    def peak_rss_bytes(self) -> int:
+        """Largest resident size of the mount so far."""
+        return peak_rss_bytes(self.process.pid)
+
+    def stop(self) -> None:
+        """Unmount and end the process, by force if it must be."""
+        self.process.terminate()
+        try:
+            self.process.wait(UNMOUNT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if is_mounted(self.mountpoint):
+            _unmount_by_force(self.mountpoint)
+
+    def said(self) -> str:
+        """The last of what the mount wrote to stderr."""
+        text = self.stderr.read_text(errors="replace").strip()
+        return " / ".join(text.splitlines()[-3:]) or "nothing on stderr"
+
+    def _is_up_or_died(self) -> bool:
+        return is_mounted(self.mountpoint) or self.process.poll() is not None
+
+    def _fail(self, what: str) -> None:
+        message = f"{self.contender.label} {what}: {self.said()}"
+        raise ContenderError(message)
+
+
+@contextmanager
+def mounted(
+    contender: Contender,
+    origin: Origin,
+    listing: str,
+    *,
+    paced: bool,
+) -> Iterator[Mount]:
+    """A fresh mount of *contender*: nothing cached, nothing configured.
+
+    hingfs sees the whole origin, rclone the folder of the videos in *listing*.
+    """
+    with tempfile.TemporaryDirectory(
+        prefix=f"{contender.key}-", dir=origin.run_directory, ignore_cleanup_errors=True
+    ) as scratch:
+        fresh = Path(scratch)
+        mountpoint = fresh / "mnt"
+        mountpoint.mkdir()
+        command = _hingfs if contender.family == "hingfs" else _rclone
+        argv, own_env = command(contender, origin, listing, mountpoint, paced=paced)
+        stderr = fresh / "stderr"
+        with stderr.open("wb") as sink:
+            process = subprocess.Popen(
+                argv,
+                cwd=PROJECT,
+                env=_clean_environment(fresh) | own_env,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+            )
+        with Mount(contender, mountpoint, process, stderr) as mount:
+            yield mount
+
+
+def _hingfs(
+    contender: Contender,
+    origin: Origin,
+    _listing: str,
+    mountpoint: Path,
+    *,
+    paced: bool,
+) -> tuple[list[str | Path], dict[str, str]]:
+    argv: list[str | Path] = [
+        *(sys.executable, "-m", "hingfs", "mount", mountpoint, "--foreground"),
+        *("--base-url", origin.api_url(paced=paced), *contender.options),
+    ]
+    return argv, {"HINGFS_TOKEN": origin.token}
+
+
+def _rclone(
+    contender: Contender, origin: Origin, listing: str, mountpoint: Path, *, paced: bool
+) -> tuple[list[str | Path], dict[str, str]]:
+    fresh = mountpoint.parent
+    argv: list[str | Path] = [
+        *(find_rclone(), "mount", ":http:", mountpoint),
+        *("--http-url", origin.listing_url(listing, paced=paced)),
+        *("--config", fresh / "rclone.conf", "--cache-dir", fresh / "cache"),
+        *contender.options,
+    ]
+    headers = f"Authorization,Bearer {origin.token}"
+    return argv, {"RCLONE_HTTP_HEADERS": headers}
+
+
+def _clean_environment(fresh: Path) -> dict[str, str]:
+    """This environment without anybody's settings, caches or proxies."""
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("HINGFS_", "RCLONE_"))
+        and not name.lower().endswith("_proxy")
+    }
+    for name in ("CACHE", "CONFIG", "DATA", "STATE"):
+        folder = fresh / f"xdg-{name.lower()}"
+        folder.mkdir()
+        env[f"XDG_{name}_HOME"] = str(folder)
+    return env
+
+
+def _unmount_by_force(mountpoint: Path) -> None:
+    for argv in (("fusermount3", "-uz"), ("fusermount", "-uz"), ("umount", "-l")):
+        try:
+            subprocess.run([*argv, mountpoint], capture_output=True, check=False)
+        except FileNotFoundError:
+            continue
+        if not is_mounted(mountpoint):
+            return

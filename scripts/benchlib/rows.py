@@ -1,0 +1,183 @@
+"""The table's rows: what is asked of hingfs, as the project's design states it.
+
+A target is a number, or a ratio to what a peer reached in the same run.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+from .mounts import CONTENDERS
+from .scenarios import READERS_BYTES, SIZES, Metrics
+
+Peers = tuple[str, ...]
+
+RCLONE = tuple(one.key for one in CONTENDERS if one.family == "rclone")
+
+# Room for one read-ahead window, 32 MiB, beyond what the readers read.
+READERS_MB = round((READERS_BYTES + (32 << 20)) / 1e6, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """At most (or, for a rate, at least) *factor* times the best of *peers*.
+
+    Without peers *factor* is the limit itself.
+    """
+
+    factor: float
+    peers: Peers = ()
+
+    def limit(self, medians: Mapping[str, float], *, higher: bool) -> float | None:
+        """The number to meet; None while no peer was measured."""
+        if not self.peers:
+            return self.factor
+        reached = [medians[peer] for peer in self.peers if peer in medians]
+        if not reached:
+            return None
+        return self.factor * (max(reached) if higher else min(reached))
+
+    def text(self, *, higher: bool) -> str:
+        """As the table prints it."""
+        sign = ">=" if higher else "<="
+        if not self.peers:
+            return f"{sign} {self.factor:g}"
+        name = "best rclone" if len(self.peers) > 1 else self.peers[0]
+        return f"{sign} {self.factor:g} x {name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: a metric of a scenario."""
+
+    key: str
+    title: str
+    scenario: str
+    metric: str
+    unit: str
+    target: Target
+    higher: bool = False
+
+
+@dataclass(slots=True)
+class Result:
+    """A row with the medians of all contenders."""
+
+    row: Row
+    values: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def medians(self) -> dict[str, float]:
+        """Contender -> median."""
+        return {key: median(values) for key, values in self.values.items() if values}
+
+    @property
+    def limit(self) -> float | None:
+        """What the target comes to in this run."""
+        return self.row.target.limit(self.medians, higher=self.row.higher)
+
+    def holds(self, contender: str) -> bool | None:
+        """Whether *contender* meets the target; None if it cannot be said."""
+        limit, reached = self.limit, self.medians.get(contender)
+        if limit is None or reached is None:
+            return None
+        return reached >= limit if self.row.higher else reached <= limit
+
+    def lead(self, contender: str) -> float | None:
+        """How many times better than the best rclone *contender* is."""
+        best = Target(1.0, RCLONE).limit(self.medians, higher=self.row.higher)
+        reached = self.medians.get(contender)
+        if not best or not reached:
+            return None
+        return reached / best if self.row.higher else best / reached
+
+    def add(self, contender: str, metrics: Metrics) -> None:
+        """Take the row's metric from one measurement, where it has it."""
+        if self.row.metric in metrics:
+            self.values.setdefault(contender, []).append(metrics[self.row.metric])
+
+
+def rows(clip_count: int) -> tuple[Row, ...]:
+    """All rows in the order of the table, with *clip_count* clips for rsync."""
+    film, capped, rsync = "film-loopback", "film-capped", "rsync"
+    small = (
+        _up("film-loopback", "film, loopback", film, "mb_s", 1.2, peers=RCLONE),
+        _up("film-capped", "film, capped", capped, "mb_s", 0.9, peers=("aria2c-x8",)),
+        _down("connections", "film, capped: at once", capped, "peak_transfers", 10),
+        _down(
+            "rsync", f"{clip_count} clips by rsync", rsync, "seconds", 0.9, peers=RCLONE
+        ),
+        *_probing("first-frame", "ffprobe", "clip"),
+        _down("seek", "film, seek and decode", "seek", "seconds", 0.60),
+        _down("seek-bytes", "film, seek: fetched", "seek", "fetched_mb", 12),
+        _down("random", "film, random 64 KiB", "random", "ms_each", 70),
+        _down("random-bytes", "film, random: fetched", "random", "fetched_mb", 16),
+        _down("readers", "8 readers: fetched", "readers", "fetched_mb", READERS_MB),
+        _down("readers-twice", "8 readers: sent twice", "readers", "twice_mb", 0),
+        _up("again", "film, second read", film, "again_mb_s", 3, peers=RCLONE),
+        _down(
+            "again-requests", "second read: asked", film, "again_content_requests", 0
+        ),
+        _down("fetched-film", "film: fetched/size", capped, "fetched_ratio", 1.02),
+        _down("fetched-clips", "clips: fetched/size", rsync, "fetched_ratio", 1.02),
+        _down("clip-requests", "requests a clip", rsync, "requests_per_video", 12),
+        _down("cpu", "CPU, film loopback", film, "cpu_s_per_gb", 1.0, peers=RCLONE),
+        _down(
+            "cpu-capped", "CPU, film capped", capped, "cpu_s_per_gb", 1.0, peers=RCLONE
+        ),
+        _down("rss", "peak RSS, film", film, "peak_rss_mb", 200),
+        _down("rss-random", "peak RSS, random", "random", "peak_rss_mb", 200),
+        _down("rss-readers", "peak RSS, 8 readers", "readers", "peak_rss_mb", 200),
+    )
+    sizes = [_probing(f"first-frame-{size}", f"ffprobe-{size}", size) for size in SIZES]
+    return (*small, *(row for group in sizes for row in group))
+
+
+UNITS = {
+    "again_mb_s": "MB/s",
+    "again_content_requests": "requests",
+    "cpu_s_per_gb": "s/GB",
+    "fetched_mb": "MB",
+    "fetched_ratio": "x",
+    "mb_s": "MB/s",
+    "ms_each": "ms",
+    "peak_rss_mb": "MB",
+    "peak_transfers": "requests",
+    "requests_per_video": "requests",
+    "seconds": "s",
+    "twice_mb": "MB",
+}
+
+
+def _probing(frame: str, probe: str, what: str) -> tuple[Row, ...]:
+    what = what.replace("-", " MB, moov ")
+    return (
+        _down(frame, f"{what}: first frame", frame, "seconds", 0.40),
+        _down(probe, f"{what}: ffprobe", probe, "seconds", 0.36),
+        _down(f"{probe}-bytes", f"{what}: ffprobe fetched", probe, "fetched_mb", 2.6),
+    )
+
+
+def _up(
+    key: str,
+    title: str,
+    scenario: str,
+    metric: str,
+    factor: float,
+    *,
+    peers: Peers = (),
+) -> Row:
+    target = Target(factor, peers)
+    return Row(key, title, scenario, metric, UNITS[metric], target, higher=True)
+
+
+def _down(
+    key: str,
+    title: str,
+    scenario: str,
+    metric: str,
+    factor: float,
+    *,
+    peers: Peers = (),
+) -> Row:
+    return Row(key, title, scenario, metric, UNITS[metric], Target(factor, peers))
