@@ -114,6 +114,7 @@ class _Listing:
     taken_at: float  # monotonic
     statuses: dict[str, Status]
     order: tuple[str, ...]
+    positions: dict[str, int]  # id -> index in *order*
 
 
 class Catalog:
@@ -149,10 +150,10 @@ class Catalog:
 
         Raises what the server's answers mean, and DeadlineExceeded.
         """
+        self._look_ahead(video_id)
         known = self._remembered(video_id)
         if known is not None:
             return known.file
-        self._look_ahead(video_id)
         return self._joined("look up", video_id, self._find, video_id)
 
     def open(self, video_id: str) -> VideoFile:
@@ -371,7 +372,9 @@ class Catalog:
             if video.status.state is State.READY
             and video_id_of(name_of(video.video_id)) == video.video_id
         }
-        listing = _Listing(time.monotonic(), statuses, tuple(sorted(statuses)))
+        order = tuple(sorted(statuses))
+        positions = {video_id: index for index, video_id in enumerate(order)}
+        listing = _Listing(time.monotonic(), statuses, order, positions)
         with self._lock:
             self._listing = listing
         return listing
@@ -381,19 +384,19 @@ class Catalog:
         with self._lock:
             listing, last = self._listing, self._last_looked_up
             self._last_looked_up = video_id
-        if listing is None or video_id not in listing.statuses:
+        if listing is None or last == video_id:
             return
-        if last not in listing.statuses or last == video_id:
+        position = listing.positions.get(video_id)
+        before = listing.positions.get(last)
+        if position is None or before is None:
             return
-        position = listing.order.index(video_id)
-        if abs(position - listing.order.index(last)) > _NEIGHBOUR_DISTANCE:
+        if not 0 < position - before <= _NEIGHBOUR_DISTANCE:
             return
         for neighbour in listing.order[position + 1 : position + 1 + NEIGHBOURS]:
+            key = ("look up", neighbour)
             with self._lock:
-                key = ("look up", neighbour)
-                if neighbour in self._known or neighbour in self._refused:
-                    continue
-                if key not in self._under_way:
+                asked = key in self._under_way or neighbour in self._refused
+                if not asked and neighbour not in self._known:
                     self._under_way[key] = self._pool.submit(
                         self._run, key, self._find, neighbour
                     )

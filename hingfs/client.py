@@ -53,6 +53,9 @@ READ_TRIES = 8
 METADATA_TRIES = 3
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 3.0
+# However long the API asks for quiet, it is asked again after this: a wrong header
+# must not end the mount. A guess.
+_LONGEST_PAUSE_SECONDS = 120.0
 
 # A redirect target (often a signed URL) is used again for this long before the API
 # is asked for another. Signed URLs live an hour; a guess well below.
@@ -123,10 +126,9 @@ class Patience:
     def limited(self, retry_after_seconds: float | None) -> None:
         """The server asked for a pause: quiet everybody, and wait if it is short."""
         self._failures += 1
-        seconds = retry_after_seconds
-        if seconds is None:
-            seconds = _FIRST_DELAY_SECONDS * 2**self._failures
-        self._transport.pause(seconds)
+        # Retry-After: 0 must not become a stream of requests without a pause.
+        seconds = retry_after_seconds or _FIRST_DELAY_SECONDS * 2**self._failures
+        self._transport.pause(min(seconds, _LONGEST_PAUSE_SECONDS))
         self.respect_pause()
 
     def respect_pause(self) -> None:
@@ -337,15 +339,13 @@ class VideoClient:
         with answer:
             if answer.status in (200, 206) and not body:
                 body = _first_bytes(answer, patience.deadline)
+        empty = verdict.is_empty_video(answer.status, answer.headers)
         facts = verdict.judge_probe(answer.status, answer.headers, body)
-        if facts is not None and not verdict.is_empty_video(
-            answer.status, answer.headers
-        ):
-            if not self._head_useless and answer.from_api:
-                self._head_useless = True
-            return facts
-        if verdict.is_empty_video(answer.status, answer.headers):
+        if empty or (facts is not None and not body):  # chunks may bring nothing, too
             raise VideoNotReady("the file has no bytes yet")
+        if facts is not None:
+            self._head_useless = True  # or this GET would not have been needed
+            return facts
         raise self.refused(video_id, answer, body, status)
 
     def refused(
@@ -480,8 +480,8 @@ class VideoClient:
                 answer.status == 503 and retry_after is not None
             ):
                 patience.limited(retry_after)
-            elif verdict.is_final(answer.status, body):
-                return answer, body
+            elif method == "HEAD" or verdict.is_final(answer.status, body):
+                return answer, body  # what HEAD refuses, GET may serve
             else:
                 patience.failed(ServerBroken(f"the server answered {answer.status}"))
 

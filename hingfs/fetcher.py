@@ -14,6 +14,7 @@ one transfer at a time. `_lock` guards every table and queue, every landing and 
 transfer's *stop*; it is a leaf and held for dictionary work only.
 """
 
+import itertools
 import logging
 import threading
 import time
@@ -45,8 +46,6 @@ FAILURE_MEMORY_SECONDS = 1.5
 JOIN_DISTANCE_BYTES = 3 * MIB
 # A demanded block is handed out in pieces of this size while it arrives.
 PIECE_BYTES = 64 * KIB
-# Connections that read-ahead leaves to demand reads.
-KEPT_FOR_DEMAND = 1
 # A rate is worth comparing after this much time and this many bytes, or after long
 # enough on a slow link. Guesses.
 _RATE_SECONDS = 0.15
@@ -193,16 +192,24 @@ class BlockFetcher:
         self._running: set[Transfer] = set()
         self._workers = 0
         self._idle = 0
-        self._connections = Connections(connections - KEPT_FOR_DEMAND or 1)
+        self._connections = Connections(connections)
         self._rate = _Rate()
         self._closing: HingError | None = None
         self._stats = FetchStats()
 
     # -- for readers ---------------------------------------------------------------
 
-    def demand(self, content: Content, indices: Sequence[int]) -> list[Landing]:
-        """Landings of the blocks *indices*, requested at once where they are not."""
+    def demand(
+        self, content: Content, indices: Sequence[int], ahead: Sequence[int] = ()
+    ) -> list[Landing]:
+        """Landings of the blocks *indices*, requested at once where they are not.
+
+        The blocks *ahead*, which follow the last of *indices*, come in the same
+        request, as far as they are missing without a gap; nobody waits for them.
+        """
         landings, fresh = self._register(content, indices)
+        if ahead and fresh and fresh[-1] == indices[-1]:
+            fresh += self._register_gapless(content, ahead)
         missing = self._second_look(content, fresh)
         transfers = [
             Transfer(content, run.start, run.stop, demand=True)
@@ -250,8 +257,11 @@ class BlockFetcher:
         missing = self._second_look(content, fresh)
         with self._lock:
             for run in runs_of(missing):
-                for first in range(run.start, run.stop, request_blocks):
-                    stop = min(first + request_blocks, run.stop)
+                # Of equal length: a short last one would cost a round trip as well.
+                requests = max(1, round(len(run) / request_blocks))
+                for number in range(requests):
+                    first = run.start + len(run) * number // requests
+                    stop = run.start + len(run) * (number + 1) // requests
                     transfer = Transfer(content, first, stop, demand=False)
                     self._adopt(transfer)
                     self._queues.ahead.append(transfer)
@@ -328,6 +338,17 @@ class BlockFetcher:
                 landings.append(landing)
         return landings, fresh
 
+    def _register_gapless(self, content: Content, indices: Sequence[int]) -> list[int]:
+        """Register *indices* up to the first that is there or on its way."""
+        absent = list(
+            itertools.takewhile(lambda i: (content, i) not in self._cache, indices)
+        )
+        with self._lock:
+            under_way = [i for i in absent if (content, i) in self._landings]
+        if under_way:
+            absent = absent[: absent.index(under_way[0])]
+        return self._register(content, absent)[1]
+
     def _second_look(self, content: Content, fresh: list[int]) -> list[int]:
         missing = []
         for index in fresh:
@@ -372,6 +393,8 @@ class BlockFetcher:
 
     def _summon(self) -> None:
         """Wake or start as many workers as there is work; call with the lock held."""
+        if len(self._queues.demand) > self._most_workers - len(self._running):
+            self._make_way()
         waiting = len(self._queues.demand) + len(self._queues.ahead)
         self._work.notify(min(waiting, self._idle))
         # Ahead work beyond the connection limit waits for a running transfer to end.
@@ -381,6 +404,22 @@ class BlockFetcher:
             threading.Thread(
                 target=self._serve, name=f"hingfs-fetch-{self._workers}", daemon=True
             ).start()
+
+    def _make_way(self) -> None:
+        """End a transfer ahead after the block that is arriving, for a demand.
+
+        The rest of it goes back into the queue. Call with the lock held.
+        """
+        candidates = [t for t in self._running if not t.demand and t.stop > t.next + 1]
+        if not candidates:
+            return
+        transfer = max(candidates, key=lambda t: t.stop - t.next)
+        rest = Transfer(
+            transfer.content, transfer.next + 1, transfer.stop, demand=False
+        )
+        transfer.stop = rest.first
+        self._adopt(rest)
+        self._queues.ahead.appendleft(rest)
 
     def _serve(self) -> None:
         while True:

@@ -22,6 +22,7 @@ _FS_TYPE = f"fuse.{SUBTYPE}"
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _FUSE_CONF = Path("/etc/fuse.conf")
 _FUSE_DEVICE = Path("/dev/fuse")
+_BDI = Path("/sys/class/bdi")
 _MOST_NAMED_PROCESSES = 10
 _HELPER_SECONDS = 10.0
 
@@ -109,6 +110,22 @@ def check_fuse(*, allow_other: bool) -> None:
         raise FuseUnavailable(
             "--allow-other needs the line user_allow_other in /etc/fuse.conf"
         )
+
+
+def raise_kernel_readahead(directory: Path, size_kib: int) -> bool:
+    """Let the kernel ask for *size_kib* KiB at once; whether it was allowed.
+
+    A FUSE mount starts with 128 KiB and only the kernel's own file in /sys, writable
+    by root, raises it, once the kernel has had the answer to its first message.
+    """
+    entry = entry_at(directory)
+    if entry is None:
+        return False
+    try:
+        (_BDI / entry.device / "read_ahead_kb").write_text(str(size_kib))
+    except OSError:
+        return False
+    return True
 
 
 def unmount(directory: Path, *, lazy: bool) -> None:

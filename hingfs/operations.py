@@ -120,10 +120,14 @@ def _note(
     log.log(level, "%s %s: %s (%s)", operation, name, error, errno.errorcode[number])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Handle:
     file: VideoFile
     reader: VideoReader
+    # Opening it makes the kernel drop the pages of other versions. That is not known
+    # to have happened before the first read comes: until then an open at the same
+    # time could still be served from them.
+    clears: bool
 
 
 class HingOperations:
@@ -147,7 +151,7 @@ class HingOperations:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._handles: dict[int, _Handle] = {}  # guarded by _lock
-        # video id -> the version whose pages the kernel may hold; guarded by _lock
+        # video id -> the version whose pages alone the kernel holds; guarded by _lock
         self._kernel_pages: dict[str, Content] = {}
 
     def start(self) -> None:
@@ -165,6 +169,10 @@ class HingOperations:
             with self._lock:
                 opened = self._handles.get(handle)
             if opened is not None:
+                if opened.file.content.changed:
+                    # The kernel has one size per file: the old one would cut off, or
+                    # pad, what is read through handles of the new version.
+                    raise ContentChanged("the video changed since it was opened")
                 return self._stat_of(opened.file)
         if path == "/":
             return self._stat_of_root()
@@ -193,21 +201,19 @@ class HingOperations:
         handle = next(self._numbers)
         reader = self._readers.open(content)
         with self._lock:
-            # While handles of an older version are open, its pages must stay theirs:
-            # the kernel keeps one set of pages per file, and mixing is what no one
-            # may see. The new handle then reads past them.
+            # The kernel keeps one set of pages per file, and mixing versions is what no
+            # one may see. While handles of an older version are open, the new handle
+            # reads past the pages, so that theirs cannot be filled with new bytes; and
+            # what they hold of the old ones is dropped, so that they get ESTALE.
             mixed = any(
                 other.file.video_id == file.video_id
                 and other.file.content is not content
                 for other in self._handles.values()
             )
-            self._handles[handle] = _Handle(file, reader)
             keep = self._kernel_pages.get(file.video_id) is content
-            if not mixed:
-                if len(self._kernel_pages) >= _MOST_REMEMBERED_PAGES:
-                    self._kernel_pages.clear()
-                self._kernel_pages[file.video_id] = content
-        return OpenedFile(handle, keep_cache=keep or mixed, direct_io=mixed)
+            clears = not keep and not mixed
+            self._handles[handle] = _Handle(file, reader, clears)
+        return OpenedFile(handle, keep_cache=keep, direct_io=mixed)
 
     @_answering(ERRNO_OF_READ)
     def read_into(self, handle: int, buffer: memoryview, offset: int) -> int:
@@ -215,6 +221,8 @@ class HingOperations:
         opened = self._handles.get(handle)  # one lookup is atomic
         if opened is None:
             raise Refusal(errno.EBADF)
+        if opened.clears:
+            self._cleared(opened)
         return opened.reader.read_into(buffer, offset)
 
     @_answering(ERRNO_OF_READ)
@@ -240,6 +248,14 @@ class HingOperations:
         """How many files are open."""
         with self._lock:
             return len(self._handles)
+
+    def _cleared(self, opened: _Handle) -> None:
+        """The kernel holds pages of this version alone: its handle is being read."""
+        with self._lock:
+            opened.clears = False
+            if len(self._kernel_pages) >= _MOST_REMEMBERED_PAGES:
+                self._kernel_pages.clear()
+            self._kernel_pages[opened.file.video_id] = opened.file.content
 
     def _stat_of(self, file: VideoFile) -> Mapping[str, int]:
         size = file.content.size_bytes

@@ -6,7 +6,7 @@ inside a region around a frontier, and each file has several such regions (curso
 shared by all its handles.
 
 A cursor arms after a short sequence and then keeps a window of bytes ahead of its
-frontier requested. The window doubles as long as reads have to wait. Beyond
+frontier requested. The window grows fourfold as long as reads have to wait. Beyond
 `UNPROVEN_WINDOW_BYTES` it also has to be a fraction of what was read already, so that
 a program that stops has cost little in proportion.
 
@@ -31,7 +31,9 @@ ARMED_AFTER_BYTES = 256 * KIB
 # reads 2.2 MB from there (strace of ffmpeg 5.1 on 1080p at 13 Mbit/s, 2026-11-22).
 HEAD_WINDOW_BYTES = 1 * MIB
 SOUGHT_WINDOW_BYTES = 2 * MIB
-UNPROVEN_WINDOW_BYTES = 28 * MIB
+# More progress than ffprobe makes at the head before it stops.
+GROWTH_AFTER_BYTES = 1 * MIB
+UNPROVEN_WINDOW_BYTES = 30 * MIB
 LARGEST_WINDOW_BYTES = 64 * MIB
 PROVEN_SHARE = 4  # a larger window may hold a quarter of what was read before
 # A clip whose rest is no larger than this is fetched to its end once armed so far.
@@ -49,7 +51,7 @@ class _Cursor:
     read_bytes: int
     reads: int = 1  # those that carried the frontier on
     window_bytes: int = 0
-    grown_at: int = 0  # frontier at which the window was last doubled
+    grown_at: int = 0  # frontier at which the window last grew
     used_at: int = 0  # counter of reads, for eviction
 
 
@@ -138,16 +140,19 @@ class ReadAhead:
                 SOUGHT_WINDOW_BYTES if cursor.start else HEAD_WINDOW_BYTES
             )
             cursor.grown_at = cursor.frontier
-        elif waited and cursor.frontier - cursor.grown_at >= cursor.window_bytes // 2:
-            # Parallel reads wait for the same bytes: only progress earns a doubling.
-            cursor.window_bytes = min(2 * cursor.window_bytes, LARGEST_WINDOW_BYTES)
+            return
+        progress = cursor.frontier - cursor.grown_at
+        # Parallel reads wait for the same bytes: only progress earns a growth.
+        if waited and progress >= max(GROWTH_AFTER_BYTES, cursor.window_bytes // 4):
+            cursor.window_bytes = min(4 * cursor.window_bytes, LARGEST_WINDOW_BYTES)
             cursor.grown_at = cursor.frontier
 
     def _extend(self, cursor: _Cursor, room_bytes: int, connections: int) -> Plan:
         rest = self.size_bytes - cursor.frontier
-        window = min(
-            cursor.window_bytes,
-            max(UNPROVEN_WINDOW_BYTES, cursor.read_bytes // PROVEN_SHARE),
+        proven = cursor.read_bytes // PROVEN_SHARE
+        window = max(
+            min(cursor.window_bytes, max(UNPROVEN_WINDOW_BYTES, proven)),
+            min(proven, LARGEST_WINDOW_BYTES),
         )
         if rest <= SMALL_REST_BYTES and cursor.read_bytes >= SMALL_REST_AFTER_BYTES:
             window = max(window, rest)
@@ -161,22 +166,29 @@ class ReadAhead:
             stop < self.size_bytes and missing < min(request, window // 2)
         ):
             return Plan()
+        if stop < self.size_bytes and missing > request:
+            stop -= missing % request  # whole requests; the rest follows soon
         ahead = ByteRange(cursor.planned, stop)
         cursor.planned = stop
         return Plan(ahead, request)
 
 
 def request_bytes(window_bytes: int, connections: int) -> int:
-    """How much to ask for in one request, so that *connections* share the window."""
-    share = -(-window_bytes // max(1, connections))
+    """How much to ask for in one request, so that *connections* share the window.
+
+    The window moves on by whole requests: with one more than there are connections
+    it never leaves one of them without work.
+    """
+    share = -(-window_bytes // (connections + 1))
     return min(max(share, SMALLEST_REQUEST_BYTES), LARGEST_REQUEST_BYTES)
 
 
 # -- how many requests at once -------------------------------------------------------
 
-FIRST_CONNECTIONS = 4
-# Keep a larger number only if the rate rose by this much; below is noise.
-RISE_THAT_PAYS = 1.15
+FIRST_CONNECTIONS = 6
+# Keep a larger number only if the rate rose by this part of what as many more
+# connections would bring if each were as fast as the others.
+RISE_THAT_PAYS = 0.5
 # What was learnt holds for this many bytes; then one more step up is tried.
 _RELEARN_BYTES = 512 * MIB
 
@@ -201,7 +213,8 @@ class Connections:
             self._settled_bytes = max(0, self._settled_bytes - size_bytes)
             self._best_rate = rate
             return
-        if rate < self._best_rate * RISE_THAT_PAYS:
+        rise = RISE_THAT_PAYS * (self.limit - self._before) / self._before
+        if rate < self._best_rate * (1 + rise):
             self.limit = self._before
             self._settled_bytes = _RELEARN_BYTES
             return

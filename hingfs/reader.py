@@ -16,7 +16,7 @@ from .blocks import KIB, MIB, ByteRange, Content, block_count, blocks_of
 from .errors import ContentChanged, RangesIgnored
 from .fetcher import BlockFetcher, Landing
 from .mp4 import index_range
-from .readahead import ReadAhead, request_bytes
+from .readahead import SMALLEST_REQUEST_BYTES, Plan, ReadAhead
 from .spool import SpoolStore
 
 # A clip of this size costs no more requests whole than in part.
@@ -73,7 +73,11 @@ class VideoReader:
             and len(everything) <= min(WHOLE_HABIT_BYTES, self._fetcher.room_bytes())
         ):
             self._prefetch(
-                everything, request_bytes(len(everything), self._fetcher.connections)
+                everything,
+                max(
+                    -(-len(everything) // self._fetcher.connections),
+                    SMALLEST_REQUEST_BYTES,
+                ),
             )
             with self._lock:
                 self._readahead.note_planned(everything)
@@ -137,14 +141,24 @@ class VideoReader:
                 missing.append(index)
             else:
                 _copy(target, offset, block, index * block_bytes)
-        landings = self._fetcher.demand(self.content, missing) if missing else []
-        self._advance(ByteRange(offset, stop), indices, waited=bool(missing))
+        plan = self._advance(ByteRange(offset, stop), indices, waited=bool(missing))
+        landings: list[Landing] = []
+        if missing:
+            follow = range(0)
+            if plan.ahead is not None and missing[-1] == indices[-1]:
+                # A read that has overtaken its read-ahead: one request for both.
+                blocks = max(1, plan.request_bytes // block_bytes)
+                follow = range(indices.stop, indices.stop + blocks)
+                follow = follow[: max(0, plan.ahead.stop // block_bytes - indices.stop)]
+            landings = self._fetcher.demand(self.content, missing, follow)
+        if plan.ahead is not None:
+            self._prefetch(plan.ahead, plan.request_bytes)
         for index, landing in zip(missing, landings, strict=True):
             start = index * block_bytes
             need = min(stop - start, landing.size_bytes)
             _copy(target, offset, self._fetcher.wait(landing, need, deadline), start)
 
-    def _advance(self, span: ByteRange, indices: range, *, waited: bool) -> None:
+    def _advance(self, span: ByteRange, indices: range, *, waited: bool) -> Plan:
         room = self._fetcher.room_bytes()
         connections = self._fetcher.connections
         with self._lock:
@@ -155,8 +169,7 @@ class VideoReader:
         if plan.new_region and self._fetcher.drop_queued(self.content):
             with self._lock:
                 self._readahead.replan()
-        if plan.ahead is not None:
-            self._prefetch(plan.ahead, plan.request_bytes)
+        return plan
 
     def _prefetch(self, span: ByteRange, size_bytes: int) -> list[Landing]:
         return self._fetcher.prefetch(

@@ -284,9 +284,12 @@ def is_final(code: int, body: bytes) -> bool:
     """Whether asking again at once is pointless: the server works, and said no.
 
     A 5xx passes, unless its words say that the upstream has no such file, or that
-    the token is refused.
+    the token is refused, or it is the video object of a failed job (vLLM-Omni).
     """
     if code not in PASSING_CODES:
+        return True
+    found = _json_object(body)
+    if isinstance(found.get("status"), str) and {"id", "object"} & found.keys():
         return True
     text = _text_of(body)
     return bool(_UPSTREAM_GONE.search(text)) or _is_refusal_of_token(code, text)
