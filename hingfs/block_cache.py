@@ -74,11 +74,10 @@ class MemoryBlockCache:
         with self._lock:
             self._mark_read_locked(key)
 
-    def put(self, key: BlockKey, block: bytes) -> None:
-        """Keep *block* as unread; a block larger than the unread share is dropped."""
-        if len(block) > self._unread_bytes:
-            return
+    def put(self, key: BlockKey, block: bytes, reserved_bytes: int = 0) -> None:
+        """Keep *block* as unread, in place of *reserved_bytes* of the reservations."""
         with self._lock:
+            self._reserved -= reserved_bytes
             while self._unread.currsize + len(block) > self._unread_bytes:
                 self._unread.popitem()
                 self._evicted_unread += 1

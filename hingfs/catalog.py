@@ -80,6 +80,8 @@ def video_id_of(name: str) -> str | None:
     video_id = _ESCAPED_SLASH.sub(
         lambda match: f"%{match[1][2:]}2F" if match[1] else "/", stem
     )
+    if not {".", ".."}.isdisjoint(video_id.split("/")):
+        return None  # a proxy might resolve them, and leave /v1/videos
     return video_id if name_of(video_id) == name else None
 
 
@@ -139,7 +141,10 @@ class Catalog:
             _MOST_NEGATIVE, max(config.negative_ttl_seconds, 1e-9)
         )
         self._unserved_since: TTLCache[str, float] = TTLCache(_MOST_NEGATIVE, 3600)
-        self._unmeasured: LRUCache[str, Content] = LRUCache(_MOST_NEGATIVE)
+        # Contents of unknown size, with their mtime_ns and expires_at.
+        self._unmeasured: LRUCache[str, tuple[Content, int, float | None]] = LRUCache(
+            _MOST_NEGATIVE
+        )
         # ("look up" | "refresh" | "list", id) -> what is under way
         self._under_way: dict[tuple[str, str], Future[object]] = {}
         self._listing: _Listing | None = None
@@ -255,7 +260,7 @@ class Catalog:
             listing = self._listing
             unmeasured = self._unmeasured.get(video_id)
         if unmeasured is not None:
-            return self._measured(unmeasured, mtime_ns=0, expires_at=None)
+            return self._measured(*unmeasured)
         fresh = listing is not None and (
             time.monotonic() - listing.taken_at < self._config.listing_ttl_seconds
         )
@@ -264,11 +269,26 @@ class Catalog:
         )
         try:
             probe = self._client.probe(video_id, listed)
+            if self._contradicted(video_id, probe):
+                # The bytes were not what HEAD says, and it says the same again.
+                self._client.distrust_head()
+                probe = self._client.probe(video_id, probe.status)
         except VideoNotServed as error:
             raise self._lagging(video_id, error) from error
         with self._lock:
             self._unserved_since.pop(video_id, None)
         return self._adopt(video_id, probe)
+
+    def _contradicted(self, video_id: str, probe: Probe) -> bool:
+        """Whether *probe* names the very version that a read found to be another."""
+        with self._lock:
+            before = self._known.get(video_id)
+        if before is None or not before.file.content.changed:
+            return False
+        content, facts = before.file.content, probe.facts
+        return content.size_bytes == facts.size_bytes and (
+            content.validator == facts.validator
+        )
 
     def _confirm(self, known: _Known) -> VideoFile:
         facts = self._client.refresh(known.file.content)
@@ -300,7 +320,7 @@ class Catalog:
         mtime_ns = _mtime_ns(probe.status, facts)
         if content.size_bytes == UNKNOWN_SIZE:
             with self._lock:
-                self._unmeasured[video_id] = content
+                self._unmeasured[video_id] = (content, mtime_ns, expires_at)
             return self._measured(content, mtime_ns, expires_at)
         return self._remember(content, mtime_ns, expires_at)
 

@@ -85,7 +85,7 @@ CACHE_OPTIONS = (
     _Option(
         "--cache-size", "128MiB", "SIZE", "memory for blocks read, in flight and ahead"
     ),
-    _Option("--block-size", "256KiB", "SIZE", "cache grid, a power of two"),
+    _Option("--block-size", "128KiB", "SIZE", "cache grid, a power of two"),
     _Option(
         "--spool-size", "4GiB", "SIZE", "disk for files of servers that ignore ranges"
     ),

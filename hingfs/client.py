@@ -288,6 +288,7 @@ class VideoClient:
             raise ServerBroken("a page of the list is larger than 8 MiB")
         refusal = verdict.refusal(answer.status, body, verdict.UNSAID)
         if isinstance(refusal, AccessDenied):
+            self._warn("denied", str(refusal))
             raise refusal
         if answer.status in _NO_LIST_CODES and after is None:
             self._no_list_route = True
@@ -319,7 +320,13 @@ class VideoClient:
         with answer:
             if answer.status in (200, 206):
                 body = answer.read_text(patience.deadline)
-        status = verdict.judge_status(answer.status, answer.headers, body, time.time())
+        try:
+            status = verdict.judge_status(
+                answer.status, answer.headers, body, time.time()
+            )
+        except AccessDenied as error:
+            self._warn("denied", str(error))
+            raise
         if status.state is State.NO_ROUTE:
             self._no_status_route = True
         return status
@@ -473,7 +480,10 @@ class VideoClient:
                 body = answer.read_text(patience.deadline, _MOST_ERROR_BYTES)
             if answer.from_api and answer.status == 401 and not renewed:
                 renewed = True
-                if self._transport.renew_token():
+                # Of requests refused at the same time, only one finds a new token.
+                if self._transport.renew_token() or self._transport.token_renewed_since(
+                    answer
+                ):
                     continue
             retry_after = parse_retry_after(answer.headers.get("Retry-After"))
             if answer.status == 429 or (

@@ -77,7 +77,7 @@ class Landing:
     """One block on its way. All fields are guarded by the fetcher's lock."""
 
     __slots__ = (
-        "_events",
+        "_waiters",
         "data",
         "demanded",
         "error",
@@ -97,28 +97,36 @@ class Landing:
         self.error: BaseException | None = None
         self.expires_at = 0.0
         self.transfer: Transfer | None = None
-        self._events: list[tuple[int, threading.Event]] = []
+        # (bytes needed, a lock that is released when they are there). An Event would
+        # do; it costs three times as much, and a fast link waits for every block.
+        self._waiters: list[tuple[int, threading.Lock]] = []
 
     def wake(self) -> None:
         """Wake who has what it needs; call with the lock held."""
-        for need, event in self._events:
+        if not self._waiters:
+            return
+        still = []
+        for need, gate in self._waiters:
             if self.ready(need):
-                event.set()
-        self._events = [waiter for waiter in self._events if not waiter[1].is_set()]
+                gate.release()
+            else:
+                still.append((need, gate))
+        self._waiters = still
 
     def ready(self, need: int) -> bool:
         """Whether *need* bytes, or an error, are there; call with the lock held."""
         return self.data is not None or self.error is not None or self.filled >= need
 
-    def join(self, need: int) -> threading.Event:
-        """An event set when *need* bytes are there; call with the lock held."""
-        event = threading.Event()
-        self._events.append((need, event))
-        return event
+    def join(self, need: int) -> threading.Lock:
+        """A gate that opens when *need* bytes are there; call with the lock held."""
+        gate = threading.Lock()
+        gate.acquire()
+        self._waiters.append((need, gate))
+        return gate
 
     def awaited(self) -> bool:
         """Whether anybody waits; call with the lock held."""
-        return bool(self._events)
+        return bool(self._waiters)
 
 
 @dataclass(eq=False, slots=True)
@@ -207,7 +215,7 @@ class BlockFetcher:
         The blocks *ahead*, which follow the last of *indices*, come in the same
         request, as far as they are missing without a gap; nobody waits for them.
         """
-        landings, fresh = self._register(content, indices)
+        landings, fresh = self._register(content, indices, demanded=True)
         if ahead and fresh and fresh[-1] == indices[-1]:
             fresh += self._register_gapless(content, ahead)
         missing = self._second_look(content, fresh)
@@ -220,7 +228,6 @@ class BlockFetcher:
                 self._adopt(transfer)
                 self._queues.demand.append(transfer)
             for index, landing in zip(indices, landings, strict=True):
-                landing.demanded = True
                 self._hasten(landing, index)
             self._summon()
         return landings
@@ -231,8 +238,9 @@ class BlockFetcher:
         Raises DeadlineExceeded at *deadline* (monotonic), or what the transfer met.
         """
         with self._lock:
-            event = None if landing.ready(need) else landing.join(need)
-        if event is not None and not event.wait(max(0.0, deadline - time.monotonic())):
+            gate = None if landing.ready(need) else landing.join(need)
+        left = max(0.0, deadline - time.monotonic())
+        if gate is not None and not gate.acquire(timeout=left):
             raise DeadlineExceeded("the read took longer than its time-out")
         with self._lock:
             if landing.data is not None:
@@ -264,14 +272,20 @@ class BlockFetcher:
                     stop = run.start + len(run) * (number + 1) // requests
                     transfer = Transfer(content, first, stop, demand=False)
                     self._adopt(transfer)
-                    self._queues.ahead.append(transfer)
+                    # A reader may have joined between the registration and here.
+                    transfer.demand = self._is_demanded(transfer)
+                    queues = self._queues
+                    (queues.demand if transfer.demand else queues.ahead).append(
+                        transfer
+                    )
             self._summon()
         return landings
 
     def drop_queued(self, content: Content) -> bool:
         """Forget what is queued ahead for *content* and not started; whether any was."""
         with self._lock:
-            dropped = [t for t in self._queues.ahead if t.content is content]
+            queued = [t for t in self._queues.ahead if t.content is content]
+            dropped = [t for t in queued if not self._is_demanded(t)]
             for transfer in dropped:
                 self._queues.ahead.remove(transfer)
                 error = BodyCut("no longer wanted")
@@ -318,7 +332,7 @@ class BlockFetcher:
     # -- registration (see the module docstring) -------------------------------------
 
     def _register(
-        self, content: Content, indices: Sequence[int]
+        self, content: Content, indices: Sequence[int], *, demanded: bool = False
     ) -> tuple[list[Landing], list[int]]:
         landings, fresh = [], []
         now = time.monotonic()
@@ -335,6 +349,7 @@ class BlockFetcher:
                     fresh.append(index)
                 else:
                     self._stats.joins += 1
+                landing.demanded |= demanded
                 landings.append(landing)
         return landings, fresh
 
@@ -356,7 +371,7 @@ class BlockFetcher:
             if block is None:
                 missing.append(index)
             else:
-                self._land(content, index, block)
+                self._land((content, index), block)
         return missing
 
     def _adopt(self, transfer: Transfer) -> None:
@@ -366,6 +381,14 @@ class BlockFetcher:
             if landing is not None:
                 landing.transfer = transfer
         transfer.next = transfer.first
+
+    def _is_demanded(self, transfer: Transfer) -> bool:
+        """Whether a reader wants a block of *transfer*; call with the lock held."""
+        landings = (
+            self._landings.get((transfer.content, index))
+            for index in range(transfer.first, transfer.stop)
+        )
+        return any(landing is not None and landing.demanded for landing in landings)
 
     def _hasten(self, landing: Landing, index: int) -> None:
         """Demand overtakes read-ahead; call with the lock held.
@@ -481,17 +504,17 @@ class BlockFetcher:
                 raise self._closing.again()
         index = transfer.first
         while index < transfer.stop:  # may be lowered meanwhile; one block more is fine
-            landing = self._landings.get((content, index))
-            size = len(bounds_of(index, self.block_bytes, content.size_bytes))
+            key = (content, index)
+            size = min(self.block_bytes, content.size_bytes - index * self.block_bytes)
             in_pieces = transfer.demand and index <= transfer.first + 1
-            if in_pieces and landing is not None:
+            landing = self._landings.get(key) if in_pieces else None
+            if landing is not None:
                 block = self._read_in_pieces(body, landing, size)
             else:
                 block = body.read(size)
             content.ranges = True
-            self._cache.put((content, index), block)
-            self._cache.reserve(-self.block_bytes)
-            self._land(content, index, block, transfer)
+            self._cache.put(key, block, reserved_bytes=self.block_bytes)
+            self._land(key, block, transfer)
             index += 1
 
     def _read_in_pieces(self, body: RangeBody, landing: Landing, size: int) -> bytes:
@@ -507,33 +530,27 @@ class BlockFetcher:
         return bytes(partial)
 
     def _land(
-        self,
-        content: Content,
-        index: int,
-        block: bytes,
-        transfer: Transfer | None = None,
+        self, key: BlockKey, block: bytes, transfer: Transfer | None = None
     ) -> None:
         demanded = False
         with self._lock:
-            landing = self._landings.pop((content, index), None)
+            landing = self._landings.pop(key, None)
             if landing is not None:
                 landing.data = block
                 landing.transfer = None
                 landing.wake()
                 demanded = landing.demanded
             if transfer is not None:
-                transfer.next = index + 1
+                transfer.next = key[1] + 1
                 self._stats.blocks += 1
                 self._stats.bytes += len(block)
                 self._measure(len(block))
         if demanded:
-            self._cache.mark_read((content, index))
+            self._cache.mark_read(key)
 
     def _fail(self, transfer: Transfer, error: BaseException) -> None:
         if isinstance(error, RangesIgnored):
-            transfer.content.ranges = False
-            self._whole_body(transfer.content, error)
-            error = RangesIgnored("the server sends whole files only")
+            error = self._hand_on(transfer.content, error)
         elif isinstance(error, ContentChanged):
             transfer.content.changed = True
         elif not isinstance(error, HingError):
@@ -542,6 +559,15 @@ class BlockFetcher:
             if isinstance(error, TransportError) and not self._closing:
                 self._connections.trouble()
             self._fail_locked(transfer, transfer.next, error, remember=True)
+
+    def _hand_on(self, content: Content, ignored: RangesIgnored) -> HingError:
+        """Give the whole body away; what the waiters of its blocks are told."""
+        content.ranges = False
+        try:
+            self._whole_body(content, ignored)
+        except HingError as error:
+            return error
+        return RangesIgnored("the server sends whole files only")
 
     def _fail_locked(
         self, transfer: Transfer, first: int, error: BaseException, *, remember: bool

@@ -39,6 +39,10 @@ from .workers import DaemonPool
 log = logging.getLogger(__name__)
 
 _STATUS_THREADS = 8
+# How long a thread may keep the interpreter while others want it. All threads here
+# give it up at their next read or wait anyway; taking it earlier only makes them trade
+# it: a film on loopback 850 MB/s at 5 ms, 1,000 at 20 ms (no FUSE, 2026-11-22).
+SWITCH_SECONDS = 0.02
 _END_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
@@ -178,6 +182,7 @@ def prepare(config: Config) -> None:
 def serve(config: Config, on_up: Callable[[], None]) -> None:
     """Mount in this process and serve until it is over."""
     _tune_allocator()
+    sys.setswitchinterval(SWITCH_SECONDS)
     Mount(config, on_up).run()
 
 

@@ -13,12 +13,13 @@ guards its table; the condition of each spool guards that spool's fields. Neithe
 held during I/O: the one writer appends behind the frontier, readers stay before it.
 """
 
+import contextlib
 import logging
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +41,8 @@ from .workers import DaemonPool
 log = logging.getLogger(__name__)
 
 UNKNOWN_SIZE = -1
+# A refusal is not asked about again for so long, as in `fetcher`.
+FAILURE_MEMORY_SECONDS = 1.5
 _PIECE_BYTES = 256 * KIB
 _MOST_STREAMS = 8
 # Attempts in a row that bring nothing new before a stream is given up.
@@ -107,6 +110,9 @@ class Spool:
         self._frontier = 0
         self._complete = False
         self._error: HingError | None = None
+        self._failed_at = 0.0
+        self._users = 0  # threads that read or write the storage just now
+        self._given_up = False
 
     def read_into(self, target: memoryview, offset: int, deadline: float) -> None:
         """Fill *target* from *offset*; both lie inside the file.
@@ -115,7 +121,8 @@ class Spool:
         """
         self.used_at = time.monotonic()
         self._wait(lambda: self._frontier >= offset + len(target), deadline)
-        self._storage.read_into(target, offset)
+        with self._in_use():
+            self._storage.read_into(target, offset)
 
     def wait_complete(self, deadline: float) -> int:
         """The size in bytes, once all of it has arrived. Raises as `read_into`."""
@@ -134,11 +141,26 @@ class Spool:
         with self._arrived:
             return self._error
 
+    @property
+    def worth_another(self) -> bool:
+        """Whether the stream ended with an error that a new one may not meet.
+
+        What the server said is believed for a moment; trouble on the way is not.
+        """
+        with self._arrived:
+            if self._error is None or isinstance(self._error, ContentChanged):
+                return False
+            age = time.monotonic() - self._failed_at
+            return isinstance(self._error, TransportError) or (
+                age >= FAILURE_MEMORY_SECONDS
+            )
+
     def append(self, data: bytes) -> None:
         """Put *data* behind the frontier; for the stream's thread only."""
         with self._arrived:
             frontier = self._frontier
-        self._storage.write(frontier, data)
+        with self._in_use():
+            self._storage.write(frontier, data)
         with self._arrived:
             self._frontier += len(data)
             self._arrived.notify_all()
@@ -146,7 +168,8 @@ class Spool:
     def agrees(self, data: bytes, offset: int) -> bool:
         """Whether *data* is what already stands at *offset*."""
         held = bytearray(len(data))
-        self._storage.read_into(memoryview(held), offset)
+        with self._in_use():
+            self._storage.read_into(memoryview(held), offset)
         return held == data
 
     def finish(self) -> None:
@@ -158,14 +181,39 @@ class Spool:
     def fail(self, error: HingError) -> None:
         """Nothing more will come; reads behind the frontier still succeed."""
         with self._arrived:
-            if not self._complete:
+            if not self._complete and self._error is None:
                 self._error = error
+                self._failed_at = time.monotonic()
             self._arrived.notify_all()
 
     def close(self) -> None:
         """Give up the bytes; waiters get an error."""
         self.fail(BodyCut("the spooled copy was given up to make room"))
-        self._storage.close()
+        with self._arrived:
+            self._given_up = True
+            idle = self._users == 0
+        if idle:
+            self._storage.close()
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Keep the storage open meanwhile; the last user of a closed spool closes it.
+
+        Without this, a descriptor could be closed, and be another file's, between
+        the look at it and the call that uses it.
+        """
+        with self._arrived:
+            if self._given_up:
+                raise BodyCut("the spooled copy was given up to make room")
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._arrived:
+                self._users -= 1
+                last = self._given_up and self._users == 0
+            if last:
+                self._storage.close()
 
     def _wait(self, there: Callable[[], bool], deadline: float) -> None:
         with self._arrived:
@@ -205,29 +253,32 @@ class SpoolStore:
 
         *answer*, a 200 that came unasked, is used as its stream, or closed.
         """
-        with self._lock:
-            if self._closing:
-                raise self._closing.again()
-            spool = self._spools.get(content)
-            start = spool is None or isinstance(spool.error, TransportError)
+        start = False
+        try:
+            with self._lock:
+                if self._closing:
+                    raise self._closing.again()
+                spool = self._spools.get(content)
+                if spool is None or spool.worth_another:
+                    self._drop_locked(content)
+                    spool = self._make_locked(content)
+                    self._spools[content] = spool
+                    start = True
             if start:
-                self._drop_locked(content)
-                spool = self._make_locked(content)
-                self._spools[content] = spool
-        assert spool is not None
-        if start:
-            self._pool.submit(self._stream, spool, answer)
-        elif answer is not None:
-            answer.close()
+                self._pool.submit(self._stream, spool, answer)
+        finally:
+            if answer is not None and not start:
+                answer.close()
         return spool
 
     def close(self, error: HingError) -> None:
-        """Wake every waiter with *error* and start nothing new."""
+        """Wake every waiter with *error*, give up the bytes, start nothing new."""
         with self._lock:
             self._closing = error
             spools = list(self._spools.values())
         for spool in spools:
             spool.fail(error)
+            spool.close()
         self._pool.close(error)
 
     def held_bytes(self) -> int:
@@ -253,14 +304,18 @@ class SpoolStore:
         except OSError as error:
             raise SpoolFull(f"no spool file can be made: {error}") from error
 
-    def _make_room_locked(self, size: int, bound: int, *, in_memory: bool) -> None:
+    def _make_room_locked(
+        self, size: int, bound: int, *, in_memory: bool, growing: Spool | None = None
+    ) -> None:
+        """Give up spools until *size* more bytes fit; *growing* is not given up."""
         alike = [s for s in self._spools.values() if s.in_memory is in_memory]
         held = sum(_extent(spool) for spool in alike)
         for spool in sorted(alike, key=lambda spool: spool.used_at):
             if held + size <= bound:
                 return
-            held -= _extent(spool)
-            self._drop_locked(spool.content)
+            if spool is not growing:
+                held -= _extent(spool)
+                self._drop_locked(spool.content)
 
     def _drop_locked(self, content: Content) -> None:
         spool = self._spools.pop(content, None)
@@ -296,7 +351,9 @@ class SpoolStore:
                 answer = answer or self._source.open_whole(spool.content, before)
                 with answer:
                     self._take(spool, answer)
-            except TransportError:
+            except (TransportError, NotAVideo):
+                if spool.frontier == spool.content.size_bytes:
+                    return  # only the end of the body was spoilt
                 vain = 0 if spool.frontier > before else vain + 1
                 if vain >= _MOST_VAIN_ATTEMPTS or spool.error is not None:
                     raise
@@ -336,6 +393,11 @@ class SpoolStore:
                 raise ContentChanged("the file is longer than announced")
             if not spool.in_memory and position + len(piece) > self._disk_bytes:
                 raise SpoolFull("the file is larger than the spool; see --spool-size")
+            if limit < 0:
+                with self._lock:
+                    self._make_room_locked(
+                        len(piece), self._disk_bytes, in_memory=False, growing=spool
+                    )
             spool.append(piece[overlap:])
 
 

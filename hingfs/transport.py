@@ -85,20 +85,22 @@ class Answer:
         response: requests.Response,
         *,
         from_api: bool,
+        token_number: int,
         on_close: Callable[["Answer"], None],
     ) -> None:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.url: str = response.url
         self.from_api = from_api
+        self.token_number = token_number  # which token was sent, by its renewals
         self._response = response
         self._on_close = on_close
         self._aborted = False
 
     def read(self, size_bytes: int) -> bytes:
-        """The next *size_bytes* bytes; fewer only at the end of the body.
+        """The next *size_bytes* bytes; fewer only where the body ends or breaks off.
 
-        Raises BodyCut if the body breaks off or stalls.
+        Raises BodyCut if it stalls, or at the read after the one it broke off in.
         """
         with _body_errors():
             data: bytes = self._response.raw.read(size_bytes, decode_content=False)
@@ -173,6 +175,7 @@ class HttpTransport:
         self._session = _session(config)
         self._lock = threading.Lock()
         self._token = config.token.read()  # guarded by _lock
+        self._token_number = 0  # counts the renewals; guarded by _lock
         self._open: set[Answer] = set()  # guarded by _lock
         self._paused_until = 0.0  # guarded by _lock
         self._failures = 0  # connection failures in a row; guarded by _lock
@@ -234,10 +237,17 @@ class HttpTransport:
             return False
         with self._lock:
             renewed = token != self._token
-            self._token = token
+            if renewed:
+                self._token = token
+                self._token_number += 1
         if renewed:
             log.info("the token file holds a new token")
         return renewed
+
+    def token_renewed_since(self, answer: Answer) -> bool:
+        """Whether the token is another by now than the one sent for *answer*."""
+        with self._lock:
+            return answer.token_number != self._token_number
 
     def wait(self, seconds: float) -> None:
         """Sleep; raises Closing as soon as the transport is closed."""
@@ -261,6 +271,8 @@ class HttpTransport:
         if left <= 0:
             raise DeadlineExceeded("no time is left for another request")
         to_api = origin_of(url) == self._api_origin
+        with self._lock:
+            token, token_number = self._token, self._token_number
         started = time.monotonic()
         try:
             with _request_errors():
@@ -268,7 +280,7 @@ class HttpTransport:
                     method,
                     url,
                     headers=headers,
-                    auth=_Bearer(self._current_token()) if to_api else _no_auth,
+                    auth=_Bearer(token) if to_api else _no_auth,
                     allow_redirects=False,
                     stream=True,
                     timeout=(
@@ -281,7 +293,12 @@ class HttpTransport:
         except Unreachable:
             self._count_failure()
             raise
-        answer = Answer(response, from_api=to_api, on_close=self._forget)
+        answer = Answer(
+            response,
+            from_api=to_api,
+            token_number=token_number,
+            on_close=self._forget,
+        )
         with self._lock:
             self._failures = 0
             self._broken_until = 0.0
@@ -296,10 +313,6 @@ class HttpTransport:
             time.monotonic() - started,
         )
         return answer
-
-    def _current_token(self) -> str:
-        with self._lock:
-            return self._token
 
     def _forget(self, answer: Answer) -> None:
         with self._lock:
