@@ -1,0 +1,632 @@
+"""Which names exist, what they are, and for how long that is believed."""
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hingfs import catalog as catalog_module
+from hingfs.catalog import (
+    LONGEST_NAME_BYTES,
+    VIDEO_SUFFIX,
+    Catalog,
+    inode_of,
+    name_of,
+    video_id_of,
+)
+from hingfs.errors import (
+    AccessDenied,
+    Closing,
+    DeadlineExceeded,
+    HingError,
+    ServerBroken,
+    TransportError,
+    VideoFailed,
+    VideoNotFound,
+    VideoNotReady,
+)
+from tests import endpoint as faults
+from tests.personalities import (
+    CREATED_AT,
+    PERSONALITIES,
+    RENDER_SECONDS,
+    Aisix,
+    HingNetVeo,
+    Personality,
+    text_response,
+    whole,
+)
+
+SIZE = 300_000
+SECOND_NS = 10**9
+COMPLETED_NS = (CREATED_AT + RENDER_SECONDS) * SECOND_NS
+
+
+@pytest.fixture
+def catalog(build, endpoint) -> Catalog:
+    endpoint.add("v", size_bytes=SIZE)
+    return build().catalog
+
+
+def catalog_with(build, **cache) -> Catalog:
+    return build(cache=cache).catalog
+
+
+def listed(catalog: Catalog) -> list[str]:
+    return [name for name, _inode in catalog.listing()]
+
+
+# --- names ---------------------------------------------------------------------
+
+ids = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60
+) | st.text("/%25Ff.a:=+é", min_size=1, max_size=30)
+
+
+class TestNames:
+    @given(ids)
+    def test_an_id_that_has_a_name_is_found_by_it(self, video_id):
+        found = video_id_of(name_of(video_id))
+
+        usable = (
+            not video_id.startswith(".")
+            and not {".", ".."} & set(video_id.split("/"))
+            and len(name_of(video_id).encode()) <= LONGEST_NAME_BYTES
+        )
+        assert found == (video_id if usable else None)
+
+    @given(ids, ids)
+    def test_two_ids_never_share_a_name(self, first, second):
+        assert (name_of(first) == name_of(second)) == (first == second)
+
+    @given(ids)
+    def test_a_name_is_one_component_of_a_path(self, video_id):
+        assert "/" not in name_of(video_id)
+        assert name_of(video_id).endswith(VIDEO_SUFFIX)
+
+    @given(st.text(max_size=40).map(lambda stem: stem + VIDEO_SUFFIX) | st.text())
+    def test_a_name_that_has_an_id_is_the_name_of_it(self, name):
+        video_id = video_id_of(name)
+
+        assert video_id is None or name_of(video_id) == name
+
+    @pytest.mark.parametrize(
+        ("video_id", "name"),
+        [
+            ("video_01J", "video_01J.mp4"),
+            ("106916112212032", "106916112212032.mp4"),
+            ("abc:openai", "abc:openai.mp4"),
+            ("video_YWJj==", "video_YWJj==.mp4"),
+            ("a/b", "a%2Fb.mp4"),
+            ("a%2Fb", "a%252Fb.mp4"),
+            ("a%252Fb", "a%25252Fb.mp4"),
+            ("a%2fb", "a%2fb.mp4"),
+            ("100%", "100%.mp4"),
+            ("clip.mp4", "clip.mp4.mp4"),
+            ("é", "é.mp4"),
+        ],
+    )
+    def test_r2_ids_of_every_kind_have_a_name(self, video_id, name):
+        assert name_of(video_id) == name
+        assert video_id_of(name) == video_id
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "",
+            ".mp4",
+            "..mp4",
+            ".hidden.mp4",
+            "autorun.inf",
+            "video.mp4 ",
+            "video.MP4",
+            "video.mp4.part",
+            "new\nline.mp4",
+            "nul\0.mp4",
+            "escape\x1b[31m.mp4",
+            "\x9b31m.mp4",
+            "surrogate\udcff.mp4",
+            "a%2F..%2F..%2Fadmin.mp4",
+            "a%2F...mp4",
+            "a%2F.%2Fb.mp4",
+            "..%2Fetc.mp4",
+            "x" * (LONGEST_NAME_BYTES - 3) + ".mp4",
+            "é" * (LONGEST_NAME_BYTES // 2) + ".mp4",
+        ],
+    )
+    def test_hostile_names_stand_for_no_video(self, name):
+        assert video_id_of(name) is None
+
+    def test_r2_names_longer_than_255_bytes_are_names(self):
+        longest = "x" * (LONGEST_NAME_BYTES - 4)
+
+        assert video_id_of(longest + ".mp4") == longest
+
+    @given(ids)
+    def test_inodes_are_stable_and_fit_63_bits(self, video_id):
+        inode = inode_of(video_id)
+
+        assert 1 < inode < 2**63
+        assert inode == inode_of(video_id)
+
+    def test_an_inode_never_changes_between_releases(self):
+        assert inode_of("video_a") == 4443469353303293191
+
+
+# --- look up -------------------------------------------------------------------
+
+
+class TestLookup:
+    def test_a_video_is_a_file_with_size_and_time(self, catalog):
+        file = catalog.lookup("v")
+
+        assert file.content.size_bytes == SIZE
+        assert file.mtime_ns == COMPLETED_NS
+        assert file.inode == inode_of("v")
+
+    def test_a_known_video_is_never_asked_for_again(self, catalog, endpoint):
+        first = catalog.lookup("v")
+        endpoint.stop()
+
+        assert catalog.lookup("v") is first
+
+    def test_a_stampede_is_one_probe(self, catalog, endpoint):
+        go_on = threading.Event()
+        endpoint.inject(faults.stall_before_headers(go_on), times=2)
+
+        with ThreadPoolExecutor(16) as threads:
+            found = [threads.submit(catalog.lookup, "v") for _ in range(16)]
+            endpoint.wait_until(lambda: len(endpoint.log) == 2)
+            go_on.set()
+
+            assert len({id(future.result().content) for future in found}) == 1
+        assert len(endpoint.requests_of("content")) == 1
+        assert len(endpoint.requests_of("status")) == 1
+
+    @pytest.mark.parametrize(
+        ("status", "meaning"),
+        [("queued", VideoNotReady), ("failed", VideoFailed), (None, VideoNotFound)],
+    )
+    def test_r22_a_refusal_is_remembered_for_a_moment(
+        self, build, endpoint, status, meaning
+    ):
+        catalog = catalog_with(build, negative_ttl_seconds=60)
+        if status:
+            endpoint.add("v", status=status)
+
+        for _ in range(3):
+            with pytest.raises(meaning):
+                catalog.lookup("v")
+        with pytest.raises(meaning):
+            catalog.open("v")
+
+        assert len(endpoint.requests_of("status")) == 1
+
+    def test_r22_a_refusal_is_forgotten_after_its_time(self, build, endpoint):
+        catalog = catalog_with(build, negative_ttl_seconds=0)
+        endpoint.add("v", status="queued", size_bytes=SIZE)
+        with pytest.raises(VideoNotReady):
+            catalog.lookup("v")
+        endpoint.set_status("v", "completed")
+
+        assert catalog.lookup("v").content.size_bytes == SIZE
+
+    @pytest.mark.parametrize("code", [500, 429])
+    def test_r22_trouble_is_not_remembered(self, build, endpoint, code):
+        catalog = catalog_with(build, negative_ttl_seconds=60)
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(faults.status(code, retry_after="0"), math.inf)
+        with pytest.raises(TransportError):
+            catalog.lookup("v")
+        endpoint.calm()
+
+        assert catalog.lookup("v").content.size_bytes == SIZE
+
+    def test_completed_and_not_served_is_not_ready_at_first_and_then_broken(
+        self, build, endpoint, monkeypatch
+    ):
+        catalog = catalog_with(build, negative_ttl_seconds=0)
+        endpoint.add("v")
+        endpoint.inject(
+            faults.status(404), math.inf, where=lambda r: r.kind == "content"
+        )
+        with pytest.raises(VideoNotReady):
+            catalog.lookup("v")
+
+        monkeypatch.setattr(catalog_module, "UNSERVED_SECONDS", 0.0)
+        with pytest.raises(ServerBroken):
+            catalog.lookup("v")
+
+    def test_an_expired_video_is_asked_for_again(self, build, endpoint, monkeypatch):
+        now = [CREATED_AT + 100.0]
+        monkeypatch.setattr(catalog_module.time, "time", lambda: now[0])
+        catalog = catalog_with(build)
+        endpoint.add("v", size_bytes=SIZE, expires_at=CREATED_AT + 200)
+        catalog.lookup("v")
+        endpoint.remove("v")
+
+        catalog.lookup("v")
+        now[0] += 100
+        with pytest.raises(VideoNotFound):
+            catalog.lookup("v")
+
+    def test_a_look_up_ends_at_its_deadline(self, build, endpoint):
+        endpoint.add("v")
+        endpoint.inject(faults.stall_before_headers(math.inf), math.inf)
+        catalog = build(metadata_seconds=0.05).catalog
+
+        with pytest.raises((DeadlineExceeded, TransportError)):
+            catalog.lookup("v")
+
+    def test_close_wakes_who_waits(self, catalog, endpoint):
+        endpoint.inject(faults.stall_before_headers(math.inf), math.inf)
+
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(catalog.lookup, "v")
+            endpoint.wait_until(lambda: bool(endpoint.log))
+            catalog.close(Closing("the mount is ending"))
+
+            with pytest.raises(Closing):
+                waiting.result()
+
+    def test_known_bytes_asks_nobody(self, catalog, endpoint):
+        catalog.lookup("v")
+        endpoint.add("w", size_bytes=5)
+        catalog.lookup("w")
+        endpoint.reset_log()
+
+        assert catalog.known_bytes() == SIZE + 5
+        assert endpoint.log == []
+
+
+# --- time ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NoStatus(Personality):
+    """A plain file server: no status route."""
+
+    def status(self, request, site):
+        return text_response(404, b"<html>no such page</html>", "text/html")
+
+
+@dataclass(frozen=True)
+class Bare(NoStatus):
+    """Nor validators."""
+
+    def serve(self, request, video, site):
+        return whole(video)
+
+
+class Unfinished(HingNetVeo):
+    """Shows no completion time."""
+
+    def describe(self, video):
+        return {**super().describe(video), "completed_at": None}
+
+
+class TestTime:
+    @pytest.mark.parametrize(
+        ("personality", "mtime_ns"),
+        [
+            (Personality(), COMPLETED_NS),
+            (Unfinished(), CREATED_AT * SECOND_NS),
+            (NoStatus(), COMPLETED_NS),  # by Last-Modified
+            (Bare(), 0),
+            (Aisix(), 0),  # its created_at is 0, which means unknown
+        ],
+        ids=["completed", "created", "modified", "nothing", "zero"],
+    )
+    def test_r24_the_first_source_that_is_there_tells_the_time(
+        self, build, endpoint, personality, mtime_ns
+    ):
+        endpoint.personality = personality
+        endpoint.add("v", size_bytes=SIZE)
+
+        assert build().catalog.lookup("v").mtime_ns == mtime_ns
+
+    def test_r24_the_time_stays_when_its_source_goes(self, build, endpoint):
+        """Another time for the same bytes makes `rsync -a` copy them again."""
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        before = catalog.open("v").mtime_ns
+        endpoint.personality = NoStatus()
+        endpoint.videos["v"].completed_at += 5000
+
+        for _ in range(3):
+            assert catalog.open("v").mtime_ns == before
+            assert catalog.lookup("v").mtime_ns == before
+
+    def test_r24_a_status_from_the_list_gives_the_same_time(self, build, endpoint):
+        endpoint.add("v", size_bytes=SIZE)
+        alone, after_list = build().catalog, build().catalog
+        after_list.listing()
+
+        assert after_list.lookup("v").mtime_ns == alone.lookup("v").mtime_ns
+
+    def test_r24_a_video_of_unknown_length_has_its_time_whenever_it_arrives(
+        self, build, endpoint
+    ):
+        """Also when the first look-up had to give up waiting for its end."""
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        endpoint.add("v", size_bytes=SIZE)
+        go_on = threading.Event()
+        slow = faults.chunked() + faults.stall_at(SIZE // 2, go_on)
+        endpoint.inject(faults.chunked(), where=lambda r: r.range is not None)
+        endpoint.inject(slow, where=lambda r: r.range is None)
+        mount = build(
+            cache={"negative_ttl_seconds": 0}, metadata_seconds=0.3, stall_seconds=5
+        )
+        with pytest.raises(VideoNotReady):
+            mount.catalog.lookup("v")
+        go_on.set()
+
+        (spool,) = mount.spools._spools.values()
+        spool.wait_complete(time.monotonic() + 10)
+        file = mount.catalog.lookup("v")
+
+        assert file.content.size_bytes == SIZE
+        assert file.mtime_ns == COMPLETED_NS
+
+
+# --- versions ------------------------------------------------------------------
+
+
+class TestVersions:
+    def test_within_the_ttl_open_asks_nobody(self, catalog, endpoint):
+        catalog.open("v")
+        endpoint.reset_log()
+
+        catalog.open("v")
+        assert endpoint.log == []
+
+    def test_after_the_ttl_open_asks_once(self, build, endpoint):
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        first = catalog.open("v")
+        endpoint.reset_log()
+
+        assert catalog.open("v").content is first.content
+        (asked,) = endpoint.log
+        assert (asked.method, asked.status) == ("HEAD", 304)
+
+    @pytest.mark.parametrize("personality", ["openai", "litellm_new", "sglang"])
+    def test_r16_a_new_version_is_another_content(self, build, endpoint, personality):
+        endpoint.personality = PERSONALITIES[personality]
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        old = catalog.open("v")
+        endpoint.videos["v"].replace(size_bytes=SIZE + 1)
+
+        new = catalog.open("v")
+
+        assert new.content is not old.content
+        assert (old.content.changed, new.content.changed) == (True, False)
+        assert new.content.size_bytes == SIZE + 1
+        assert catalog.lookup("v") is new
+
+    def test_a_change_seen_by_a_read_makes_the_next_look_up_ask(
+        self, catalog, endpoint
+    ):
+        old = catalog.lookup("v")
+        endpoint.videos["v"].replace(size_bytes=SIZE * 2)
+        old.content.changed = True
+
+        assert catalog.lookup("v").content.size_bytes == SIZE * 2
+
+    def test_what_is_known_is_kept_while_the_server_is_away(
+        self, build, endpoint, expected_log
+    ):
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        first = catalog.open("v")
+        endpoint.stop()
+        expected_log("kept as known")
+
+        assert catalog.open("v") is first
+
+    def test_a_video_that_is_gone_is_not_found_and_forgotten(self, build, endpoint):
+        catalog = catalog_with(build, metadata_ttl_seconds=0, negative_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        catalog.open("v")
+        endpoint.remove("v")
+
+        for attempt in (catalog.open, catalog.lookup):
+            with pytest.raises(VideoNotFound):
+                attempt("v")
+
+    def test_r7_a_head_that_lies_about_the_size_is_believed_once(self, build, endpoint):
+        @dataclass(frozen=True)
+        class Liar(Personality):
+            def serve(self, request, video, site):
+                answer = super().serve(request, video, site)
+                if request.method == "HEAD":
+                    return answer.with_headers({"Content-Length": str(SIZE + 999)})
+                return answer
+
+        endpoint.personality = Liar()
+        mount = build()
+        endpoint.add("v", size_bytes=SIZE)
+        told = mount.catalog.open("v")
+        assert told.content.size_bytes == SIZE + 999
+        with pytest.raises(HingError):
+            mount.readers.open(told.content).read_into(memoryview(bytearray(10)), 0)
+
+        file = mount.catalog.open("v")
+
+        assert file.content.size_bytes == SIZE
+        target = bytearray(SIZE)
+        mount.readers.open(file.content).read_into(memoryview(target), 0)
+        assert target == endpoint.videos["v"].read(0, SIZE)
+
+    def test_r20_what_a_header_says_of_caching_is_not_believed(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["new_api_new"]  # public, max-age=86400
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        catalog.open("v")
+        endpoint.reset_log()
+
+        catalog.open("v")
+        assert endpoint.log
+
+
+# --- listing -------------------------------------------------------------------
+
+
+class TestListing:
+    def test_only_what_can_be_read_is_listed(self, build, endpoint):
+        for number, status in enumerate(
+            ["completed", "queued", "in_progress", "failed", "expired", "marinating"]
+        ):
+            endpoint.add(f"v{number}", status=status, size_bytes=SIZE)
+        endpoint.add("old", expires_at=CREATED_AT)
+
+        assert build().catalog.listing() == [("v0.mp4", inode_of("v0"))]
+
+    def test_names_are_sorted_and_quoted(self, build, endpoint):
+        for video_id in ("b", "a/b", "a", ".hidden", "x\x07y", "a/../c"):
+            endpoint.add(video_id)
+
+        assert listed(build().catalog) == ["a.mp4", "a%2Fb.mp4", "b.mp4"]
+
+    def test_a_fresh_listing_is_not_asked_for_again(self, catalog, endpoint):
+        listed(catalog)
+        listed(catalog)
+
+        assert len(endpoint.requests_of("list")) == 1
+
+    def test_an_old_listing_is_asked_for_again(self, build, endpoint):
+        catalog = catalog_with(build, listing_ttl_seconds=0)
+        endpoint.add("v")
+        assert listed(catalog) == ["v.mp4"]
+        endpoint.add("w")
+
+        assert listed(catalog) == ["v.mp4", "w.mp4"]
+
+    def test_what_was_opened_is_listed_though_the_api_lists_nothing(
+        self, build, endpoint
+    ):
+        endpoint.personality = PERSONALITIES["new_api_new"]
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.add("w", size_bytes=SIZE)
+        catalog = build().catalog
+        assert listed(catalog) == []
+        catalog.lookup("w")
+        assert listed(catalog) == []
+
+        catalog.open("v")
+        assert listed(catalog) == ["v.mp4"]
+
+    def test_a_listing_that_cannot_be_had_whole_is_an_error(self, catalog, endpoint):
+        endpoint.inject(faults.status(500), math.inf)
+
+        with pytest.raises(TransportError):
+            catalog.listing()
+
+    def test_the_last_whole_listing_stands_in_for_a_while(
+        self, build, endpoint, monkeypatch, expected_log
+    ):
+        catalog = catalog_with(build, listing_ttl_seconds=0)
+        endpoint.add("v")
+        before = catalog.listing()
+        endpoint.inject(faults.status(500), math.inf)
+        expected_log("the last listing")
+
+        assert catalog.listing() == before
+        monkeypatch.setattr(catalog_module, "STALE_LISTING_SECONDS", -1.0)
+        with pytest.raises(TransportError):
+            catalog.listing()
+
+    def test_a_refused_token_lists_nothing_old(self, build, endpoint, expected_log):
+        catalog = catalog_with(build, listing_ttl_seconds=0)
+        endpoint.add("v")
+        catalog.listing()
+        endpoint.token = "another"
+        expected_log("refused the token")
+
+        with pytest.raises(AccessDenied):
+            catalog.listing()
+
+    def test_a_listed_video_is_looked_up_without_its_status(self, catalog, endpoint):
+        listed(catalog)
+        catalog.lookup("v")
+
+        assert not endpoint.requests_of("status")
+
+    def test_attributes_of_the_next_files_come_before_they_are_asked_for(
+        self, build, endpoint
+    ):
+        count = catalog_module.NEIGHBOURS + 2
+        for number in range(count):
+            endpoint.add(f"v{number:02}", size_bytes=SIZE)
+        catalog = build().catalog
+        catalog.listing()
+
+        catalog.lookup("v00")
+        assert len(endpoint.requests_of("content")) == 1
+        catalog.lookup("v01")
+        endpoint.wait_until(lambda: len(endpoint.requests_of("content")) == count)
+        for number in range(count):
+            catalog.lookup(f"v{number:02}")
+
+        assert len(endpoint.requests_of("content")) == count
+
+    def test_a_look_up_out_of_order_fetches_no_neighbours(self, build, endpoint):
+        for number in range(40):
+            endpoint.add(f"v{number:02}", size_bytes=SIZE)
+        catalog = build().catalog
+        catalog.listing()
+
+        for number in (0, 20, 39):
+            catalog.lookup(f"v{number:02}")
+        endpoint.wait_until_idle()
+
+        assert len(endpoint.requests_of("content")) == 3
+
+
+# --- bounds and lengths -------------------------------------------------------
+
+
+@pytest.fixture
+def small_tables(monkeypatch) -> Iterator[None]:
+    monkeypatch.setattr(catalog_module, "_MOST_KNOWN", 4)
+    yield
+
+
+def test_what_is_known_is_bounded(small_tables, build, endpoint):
+    catalog = build().catalog
+    for number in range(8):
+        endpoint.add(f"v{number}", size_bytes=SIZE)
+        catalog.lookup(f"v{number}")
+
+    assert catalog.known_bytes() == 4 * SIZE
+
+
+def test_unknown_lengths_are_measured_once(build, endpoint):
+    endpoint.personality = PERSONALITIES["litellm_new"]
+    endpoint.add("v", size_bytes=SIZE)
+    endpoint.inject(faults.chunked(), math.inf)
+    mount = build()
+
+    file = mount.catalog.lookup("v")
+    target = bytearray(SIZE)
+    mount.readers.open(file.content).read_into(memoryview(target), 0)
+
+    assert file.content.size_bytes == SIZE
+    assert target == endpoint.videos["v"].read(0, SIZE)
+    whole_bodies = [r for r in endpoint.requests_of("content", "GET") if not r.range]
+    assert len(whole_bodies) == 1
+
+
+def test_ids_of_a_listing_that_cannot_be_names_are_left_out(build, endpoint):
+    endpoint.add("x" * 2000)
+    endpoint.add("good")
+
+    assert listed(build().catalog) == ["good.mp4"]
+

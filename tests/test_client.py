@@ -1,0 +1,887 @@
+"""The endpoint's vocabulary over HTTP: probe, list, ranges that resume, patience."""
+
+import json
+import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from hingfs import client as client_module
+from hingfs import verdict
+from hingfs.blocks import ByteRange, Content, Validator
+from hingfs.client import VideoClient
+from hingfs.config import Token
+from hingfs.errors import (
+    AccessDenied,
+    BodyCut,
+    ContentChanged,
+    DeadlineExceeded,
+    EndpointError,
+    HingError,
+    NotAVideo,
+    RangesIgnored,
+    RateLimited,
+    ServerBroken,
+    TokenError,
+    TransportError,
+    VideoFailed,
+    VideoNotFound,
+    VideoNotReady,
+    VideoNotServed,
+)
+from hingfs.verdict import State, Status
+from tests import endpoint as faults
+from tests.endpoint import FakeEndpoint, ramp
+from tests.personalities import (
+    CREATED_AT,
+    PERSONALITIES,
+    RENDER_SECONDS,
+    Personality,
+    json_response,
+    ranged,
+    redirect,
+    text_response,
+)
+
+SIZE = 300_000
+COMPLETED_AT = CREATED_AT + RENDER_SECONDS
+RETRY_DELAY = "_FIRST_DELAY_SECONDS"
+
+
+def methods(endpoint, kind="content"):
+    return [record.method for record in endpoint.requests_of(kind)]
+
+
+def content_of(endpoint, video_id="v"):
+    video = endpoint.videos[video_id]
+    return Content(video_id, video.size_bytes, Validator(video.etag))
+
+
+def download(client: VideoClient, content: Content, span: ByteRange) -> bytes:
+    with client.open_range(content, span) as body:
+        return body.read(len(span))
+
+
+@pytest.fixture
+def client(build, endpoint) -> VideoClient:
+    endpoint.add("v", size_bytes=SIZE)
+    return build().client
+
+
+# --- probe ---------------------------------------------------------------------
+
+
+class TestProbe:
+    def test_head_and_status_tell_everything(self, client, endpoint):
+        probe = client.probe("v")
+
+        assert probe.facts.size_bytes == SIZE
+        assert probe.facts.validator.etag == endpoint.videos["v"].etag
+        assert probe.status.state is State.READY
+        assert probe.status.mtime_seconds == COMPLETED_AT
+        assert methods(endpoint) == ["HEAD"]
+        assert methods(endpoint, "status") == ["GET"]
+
+    def test_status_is_asked_while_head_has_no_answer_yet(self, client, endpoint):
+        let_go = threading.Event()
+        endpoint.inject(
+            faults.stall_before_headers(let_go), where=lambda r: r.method == "HEAD"
+        )
+
+        with ThreadPoolExecutor(1) as threads:
+            probed = threads.submit(client.probe, "v")
+            endpoint.wait_until(lambda: bool(endpoint.requests_of("status")))
+            let_go.set()
+
+            assert probed.result().facts.size_bytes == SIZE
+
+    def test_a_status_that_was_listed_saves_the_request(self, client, endpoint):
+        listed = Status(State.READY, "completed", mtime_seconds=7.0)
+
+        assert client.probe("v", listed).status is listed
+        assert not endpoint.requests_of("status")
+
+    @pytest.mark.parametrize(
+        "personality", ["sglang", "new_api_new", "litellm_new", "token360"]
+    )
+    def test_r5_a_server_without_head_is_asked_by_get_from_then_on(
+        self, build, endpoint, personality
+    ):
+        endpoint.personality = replace(PERSONALITIES[personality])
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.add("w", size_bytes=SIZE)
+        client = build().client
+
+        first, second = client.probe("v"), client.probe("w")
+
+        assert first.facts.size_bytes == second.facts.size_bytes == SIZE
+        assert methods(endpoint).count("HEAD") == 1
+
+    def test_r5_a_head_that_fails_with_500_is_no_trouble(self, build, endpoint):
+        @dataclass(frozen=True)
+        class BrokenHead(Personality):
+            head = False
+
+            def refuse_head(self, request):
+                return self.error(500, "oops")
+
+        endpoint.personality = BrokenHead()
+        endpoint.add("v", size_bytes=SIZE)
+
+        assert build().client.probe("v").facts.size_bytes == SIZE
+        assert methods(endpoint) == ["HEAD", "GET"]
+
+    def test_r6_the_probe_reads_16_bytes(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["sglang"]
+        endpoint.add("v", size_bytes=SIZE)
+
+        facts = build().client.probe("v").facts
+
+        probe = endpoint.requests_of("content", "GET")[0]
+        assert probe.range == (0, 16)
+        assert probe.body_bytes == 16
+        assert facts.ranges is True
+
+    def test_r6_a_server_that_ignores_ranges_is_known_by_its_200(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        endpoint.add("v", size_bytes=SIZE)
+
+        facts = build().client.probe("v").facts
+
+        assert (facts.size_bytes, facts.ranges) == (SIZE, False)
+
+    def test_r6_a_length_nobody_tells_is_unknown(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(faults.chunked(), math.inf)
+
+        assert build().client.probe("v").facts.size_bytes is None
+
+    @pytest.mark.parametrize(
+        "fault",
+        [faults.empty_body(), faults.empty_body() + faults.chunked()],
+        ids=lambda fault: fault.name,
+    )
+    @pytest.mark.parametrize("personality", ["litellm_new", "sglang", "openai"])
+    def test_r6_a_video_without_bytes_is_not_ready(
+        self, build, endpoint, personality, fault
+    ):
+        endpoint.personality = PERSONALITIES[personality]
+        endpoint.add("v", size_bytes=0)
+        endpoint.inject(fault, math.inf)
+
+        with pytest.raises(VideoNotReady):
+            build().client.probe("v")
+
+    @pytest.mark.parametrize(
+        ("status", "meaning"),
+        [
+            ("queued", VideoNotReady),
+            ("in_progress", VideoNotReady),
+            ("failed", VideoFailed),
+            ("cancelled", VideoFailed),
+        ],
+    )
+    @pytest.mark.parametrize("personality", [*PERSONALITIES])
+    def test_r9_every_server_s_way_of_refusing_is_understood(
+        self, build, endpoint, personality, status, meaning
+    ):
+        endpoint.personality = PERSONALITIES[personality]
+        endpoint.add("v:openai", status=status, size_bytes=SIZE)
+
+        with pytest.raises(meaning):
+            build().client.probe("v:openai")
+
+    @pytest.mark.parametrize("personality", [*PERSONALITIES])
+    def test_r9_every_server_s_missing_video_is_not_found(
+        self, build, endpoint, personality
+    ):
+        endpoint.personality = PERSONALITIES[personality]
+
+        with pytest.raises(VideoNotFound):
+            build().client.probe("nobody:openai")
+
+    @pytest.mark.parametrize("personality", [*PERSONALITIES])
+    def test_every_server_s_video_is_found_with_its_size(
+        self, build, endpoint, personality
+    ):
+        endpoint.personality = PERSONALITIES[personality]
+        endpoint.add("v:openai", size_bytes=SIZE)
+
+        probe = build().client.probe("v:openai")
+
+        assert probe.facts.size_bytes == SIZE
+        assert probe.status.state is State.READY
+
+    def test_r9_a_failed_job_under_a_500_is_asked_once(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["vllm_omni"]
+        endpoint.add("v", status="failed")
+
+        with pytest.raises(VideoFailed):
+            build().client.probe("v")
+        assert methods(endpoint, "status") == ["GET"]
+
+    def test_r9_completed_and_not_served_is_told_from_not_ready(self, client, endpoint):
+        endpoint.inject(
+            faults.status(404), math.inf, where=lambda r: r.kind == "content"
+        )
+
+        with pytest.raises(VideoNotServed):
+            client.probe("v")
+
+    def test_r13_a_file_that_is_still_being_written_is_not_ready(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["sglang_partial"]
+        endpoint.add("v", status="in_progress", size_bytes=SIZE)
+
+        with pytest.raises(VideoNotReady):
+            build().client.probe("v")
+
+    def test_a_server_without_a_status_route_is_not_asked_again(self, build, endpoint):
+        @dataclass(frozen=True)
+        class NoStatus(Personality):
+            def status(self, request, site):
+                return text_response(404, b"<html>no such page</html>", "text/html")
+
+        endpoint.personality = NoStatus()
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.add("w", size_bytes=SIZE)
+        client = build().client
+
+        states = [client.probe(video_id).status.state for video_id in "vw"]
+
+        assert states == [State.NO_ROUTE, State.UNSAID]
+        assert len(endpoint.requests_of("status")) == 1
+
+    def test_a_broken_status_route_hides_no_video(self, client, endpoint):
+        endpoint.inject(
+            faults.status(500), math.inf, where=lambda r: r.kind == "status"
+        )
+
+        assert client.probe("v").status.state is State.UNSAID
+
+    def test_a_word_nobody_knows_is_logged_once(self, client, endpoint, expected_log):
+        endpoint.add("w", status="marinating")
+        endpoint.set_status("v", "marinating")
+        expected_log("unknown status word 'marinating'")
+
+        for video_id in "vwv":
+            with pytest.raises(VideoNotReady):
+                client.probe(video_id)
+
+        assert len(expected_log.lines) == 1
+
+    def test_a_404_page_hints_at_the_base_url(self, build, endpoint, expected_log):
+        client = build(base_url=endpoint.base_url + "/wrong").client
+        page = text_response(404, b"<!doctype html><html>", "text/html")
+        endpoint.inject(
+            faults.Fault("page", lambda _answer, _line: page), math.inf
+        )
+        expected_log("check the base URL")
+
+        with pytest.raises(VideoNotFound):
+            client.probe("v")
+
+    def test_r12_no_such_route_is_no_missing_video(self, build, endpoint):
+        with pytest.raises(ServerBroken):
+            build(base_url=endpoint.base_url + "/wrong").client.probe("v")
+
+    def test_r2_r3_an_id_is_quoted_whole_and_nothing_is_added(self, build, endpoint):
+        video_id = "a/b:c=+d %2F?#é&"
+        endpoint.add(video_id, size_bytes=SIZE)
+
+        build().client.probe(video_id)
+
+        asked = {record.path for record in endpoint.log}
+        quoted = "a%2Fb%3Ac%3D%2Bd%20%252F%3F%23%C3%A9%26"
+        assert asked == {f"/v1/videos/{quoted}/content", f"/v1/videos/{quoted}"}
+
+    def test_refresh_by_etag_costs_one_request_without_a_body(self, client, endpoint):
+        content = content_of(endpoint)
+
+        assert client.refresh(content) is None
+
+        (asked,) = endpoint.log
+        assert (asked.method, asked.status) == ("HEAD", 304)
+
+    def test_refresh_sees_a_new_version(self, client, endpoint):
+        content = content_of(endpoint)
+        endpoint.videos["v"].replace(size_bytes=SIZE + 1)
+
+        facts = client.refresh(content)
+
+        assert facts is not None
+        assert facts.size_bytes == SIZE + 1
+        assert content.validator.contradicts(facts.validator)
+
+
+# --- list ----------------------------------------------------------------------
+
+
+def serve_pages(endpoint, *pages):
+    """Answer list requests with *pages* in turn, the last one for ever."""
+    for number, page in enumerate(pages):
+        answer = json_response(200, page)
+        fault = faults.Fault("page", lambda _answer, _line, answer=answer: answer)
+        times = 1 if number < len(pages) - 1 else math.inf
+        endpoint.inject(fault, times, where=lambda r: r.kind == "list")
+
+
+def entries(start, stop):
+    return [{"id": f"v{n}", "status": "completed"} for n in range(start, stop)]
+
+
+class TestList:
+    @pytest.fixture
+    def client(self, build) -> VideoClient:
+        return build().client
+
+    def ids(self, client):
+        listed = client.list_videos()
+        return None if listed is None else [video.video_id for video in listed]
+
+    def test_r23_all_pages_are_joined(self, client, endpoint):
+        for number in range(250):
+            endpoint.add(f"v{number}", created_at=CREATED_AT + number)
+
+        assert self.ids(client) == [f"v{number}" for number in reversed(range(250))]
+        queries = [record.path.partition("?")[2] for record in endpoint.log]
+        assert queries == [
+            "limit=100&order=desc",
+            "limit=100&order=desc&after=v150",
+            "limit=100&order=desc&after=v50",
+        ]
+
+    def test_r23_without_has_more_a_short_page_is_the_last(self, client, endpoint):
+        serve_pages(endpoint, {"data": entries(0, 100)}, {"data": entries(100, 130)})
+
+        assert self.ids(client) == [f"v{n}" for n in range(130)]
+        assert len(endpoint.log) == 2
+
+    def test_r23_without_has_more_an_empty_page_is_the_last(self, client, endpoint):
+        serve_pages(endpoint, {"data": entries(0, 100)}, {"data": []})
+
+        assert len(self.ids(client)) == 100
+
+    def test_r23_a_server_that_ignores_after_ends_the_list(self, client, endpoint):
+        serve_pages(endpoint, {"data": entries(0, 100), "has_more": True})
+
+        assert len(self.ids(client)) == 100
+        assert len(endpoint.log) == 2
+
+    def test_r23_has_more_true_goes_on_after_a_short_page(self, client, endpoint):
+        serve_pages(
+            endpoint,
+            {"data": entries(0, 20), "has_more": True},
+            {"data": entries(20, 25), "has_more": False},
+        )
+
+        assert len(self.ids(client)) == 25
+
+    @pytest.mark.parametrize("code", [404, 405, 400, 501])
+    def test_r23_a_server_without_a_list_is_asked_once(self, client, endpoint, code):
+        endpoint.inject(faults.status(code), math.inf)
+
+        assert self.ids(client) is None
+        assert self.ids(client) is None
+        assert len(endpoint.log) == 1
+
+    def test_r23_a_web_page_is_no_list(self, client, endpoint):
+        page = text_response(200, b"<html>our product</html>", "text/html")
+        endpoint.inject(faults.Fault("page", lambda _answer, _line: page))
+
+        assert self.ids(client) is None
+
+    def test_a_list_that_breaks_off_is_no_list(self, client, endpoint):
+        """A short listing would make `rsync --delete` erase copies."""
+        serve_pages(
+            endpoint,
+            {"data": entries(0, 100), "has_more": True},
+            {"error": {"message": "oops"}},
+        )
+
+        with pytest.raises(ServerBroken):
+            client.list_videos()
+
+    @pytest.mark.parametrize("code", [404, 500, 418])
+    def test_a_later_page_that_is_refused_is_an_error(self, client, endpoint, code):
+        serve_pages(endpoint, {"data": entries(0, 100), "has_more": True})
+        endpoint.calm()
+        first = json_response(200, {"data": entries(0, 100), "has_more": True})
+        endpoint.inject(faults.Fault("first", lambda _answer, _line: first))
+        endpoint.inject(faults.status(code), math.inf)
+
+        with pytest.raises(ServerBroken):
+            client.list_videos()
+
+    def test_a_list_that_does_not_end_is_an_error(
+        self, client, endpoint, monkeypatch
+    ):
+        monkeypatch.setattr(client_module, "_MOST_PAGES", 3)
+        pages = [{"data": entries(n, n + 100), "has_more": True} for n in (0, 100, 200)]
+        serve_pages(endpoint, *pages, {"data": entries(300, 400), "has_more": True})
+
+        with pytest.raises(ServerBroken):
+            client.list_videos()
+
+    def test_a_page_beyond_all_size_is_an_error(self, client, endpoint, monkeypatch):
+        monkeypatch.setattr(client_module, "_MOST_PAGE_BYTES", 1000)
+        serve_pages(endpoint, {"data": entries(0, 100)})
+
+        with pytest.raises(ServerBroken):
+            client.list_videos()
+
+    def test_a_refused_token_is_told(self, build, endpoint, expected_log):
+        expected_log("refused the token")
+        with pytest.raises(AccessDenied):
+            build(token=Token("wrong")).client.list_videos()
+
+    def test_r23_the_id_is_the_one_in_the_list(self, build, endpoint):
+        """LiteLLM's status answers show another id than the one to ask for."""
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        endpoint.add("v", size_bytes=SIZE)
+        client = build().client
+
+        assert self.ids(client) == ["v"]
+        assert client.probe("v").facts.size_bytes == SIZE
+
+
+# --- check ---------------------------------------------------------------------
+
+
+class TestCheck:
+    @pytest.mark.parametrize("personality", [*PERSONALITIES])
+    def test_a_right_token_passes_everywhere(self, build, endpoint, personality):
+        endpoint.personality = PERSONALITIES[personality]
+
+        build().client.check()
+
+        assert len(endpoint.log) == 1
+
+    @pytest.mark.parametrize("personality", [*PERSONALITIES])
+    def test_a_wrong_token_is_refused_everywhere(self, build, endpoint, personality):
+        endpoint.personality = PERSONALITIES[personality]
+
+        with pytest.raises(TokenError) as refused:
+            build(token=Token("oh-wrong-secret")).client.check()
+        assert "oh-wrong-secret" not in str(refused.value)
+
+    def test_a_dead_endpoint_is_told_from_a_wrong_token(self, build, endpoint):
+        client = build().client
+        endpoint.stop()
+
+        with pytest.raises(EndpointError, match="--base-url"):
+            client.check()
+
+
+# --- ranges --------------------------------------------------------------------
+
+
+class TestRanges:
+    def test_a_range_is_one_request_with_if_range(self, client, endpoint):
+        span = ByteRange(1000, 200_000)
+
+        assert download(client, content_of(endpoint), span) == ramp("v", 1000, 200_000)
+
+        (asked,) = endpoint.log
+        assert asked.range == (1000, 200_000)
+        assert asked.headers["if-range"] == endpoint.videos["v"].etag
+        assert asked.headers["accept-encoding"] == "identity"
+
+    def test_nothing_is_sent_before_the_first_read(self, client, endpoint):
+        client.open_range(content_of(endpoint), ByteRange(0, 10)).close()
+
+        assert endpoint.log == []
+
+    def test_reads_in_pieces_are_one_request(self, client, endpoint):
+        with client.open_range(content_of(endpoint), ByteRange(0, SIZE)) as body:
+            pieces = [body.read(n) for n in (1, 4095, 65_536, SIZE - 69_632)]
+
+        assert b"".join(pieces) == ramp("v", 0, SIZE)
+        assert len(endpoint.log) == 1
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            faults.reset_at(100_000),
+            faults.close_at(100_000),
+            faults.stall_at(100_000, math.inf),
+            faults.short_content_length(50_000),
+            faults.short_of_range(50_000),
+            faults.short_chunked(50_000),
+        ],
+        ids=lambda fault: fault.name,
+    )
+    def test_r18_a_body_that_breaks_off_is_resumed(self, client, endpoint, fault):
+        endpoint.inject(fault)
+
+        got = download(client, content_of(endpoint), ByteRange(0, SIZE))
+
+        assert got == ramp("v", 0, SIZE)
+        assert len(endpoint.log) == 2
+
+    def test_r18_after_a_first_cut_nothing_is_sent_twice(self, client, endpoint):
+        """The fast way of reading may lose what arrived when it fails, once."""
+        endpoint.inject(faults.close_at(50_000), times=5)
+        content = content_of(endpoint)
+
+        with client.open_range(content, ByteRange(0, SIZE)) as body:
+            got = b"".join(body.read(1000) for _ in range(SIZE // 1000))
+
+        assert got == ramp("v", 0, SIZE)
+        assert len(endpoint.log) == 6
+        endpoint.wait_until_idle()
+        assert endpoint.bytes_served_twice("v") <= 1000
+
+    def test_r18_progress_renews_patience(self, client, endpoint):
+        """A body cut more often than there are tries still arrives."""
+        times = 3 * client_module.READ_TRIES
+        endpoint.inject(faults.close_at(10_000), times=times)
+        content = content_of(endpoint)
+
+        with client.open_range(content, ByteRange(0, SIZE)) as body:
+            got = b"".join(body.read(10_000) for _ in range(SIZE // 10_000))
+
+        assert got == ramp("v", 0, SIZE)
+
+    def test_no_progress_at_all_is_an_error_after_the_tries(self, client, endpoint):
+        endpoint.inject(faults.close_at(0), math.inf)
+
+        with pytest.raises(BodyCut):
+            download(client, content_of(endpoint), ByteRange(0, SIZE))
+        assert len(endpoint.log) == client_module.READ_TRIES
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            faults.wrong_start(),
+            faults.more_than_asked(),
+            faults.wrong_total(),
+            faults.multipart_206(),
+            faults.json_200(),
+            faults.wrong_etag(),
+            faults.status_416(),
+            faults.status(500),
+            faults.status(502),
+            faults.refuse_connection(),
+            faults.header_bomb(),
+            faults.huge_error_page(503),
+        ],
+        ids=lambda fault: fault.name,
+    )
+    def test_r15_one_wrong_answer_is_never_seen(self, client, endpoint, fault):
+        endpoint.inject(fault)
+
+        got = download(client, content_of(endpoint), ByteRange(0, 100_000))
+
+        assert got == ramp("v", 0, 100_000)
+        assert endpoint.faults_left == 0
+
+    def test_r15_a_server_that_keeps_to_the_wrong_range_is_broken(
+        self, client, endpoint
+    ):
+        endpoint.inject(faults.wrong_start(), math.inf)
+
+        with pytest.raises(ServerBroken):
+            download(client, content_of(endpoint), ByteRange(0, 1000))
+
+    def test_r16_a_new_version_is_a_change_and_no_byte_of_it_is_handed_out(
+        self, client, endpoint
+    ):
+        content = content_of(endpoint)
+        endpoint.videos["v"].replace()
+
+        with pytest.raises(ContentChanged):
+            download(client, content, ByteRange(0, 1000))
+
+    def test_r16_a_version_that_changes_under_a_read_is_noticed(self, client, endpoint):
+        content = content_of(endpoint)
+        endpoint.inject(faults.close_at(1000))
+        with client.open_range(content, ByteRange(0, SIZE)) as body:
+            assert body.read(1000) == ramp("v", 0, 1000)
+            endpoint.videos["v"].replace()
+
+            with pytest.raises(ContentChanged):
+                body.read(SIZE - 1000)
+
+    def test_r17_another_size_is_a_change(self, client, endpoint):
+        content = Content("v", SIZE + 100_000, Validator())
+
+        with pytest.raises(ContentChanged):
+            download(client, content, ByteRange(SIZE, SIZE + 10))
+
+    def test_a_200_hands_on_the_open_answer(self, client, endpoint):
+        endpoint.inject(faults.answer_200_to_range())
+
+        with pytest.raises(RangesIgnored) as ignored:
+            download(client, content_of(endpoint), ByteRange(1000, 2000))
+        answer = ignored.value.args[0]
+        with answer:
+            assert answer.read(SIZE) == ramp("v", 0, SIZE)
+
+    def test_r7_a_message_with_the_right_type_and_length_is_no_video(
+        self, client, endpoint
+    ):
+        message = b'{"error": {"message": "upstream failed"}}'
+        endpoint.add("w", data=message.ljust(5000))
+        content = Content("w", 5000, Validator())
+
+        with pytest.raises(NotAVideo):
+            download(client, content, ByteRange(0, 5000))
+
+    def test_an_expired_video_is_not_found(self, client, endpoint):
+        content = content_of(endpoint)
+        endpoint.set_status("v", "expired")
+
+        with pytest.raises((VideoNotFound, VideoFailed)):
+            download(client, content, ByteRange(0, 10))
+
+    def test_abort_wakes_a_read_that_waits(self, client, endpoint):
+        endpoint.inject(faults.stall_at(1000, math.inf))
+        body = client.open_range(content_of(endpoint), ByteRange(0, SIZE))
+        body.read(1000)
+
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(body.read, 1000)
+            body.abort()
+
+            with pytest.raises(BodyCut):
+                waiting.result()
+        body.close()
+
+    def test_the_deadline_ends_the_tries(self, build, endpoint, monkeypatch):
+        monkeypatch.setattr(client_module, RETRY_DELAY, 100.0)
+        monkeypatch.setattr(client_module, "_LONGEST_DELAY_SECONDS", 100.0)
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(faults.status(500), math.inf)
+
+        with pytest.raises(DeadlineExceeded):
+            download(build().client, content_of(endpoint), ByteRange(0, 10))
+        assert len(endpoint.log) == 1
+
+
+class TestWhole:
+    def test_a_whole_file_is_one_answer(self, client, endpoint):
+        with client.open_whole(content_of(endpoint), 0) as answer:
+            assert answer.read(SIZE) == ramp("v", 0, SIZE)
+
+        (asked,) = endpoint.log
+        assert asked.range is None
+
+    def test_it_goes_on_at_an_offset(self, client, endpoint):
+        with client.open_whole(content_of(endpoint), 1000) as answer:
+            assert answer.status == 206
+            assert answer.read(SIZE) == ramp("v", 1000, SIZE)
+
+    def test_another_version_is_a_change(self, client, endpoint):
+        content = content_of(endpoint)
+        endpoint.videos["v"].replace()
+
+        with pytest.raises(ContentChanged):
+            client.open_whole(content, 1000)
+
+    def test_a_refusal_is_judged(self, client, endpoint):
+        content = content_of(endpoint)
+        endpoint.remove("v")
+
+        with pytest.raises(VideoNotFound):
+            client.open_whole(content, 0)
+
+
+# --- the token, pauses, a dead server ------------------------------------------
+
+
+class TestToken:
+    def test_a_renewed_token_file_is_used_at_a_401(self, build, endpoint, tmp_path):
+        endpoint.add("v", size_bytes=SIZE)
+        file = token_file(tmp_path, endpoint.token)
+        client = build(token=Token(file=file)).client
+        endpoint.token = "oh-second"
+        file.write_text("oh-second\n")
+
+        got = download(client, content_of(endpoint), ByteRange(0, 1000))
+
+        assert got == ramp("v", 0, 1000)
+        assert [record.status for record in endpoint.log] == [401, 206]
+
+    def test_a_token_that_stays_wrong_is_refused_and_never_told(
+        self, build, endpoint, tmp_path, expected_log
+    ):
+        expected_log("refused the token")
+        endpoint.add("v", size_bytes=SIZE)
+        file = token_file(tmp_path, "oh-wrong-secret")
+        client = build(token=Token(file=file)).client
+
+        with pytest.raises(AccessDenied) as denied:
+            download(client, content_of(endpoint), ByteRange(0, 1000))
+
+        assert len(endpoint.requests_of("content")) == 1
+        assert len(expected_log.lines) == 1
+        assert "oh-wrong-secret" not in str(denied.value)
+        assert "oh-wrong-secret" not in " ".join(expected_log.lines)
+
+
+def token_file(directory: Path, token: str) -> Path:
+    file = directory / "token"
+    file.touch(mode=0o600)
+    file.write_text(token)
+    return file
+
+
+class TestPauses:
+    @pytest.mark.parametrize("code", [429, 503])
+    def test_r21_a_short_pause_is_waited_for(self, build, endpoint, code):
+        endpoint.add("v", size_bytes=SIZE)
+        client = build(retry_after_seconds=5.0).client
+        endpoint.inject(faults.status(code, retry_after="1"))
+
+        assert download(client, content_of(endpoint), ByteRange(0, 10))
+        assert [record.status for record in endpoint.log] == [code, 206]
+
+    def test_r21_a_long_pause_is_an_error_and_quiets_everybody(self, client, endpoint):
+        endpoint.inject(faults.status(429, retry_after="30"))
+        content = content_of(endpoint)
+        with pytest.raises(RateLimited) as limited:
+            download(client, content, ByteRange(0, 10))
+        assert limited.value.retry_after_seconds == pytest.approx(30, abs=2)
+
+        for request in (
+            lambda: download(client, content, ByteRange(0, 10)),
+            lambda: client.probe("v", Status(State.READY)),
+            client.list_videos,
+        ):
+            with pytest.raises(RateLimited):
+                request()
+        assert len(endpoint.log) == 1
+
+    @pytest.mark.parametrize("retry_after", [None, "0", "soon", "-5"])
+    def test_r21_429_without_a_time_is_not_asked_for_ever(
+        self, client, endpoint, retry_after
+    ):
+        endpoint.inject(faults.status(429, retry_after, body=b""), math.inf)
+
+        with pytest.raises(RateLimited):
+            client.probe("v", Status(State.READY))
+        assert len(endpoint.log) <= 2 * client_module.METADATA_TRIES
+
+    def test_r21_no_header_can_end_the_mount(self, build, endpoint):
+        mount = build()
+        endpoint.inject(faults.status(429, retry_after="999999999"))
+
+        with pytest.raises(RateLimited):
+            mount.client.list_videos()
+
+        longest = client_module._LONGEST_PAUSE_SECONDS
+        assert 0 < mount.transport.paused_seconds() <= longest
+
+
+def test_a_dead_endpoint_is_given_up_quickly_after_some_failures(client, endpoint):
+    """Listing a hundred files on a dead server must take seconds: one try each."""
+    endpoint.stop()
+    opened = []
+    client._transport.wait = opened.append  # each wait is a further try
+    for _ in range(4):
+        with pytest.raises(TransportError):
+            client.probe("v", Status(State.READY))
+    opened.clear()
+
+    with pytest.raises(TransportError):
+        client.probe("v", Status(State.READY))
+
+    assert opened == []
+
+
+# --- redirects -----------------------------------------------------------------
+
+
+class TestPlaces:
+    @pytest.fixture
+    def client(self, build, endpoint) -> VideoClient:
+        endpoint.personality = PERSONALITIES["hingnet_sora_redirect"]
+        endpoint.add("v", size_bytes=SIZE)
+        return build().client
+
+    @pytest.fixture
+    def content(self) -> Content:
+        return Content("v", SIZE, Validator())
+
+    def servers(self, endpoint):
+        return [record.server for record in endpoint.requests_of("content")]
+
+    def test_r4_the_place_of_a_redirect_is_used_again(self, client, endpoint, content):
+        for start in (0, 1000, 2000):
+            got = download(client, content, ByteRange(start, start + 1000))
+            assert got == ramp("v", start, start + 1000)
+
+        assert self.servers(endpoint) == ["api", "storage", "storage", "storage"]
+
+    def test_r4_a_place_that_is_over_is_asked_for_once_more(
+        self, client, endpoint, content
+    ):
+        download(client, content, ByteRange(0, 1000))
+        endpoint.storage.expire()
+
+        assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
+        assert self.servers(endpoint) == ["api", "storage", "storage", "api", "storage"]
+
+    def test_r4_a_place_is_given_up_after_its_time(
+        self, client, endpoint, content, monkeypatch
+    ):
+        monkeypatch.setattr(client_module, "_PLACE_SECONDS", 0.0)
+
+        for _ in range(2):
+            download(client, content, ByteRange(0, 10))
+
+        assert self.servers(endpoint) == ["api", "storage"] * 2
+
+    def test_r4_a_storage_host_cannot_deny_or_remove_a_video(
+        self, client, endpoint, content
+    ):
+        endpoint.storage.uses_per_url = 0
+
+        with pytest.raises(HingError) as refused:
+            download(client, content, ByteRange(0, 10))
+
+        assert not isinstance(refused.value, AccessDenied | VideoNotFound)
+
+    def test_r4_the_token_stays_with_the_api(self, client, endpoint, content):
+        download(client, content, ByteRange(5, 15))
+
+        api, storage = endpoint.requests_of("content")
+        assert api.headers["authorization"] == f"Bearer {endpoint.token}"
+        assert "authorization" not in storage.headers
+        assert storage.range == (5, 15)
+
+    def test_r8_a_url_in_json_is_a_place_too(self, build, endpoint, content):
+        endpoint.personality = PERSONALITIES["json200_reseller"]
+        endpoint.add("v", size_bytes=SIZE)
+        client = build().client
+
+        for _ in range(2):
+            assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
+
+        asked = endpoint.requests_of("content")
+        assert [record.server for record in asked] == ["api", "storage", "storage"]
+        assert "authorization" not in asked[1].headers
+
+    def test_places_are_bounded(self, client, endpoint, monkeypatch):
+        monkeypatch.setattr(client_module, "_MOST_PLACES", 3)
+        for number in range(5):
+            endpoint.add(f"v{number}", size_bytes=SIZE)
+            download(client, Content(f"v{number}", SIZE, Validator()), ByteRange(0, 9))
+
+        assert len(client._places) == 3
+
+
+def test_ids_that_look_like_paths_stay_inside_the_api(build, endpoint: FakeEndpoint):
+    client = build().client
+
+    for video_id in ("..%2F..", "x?y=z", "a\\..\\b", "%2e%2e%2fx", "a/b", "a//b"):
+        with pytest.raises(VideoNotFound):
+            client.probe(video_id)
+
+    assert {record.kind for record in endpoint.log} == {"content", "status"}
+

@@ -1,0 +1,491 @@
+"""One request per block however many want it; failures and endings reach everybody."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hingfs import fetcher as fetcher_module
+from hingfs.block_cache import BlockKey, MemoryBlockCache
+from hingfs.blocks import MIB, ByteRange, Content, Validator
+from hingfs.errors import (
+    AccessDenied,
+    Closing,
+    ContentChanged,
+    DeadlineExceeded,
+    HingError,
+    RangesIgnored,
+    ServerBroken,
+    SpoolFull,
+    TransportError,
+)
+from hingfs.fetcher import PIECE_BYTES, BlockFetcher
+from tests.personalities import ramp
+from tests.sources import Source
+
+BLOCK = 2 * PIECE_BYTES
+THREADS = 32
+
+
+class Rig:
+    """A fetcher on a `Source`."""
+
+    def __init__(
+        self,
+        size_blocks: int = 64,
+        *,
+        connections: int = 4,
+        budget_bytes: int = 256 * MIB,
+        cache: MemoryBlockCache | None = None,
+    ) -> None:
+        self.source = Source()
+        self.cache = cache or MemoryBlockCache(budget_bytes)
+        self.content = Content("v", size_blocks * BLOCK - 1000, Validator())
+        self.whole_bodies: list[tuple[Content, RangesIgnored]] = []
+        self.fetcher = BlockFetcher(
+            self.source,
+            self.cache,
+            block_bytes=BLOCK,
+            connections=connections,
+            whole_body=lambda *args: self.whole_bodies.append(args),
+        )
+
+    def __enter__(self) -> "Rig":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.fetcher.close(Closing("the test is over"))
+        self.source.let(float("inf"))
+
+    def bytes_of(self, index: int) -> bytes:
+        stop = min((index + 1) * BLOCK, self.content.size_bytes)
+        return ramp("v", index * BLOCK, stop)
+
+    def fetch(self, *indices: int) -> list[bytes]:
+        landings = self.fetcher.demand(self.content, indices)
+        return [bytes(self.await_block(landing)) for landing in landings]
+
+    def await_block(self, landing, need: int | None = None) -> bytes | bytearray:
+        need = landing.size_bytes if need is None else need
+        return self.fetcher.wait(landing, need, time.monotonic() + 10)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with Rig() as rig:
+        yield rig
+
+
+def test_a_block_is_what_the_source_holds(rig):
+    assert rig.fetch(3) == [rig.bytes_of(3)]
+    assert rig.source.requests == [ByteRange(3 * BLOCK, 4 * BLOCK)]
+
+
+def test_the_last_block_is_short(rig):
+    last = 63
+
+    assert rig.fetch(last) == [rig.bytes_of(last)]
+    assert rig.source.requests == [ByteRange(last * BLOCK, rig.content.size_bytes)]
+
+
+def test_neighbours_are_one_request_and_gaps_are_not_filled(rig):
+    blocks = rig.fetch(1, 2, 3, 7, 9, 10)
+
+    assert blocks == [rig.bytes_of(index) for index in (1, 2, 3, 7, 9, 10)]
+    asked = sorted((span.start // BLOCK, span.stop // BLOCK) for span in rig.source.requests)
+    assert asked == [(1, 4), (7, 8), (9, 11)]
+
+
+def test_a_cached_block_costs_nothing(rig):
+    rig.fetch(5)
+
+    assert rig.fetch(5) == [rig.bytes_of(5)]
+    assert len(rig.source.requests) == 1
+
+
+def test_what_follows_comes_in_the_same_request(rig):
+    landings = rig.fetcher.demand(rig.content, [4], range(5, 8))
+    rig.await_block(landings[0])
+
+    assert rig.fetch(5, 6, 7) == [rig.bytes_of(index) for index in (5, 6, 7)]
+    assert rig.source.requests == [ByteRange(4 * BLOCK, 8 * BLOCK)]
+
+
+class TestSingleFlight:
+    def test_a_stampede_is_one_request(self, rig):
+        """32 threads want a block that is on its way: one request serves them all."""
+        rig.source.let(0)
+        all_registered = threading.Barrier(THREADS + 1)
+
+        def read() -> bytes:
+            (landing,) = rig.fetcher.demand(rig.content, [3])
+            all_registered.wait()
+            return bytes(rig.await_block(landing))
+
+        with ThreadPoolExecutor(THREADS) as threads:
+            reads = [threads.submit(read) for _ in range(THREADS)]
+            all_registered.wait()
+            rig.source.let(float("inf"))
+
+            assert {read.result() for read in reads} == {rig.bytes_of(3)}
+        assert rig.source.requests == [ByteRange(3 * BLOCK, 4 * BLOCK)]
+        assert rig.fetcher.stats().joins == THREADS - 1
+
+    def test_racing_readers_fetch_no_block_twice(self):
+        """Blocks land, are looked up and registered at the same moments."""
+        with Rig(40) as rig, ThreadPoolExecutor(THREADS) as threads:
+            start = threading.Barrier(THREADS)
+
+            def read_all(reader: int) -> bool:
+                start.wait()
+                order = [(reader * 7 + step) % 40 for step in range(40)]
+                return all(rig.fetch(i) == [rig.bytes_of(i)] for i in order)
+
+            assert all(threads.map(read_all, range(THREADS)))
+            assert rig.source.bytes_served_twice() == 0
+            assert rig.fetcher.stats().blocks == 40
+
+    def test_prefetch_and_demand_share_their_requests(self, rig):
+        rig.source.let(0)
+        rig.fetcher.prefetch(rig.content, range(8), 4)
+        landings = rig.fetcher.demand(rig.content, [2, 3, 4])
+        rig.fetcher.prefetch(rig.content, range(8), 4)
+        rig.source.let(float("inf"))
+
+        for landing in landings:
+            rig.await_block(landing)
+        rig.fetch(*range(8))
+
+        assert rig.source.bytes_served_twice() == 0
+
+    @given(
+        st.lists(
+            st.tuples(st.booleans(), st.integers(0, 30), st.integers(1, 12)),
+            max_size=12,
+        ),
+        st.integers(1, 4),
+    )
+    def test_no_byte_is_fetched_twice_whatever_is_wanted(self, wishes, connections):
+        with Rig(32, connections=connections) as rig:
+            for demanded, first, count in wishes:
+                indices = range(first, min(first + count, 32))
+                if demanded:
+                    assert rig.fetch(*indices) == [rig.bytes_of(i) for i in indices]
+                else:
+                    rig.fetcher.prefetch(rig.content, indices, 3)
+            rig.fetch(*range(32))
+
+            assert rig.source.bytes_served_twice() == 0
+
+
+class TestArrival:
+    def test_a_block_is_there_before_its_request_ends(self, rig):
+        rig.source.let(BLOCK)
+
+        landings = rig.fetcher.demand(rig.content, range(4))
+
+        assert rig.await_block(landings[0]) == rig.bytes_of(0)
+        assert landings[3].data is None
+        rig.source.let(float("inf"))
+        assert rig.await_block(landings[3]) == rig.bytes_of(3)
+        assert len(rig.source.requests) == 1
+
+    def test_the_bytes_wanted_are_there_before_their_block_is(self, rig):
+        rig.source.let(PIECE_BYTES)
+
+        (landing,) = rig.fetcher.demand(rig.content, [0])
+        partial = rig.await_block(landing, PIECE_BYTES)
+
+        assert partial[:PIECE_BYTES] == rig.bytes_of(0)[:PIECE_BYTES]
+        assert landing.data is None
+
+    def test_a_reader_that_needs_more_than_has_arrived_waits(self, rig):
+        rig.source.let(PIECE_BYTES)
+        (landing,) = rig.fetcher.demand(rig.content, [0])
+        rig.await_block(landing, PIECE_BYTES)
+
+        with pytest.raises(DeadlineExceeded):
+            rig.fetcher.wait(landing, PIECE_BYTES + 1, time.monotonic())
+
+    def test_a_block_that_arrived_in_pieces_is_whole_in_the_cache(self, rig):
+        rig.fetch(0)
+
+        assert rig.cache.get((rig.content, 0)) == rig.bytes_of(0)
+
+
+class TestFailures:
+    def test_a_failure_reaches_all_who_wait(self, rig):
+        rig.source.fault = lambda _span: ServerBroken("500")
+        rig.source.let(0)
+        (landing,) = rig.fetcher.demand(rig.content, [1])
+
+        with ThreadPoolExecutor(8) as threads:
+            waits = [threads.submit(rig.await_block, landing) for _ in range(8)]
+            rig.source.let(float("inf"))
+
+            errors = [wait.exception() for wait in waits]
+        assert [type(error) for error in errors] == [ServerBroken] * 8
+        assert len({id(error) for error in errors}) == 8, "each its own traceback"
+
+    def test_a_failure_is_remembered_for_a_moment(self, rig):
+        """The kernel asks again at once; each must not cost all tries again."""
+        rig.source.fault = lambda _span: ServerBroken("500")
+
+        for _ in range(3):
+            with pytest.raises(ServerBroken):
+                rig.fetch(1)
+
+        assert len(rig.source.requests) == 1
+
+    def test_a_failure_is_forgotten_after_its_moment(self, rig, monkeypatch):
+        monkeypatch.setattr(fetcher_module, "FAILURE_MEMORY_SECONDS", 0.0)
+        rig.source.fault = lambda _span: ServerBroken("500")
+        with pytest.raises(ServerBroken):
+            rig.fetch(1)
+        rig.source.fault = lambda _span: None
+
+        assert rig.fetch(1) == [rig.bytes_of(1)]
+
+    def test_blocks_before_the_failure_are_kept(self, rig):
+        bad = ByteRange(2 * BLOCK, 3 * BLOCK)
+        rig.source.fault = lambda span: (
+            AccessDenied("no") if span.start >= bad.start else None
+        )
+        landings = rig.fetcher.demand(rig.content, range(4))
+
+        assert rig.await_block(landings[0]) == rig.bytes_of(0)
+        assert rig.await_block(landings[1]) == rig.bytes_of(1)
+        for landing in landings[2:]:
+            with pytest.raises(AccessDenied):
+                rig.await_block(landing)
+
+    def test_a_failed_read_ahead_does_not_spoil_a_later_read(self, rig):
+        rig.source.fault = lambda _span: ServerBroken("500")
+        landings = rig.fetcher.prefetch(rig.content, range(2), 2)
+        for landing in landings:
+            # Joined before it fails, it is awaited; so look at it, and do not join.
+            rig.source.wait_until(lambda landing=landing: landing.error is not None)
+        rig.source.fault = lambda _span: None
+
+        assert rig.fetch(0, 1) == [rig.bytes_of(0), rig.bytes_of(1)]
+
+    def test_a_change_marks_the_content_for_good(self, rig):
+        rig.source.fault = lambda _span: ContentChanged("another ETag")
+
+        with pytest.raises(ContentChanged):
+            rig.fetch(0)
+        assert rig.content.changed
+
+    def test_an_error_nobody_foresaw_reaches_who_waits(self, rig, expected_log):
+        expected_log("unforeseen error in a transfer")
+        rig.source.fault = lambda _span: RuntimeError("a mistake of ours")
+
+        with pytest.raises(TransportError):
+            rig.fetch(0)
+        rig.source.fault = lambda _span: None
+        assert rig.fetch(1) == [rig.bytes_of(1)]
+
+    def test_a_wait_ends_at_its_deadline(self, rig):
+        rig.source.let(0)
+        (landing,) = rig.fetcher.demand(rig.content, [0])
+
+        with pytest.raises(DeadlineExceeded):
+            rig.fetcher.wait(landing, 1, time.monotonic())
+
+
+class TestIgnoredRanges:
+    def test_the_whole_body_is_handed_on(self, rig):
+        ignored = RangesIgnored("the open answer")
+        rig.source.fault = lambda _span: ignored
+
+        with pytest.raises(RangesIgnored):
+            rig.fetch(0)
+
+        assert rig.whole_bodies == [(rig.content, ignored)]
+        assert rig.content.ranges is False
+
+    def test_a_spool_that_is_full_fails_the_read_and_not_the_worker(self, rig):
+        def refuse(_content: Content, _ignored: RangesIgnored) -> None:
+            raise SpoolFull("no room")
+
+        rig.fetcher._whole_body = refuse
+        rig.source.fault = lambda _span: RangesIgnored("the open answer")
+
+        (landing,) = rig.fetcher.demand(rig.content, [0])
+        with pytest.raises(HingError) as refused:
+            rig.fetcher.wait(landing, 1, time.monotonic() + 5)
+
+        assert not isinstance(refused.value, DeadlineExceeded)
+
+
+class TestPriorities:
+    def test_a_demand_overtakes_what_is_queued_ahead(self):
+        with Rig(connections=1) as rig:
+            rig.source.let(0)
+            rig.fetcher.prefetch(rig.content, range(16), 4)
+            rig.source.wait_until(lambda: len(rig.source.requests) == 1)
+
+            (landing,) = rig.fetcher.demand(rig.content, [12])
+            rig.source.let(float("inf"))
+            rig.await_block(landing)
+            rig.fetch(*range(16))
+
+            starts = [span.start // BLOCK for span in rig.source.requests]
+            assert starts.index(12) < starts.index(4)
+            assert starts.index(12) < starts.index(8)
+            assert rig.source.bytes_served_twice() == 0
+
+    def test_a_demand_far_behind_a_running_request_gets_its_own(self):
+        far = fetcher_module.JOIN_DISTANCE_BYTES // BLOCK + 8
+        with Rig(far + 8, connections=4) as rig:
+            rig.source.let(BLOCK)
+            rig.fetcher.prefetch(rig.content, range(far + 8), far + 8)
+            rig.source.wait_until(lambda: bool(rig.source.requests))
+
+            (landing,) = rig.fetcher.demand(rig.content, [far])
+            rig.source.wait_until(lambda: len(rig.source.requests) == 2)
+            assert rig.source.requests[1].start == far * BLOCK
+            rig.source.let(float("inf"))
+
+            assert rig.await_block(landing) == rig.bytes_of(far)
+            rig.fetch(*range(far + 8))
+            assert rig.source.bytes_served_twice() <= BLOCK
+
+    def test_what_is_queued_and_not_wanted_is_never_asked_for(self):
+        with Rig(connections=1) as rig:
+            rig.source.let(0)
+            rig.fetcher.prefetch(rig.content, range(16), 4)
+            rig.source.wait_until(lambda: len(rig.source.requests) == 1)
+
+            assert rig.fetcher.drop_queued(rig.content)
+            rig.source.let(float("inf"))
+            rig.fetch(0, 1, 2, 3, 30)
+
+            starts = [span.start // BLOCK for span in rig.source.requests]
+            assert not set(starts) & {4, 8, 12}
+            assert not rig.fetcher.drop_queued(rig.content)
+
+    def test_what_was_dropped_can_be_read_at_once(self):
+        with Rig(connections=1) as rig:
+            rig.source.let(0)
+            rig.fetcher.prefetch(rig.content, range(16), 4)
+            rig.source.wait_until(lambda: len(rig.source.requests) == 1)
+            rig.fetcher.drop_queued(rig.content)
+            rig.source.let(float("inf"))
+
+            assert rig.fetch(12) == [rig.bytes_of(12)]
+
+    def test_dropping_never_takes_a_block_from_who_reads_it(self):
+        """A reader has joined a queued block, another one jumps at that moment."""
+        drop: list[Callable[[], object]] = []
+
+        class Cache(MemoryBlockCache):
+            def get(self, key: BlockKey) -> bytes | None:
+                while drop:
+                    drop.pop()()
+                return super().get(key)
+
+        with Rig(connections=1, cache=Cache(64 * MIB)) as rig:
+            rig.source.let(0)
+            rig.fetcher.prefetch(rig.content, range(8), 4)
+            rig.source.wait_until(lambda: len(rig.source.requests) == 1)
+            drop.append(lambda: rig.fetcher.drop_queued(rig.content))
+
+            # 7 is queued; 8 is new, so the cache is looked into between the steps.
+            landings = rig.fetcher.demand(rig.content, [7, 8])
+            rig.source.let(float("inf"))
+
+            got = [bytes(rig.await_block(landing)) for landing in landings]
+            assert got == [rig.bytes_of(7), rig.bytes_of(8)]
+
+    def test_there_are_never_more_requests_than_connections(self):
+        with Rig(connections=3) as rig:
+            rig.source.let(0)
+            rig.fetcher.prefetch(rig.content, range(0, 40), 2)
+            landings = [rig.fetcher.demand(rig.content, [i])[0] for i in range(40, 60)]
+            rig.source.let(float("inf"))
+            for landing in landings:
+                rig.await_block(landing)
+
+            assert rig.source.most_open <= 3
+
+    def test_what_is_queued_takes_room(self):
+        with Rig(connections=1, budget_bytes=64 * BLOCK) as rig:
+            rig.source.let(0)
+            before = rig.fetcher.room_bytes()
+            rig.fetcher.prefetch(rig.content, range(8), 4)
+
+            assert rig.fetcher.room_bytes() <= before - 8 * BLOCK
+
+
+class TestEnd:
+    def test_close_wakes_everyone(self, rig):
+        rig.source.let(0)
+        rig.fetcher.prefetch(rig.content, range(30, 60), 4)
+        landings = rig.fetcher.demand(rig.content, range(8))
+
+        with ThreadPoolExecutor(8) as threads:
+            waits = [threads.submit(rig.await_block, landing) for landing in landings]
+            rig.fetcher.close(Closing("the mount is ending"))
+
+            assert {type(wait.exception()) for wait in waits} == {Closing}
+
+    def test_close_ends_every_transfer_and_worker(self):
+        with Rig(connections=4) as rig:
+            rig.source.let(BLOCK + 1)
+            before = {t for t in threading.enumerate() if "fetch" in t.name}
+            rig.fetcher.demand(rig.content, range(20))
+            rig.fetcher.prefetch(rig.content, range(20, 40), 4)
+            rig.source.wait_until(lambda: len(rig.source.requests) > 1)
+
+            rig.fetcher.close(Closing("the mount is ending"))
+            rig.source.wait_until(lambda: rig.source.open_bodies == 0)
+            for thread in set(threading.enumerate()) - before:
+                if thread.name.startswith("hingfs-fetch"):
+                    thread.join(10)
+
+            assert rig.cache.stats().reserved_bytes == 0
+
+    def test_after_close_nothing_is_taken(self, rig):
+        rig.fetcher.close(Closing("the mount is ending"))
+
+        with pytest.raises(Closing):
+            rig.fetcher.demand(rig.content, [0])
+        assert rig.fetcher.prefetch(rig.content, [1], 1) == []
+        assert rig.source.requests == []
+
+
+def test_all_that_was_reserved_is_given_back(monkeypatch):
+    monkeypatch.setattr(fetcher_module, "FAILURE_MEMORY_SECONDS", 0.0)
+    with Rig(connections=3) as rig:
+        rig.fetch(*range(10))
+        rig.source.fault = lambda span: (
+            ServerBroken("x") if span.start >= 12 * BLOCK else None
+        )
+        with pytest.raises(ServerBroken):
+            rig.fetch(11, 12, 13)
+        rig.source.fault = lambda _span: None
+        rig.fetch(63)
+        rig.fetcher.close(Closing("over"))
+        for thread in threading.enumerate():
+            if thread.name.startswith("hingfs-fetch"):
+                thread.join(10)
+
+        assert rig.cache.stats().reserved_bytes == 0
+
+
+def test_memory_stays_within_its_budget():
+    budget = 16 * BLOCK
+    with Rig(connections=2, budget_bytes=budget) as rig:
+        for first in range(0, 60, 4):
+            rig.fetch(*range(first, first + 4))
+
+            stats = rig.cache.stats()
+            assert stats.held_bytes <= budget
+        assert rig.source.bytes_served_twice() == 0
+
+

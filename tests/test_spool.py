@@ -1,0 +1,533 @@
+"""Whole-file streams: one transfer however they are read, cut, resumed, compared."""
+
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hingfs import spool as spool_module
+from hingfs.block_cache import MemoryBlockCache
+from hingfs.blocks import KIB, MIB, Content, Validator
+from hingfs.errors import (
+    AccessDenied,
+    BodyCut,
+    Closing,
+    ContentChanged,
+    DeadlineExceeded,
+    HingError,
+    NotAVideo,
+    ServerBroken,
+    SpoolFull,
+    TransportError,
+    VideoNotFound,
+)
+from hingfs.spool import UNKNOWN_SIZE, Spool, SpoolStore
+from tests import endpoint as faults
+from tests.endpoint import FakeEndpoint, ramp
+from tests.personalities import PERSONALITIES, NewApiOld
+
+SIZE = 3 * MIB + 17
+SMALL = 100 * KIB  # fits the share of memory
+
+
+class Rig:
+    """A spool store over HTTP on a server that ignores ranges."""
+
+    def __init__(self, endpoint: FakeEndpoint, mount, store: SpoolStore) -> None:
+        self.endpoint = endpoint
+        self.mount = mount
+        self.store = store
+
+    def add(self, video_id: str = "v", size: int = SIZE, known: bool = True) -> Content:
+        video = self.endpoint.add(video_id, size_bytes=size)
+        announced = video.size_bytes if known else UNKNOWN_SIZE
+        return Content(video_id, announced, Validator(), ranges=False)
+
+    def read(self, content: Content, offset: int, size: int, seconds: float = 10):
+        target = bytearray(size)
+        deadline = time.monotonic() + seconds
+        self.store.open(content).read_into(memoryview(target), offset, deadline)
+        return bytes(target)
+
+    def whole(self, content: Content) -> bytes:
+        size = self.store.open(content).wait_complete(time.monotonic() + 10)
+        return self.read(content, 0, size)
+
+    def sent(self, video_id: str = "v"):
+        return self.endpoint.requests_of("content", "GET", video_id)
+
+
+@pytest.fixture
+def make(build, endpoint, tmp_path):
+    """A rig; *disk_bytes* and *budget_bytes* bound its store."""
+    stores: list[SpoolStore] = []
+
+    def make(*, disk_bytes: int = 64 * MIB, budget_bytes: int = 4 * MIB) -> Rig:
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        mount = build()
+        cache = MemoryBlockCache(budget_bytes)
+        store = SpoolStore(
+            mount.client, cache, disk_bytes=disk_bytes, directory=tmp_path
+        )
+        stores.append(store)
+        return Rig(endpoint, mount, store)
+
+    yield make
+    for store in stores:
+        store.close(Closing("the test is over"))
+
+
+@pytest.fixture
+def rig(make) -> Rig:
+    return make()
+
+
+@pytest.mark.parametrize("size", [SMALL, SIZE], ids=["memory", "file"])
+class TestOneTransfer:
+    def test_however_it_is_read_it_is_sent_once(self, rig, size):
+        content = rig.add(size=size)
+
+        for offset in (size - 10, 0, size // 2, 5, size - 1000):
+            assert rig.read(content, offset, 10) == ramp("v", offset, offset + 10)
+
+        assert len(rig.sent()) == 1
+
+    def test_many_readers_share_it(self, rig, size):
+        content = rig.add(size=size)
+        offsets = range(0, size - 1000, size // 50)
+
+        with ThreadPoolExecutor(16) as threads:
+            got = list(threads.map(lambda at: rig.read(content, at, 1000), offsets))
+
+        assert got == [ramp("v", at, at + 1000) for at in offsets]
+        assert len(rig.sent()) == 1
+
+    def test_what_has_arrived_is_read_while_the_rest_is_on_its_way(self, rig, size):
+        go_on = threading.Event()
+        rig.endpoint.inject(faults.stall_at(size // 2, go_on))
+        content = rig.add(size=size)
+
+        assert rig.read(content, 0, 1000) == ramp("v", 0, 1000)
+        with pytest.raises(DeadlineExceeded):
+            rig.read(content, size - 10, 10, seconds=0)
+        go_on.set()
+        assert rig.read(content, size - 10, 10) == ramp("v", size - 10, size)
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            faults.reset_at(50_000),
+            faults.close_at(50_000),
+            faults.stall_at(50_000, math.inf),
+            faults.reset_at(1) + faults.close_at(0),
+            faults.short_chunked(30_000),
+            faults.short_content_length(30_000),
+        ],
+        ids=lambda fault: fault.name,
+    )
+    def test_a_cut_stream_starts_again_and_is_compared(self, rig, size, fault):
+        rig.endpoint.inject(fault)
+        content = rig.add(size=size)
+
+        assert rig.whole(content) == ramp("v", 0, size)
+        assert len(rig.sent()) == 2
+
+    def test_a_cut_stream_goes_on_where_it_was_if_the_server_can(self, make, size):
+        rig = make()
+        rig.endpoint.personality = PERSONALITIES["openai"]
+        rig.endpoint.inject(faults.close_at(50_000))
+        content = rig.add(size=size)
+
+        assert rig.whole(content) == ramp("v", 0, size)
+        rig.endpoint.wait_until_idle()
+        assert rig.endpoint.bytes_served_twice("v") == 0
+
+    def test_a_change_between_two_attempts_is_noticed(self, rig, size):
+        go_on = threading.Event()
+        rig.endpoint.inject(faults.stall_at(50_000, go_on) + faults.close_at(50_000))
+        content = rig.add(size=size)
+        rig.read(content, 0, 1000)
+        rig.endpoint.videos["v"].replace()
+        go_on.set()
+
+        with pytest.raises(ContentChanged):
+            rig.read(content, size - 10, 10)
+        assert content.changed
+
+    @pytest.mark.parametrize("difference", [-1, 1])
+    def test_another_size_than_announced_is_a_change(self, rig, size, difference):
+        content = rig.add(size=size)
+        rig.endpoint.videos["v"].replace(size_bytes=size + difference)
+        # The first bytes are those of every ramp, so only the size can tell.
+
+        with pytest.raises((ContentChanged, BodyCut)):
+            rig.store.open(content).wait_complete(time.monotonic() + 10)
+
+    def test_an_end_that_is_spoilt_spoils_nothing_else(self, rig, size):
+        """All bytes came, and the connection closed without the last chunk."""
+        rig.endpoint.inject(faults.short_chunked(0))
+        content = rig.add(size=size)
+
+        assert rig.whole(content) == ramp("v", 0, size)
+        assert len(rig.sent()) == 1
+
+
+class TestUnknownLength:
+    @pytest.fixture
+    def rig(self, make) -> Rig:
+        rig = make()
+        rig.endpoint.inject(faults.chunked(), math.inf)
+        return rig
+
+    def test_the_size_is_known_once_all_has_arrived(self, rig):
+        content = rig.add(known=False)
+
+        spool = rig.store.open(content)
+
+        assert spool.wait_complete(time.monotonic() + 10) == SIZE
+        assert rig.whole(content) == ramp("v", 0, SIZE)
+        assert len(rig.sent()) == 1
+
+    def test_a_chunked_body_that_breaks_off_is_no_end(self, rig):
+        rig.endpoint.calm()
+        rig.endpoint.inject(faults.short_chunked(1000))
+        rig.endpoint.inject(faults.chunked(), math.inf)
+        content = rig.add(known=False)
+
+        assert rig.whole(content) == ramp("v", 0, SIZE)
+        assert len(rig.sent()) == 2
+
+    def test_r19_an_encoded_body_is_spooled_decoded(self, rig):
+        rig.endpoint.calm()
+        rig.endpoint.inject(faults.gzip_encoded(), math.inf)
+        content = rig.add(known=False)
+
+        assert rig.whole(content) == ramp("v", 0, SIZE)
+
+
+def test_r14_each_server_without_ranges_costs_one_stream(make):
+    rig = make()
+    for name in ("litellm_old", "litellm_new", "aisix_proxy", "bifrost", "new_api_old"):
+        rig.endpoint.personality = PERSONALITIES[name]
+        video_id = f"{name}:x"
+        content = rig.add(video_id)
+
+        assert rig.whole(content) == ramp(video_id, 0, SIZE), name
+        assert len(rig.sent(video_id)) == 1
+
+
+def test_r18_a_server_that_cuts_every_transfer_is_an_error_and_no_short_file(make):
+    rig = make()
+    rig.endpoint.personality = replace(NewApiOld(), transfer_bytes=SIZE // 2)
+    content = rig.add()
+
+    assert rig.read(content, 0, 1000) == ramp("v", 0, 1000)
+    with pytest.raises(BodyCut):
+        rig.read(content, SIZE - 10, 10)
+    assert len(rig.sent()) <= 2 + spool_module._MOST_VAIN_ATTEMPTS
+
+
+class TestErrors:
+    def test_r7_a_message_is_no_file(self, rig):
+        rig.endpoint.inject(faults.json_200(), math.inf)
+
+        with pytest.raises(NotAVideo):
+            rig.read(rig.add(), 0, 10)
+
+    def test_r7_one_message_is_not_the_end(self, rig):
+        """Old LiteLLM says 200 to whatever befell its upstream."""
+        rig.endpoint.inject(faults.json_200())
+
+        assert rig.whole(rig.add()) == ramp("v", 0, SIZE)
+
+    def test_a_refusal_reaches_the_reader(self, rig):
+        content = rig.add()
+        rig.endpoint.remove("v")
+
+        with pytest.raises(VideoNotFound):
+            rig.read(content, 0, 10)
+
+    @pytest.mark.parametrize("code", [401, 500])
+    def test_after_an_error_a_later_read_may_succeed(
+        self, rig, code, monkeypatch, expected_log
+    ):
+        if code == 401:
+            expected_log("refused the token")
+        monkeypatch.setattr(spool_module, "FAILURE_MEMORY_SECONDS", 0.0)
+        content = rig.add()
+        rig.endpoint.inject(
+            faults.status(code), math.inf, where=lambda r: r.kind == "content"
+        )
+        with pytest.raises(HingError):
+            rig.read(content, 0, 10)
+        rig.endpoint.calm()
+
+        assert rig.whole(content) == ramp("v", 0, SIZE)
+
+    def test_a_refusal_is_not_asked_about_by_every_read(self, rig, expected_log):
+        expected_log("refused the token")
+        content = rig.add()
+        rig.endpoint.token = "another"
+
+        for _ in range(5):
+            with pytest.raises(AccessDenied):
+                rig.read(content, 0, 10)
+        assert len(rig.sent()) == 1
+
+    def test_close_wakes_who_waits_and_starts_nothing_new(self, rig):
+        rig.endpoint.inject(faults.stall_at(1000, math.inf))
+        content = rig.add()
+        rig.read(content, 0, 100)
+
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(rig.read, content, SIZE - 10, 10)
+            rig.store.close(Closing("the mount is ending"))
+
+            with pytest.raises(Closing):
+                waiting.result()
+        with pytest.raises(Closing):
+            rig.store.open(rig.add("w"))
+
+    def test_an_error_nobody_foresaw_reaches_the_reader(self, rig, expected_log):
+        expected_log("unforeseen error in a whole-file stream")
+        content = rig.add()
+
+        def broken(_content, _offset):
+            raise RuntimeError("a mistake of ours")
+
+        rig.store._source = type("Source", (), {"open_whole": staticmethod(broken)})()
+
+        with pytest.raises(TransportError):
+            rig.read(content, 0, 10)
+
+
+class TestRoom:
+    def test_a_file_larger_than_the_spool_is_refused(self, make):
+        rig = make(disk_bytes=SIZE - 1)
+
+        with pytest.raises(SpoolFull):
+            rig.store.open(rig.add())
+        assert rig.endpoint.log == []
+
+    def test_an_answer_that_finds_no_room_is_closed(self, make):
+        rig = make(disk_bytes=SIZE - 1)
+        content = rig.add()
+        answer = rig.mount.client.open_whole(content, 0)
+
+        with pytest.raises(SpoolFull):
+            rig.store.open(content, answer)
+
+        assert not rig.mount.transport._open
+
+    def test_a_file_of_unknown_length_stops_at_the_bound(self, make):
+        rig = make(disk_bytes=SIZE - 1)
+        rig.endpoint.inject(faults.chunked(), math.inf)
+
+        with pytest.raises(SpoolFull):
+            rig.whole(rig.add(known=False))
+        assert rig.store.held_bytes() < SIZE
+
+    def test_the_least_recently_used_makes_room(self, make):
+        rig = make(disk_bytes=2 * SIZE)
+        contents = [rig.add(name) for name in "abc"]
+        for content in contents[:2]:
+            rig.whole(content)
+        rig.read(contents[0], 0, 10)
+
+        rig.whole(contents[2])
+
+        assert rig.store.held_bytes() == 2 * SIZE
+        rig.whole(contents[0])
+        rig.whole(contents[1])
+        assert [len(rig.sent(name)) for name in "abc"] == [1, 2, 1]
+
+    def test_files_of_unknown_length_share_the_bound(self, make):
+        rig = make(disk_bytes=2 * SIZE)
+        rig.endpoint.inject(faults.chunked(), math.inf)
+        for name in "abc":
+            rig.store.open(rig.add(name, known=False)).wait_complete(
+                time.monotonic() + 10
+            )
+
+        assert rig.store.held_bytes() <= 2 * SIZE
+
+    def test_small_files_stay_in_memory_within_their_share(self, make):
+        rig = make(budget_bytes=8 * SMALL)
+        for number in range(10):
+            rig.whole(rig.add(f"v{number}", SMALL))
+
+        cache = rig.store._cache
+        assert cache.stats().reserved_bytes == rig.store.held_bytes()
+        assert rig.store.held_bytes() <= cache.budget_bytes // 2
+
+    def test_a_full_disk_is_an_error_and_no_wrong_byte(
+        self, rig, monkeypatch, expected_log
+    ):
+        expected_log("the spool cannot be written")
+        written = os.pwrite
+
+        def pwrite(fd: int, data, offset: int) -> int:
+            if offset + len(data) > SIZE // 2:
+                raise OSError(28, "No space left on device")
+            return written(fd, data, offset)
+
+        monkeypatch.setattr(os, "pwrite", pwrite)
+        content = rig.add()
+
+        with pytest.raises(SpoolFull):
+            rig.read(content, SIZE - 10, 10)
+        assert rig.read(content, 0, 1000) == ramp("v", 0, 1000)
+
+    def test_a_write_that_takes_only_a_part_is_continued(self, rig, monkeypatch):
+        written = os.pwrite
+        monkeypatch.setattr(
+            os, "pwrite", lambda fd, data, offset: written(fd, data[:1000], offset)
+        )
+
+        assert rig.whole(rig.add()) == ramp("v", 0, SIZE)
+
+    def test_a_directory_that_is_not_there_is_an_error(self, make, tmp_path):
+        rig = make()
+        rig.store._directory = tmp_path / "nowhere"
+
+        with pytest.raises(SpoolFull):
+            rig.store.open(rig.add())
+
+    def test_nothing_is_left_in_the_directory(self, rig, tmp_path):
+        rig.whole(rig.add())
+
+        assert list(tmp_path.iterdir()) == []
+
+
+class Slow:
+    """A storage whose reads wait; closing it is noted."""
+
+    def __init__(self) -> None:
+        self.reading = threading.Event()
+        self.go_on = threading.Event()
+        self.closed = threading.Event()
+
+    def write(self, offset: int, data: bytes) -> None:
+        pass
+
+    def read_into(self, target: memoryview, offset: int) -> None:
+        self.reading.set()
+        self.go_on.wait(10)
+        assert not self.closed.is_set()
+        target[:] = b"x" * len(target)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class TestGivenUp:
+    @pytest.fixture
+    def slow(self) -> Iterator[Slow]:
+        slow = Slow()
+        yield slow
+        slow.go_on.set()
+
+    def test_its_file_stays_open_while_it_is_read(self, slow):
+        """A closed descriptor could be another file's a moment later."""
+        spool = Spool(Content("v", 10, Validator()), slow)  # type: ignore[arg-type]
+        spool.append(b"x" * 10)
+        target = bytearray(10)
+        deadline = time.monotonic() + 10
+
+        with ThreadPoolExecutor(1) as threads:
+            read = threads.submit(spool.read_into, memoryview(target), 0, deadline)
+            slow.reading.wait(10)
+            spool.close()
+            assert not slow.closed.is_set()
+            slow.go_on.set()
+            read.result()
+
+        assert target == b"x" * 10
+        assert slow.closed.is_set()
+
+    def test_a_later_use_is_an_error_of_ours(self, slow):
+        spool = Spool(Content("v", 10, Validator()), slow)  # type: ignore[arg-type]
+        spool.append(b"x" * 10)
+        spool.close()
+
+        with pytest.raises(BodyCut):
+            spool.read_into(memoryview(bytearray(10)), 0, time.monotonic())
+        with pytest.raises(BodyCut):
+            spool.append(b"y")
+
+
+class Pieces:
+    """An answer in pieces of given lengths that may end too early."""
+
+    def __init__(self, status: int, start: int, data: bytes, step: int) -> None:
+        self.status = status
+        self.headers = {"Content-Range": f"bytes {start}-{10**6}/{10**6 + 1}"}
+        self._left = data
+        self._step = step
+
+    def read_some(self, _most: int, *, decoded: bool = False) -> bytes:
+        piece, self._left = self._left[: self._step], self._left[self._step :]
+        return piece
+
+    def __enter__(self) -> "Pieces":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        pass
+
+
+@given(
+    st.integers(1, 2000),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 2000)), max_size=3),
+    st.integers(1, 700),
+)
+def test_a_file_is_whole_however_its_attempts_were_cut(size, cuts, step):
+    """Attempts resume or start again, and end anywhere; the bytes are the file's."""
+    whole = ramp("v", 0, size)
+    attempts = iter([*cuts, (False, size), (False, size)])
+
+    class Source:
+        def open_whole(self, _content: Content, offset: int) -> Pieces:
+            resumes, length = next(attempts)
+            if resumes and offset:
+                return Pieces(206, offset, whole[offset : offset + length], step)
+            return Pieces(200, 0, whole[:length], step)
+
+    store = SpoolStore(
+        Source(),  # type: ignore[arg-type]
+        MemoryBlockCache(16 * KIB),
+        disk_bytes=MIB,
+        directory=None,
+    )
+    spool = store.open(Content("v", size, Validator(), ranges=False))
+    assert spool.wait_complete(time.monotonic() + 10) == size
+
+    target = bytearray(size)
+    spool.read_into(memoryview(target), 0, time.monotonic())
+    store.close(Closing("over"))
+    assert target == whole
+
+
+def test_a_source_that_never_gets_on_is_given_up(rig):
+    rig.endpoint.inject(faults.close_at(0), math.inf)
+
+    with pytest.raises(TransportError):
+        rig.read(rig.add(), 0, 10)
+    assert len(rig.sent()) == spool_module._MOST_VAIN_ATTEMPTS
+
+
+def test_a_server_that_keeps_failing_is_broken(rig):
+    rig.endpoint.inject(faults.status(500), math.inf)
+
+    with pytest.raises(ServerBroken):
+        rig.read(rig.add(), 0, 10)

@@ -1,0 +1,705 @@
+"""One HTTP exchange: what goes out and to whom, and what every failure becomes."""
+
+import datetime as dt
+import email.utils
+import ipaddress
+import logging
+import math
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+import urllib3
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hingfs import transport as transport_module
+from hingfs.blocks import ByteRange
+from hingfs.config import EndpointConfig, Token
+from hingfs.errors import (
+    BodyCut,
+    Closing,
+    DeadlineExceeded,
+    HingError,
+    ServerBroken,
+    TransportError,
+    Unreachable,
+)
+from hingfs.transport import Answer, HttpTransport, origin_of, parse_retry_after
+from tests import endpoint as faults
+from tests.endpoint import FakeEndpoint, ramp
+from tests.personalities import Response
+
+SIZE = 200_000
+SECRET = "oh-test-token"
+
+
+@pytest.fixture
+def endpoint() -> Iterator[FakeEndpoint]:
+    with FakeEndpoint(SECRET) as endpoint:
+        endpoint.add("v", size_bytes=SIZE)
+        yield endpoint
+
+
+@pytest.fixture
+def make():
+    made: list[HttpTransport] = []
+
+    def make(base_url: str, **options) -> HttpTransport:
+        options = {
+            "connect_seconds": 1.0,
+            "stall_seconds": 0.3,
+            "token": Token(SECRET),
+            **options,
+        }
+        made.append(HttpTransport(EndpointConfig(base_url, **options)))
+        return made[-1]
+
+    yield make
+    for transport in made:
+        transport.close()
+
+
+@pytest.fixture
+def transport(make, endpoint) -> HttpTransport:
+    return make(endpoint.base_url)
+
+
+def get(transport: HttpTransport, url: str, seconds: float = 10, **options) -> Answer:
+    deadline = time.monotonic() + seconds
+    return transport.request("GET", url, deadline=deadline, **options)
+
+
+def read(transport: HttpTransport, url: str, **options) -> bytes:
+    with get(transport, url, **options) as answer:
+        return answer.read(10 * SIZE)
+
+
+class TestRequests:
+    def test_a_request_carries_what_it_must_and_nothing_else(self, transport, endpoint):
+        read(transport, endpoint.url("v"), span=ByteRange(10, 20))
+
+        (asked,) = endpoint.log
+        host = endpoint.base_url.removeprefix("http://")
+        assert asked.headers == {
+            "host": host,
+            "accept": "*/*",
+            "accept-encoding": "identity",
+            "user-agent": "hingfs",
+            "authorization": f"Bearer {SECRET}",
+            "range": "bytes=10-19",
+        }
+
+    def test_connections_are_used_again(self, transport, endpoint):
+        for _ in range(5):
+            read(transport, endpoint.url("v"))
+
+        assert endpoint.connections_seen == 1
+
+    def test_cookies_are_refused(self, transport, endpoint):
+        cookie = faults._headers("cookie", lambda: {"Set-Cookie": "a=b; Path=/"})
+        endpoint.inject(cookie)
+
+        for _ in range(2):
+            read(transport, endpoint.url("v"))
+
+        assert all("cookie" not in record.headers for record in endpoint.log)
+
+    def test_a_netrc_entry_does_not_replace_the_token(
+        self, make, endpoint, tmp_path, monkeypatch
+    ):
+        netrc = tmp_path / "netrc"
+        netrc.write_text("machine 127.0.0.1 login eve password secret\n")
+        netrc.chmod(0o600)
+        monkeypatch.setenv("NETRC", str(netrc))
+        transport = make(endpoint.base_url)
+        endpoint.inject(faults.redirect_to(endpoint.sign("v")))
+
+        read(transport, endpoint.url("v"))
+
+        sent = [record.headers.get("authorization") for record in endpoint.log]
+        assert sent == [f"Bearer {SECRET}", None]
+
+    def test_the_proxy_of_the_environment_is_used(self, make, endpoint, monkeypatch):
+        proxy = endpoint.base_url
+        monkeypatch.setenv("http_proxy", proxy)
+        transport = make("http://api.example:81", insecure_http=True)
+
+        get(transport, "http://api.example:81/v1/videos/v/content").close()
+
+        (asked,) = endpoint.log
+        assert asked.path == "http://api.example:81/v1/videos/v/content"
+
+    def test_no_proxy_is_respected(self, make, endpoint, monkeypatch):
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+        assert read(make(endpoint.base_url), endpoint.url("v")) == ramp("v", 0, SIZE)
+
+    @pytest.mark.parametrize(
+        ("url", "origin"),
+        [
+            ("https://API.example/v1", ("https", "api.example", 443)),
+            ("http://api.example:8080/x", ("http", "api.example", 8080)),
+            ("http://[::1]/", ("http", "::1", 80)),
+            ("http://user@api.example/", ("http", "api.example", 80)),
+        ],
+    )
+    def test_an_origin_is_scheme_host_and_port(self, url, origin):
+        assert origin_of(url) == origin
+
+
+class TestRedirects:
+    def test_r4_the_range_goes_along_and_the_token_does_not(self, transport, endpoint):
+        endpoint.inject(faults.redirect_to(endpoint.sign("v")))
+
+        got = read(transport, endpoint.url("v"), span=ByteRange(5, 25))
+
+        assert got == ramp("v", 5, 25)
+        api, storage = endpoint.log
+        assert api.headers["authorization"] == f"Bearer {SECRET}"
+        assert "authorization" not in storage.headers
+        assert storage.range == (5, 25)
+
+    def test_r4_the_token_does_go_to_another_path_of_the_api(self, transport, endpoint):
+        endpoint.add("w", size_bytes=10)
+        endpoint.inject(faults.redirect_to(endpoint.url("w")))
+
+        assert read(transport, endpoint.url("v")) == ramp("w", 0, 10)
+
+    def test_r4_the_same_host_under_another_name_gets_no_token(
+        self, transport, endpoint
+    ):
+        other = endpoint.url("v").replace("127.0.0.1", "localhost")
+        endpoint.inject(faults.redirect_to(other))
+
+        with get(transport, endpoint.url("v")) as answer:
+            assert answer.status == 401
+        assert "authorization" not in endpoint.log[1].headers
+
+    def test_r4_head_follows_no_redirect(self, transport, endpoint):
+        endpoint.inject(faults.redirect_to(endpoint.sign("v")))
+
+        deadline = time.monotonic() + 10
+        with transport.request("HEAD", endpoint.url("v"), deadline=deadline) as answer:
+            assert answer.status == 302
+        assert len(endpoint.log) == 1
+
+    def test_r4_a_loop_of_redirects_ends(self, transport, endpoint):
+        endpoint.inject(faults.redirect_loop())
+
+        with pytest.raises(ServerBroken):
+            get(transport, endpoint.url("v"))
+        assert len(endpoint.log) == 1 + transport_module.MOST_REDIRECTS
+
+    @pytest.mark.parametrize(
+        "location",
+        ["file:///etc/passwd", "ftp://host/x", "http://[bad/", "http://h:x/", "data:,x"],
+    )
+    def test_a_redirect_to_no_place_is_refused(self, transport, endpoint, location):
+        endpoint.inject(faults.redirect_to(location))
+
+        with pytest.raises(TransportError):
+            get(transport, endpoint.url("v"))
+        assert len(endpoint.log) == 1
+
+    def test_r4_https_is_never_left_for_http(self, make, monkeypatch):
+        monkeypatch.setattr(transport_module, "_is_private_host", lambda _host: False)
+        transport = make("https://api.example")
+
+        with pytest.raises(ServerBroken, match="https to http"):
+            transport._redirect_target("https://api.example/a", "http://api.example/b")
+
+    @pytest.mark.parametrize(
+        ("address", "private"),
+        [
+            ("127.0.0.1", True),
+            ("10.1.2.3", True),
+            ("192.168.0.1", True),
+            ("169.254.169.254", True),
+            ("100.64.0.1", True),
+            ("0.0.0.0", True),
+            ("::1", True),
+            ("fe80::1%eth0", True),
+            ("fd00::1", True),
+            ("93.184.216.34", False),
+            ("2606:4700::1111", False),
+        ],
+    )
+    def test_a_public_api_cannot_send_us_into_the_private_network(
+        self, make, monkeypatch, address, private
+    ):
+        names = {"api.example": "93.184.216.34", "cdn.example": address}
+
+        def resolve(host, _port):
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (names[host], 0))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        transport = make("https://api.example")
+
+        def target() -> str:
+            return transport._redirect_target(
+                "https://api.example/a", "https://cdn.example/b"
+            )
+
+        if private:
+            with pytest.raises(ServerBroken, match="private address"):
+                target()
+        else:
+            assert target() == "https://cdn.example/b"
+
+    def test_a_private_api_may(self, transport, endpoint):
+        endpoint.inject(faults.redirect_to(endpoint.sign("v")))
+
+        assert read(transport, endpoint.url("v")) == ramp("v", 0, SIZE)
+
+    def test_one_private_address_among_many_is_enough(self, monkeypatch):
+        found = [(0, 0, 0, "", (a, 0)) for a in ("93.184.216.34", "10.0.0.1")]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+
+        assert transport_module._is_private_host("mixed.example")
+
+
+def certificate(directory: Path, host: str) -> tuple[str, str]:
+    """The files of a self-signed certificate for *host* and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "fake")])
+    alternative: x509.GeneralName = (
+        x509.IPAddress(ipaddress.ip_address(host))
+        if host[0].isdigit()
+        else x509.DNSName(host)
+    )
+    today, day = dt.datetime.now(dt.UTC), dt.timedelta(days=1)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(today - day)
+        .not_valid_after(today + day)
+        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = directory / f"{host}.pem", directory / f"{host}.key"
+    files[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return str(files[0]), str(files[1])
+
+
+class TestTls:
+    def fetch(self, make, files: tuple[str, str]) -> bytes:
+        with FakeEndpoint(SECRET, tls=files) as endpoint:
+            endpoint.add("v", size_bytes=SIZE)
+            return read(make(endpoint.base_url), endpoint.url("v"))
+
+    @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+    def test_a_known_authority_is_trusted(self, make, tmp_path, monkeypatch, variable):
+        files = certificate(tmp_path, "127.0.0.1")
+        for other in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+            monkeypatch.delenv(other, raising=False)
+        monkeypatch.setenv(variable, files[0])
+
+        assert self.fetch(make, files) == ramp("v", 0, SIZE)
+
+    def test_an_unknown_authority_is_no_connection(self, make, tmp_path):
+        with pytest.raises(Unreachable, match="TLS"):
+            self.fetch(make, certificate(tmp_path, "127.0.0.1"))
+
+    def test_a_certificate_of_another_host_is_no_connection(
+        self, make, tmp_path, monkeypatch
+    ):
+        files = certificate(tmp_path, "other.example")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", files[0])
+
+        with pytest.raises(Unreachable, match="TLS"):
+            self.fetch(make, files)
+
+    def test_plain_http_on_the_port_is_no_connection(self, make, endpoint):
+        url = endpoint.base_url.replace("http:", "https:")
+
+        with pytest.raises(TransportError):
+            get(make(url), url + "/v1/videos")
+
+
+def subclasses(*kinds: type) -> list[type]:
+    """These and all below them, each once, of the two libraries only."""
+    found = {kind: None for kind in kinds}
+    for kind in kinds:
+        found |= dict.fromkeys(subclasses(*kind.__subclasses__()))
+    return [kind for kind in found if kind.__module__.startswith(("requests", "urllib3"))]
+
+
+KINDS = subclasses(
+    requests.exceptions.RequestException, urllib3.exceptions.HTTPError
+)
+
+
+def instance(kind: type) -> BaseException:
+    """An exception of *kind*, whatever its constructor wants."""
+    error: BaseException = kind.__new__(kind)
+    # What the texts of a few are made of.
+    vars(error).update(partial=0, expected=1, length=b"")
+    return error
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            *KINDS,
+            OSError,
+            ConnectionResetError,
+            TimeoutError,
+            socket.gaierror,
+            ValueError,
+            UnicodeError,
+        ],
+        ids=lambda kind: f"{kind.__module__}.{kind.__name__}",
+    )
+    def test_every_exception_of_an_exchange_becomes_ours(
+        self, transport, endpoint, monkeypatch, kind
+    ):
+        def fail(*_args, **_options):
+            raise instance(kind)
+
+        monkeypatch.setattr(transport._session, "request", fail)
+
+        with pytest.raises(TransportError):
+            get(transport, endpoint.url("v"))
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            *KINDS,
+            ConnectionResetError,
+            TimeoutError,
+            ValueError,
+            AttributeError,
+        ],
+        ids=lambda kind: f"{kind.__module__}.{kind.__name__}",
+    )
+    def test_every_exception_of_a_body_becomes_body_cut(
+        self, transport, endpoint, monkeypatch, kind
+    ):
+        def fail(*_args, **_options):
+            raise instance(kind)
+
+        with get(transport, endpoint.url("v")) as answer:
+            monkeypatch.setattr(answer._response.raw, "read", fail)
+            monkeypatch.setattr(answer._response.raw, "read1", fail)
+
+            with pytest.raises(BodyCut):
+                answer.read(10)
+            with pytest.raises(BodyCut):
+                answer.read_some(10)
+            assert answer.read_text(time.monotonic() + 1) == b""
+
+    def test_a_refused_connection_is_unreachable(self, transport, endpoint):
+        url = endpoint.url("v")
+        endpoint.stop()
+
+        with pytest.raises(Unreachable):
+            get(transport, url)
+
+    def test_a_name_that_is_not_known_is_unreachable(self, make, monkeypatch):
+        def unknown(*_args, **_options):
+            raise socket.gaierror(-2, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        transport = make("https://nowhere.invalid")
+
+        with pytest.raises(Unreachable, match="not known"):
+            get(transport, "https://nowhere.invalid/v1/videos")
+
+    def test_headers_that_do_not_come_are_an_error(self, transport, endpoint):
+        endpoint.inject(faults.stall_before_headers(math.inf))
+
+        with pytest.raises(TransportError):
+            get(transport, endpoint.url("v"), seconds=0.2)
+
+    def test_without_time_left_nothing_is_sent(self, transport, endpoint):
+        with pytest.raises(DeadlineExceeded):
+            get(transport, endpoint.url("v"), seconds=0)
+        assert endpoint.log == []
+
+    @pytest.mark.parametrize("fault", [faults.header_bomb(), faults.refuse_connection()])
+    def test_an_answer_that_is_no_http_is_an_error(self, transport, endpoint, fault):
+        endpoint.inject(fault)
+
+        with pytest.raises(TransportError):
+            get(transport, endpoint.url("v"))
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            faults.reset_at(1000),
+            faults.close_at(1000),
+            faults.stall_at(1000, math.inf),
+            faults.short_chunked(1000),
+        ],
+        ids=lambda fault: fault.name,
+    )
+    def test_a_body_that_breaks_off_or_stalls_is_cut(self, transport, endpoint, fault):
+        endpoint.inject(fault)
+
+        got = b""
+        with get(transport, endpoint.url("v")) as answer, pytest.raises(BodyCut):
+            while piece := answer.read(SIZE - len(got)):
+                got += piece
+
+        assert len(got) < SIZE
+
+    def test_no_failure_tells_the_token(self, transport, endpoint, caplog):
+        caplog.set_level(logging.DEBUG)
+        messages = []
+        for fault in (faults.reset_at(5), faults.header_bomb(), faults.redirect_loop()):
+            endpoint.inject(fault)
+            with pytest.raises(HingError) as failed:
+                read(transport, endpoint.url("v"))
+            messages += [str(failed.value), repr(failed.value)]
+
+        assert SECRET not in "\n".join([*messages, caplog.text])
+
+    def test_a_signed_url_is_not_logged(self, transport, endpoint, caplog):
+        caplog.set_level(logging.DEBUG)
+        endpoint.inject(faults.redirect_to(endpoint.sign("v")))
+
+        read(transport, endpoint.url("v"))
+
+        assert "X-Signature" not in caplog.text
+        assert "-> 302" in caplog.text
+
+
+class TestBodies:
+    def test_read_gives_exactly_what_is_asked_until_the_end(self, transport, endpoint):
+        with get(transport, endpoint.url("v")) as answer:
+            assert answer.read(1000) == ramp("v", 0, 1000)
+            assert answer.read(SIZE) == ramp("v", 1000, SIZE)
+            assert answer.read(1) == b""
+
+    def test_read_some_gives_what_has_arrived(self, transport, endpoint):
+        endpoint.inject(faults.stall_at(1000, math.inf))
+
+        with get(transport, endpoint.url("v")) as answer:
+            got = b""
+            while len(got) < 1000:
+                got += answer.read_some(SIZE)
+            assert got == ramp("v", 0, 1000)
+
+    def test_an_encoded_body_is_decoded_only_when_asked(self, transport, endpoint):
+        endpoint.inject(faults.gzip_encoded(), times=2)
+
+        with get(transport, endpoint.url("v")) as answer:
+            assert answer.read(2) == b"\x1f\x8b"
+        with get(transport, endpoint.url("v")) as answer:
+            got = b""
+            while piece := answer.read_some(SIZE, decoded=True):
+                got += piece
+        assert got == ramp("v", 0, SIZE)
+
+    def test_a_text_is_read_up_to_a_bound(self, transport, endpoint):
+        endpoint.inject(faults.huge_error_page())
+
+        with get(transport, endpoint.url("v")) as answer:
+            text = answer.read_text(time.monotonic() + 10, most_bytes=5000)
+
+        assert len(text) == 5000
+
+    def test_a_text_that_breaks_off_is_judged_by_what_came(self, transport, endpoint):
+        endpoint.inject(faults.close_at(1000))
+
+        with get(transport, endpoint.url("v")) as answer:
+            text = answer.read_text(time.monotonic() + 10)
+
+        assert text == ramp("v", 0, 1000)
+
+    def test_a_text_that_drips_ends_at_the_deadline(self, transport, endpoint):
+        endpoint.inject(faults.drip(100))
+
+        with (
+            get(transport, endpoint.url("v")) as answer,
+            pytest.raises(DeadlineExceeded),
+        ):
+            answer.read_text(time.monotonic())
+
+    def test_abort_wakes_a_reader(self, make, endpoint):
+        transport = make(endpoint.base_url, stall_seconds=30)
+        endpoint.inject(faults.stall_at(1000, math.inf))
+        answer = get(transport, endpoint.url("v"))
+
+        with answer, ThreadPoolExecutor(1) as threads:
+            answer.read(1000)
+            reading = threads.submit(answer.read, 1000)
+            answer.abort()
+
+            with pytest.raises(BodyCut):
+                reading.result()
+
+    def test_close_wakes_every_reader_and_refuses_new_requests(self, make, endpoint):
+        transport = make(endpoint.base_url, stall_seconds=30)
+        endpoint.inject(faults.stall_at(1000, math.inf), times=4)
+        answers = [get(transport, endpoint.url("v")) for _ in range(4)]
+
+        with ThreadPoolExecutor(4) as threads:
+            reads = [threads.submit(answer.read, SIZE) for answer in answers]
+            transport.close()
+            for reading in reads:
+                assert isinstance(reading.exception(), BodyCut)
+        for answer in answers:
+            answer.close()
+
+        with pytest.raises(Closing):
+            get(transport, endpoint.url("v"))
+        with pytest.raises(Closing):
+            transport.wait(30)
+
+    def test_a_small_rest_is_drained_so_that_the_connection_is_kept(
+        self, transport, endpoint
+    ):
+        for _ in range(3):
+            answer = get(transport, endpoint.url("missing"))
+            answer.drain_and_close()
+
+        assert endpoint.connections_seen == 1
+
+    def test_nothing_is_left_open(self, transport, endpoint):
+        for fault in (faults.reset_at(5), faults.redirect_loop()):
+            endpoint.inject(fault)
+            with pytest.raises(HingError):
+                read(transport, endpoint.url("v"))
+
+        assert not transport._open
+
+
+class TestPeace:
+    def test_a_pause_is_shared_and_never_shortened(self, transport):
+        transport.pause(100)
+        transport.pause(1)
+
+        assert 90 < transport.paused_seconds() <= 100
+
+    def test_the_breaker_opens_after_failures_in_a_row_only(self, transport, endpoint):
+        url = endpoint.url("v")
+        for _ in range(2):  # a success in between counts anew
+            endpoint.stop()
+            for _ in range(transport_module._BREAKER_FAILURES - 1):
+                with pytest.raises(Unreachable):
+                    get(transport, url)
+            endpoint.start()
+            get(transport, url).close()
+        assert not transport.breaker_open()
+
+        endpoint.stop()
+        for _ in range(transport_module._BREAKER_FAILURES):
+            with pytest.raises(Unreachable):
+                get(transport, url)
+        assert transport.breaker_open()
+
+    def test_the_token_file_is_read_again_when_told(self, make, endpoint, tmp_path):
+        file = tmp_path / "token"
+        file.touch(mode=0o600)
+        file.write_text("oh-old")
+        transport = make(endpoint.base_url, token=Token(file=file))
+        with (
+            get(transport, endpoint.url("v")) as refused,
+            get(transport, endpoint.url("v")) as refused_as_well,
+        ):
+            assert not transport.renew_token(refused)
+            file.write_text(SECRET)
+
+            assert transport.renew_token(refused)
+            assert transport.renew_token(refused_as_well)
+        with get(transport, endpoint.url("v")) as accepted:
+            assert not transport.renew_token(accepted)
+        assert read(transport, endpoint.url("v")) == ramp("v", 0, SIZE)
+
+    def test_a_token_file_that_went_bad_leaves_the_old_token(
+        self, make, endpoint, tmp_path, expected_log
+    ):
+        file = tmp_path / "token"
+        file.touch(mode=0o600)
+        file.write_text(SECRET)
+        transport = make(endpoint.base_url, token=Token(file=file))
+        file.write_text("")
+        expected_log("is empty")
+
+        with get(transport, endpoint.url("v")) as answer:
+            assert not transport.renew_token(answer)
+        assert read(transport, endpoint.url("v")) == ramp("v", 0, SIZE)
+
+
+class TestRetryAfter:
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [
+            ("120", 120.0),
+            (" 5 ", 5.0),
+            ("0", 0.0),
+            ("9" * 400, 999_999_999.0),
+            (None, None),
+            ("", None),
+            ("-5", None),
+            ("1.5", None),
+            ("soon", None),
+            ("٣", None),
+            ("Fri, 31 Foo 1999 23:59:59 GMT", None),
+            ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
+        ],
+    )
+    def test_r21_seconds_or_nothing(self, value, seconds):
+        assert parse_retry_after(value) == seconds
+
+    def test_r21_a_date_ahead(self, monkeypatch):
+        monkeypatch.setattr(transport_module.time, "time", lambda: 1_790_000_000.0)
+        date = email.utils.formatdate(1_790_000_042, usegmt=True)
+
+        assert parse_retry_after(date) == 42.0
+
+    @given(st.text(max_size=60))
+    def test_any_text_is_parsed_without_an_error(self, text):
+        seconds = parse_retry_after(text)
+
+        assert seconds is None or seconds >= 0
+
+
+def test_many_threads_share_one_transport(transport, endpoint):
+    def one(number: int) -> bool:
+        start = number * 1000
+        span = ByteRange(start, start + 1000)
+        return read(transport, endpoint.url("v"), span=span) == ramp(
+            "v", start, start + 1000
+        )
+
+    with ThreadPoolExecutor(16) as threads:
+        assert all(threads.map(one, range(100)))
+    assert endpoint.peak_connections <= 16
+
+
+def test_an_answer_of_many_kinds_keeps_its_headers(transport, endpoint):
+    answer = Response(200, {"Content-Type": "x/y", "ETag": '"e"'})
+    endpoint.inject(faults.Fault("own", lambda _answer, _line: answer))
+
+    with get(transport, endpoint.url("v")) as got:
+        assert got.headers.get("etag") == '"e"'
+        assert got.headers.get("Content-Type") == "x/y"
+        assert got.from_api
+
+
+def test_threads_are_none_of_the_transport(make, endpoint):
+    before = threading.active_count()
+
+    make("http://127.0.0.1:1")
+
+    assert threading.active_count() == before

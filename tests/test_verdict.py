@@ -1,0 +1,813 @@
+"""What answers mean: the rules of the survey of real servers, as tables.
+
+A test named `test_r9_…` holds rule R9. Rules about requests, redirects and pools of
+connections (R1 to R4, R14, R22) are held where those live.
+"""
+
+import itertools
+import json
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hingfs import verdict
+from hingfs.blocks import ByteRange, Content, Validator
+from hingfs.errors import (
+    AccessDenied,
+    ContentChanged,
+    HingError,
+    NotAVideo,
+    RangesIgnored,
+    RateLimited,
+    ServerBroken,
+    VideoFailed,
+    VideoNotFound,
+    VideoNotReady,
+    VideoNotServed,
+)
+from hingfs.verdict import UNSAID, State, Status
+from tests.personalities import MP4_HEAD
+
+NOW = 1_790_000_000.0
+SIZE = 1_000_000
+MP4 = {"Content-Type": "video/mp4"}
+JSON = {"Content-Type": "application/json"}
+HTML = {"Content-Type": "text/html; charset=utf-8"}
+PAGE = b"<!DOCTYPE html><html><body>hello</body></html>"
+
+
+def sized(**more):
+    return {**MP4, "Content-Length": str(SIZE), **more}
+
+
+def ranged(span, total=SIZE, **more):
+    length = span[1] - span[0]
+    return {
+        **MP4,
+        "Content-Length": str(length),
+        "Content-Range": f"bytes {span[0]}-{span[1] - 1}/{total}",
+        **more,
+    }
+
+
+def error(message, **more):
+    return json.dumps({"error": {"message": message, **more}}).encode()
+
+
+def detail(message):
+    return json.dumps({"detail": message}).encode()
+
+
+def status(word, **more):
+    return json.dumps({"id": "v", "object": "video", "status": word, **more}).encode()
+
+
+def content(size_bytes=SIZE, etag=None, last_modified=None):
+    return Content("v", size_bytes, Validator(etag, last_modified))
+
+
+def kind_of(code, body, known=UNSAID):
+    return type(verdict.refusal(code, body, known))
+
+
+# --- the probe -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind", ["video/mp4", "video/webm; codecs=vp9", "application/octet-stream"]
+)
+def test_r5_a_head_that_describes_a_clip_is_believed(kind):
+    headers = sized(**{"Content-Type": kind, "ETag": '"a"', "Last-Modified": "then"})
+
+    facts = verdict.judge_head(200, headers)
+
+    assert facts is not None
+    assert facts.size_bytes == SIZE
+    assert facts.validator == Validator('"a"', "then")
+    assert facts.last_modified == "then"
+
+
+@pytest.mark.parametrize(
+    ("code", "headers"),
+    [
+        (405, sized()),
+        (404, sized()),
+        (403, sized()),
+        (400, sized()),
+        (302, sized(Location="https://elsewhere/")),
+        (206, sized()),
+        (500, sized()),
+        (200, MP4),
+        (200, {**MP4, "Content-Length": "4095"}),
+        (200, {**MP4, "Content-Length": "1e6"}),
+        (200, {**MP4, "Content-Length": "-1000000"}),
+        (200, {**MP4, "Content-Length": "1000000000000000000000"}),
+        (200, {**MP4, "Content-Length": str(2**60)}),
+        (200, {**HTML, "Content-Length": "10000"}),
+        (200, {**JSON, "Content-Length": "10000"}),
+        (200, sized(**{"Content-Encoding": "gzip"})),
+    ],
+)
+def test_r5_a_head_that_describes_anything_else_proves_nothing(code, headers):
+    assert verdict.judge_head(code, headers) is None
+
+
+@pytest.mark.parametrize(
+    ("announced", "ranges"), [("bytes", True), ("none", None), (None, None)]
+)
+def test_r5_head_says_of_ranges_only_what_it_announces(announced, ranges):
+    headers = sized() if announced is None else sized(**{"Accept-Ranges": announced})
+
+    facts = verdict.judge_head(200, headers)
+
+    assert facts is not None
+    assert facts.ranges is ranges
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "size_bytes", "ranges"),
+    [
+        (206, ranged((0, 16)), SIZE, True),
+        (206, ranged((0, 10), total=10), 10, True),
+        (206, ranged((0, 16), total="*"), None, False),
+        (206, ranged((1, 17)), None, False),
+        (206, MP4, None, False),
+        (206, {**MP4, "Content-Range": "bytes 0-15/10"}, None, False),
+        (200, sized(), SIZE, False),
+        (200, MP4, None, False),
+    ],
+)
+def test_r6_a_get_of_the_first_bytes_tells_size_and_ranges(
+    code, headers, size_bytes, ranges
+):
+    facts = verdict.judge_probe(code, headers, MP4_HEAD[:16])
+
+    assert facts is not None
+    assert (facts.size_bytes, facts.ranges) == (size_bytes, ranges)
+
+
+def test_r6_a_multipart_answer_is_no_content():
+    headers = {"Content-Type": "multipart/byteranges; boundary=cut"}
+
+    assert verdict.judge_probe(206, headers, b"\r\n--cut\r\n") is None
+
+
+@pytest.mark.parametrize("code", [202, 204, 304, 400, 404, 416, 500])
+def test_r6_only_200_and_206_are_content(code):
+    assert verdict.judge_probe(code, sized(), MP4_HEAD[:16]) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "empty"),
+    [
+        (416, {"Content-Range": "bytes */0"}, True),
+        (416, {"Content-Range": "bytes */1000"}, False),
+        (416, {}, False),
+        (200, {**MP4, "Content-Length": "0"}, True),
+        (200, {**JSON, "Content-Length": "0"}, False),
+        (200, sized(), False),
+        (404, {**MP4, "Content-Length": "0"}, False),
+    ],
+)
+def test_r6_a_file_of_no_bytes_is_told_from_a_refusal(code, headers, empty):
+    assert verdict.is_empty_video(code, headers) is empty
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b'{"error":{"message":"Video is not ready"}}',
+        b' \n{"detail": "gone"}',
+        b"{}",
+        b"[]",
+        b'[{"error": "x"}]',
+        b"<!DOCTYPE html><html>",
+        b"<html><body>",
+        b"\xef\xbb\xbf<html>",
+        b"<?xml version='1.0'?><Error/>",
+        b'{"error": {"message": "' + b"x" * 70_000,  # cut before its end
+    ],
+)
+def test_r7_an_error_body_is_known_whatever_its_type(first):
+    assert verdict.looks_like_message(first)
+    assert verdict.judge_probe(200, sized(), first) is None
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        MP4_HEAD[:16],
+        b"\x1a\x45\xdf\xa3webm",
+        b"RIFF....AVI ",
+        b"",
+        b"\0" * 64,
+        b"plain test data",
+        b"{\x00\x01 binary that begins with a brace",
+        b"[\xff\xfe\xfd",
+        b"<\x00\x00\x00",
+        b"< 3",
+    ],
+)
+def test_r7_no_magic_is_demanded_of_a_video(first):
+    assert not verdict.looks_like_message(first)
+    assert verdict.judge_probe(200, sized(), first) is not None
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"{", b"[", b"<", b'{"']))
+def test_r7_any_first_bytes_are_judged_without_an_error(tail, head):
+    verdict.looks_like_message(head + tail)
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
+def test_r7_json_too_deep_to_parse_is_no_video(opening):
+    assert verdict.looks_like_message(opening * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("document", "url"),
+    [
+        ({"video_url": "https://cdn/x.mp4"}, "https://cdn/x.mp4"),
+        ({"url": "https://cdn/x.mp4"}, "https://cdn/x.mp4"),
+        ({"result": {"video_url": "https://cdn/x.mp4"}}, "https://cdn/x.mp4"),
+        ({"url": "/files/x.mp4"}, "https://api/files/x.mp4"),
+        ({"video_url": "", "url": "https://cdn/y.mp4"}, "https://cdn/y.mp4"),
+        ({"video_url": 7, "result": []}, None),
+        ({"url": "x" * 10_000}, None),
+        ({"url": "http://[bad"}, None),
+        ({"status": "completed"}, None),
+        ([], None),
+    ],
+)
+def test_r8_json_may_name_the_url_of_the_bytes(document, url):
+    body = json.dumps(document).encode()
+
+    assert verdict.url_in_json(body, "https://api/v1/videos/v/content") == url
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("application/json", True),
+        ("application/problem+json", True),
+        ("text/html", True),
+        ("text/plain", True),
+        ("application/xml", True),
+        ("video/mp4", False),
+        ("application/octet-stream", False),
+        ("binary/octet-stream", False),
+    ],
+)
+def test_r8_the_type_tells_what_is_for_reading(kind, message):
+    assert verdict.may_be_message({"Content-Type": kind}) is message
+
+
+# --- not ready, failed, missing ------------------------------------------------
+
+WORDS = {
+    State.NOT_READY: (
+        "queued pending submitted not_start initializing in_progress processing "
+        "running generating unknown QUEUED In_Progress"
+    ),
+    State.READY: "completed complete success succeeded done SUCCESS",
+    State.FAILED: "failed failure error rejected cancelled canceled cancelling FAILURE",
+    State.GONE: "expired deleted",
+}
+
+
+@pytest.mark.parametrize("code", [200, 400, 404, 422, 500])
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [(word, state) for state, words in WORDS.items() for word in words.split()],
+)
+def test_r9_the_status_object_counts_whatever_its_code(word, state, code):
+    judged = verdict.judge_status(code, JSON, status(word), NOW)
+
+    assert judged.state is state
+    assert judged.word == word.lower()
+    assert not judged.unknown_word
+
+
+def test_r9_a_word_nobody_knows_means_not_ready():
+    judged = verdict.judge_status(200, JSON, status("marinating"), NOW)
+
+    assert judged.state is State.NOT_READY
+    assert judged.unknown_word
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "state"),
+    [(NOW - 1, State.GONE), (NOW, State.GONE), (NOW + 1, State.READY)],
+)
+def test_r9_a_completed_video_is_gone_once_it_expired(expires_at, state):
+    body = status("completed", expires_at=expires_at)
+
+    assert verdict.judge_status(200, JSON, body, NOW).state is state
+
+
+@pytest.mark.parametrize(
+    ("known", "meaning"),
+    [
+        (Status(State.READY), VideoNotServed),
+        (Status(State.NOT_READY, "queued"), VideoNotReady),
+        (Status(State.FAILED, "failed"), VideoFailed),
+        (Status(State.GONE, "expired"), VideoNotFound),
+    ],
+)
+@pytest.mark.parametrize("code", [400, 404, 409, 422, 425, 202, 204, 423, 200])
+def test_r9_the_status_outweighs_code_and_wording(code, known, meaning):
+    body = error("Task is not completed yet, current status: FAILURE")
+
+    assert kind_of(code, body, known) is meaning
+
+
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [(410, b""), (502, error("Upstream service returned status 410"))],
+)
+def test_r9_content_that_is_gone_though_completed_has_expired(code, body):
+    assert kind_of(code, body, Status(State.READY)) is VideoNotFound
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "body", "state"),
+    [
+        (404, JSON, error("Video not found"), State.GONE),
+        (404, JSON, b"", State.GONE),
+        (404, JSON, b'{"status": "error", "message": "no"}', State.GONE),
+        (400, JSON, b'{"code": "task_not_exist", "data": null}', State.GONE),
+        (400, JSON, error("bad id"), State.UNSAID),
+        (404, HTML, PAGE, State.NO_ROUTE),
+        (404, MP4, PAGE, State.NO_ROUTE),
+        (404, JSON, error("Invalid URL (GET /v1/videos/v)"), State.NO_ROUTE),
+        (405, JSON, detail("Method Not Allowed"), State.NO_ROUTE),
+        (501, JSON, b"", State.NO_ROUTE),
+        (500, JSON, error("oops"), State.UNSAID),
+        (200, JSON, b'{"id": "v"}', State.UNSAID),
+        (200, JSON, b'{"id": "v", "status": 7}', State.UNSAID),
+        (200, JSON, b'{"id": "v", "status": " "}', State.UNSAID),
+        (200, JSON, b"[]", State.UNSAID),
+        (200, JSON, b"[" * 100_000, State.UNSAID),
+        (200, HTML, PAGE, State.UNSAID),
+        (200, JSON, b"\xff\xfe", State.UNSAID),
+    ],
+)
+def test_r9_a_status_answer_without_a_status(code, headers, body, state):
+    assert verdict.judge_status(code, headers, body, NOW).state is state
+
+
+def test_r9_the_reason_of_a_failure_reaches_the_message():
+    body = status("failed", error={"code": "x", "message": "blocked\x1b[31m by us"})
+
+    judged = verdict.judge_status(200, JSON, body, NOW)
+    said = str(verdict.refusal(400, b"", judged))
+
+    assert "blocked [31m by us" in said
+    assert "\x1b" not in said
+
+
+UPSTREAM = json.dumps({"error": {"message": "Video is not ready yet"}})
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "meaning"),
+    [
+        # 1: a status inside the sentence; new-api and llmgateway use one for both
+        (400, error("Task is not completed yet, current status: QUEUED"), VideoNotReady),
+        (400, error("Task is not completed yet, current status: FAILURE"), VideoFailed),
+        (409, error("Video is not ready yet. Current status: canceled"), VideoFailed),
+        (409, error("Video is not ready yet. Current status: expired"), VideoNotFound),
+        (400, error("video is not ready for download (status: running)"), VideoNotReady),
+        # 2: words of failure
+        (422, detail("Video generation failed: out of memory"), VideoFailed),
+        (400, error("refused by moderation"), VideoFailed),
+        (400, error("This prompt was blocked"), VideoFailed),
+        # 3: words of waiting
+        (404, detail("Generation is still in-progress"), VideoNotReady),
+        (404, error("Video is not ready yet, use GET /v1/videos/{id}"), VideoNotReady),
+        (404, error("video not found or not yet available"), VideoNotReady),
+        (404, error("video does not exist or is not finished yet"), VideoNotReady),
+        (400, error("任务未完成"), VideoNotReady),
+        (400, error("视频处理中"), VideoNotReady),
+        (400, error("排队"), VideoNotReady),
+        # 4: words of absence
+        (400, error("the video has expired"), VideoNotFound),
+        (400, error("视频已过期"), VideoNotFound),
+        (400, error("视频不存在"), VideoNotFound),
+        (404, error("Task not found"), VideoNotFound),
+        (400, error("no such video"), VideoNotFound),
+        # 5: the code alone
+        (404, error("?"), VideoNotFound),
+        (404, b"", VideoNotFound),
+        (410, b"", VideoNotFound),
+        (400, error("?"), ServerBroken),
+        (422, error("?"), ServerBroken),
+        (409, b"", VideoNotReady),
+        (425, b"", VideoNotReady),
+        (202, b"", VideoNotReady),
+        (204, b"", VideoNotReady),
+        (423, b"", VideoNotReady),
+        # wrapped: LiteLLM quotes its upstream, FastAPI says detail
+        (400, error(f"litellm.APIError: OpenAIException - {UPSTREAM}"), VideoNotReady),
+        (404, json.dumps({"detail": [{"msg": "still being written"}]}).encode(), VideoNotReady),
+        (404, "视频未就绪".encode(), VideoNotReady),
+    ],
+)
+def test_r10_without_a_status_the_wording_decides(code, body, meaning):
+    assert kind_of(code, body) is meaning
+
+
+def test_r10_an_error_sent_as_200_is_judged_by_its_words():
+    assert kind_of(200, error("Video is not ready yet")) is VideoNotReady
+    assert kind_of(200, error("Video generation failed")) is VideoFailed
+    assert kind_of(200, b'{"hello": "world"}') is NotAVideo
+    assert kind_of(200, PAGE) is NotAVideo
+
+
+@pytest.mark.parametrize("body", [b"", error("bad request"), PAGE, b"\xff"])
+def test_r11_400_alone_never_means_not_ready(body):
+    assert kind_of(400, body) is ServerBroken
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        error("Invalid URL (GET /v1/videos/v/content)", type="invalid_request_error"),
+        b"Invalid URL (GET /v1/videos/v/content)",
+    ],
+)
+def test_r12_a_route_that_is_not_there_is_no_missing_video(body):
+    assert kind_of(404, body) is ServerBroken
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "body", "missing"),
+    [
+        (404, HTML, PAGE, True),
+        (404, {}, PAGE, True),
+        (404, JSON, error("no"), False),
+        (500, HTML, PAGE, False),
+    ],
+)
+def test_r12_a_404_page_may_mean_a_wrong_base_url(code, headers, body, missing):
+    assert verdict.route_missing(code, headers, body) is missing
+
+
+def test_r12_a_404_page_is_still_a_missing_video():
+    """nginx and http.server answer a missing file with HTML."""
+    assert kind_of(404, PAGE) is VideoNotFound
+
+
+@pytest.mark.parametrize("code", [200, 206])
+def test_r13_content_served_before_it_is_ready_is_not_ready(code):
+    assert kind_of(code, b"", Status(State.NOT_READY, "in_progress")) is VideoNotReady
+
+
+# --- reading -------------------------------------------------------------------
+
+ASKED = ByteRange(1000, 2000)
+
+
+@pytest.mark.parametrize(
+    ("headers", "span"),
+    [
+        (ranged((1000, 2000)), ByteRange(1000, 2000)),
+        (ranged((1000, 1500)), ByteRange(1000, 1500)),
+        (ranged((1000, 2000), total="*"), ByteRange(1000, 2000)),
+        # Content-Length may be absent, or short of the range: then the body is cut.
+        ({**MP4, "Content-Range": f"bytes 1000-1999/{SIZE}"}, ByteRange(1000, 2000)),
+        (ranged((1000, 2000), **{"Content-Length": "10"}), ByteRange(1000, 2000)),
+    ],
+)
+def test_r15_a_range_as_asked_or_shorter_is_taken(headers, span):
+    assert verdict.judge_range(206, headers, ASKED, content()) == span
+
+
+@pytest.mark.parametrize(
+    ("headers", "meaning"),
+    [
+        (ranged((999, 2000)), ServerBroken),
+        (ranged((1001, 2000)), ServerBroken),
+        (ranged((0, 1000)), ServerBroken),
+        (ranged((1000, 2001)), ServerBroken),
+        (ranged((1000, 2000), **{"Content-Length": "1001"}), ServerBroken),
+        (MP4, ServerBroken),
+        ({**MP4, "Content-Range": "bytes 1000-1999"}, ServerBroken),
+        ({**MP4, "Content-Range": "items 1000-1999/5000"}, ServerBroken),
+        (ranged((1000, 2000), total=SIZE + 1), ContentChanged),
+        (ranged((1000, 2000), **{"ETag": '"b"'}), ContentChanged),
+        (ranged((1000, 2000), **{"Content-Type": "application/json"}), NotAVideo),
+        (ranged((1000, 2000), **{"Content-Type": "text/html"}), NotAVideo),
+        ({"Content-Type": "multipart/byteranges; boundary=x"}, NotAVideo),
+        (ranged((1000, 2000), **{"Content-Encoding": "gzip"}), RangesIgnored),
+    ],
+)
+def test_r15_any_other_206_is_refused(headers, meaning):
+    with pytest.raises(meaning):
+        verdict.judge_range(206, headers, ASKED, content(etag='"a"'))
+
+
+def test_r15_a_200_is_never_taken_as_the_range():
+    with pytest.raises(RangesIgnored):
+        verdict.judge_range(200, sized(), ASKED, content())
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "contradicts"),
+    [
+        (('"a"', None), {"ETag": '"a"'}, False),
+        (('"a"', None), {"ETag": '"b"'}, True),
+        (('"a"', None), {}, False),
+        (('"a"', None), {"ETag": 'W/"b"'}, False),
+        (('"a"', "then"), {"ETag": '"a"', "Last-Modified": "now"}, False),
+        (('"a"', "then"), {"Last-Modified": "now"}, True),
+        ((None, "then"), {"Last-Modified": "then"}, False),
+        ((None, "then"), {"ETag": '"b"', "Last-Modified": "now"}, True),
+        ((None, None), {"ETag": '"b"', "Last-Modified": "now"}, False),
+    ],
+)
+def test_r16_another_validator_means_other_bytes(mine, other, contradicts):
+    seen = verdict.validator_of(other)
+
+    assert Validator(*mine).contradicts(seen) is contradicts
+
+
+def test_r16_a_200_with_another_validator_or_size_is_a_change():
+    for headers in (sized(ETag='"b"'), {**MP4, "Content-Length": str(SIZE + 1)}):
+        with pytest.raises(ContentChanged):
+            verdict.judge_range(200, headers, ASKED, content(etag='"a"'))
+
+
+@pytest.mark.parametrize(
+    ("value", "changed"),
+    [
+        (f"bytes */{SIZE}", False),
+        (f"bytes */{SIZE - 1}", True),
+        ("bytes */0", True),
+        ("bytes */*", False),
+        ("", False),
+        ("bytes */-1", False),
+    ],
+)
+def test_r17_a_416_with_another_size_is_a_change(value, changed):
+    assert verdict.changed_by_416({"Content-Range": value}, content()) is changed
+
+
+def test_r18_a_body_longer_than_its_range_is_refused_and_a_shorter_one_is_cut():
+    short = ranged((1000, 2000), **{"Content-Length": "999"})
+    long = ranged((1000, 2000), **{"Content-Length": "1001"})
+
+    assert len(verdict.judge_range(206, short, ASKED, content())) == len(ASKED)
+    with pytest.raises(ServerBroken):
+        verdict.judge_range(206, long, ASKED, content())
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "x-unknown"])
+def test_r19_the_length_of_an_encoded_body_is_no_size(encoding):
+    headers = sized(**{"Content-Encoding": encoding})
+
+    facts = verdict.judge_probe(200, headers, b"\x1f\x8b")
+
+    assert facts is not None
+    assert facts.size_bytes is None
+    assert facts.ranges is False
+    with pytest.raises(RangesIgnored):
+        verdict.judge_range(200, headers, ASKED, content(size_bytes=5))
+
+
+def test_r19_an_encoded_range_is_no_range():
+    headers = ranged((0, 16), **{"Content-Encoding": "gzip"})
+
+    facts = verdict.judge_probe(206, headers, b"\x1f\x8b")
+
+    assert facts is not None
+    assert (facts.size_bytes, facts.ranges) == (None, False)
+
+
+def test_r19_identity_is_no_encoding():
+    headers = sized(**{"Content-Encoding": "identity"})
+
+    assert verdict.judge_head(200, headers) is not None
+
+
+def test_r20_cache_control_changes_no_verdict():
+    public = {"Cache-Control": "public, max-age=86400", "Expires": "never"}
+
+    assert verdict.judge_head(200, sized(**public)) == verdict.judge_head(200, sized())
+    assert verdict.judge_probe(
+        206, ranged((0, 16), **public), MP4_HEAD
+    ) == verdict.judge_probe(206, ranged((0, 16)), MP4_HEAD)
+
+
+# --- errors and listing --------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [UNSAID, Status(State.READY), Status(State.GONE)])
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        (401, b""),
+        (402, error("no money")),
+        (403, error("not yours")),
+        (400, error("No connected db.", type="no_db_connection")),
+        (500, error("Authentication Error, No api key passed in.")),
+        (400, error("Incorrect API key provided: oh-abc")),
+        (400, error("invalid token")),
+    ],
+)
+def test_r21_a_refused_token_is_known_by_code_or_by_words(code, body, known):
+    assert kind_of(code, body, known) is AccessDenied
+    assert verdict.is_final(code, body)
+    with pytest.raises(AccessDenied):
+        verdict.judge_status(code, JSON, body, NOW)
+
+
+def test_r21_429_asks_for_a_pause():
+    assert kind_of(429, b"") is RateLimited
+
+
+@pytest.mark.parametrize("code", [408, 500, 502, 503, 504, 520, 522, 524, 530])
+def test_r21_trouble_of_the_server_may_pass(code):
+    assert not verdict.is_final(code, b"oops")
+    assert kind_of(code, error("The job queue failed")) is ServerBroken
+
+
+@pytest.mark.parametrize("code", [200, 400, 401, 404, 409, 410, 416, 422])
+def test_r21_an_answer_that_is_not_trouble_is_final(code):
+    assert verdict.is_final(code, b"")
+
+
+@pytest.mark.parametrize("upstream", [404, 410])
+def test_r21_an_upstream_without_the_file_is_final(upstream):
+    assert verdict.is_final(502, error(f"Upstream service returned status {upstream}"))
+    assert not verdict.is_final(502, error("Upstream service returned status 500"))
+
+
+def test_r9_a_status_object_under_a_5xx_is_final():
+    """vLLM-Omni answers for a failed job with 500 and the video object."""
+    assert verdict.is_final(500, status("failed"))
+    assert not verdict.is_final(500, b'{"status": "error", "message": "try later"}')
+
+
+def test_r23_entries_of_a_page_keep_their_order_and_id():
+    page = {
+        "object": "list",
+        "data": [
+            {"id": "b", "status": "completed", "created_at": 5},
+            {"id": "a", "status": "queued"},
+            {"id": "c"},
+            {"id": ""},
+            {"id": 7},
+            "nonsense",
+            None,
+        ],
+        "has_more": True,
+    }
+
+    entries, has_more = verdict.list_entries(json.dumps(page).encode(), NOW)
+
+    assert entries is not None
+    assert [video_id for video_id, _ in entries] == ["b", "a", "c"]
+    states = [found.state for _, found in entries]
+    assert states == [State.READY, State.NOT_READY, State.UNSAID]
+    assert has_more is True
+
+
+@pytest.mark.parametrize(
+    ("body", "entries", "has_more"),
+    [
+        (b'{"data": []}', [], None),
+        (b'{"data": [], "has_more": false}', [], False),
+        (b'{"data": [], "has_more": "no"}', [], None),
+        (b'{"data": {}}', None, None),
+        (b"[]", None, None),
+        (PAGE, None, None),
+        (b"", None, None),
+        (b"[" * 100_000, None, None),
+    ],
+)
+def test_r23_a_page_says_what_it_says_and_no_more(body, entries, has_more):
+    assert verdict.list_entries(body, NOW) == (entries, has_more)
+
+
+@pytest.mark.parametrize(
+    ("fields", "mtime"),
+    [
+        ({"completed_at": 1000, "created_at": 900}, 1000),
+        ({"created_at": 900}, 900),
+        ({"completed_at": None, "created_at": 900}, 900),
+        ({"completed_at": 0, "created_at": 900}, 900),
+        ({"created_at": 0}, None),
+        ({"created_at": "900"}, 900),
+        ({"created_at": 1_790_000_000_123}, 1_790_000_000.123),
+        ({"created_at": True}, None),
+        ({"created_at": "today"}, None),
+        ({"created_at": -5}, None),
+        ({"created_at": [900]}, None),
+        ({"created_at": 10**400}, None),
+        ({"created_at": "nan"}, None),
+        ({"created_at": "inf"}, None),
+        ({}, None),
+    ],
+)
+def test_r24_the_time_is_that_of_completion_else_of_creation(fields, mtime):
+    judged = verdict.judge_status(200, JSON, status("completed", **fields), NOW)
+
+    assert judged.mtime_seconds == mtime
+
+
+# --- for all input -------------------------------------------------------------
+
+bodies = st.one_of(
+    st.binary(max_size=300),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["id", "status", "error", "data", "message", "expires_at", "url"]
+                ),
+                inner,
+                max_size=5,
+            )
+        ),
+        max_leaves=12,
+    ).map(lambda value: json.dumps(value).encode()),
+)
+codes = st.sampled_from([200, 202, 206, 302, 400, 401, 404, 409, 416, 422, 429, 500, 502])
+header_text = st.text(string.printable, max_size=40)
+headers_of_any_kind = st.dictionaries(
+    st.sampled_from(
+        ["Content-Type", "Content-Length", "Content-Range", "Content-Encoding", "ETag"]
+    ),
+    st.one_of(
+        header_text,
+        st.sampled_from(["video/mp4", "1000", "bytes 0-15/100", "bytes */0", '"a"']),
+    ),
+)
+
+
+@given(codes, headers_of_any_kind, bodies)
+def test_any_answer_gets_a_verdict(code, headers, body):
+    """Whatever a server sends: a verdict or one of our errors, never a crash."""
+    verdict.judge_head(code, headers)
+    verdict.judge_probe(code, headers, body[:16])
+    verdict.is_empty_video(code, headers)
+    verdict.list_entries(body, NOW)
+    verdict.url_in_json(body, "https://api/v1")
+    verdict.is_final(code, body)
+    try:
+        known = verdict.judge_status(code, headers, body, NOW)
+    except AccessDenied:
+        known = UNSAID
+    assert isinstance(verdict.refusal(code, body, known), HingError)
+
+
+@given(headers_of_any_kind, st.sampled_from([200, 206]))
+def test_a_range_that_is_accepted_starts_where_it_was_asked(headers, code):
+    try:
+        span = verdict.judge_range(code, headers, ASKED, content())
+    except HingError:
+        return
+
+    assert span.start == ASKED.start
+    assert ASKED.start < span.stop <= ASKED.stop
+
+
+@given(st.integers(0, 2**50 - 1), st.integers(1, 2**20), st.integers(0, 2**20))
+def test_a_content_range_reads_back_as_it_was_written(start, length, rest):
+    total = min(start + length + rest, verdict.LARGEST_BELIEVED_BYTES)
+    stop = min(start + length, total)
+
+    parsed = verdict.parse_content_range(f"bytes {start}-{stop - 1}/{total}")
+
+    assert parsed == (ByteRange(start, stop), total)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "bytes 5-4/10",
+        "bytes 0-10/10",
+        "bytes -5-10/100",
+        "bytes 0-9/",
+        "bytes 0-9/x",
+        "bytes  0-9/10",
+        "bytes */10",
+        "bytes 0-9/10, 20-29/30",
+        "bytes ٠-٩/١٠",
+        f"bytes 0-9/{2**60}",
+        f"bytes 0-9/{10**30}",
+    ],
+)
+def test_a_content_range_of_another_form_is_unreadable(value):
+    assert verdict.parse_content_range(value) is None
+
+
+def test_no_word_stands_for_two_states():
+    words = [words.split() for words in WORDS.values()]
+
+    assert all(not set(a) & set(b) for a, b in itertools.combinations(words, 2))
