@@ -634,9 +634,7 @@ class RangeDownload:
     def _took(self, piece: bytes) -> None:
         if self._position == 0 and verdict.looks_like_message(piece):
             self.close()
-            raise NotAVideo(
-                f"no video, but: {printable(piece[:200].decode('utf-8', 'replace'))}"
-            )
+            raise _message_error(piece)
         self._position += len(piece)
         self._answer_left -= len(piece)
         self._patience.progressed()
@@ -660,7 +658,8 @@ class RangeDownload:
             except RangesIgnored:
                 raise RangesIgnored(answer) from None
             except ContentChanged as error:
-                answer.close()
+                with answer:
+                    self._refuse_message(answer)
                 self._doubt(error)
                 raise ServerBroken(f"seen once: {error}") from error
             except HingError:
@@ -675,11 +674,27 @@ class RangeDownload:
             raise ServerBroken("416 for a range inside the file")
         raise self._client.refused(self._content.video_id, answer, body)
 
+    def _refuse_message(self, answer: Answer) -> None:
+        """Raise NotAVideo if *answer* is a message that is called a video.
+
+        Its length is another than the video's, which alone would mean a change.
+        """
+        length = answer.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length[:9]) <= _MOST_ERROR_BYTES:
+            body = answer.read_text(self._patience.deadline, _MOST_ERROR_BYTES)
+            if verdict.looks_like_message(body):
+                raise _message_error(body)
+
     def _doubt(self, error: ContentChanged) -> None:
         """Raise *error* only when a second answer says the same: one may be a fault."""
         self._doubts += 1
         if self._doubts > 1:
             raise error
+
+
+def _message_error(body: bytes) -> NotAVideo:
+    said = printable(body[:200].decode("utf-8", "replace"))
+    return NotAVideo(f"no video, but: {said}")
 
 
 def _first_bytes(answer: Answer, deadline: float) -> bytes:

@@ -83,6 +83,7 @@ class Landing:
         "error",
         "expires_at",
         "filled",
+        "late",
         "partial",
         "size_bytes",
         "transfer",
@@ -94,6 +95,7 @@ class Landing:
         self.partial: bytearray | None = None  # of size_bytes, *filled* of them true
         self.filled = 0
         self.demanded = False  # somebody reads it from here, not from the cache
+        self.late = False  # demanded when its transfer had already begun
         self.error: BaseException | None = None
         self.expires_at = 0.0
         self.transfer: Transfer | None = None
@@ -349,7 +351,10 @@ class BlockFetcher:
                     fresh.append(index)
                 else:
                     self._stats.joins += 1
-                landing.demanded |= demanded
+                if demanded:
+                    landing.demanded = True
+                    begun = landing.transfer is not None and landing.transfer.started
+                    landing.late |= begun
                 landings.append(landing)
         return landings, fresh
 
@@ -558,7 +563,29 @@ class BlockFetcher:
         with self._lock:
             if isinstance(error, TransportError) and not self._closing:
                 self._connections.trouble()
+                self._try_for_latecomers(transfer)
             self._fail_locked(transfer, transfer.next, error, remember=True)
+
+    def _try_for_latecomers(self, transfer: Transfer) -> None:
+        """Give blocks that were demanded under way a transfer with fresh patience.
+
+        Who joined a transfer that had used up its tries has not waited long itself.
+        Call with the lock held.
+        """
+        late = []
+        for index in range(transfer.next, transfer.stop):
+            landing = self._landings.get((transfer.content, index))
+            if landing is not None and landing.transfer is transfer and landing.late:
+                late.append(index)
+        if not late:
+            return
+        again = Transfer(transfer.content, late[0], late[-1] + 1, demand=True)
+        for index in range(again.first, again.stop):
+            landing = self._landings.get((transfer.content, index))
+            if landing is not None and landing.transfer is transfer:
+                landing.late, landing.filled, landing.partial = False, 0, None
+        self._adopt(again)
+        self._queues.demand.append(again)
 
     def _hand_on(self, content: Content, ignored: RangesIgnored) -> HingError:
         """Give the whole body away; what the waiters of its blocks are told."""

@@ -39,6 +39,9 @@ from .workers import DaemonPool
 log = logging.getLogger(__name__)
 
 _STATUS_THREADS = 8
+# Connections opened before they are needed: a first stat asks two routes at once, and
+# a first read the head and the tail.
+WARM_CONNECTIONS = 2
 # How long a thread may keep the interpreter while others want it. All threads here
 # give it up at their next read or wait anyway; taking it earlier only makes them trade
 # it: a film on loopback 850 MB/s at 5 ms, 1,000 at 20 ms (no FUSE, 2026-11-22).
@@ -143,6 +146,7 @@ class Mount:
         if size_kib and mountpoint.raise_kernel_readahead(directory, size_kib):
             log.info("the kernel reads ahead %d KiB", size_kib)
         self._on_up()
+        self.transport.warm(WARM_CONNECTIONS)
 
     def _await_signal(self) -> None:
         number = signal.sigwait(_END_SIGNALS)

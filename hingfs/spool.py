@@ -35,7 +35,7 @@ from .errors import (
     TransportError,
 )
 from .transport import Answer
-from .verdict import looks_like_message, parse_content_range
+from .verdict import is_encoded, looks_like_message, parse_content_range
 from .workers import DaemonPool
 
 log = logging.getLogger(__name__)
@@ -345,10 +345,17 @@ class SpoolStore:
     def _fill(self, spool: Spool, answer: Answer | None) -> None:
         """Stream until all is there; an attempt that brought bytes costs no patience."""
         vain = 0
+        encoded = False
+        if answer is not None and answer.status != 200:
+            answer.close()  # a range that is none of the file: see `verdict.judge_range`
+            answer = None
         while True:
             before = spool.frontier
             try:
-                answer = answer or self._source.open_whole(spool.content, before)
+                # What has arrived of an encoded body is no offset into it.
+                resumed_at = 0 if encoded else before
+                answer = answer or self._source.open_whole(spool.content, resumed_at)
+                encoded = is_encoded(answer.headers)
                 with answer:
                     self._take(spool, answer)
             except (TransportError, NotAVideo):
@@ -365,7 +372,7 @@ class SpoolStore:
         """Read *answer* to its end into *spool*; raises BodyCut if it ends early."""
         position = _start_of(answer)
         announced = _end_of(answer, spool.content)
-        decoded = "Content-Encoding" in answer.headers
+        decoded = is_encoded(answer.headers)
         while True:
             if spool.error is not None:
                 raise BodyCut("the spool was given up")
@@ -384,6 +391,8 @@ class SpoolStore:
             )
 
     def _place(self, spool: Spool, piece: bytes, position: int) -> None:
+        if position > spool.frontier:
+            raise TransportError(f"bytes from {position} on, not as asked")
         overlap = max(0, min(spool.frontier - position, len(piece)))
         if overlap and not spool.agrees(piece[:overlap], position):
             raise ContentChanged("the file is another one than when the download began")
@@ -404,6 +413,8 @@ class SpoolStore:
 def _start_of(answer: Answer) -> int:
     if answer.status != 206:
         return 0
+    if is_encoded(answer.headers):
+        raise TransportError("a range of an encoded body is no range of the file")
     answered = parse_content_range(answer.headers.get("Content-Range", ""))
     if answered is None:
         raise TransportError("206 without a readable Content-Range")
@@ -415,7 +426,7 @@ def _end_of(answer: Answer, content: Content) -> int | None:
     if content.size_bytes >= 0:
         return content.size_bytes
     length = answer.headers.get("Content-Length", "")
-    if "Content-Encoding" in answer.headers or not length.isdecimal():
+    if is_encoded(answer.headers) or not length.isdecimal():
         return None
     return _start_of(answer) + int(length)
 

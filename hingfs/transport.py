@@ -6,6 +6,9 @@ Leaves to others: what an answer means (`verdict`) and whether to try again (`cl
 
 The token goes to the scheme, host and port of the base URL and nowhere else: it is
 added per hop here, never kept in session headers, so no redirect can carry it off.
+A public API cannot send us into the private network: the names it redirects to are
+looked up, and each connection's peer is looked at before anything is sent, since a
+name may lead elsewhere a moment later.
 
 Threads: one `Session` serves all threads. What they share in it is the connection
 pool, which is thread-safe; cookies are refused, and nothing else changes after
@@ -23,13 +26,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import requests.adapters
 import requests.utils
 import urllib3
+import urllib3.connection
 import urllib3.exceptions
 
 from .blocks import KIB, ByteRange
@@ -142,7 +146,7 @@ class Answer:
     def drain_and_close(self, most_bytes: int = 16 * KIB) -> None:
         """Close, keeping the connection if no more than *most_bytes* are left."""
         left = self.headers.get("Content-Length", "")
-        if left.isdecimal() and int(left) <= most_bytes:
+        if left.isdecimal() and len(left) <= 9 and int(left) <= most_bytes:
             with contextlib.suppress(BodyCut):
                 self.read(most_bytes)
         self.close()
@@ -171,8 +175,7 @@ class HttpTransport:
     def __init__(self, config: EndpointConfig) -> None:
         self._config = config
         self._api_origin = origin_of(config.base_url)
-        self._api_is_public = not _is_private_host(self._api_origin[1])
-        self._session = _session(config)
+        self._session = _session(config, self._admit)
         self._lock = threading.Lock()
         self._token = config.token.read()  # guarded by _lock
         self._token_number = 0  # counts the renewals; guarded by _lock
@@ -210,8 +213,36 @@ class HttpTransport:
             if answer.status not in _REDIRECTS or method != "GET" or not target:
                 return answer
             answer.drain_and_close()
-            url = self._redirect_target(url, target)
+            url = self.redirect_target(url, target)
         raise ServerBroken(f"more than {MOST_REDIRECTS} redirects in a row")
+
+    def warm(self, count: int) -> None:
+        """Open up to *count* connections to the API, TLS included, and send nothing.
+
+        A failure is left for the first request to report. Does nothing behind a
+        proxy, where a connection belongs to one request.
+        """
+        if requests.utils.select_proxy(self._config.base_url, self._session.proxies):
+            return
+        request = requests.Request("GET", self._config.base_url).prepare()
+        adapter = self._session.get_adapter(self._config.base_url)
+        assert isinstance(adapter, requests.adapters.HTTPAdapter)
+        verify = self._session.verify
+        pool = adapter.get_connection_with_tls_context(request, verify)
+        assert isinstance(pool, urllib3.HTTPConnectionPool)
+        adapter.cert_verify(  # type: ignore[no-untyped-call]
+            pool, self._config.base_url, verify, None
+        )
+        # urllib3 has no public way to connect without a request.
+        connections = [pool._get_conn() for _ in range(count)]  # noqa: SLF001
+        for connection in connections:
+            try:
+                if connection.is_closed:
+                    connection.timeout = self._config.connect_seconds
+                    connection.connect()
+            except (OSError, urllib3.exceptions.HTTPError) as error:
+                log.debug("no connection ahead of the first request: %s", error)
+            pool._put_conn(connection)  # noqa: SLF001
 
     def pause(self, seconds: float) -> None:
         """Send nothing to the API for *seconds*: one 429 quiets every reader."""
@@ -280,7 +311,7 @@ class HttpTransport:
                     method,
                     url,
                     headers=headers,
-                    auth=_Bearer(token) if to_api else _no_auth,
+                    auth=_Bearer(token, self._api_origin) if to_api else _no_auth,
                     allow_redirects=False,
                     stream=True,
                     timeout=(
@@ -324,12 +355,18 @@ class HttpTransport:
             if self._failures >= _BREAKER_FAILURES:
                 self._broken_until = time.monotonic() + _BREAKER_SECONDS
 
-    def _redirect_target(self, url: str, location: str) -> str:
-        """Where *location* leads; raises ServerBroken where that is no place to go."""
+    def redirect_target(self, url: str, location: str) -> str:
+        """The URL that *location*, said by the answer to *url*, leads to.
+
+        Raises ServerBroken where that is no place to go.
+        """
         try:
             target = urljoin(url, location)
+            # As it will be sent. urllib3 reads "http://a\\@b/" as host a, urlsplit as
+            # host b: what is checked here must be what is connected to.
+            target = requests.Request("GET", target).prepare().url or ""
             scheme, host, _ = origin_of(target)
-        except ValueError as error:
+        except (ValueError, requests.exceptions.RequestException) as error:
             raise ServerBroken("redirected to something that is no URL") from error
         if scheme not in ("http", "https") or not host:
             raise ServerBroken(
@@ -337,21 +374,35 @@ class HttpTransport:
             )
         if urlsplit(url).scheme == "https" and scheme == "http":
             raise ServerBroken("redirected from https to http; refused")
-        if self._api_is_public and _is_private_host(host):
+        if _is_private_host(host) and self._api_is_public():
             raise ServerBroken(
                 f"redirected to the private address of {printable(host, 80)}; refused"
             )
         return target
 
+    def _api_is_public(self) -> bool:
+        """Whether the API is on the Internet; asked late, since at boot there is no DNS."""
+        return not _is_private_host(self._api_origin[1])
+
+    def _admit(self, host: str, sock: socket.socket) -> None:
+        """Raises OSError where *sock*, just connected to *host*, must not be used."""
+        if _is_private_address(sock.getpeername()[0]) and self._api_is_public():
+            raise OSError(f"{printable(host, 80)} has a private address; refused")
+
 
 class _Bearer(requests.auth.AuthBase):
-    """The token as `auth`, since a netrc entry would override a plain header."""
+    """The token as `auth`, since a netrc entry would override a plain header.
 
-    def __init__(self, token: str) -> None:
+    It looks at the URL as it is sent, whatever was meant: no other origin gets it.
+    """
+
+    def __init__(self, token: str, origin: Origin) -> None:
         self._token = token
+        self._origin = origin
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        if origin_of(request.url or "") == self._origin:
+            request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
 
@@ -361,7 +412,54 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _session(config: EndpointConfig) -> requests.Session:
+Admit = Callable[[str, socket.socket], None]
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Direct connections that ask *admit* about their peer before anything is sent.
+
+    Connections to a proxy are none of these: there the proxy looks up the name.
+    """
+
+    def __init__(self, admit: Admit, connections: int) -> None:
+        self._admit = admit
+        super().__init__(pool_connections=8, pool_maxsize=connections, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _pool_classes(self._admit)
+
+
+def _pool_classes(admit: Admit) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    class Connection(urllib3.connection.HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _admitted(self, super()._new_conn(), admit)
+
+    class TlsConnection(urllib3.connection.HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _admitted(self, super()._new_conn(), admit)
+
+    class Pool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    class TlsPool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = TlsConnection
+
+    return {"http": Pool, "https": TlsPool}
+
+
+def _admitted(
+    connection: urllib3.connection.HTTPConnection, sock: socket.socket, admit: Admit
+) -> socket.socket:
+    try:
+        admit(connection.host, sock)
+    except OSError as error:
+        sock.close()
+        raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
+    return sock
+
+
+def _session(config: EndpointConfig, admit: Admit) -> requests.Session:
     session = requests.Session()
     # With trust_env, requests reads netrc for each request and for each host that a
     # redirect names. What of the environment is wanted is copied here, once.
@@ -382,9 +480,7 @@ def _session(config: EndpointConfig) -> requests.Session:
     )
     # Threads that may hold a connection at once: fetch workers and metadata workers.
     # A pool that is too small would throw warm connections away.
-    adapter = requests.adapters.HTTPAdapter(
-        pool_connections=8, pool_maxsize=config.connections + 16, max_retries=0
-    )
+    adapter = _Adapter(admit, config.connections + 16)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
@@ -414,10 +510,11 @@ def _is_private_host(host: str) -> bool:
         found = [info[4][0] for info in socket.getaddrinfo(host, None)]
     except (OSError, UnicodeError):
         return False  # the request itself will say what is wrong with the name
-    return any(
-        not ipaddress.ip_address(str(address).partition("%")[0]).is_global
-        for address in found
-    )
+    return any(_is_private_address(str(address)) for address in found)
+
+
+def _is_private_address(address: str) -> bool:
+    return not ipaddress.ip_address(address.partition("%")[0]).is_global
 
 
 @contextlib.contextmanager

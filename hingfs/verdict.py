@@ -147,7 +147,7 @@ def judge_head(status: int, headers: Headers) -> Facts | None:
     FastAPI answers 405, gin 404, a presigned GET URL 403; redirects and tiny or
     encoded bodies describe something else than the clip.
     """
-    if status != 200 or not _is_media(headers) or _encoded(headers):
+    if status != 200 or not _is_media(headers) or is_encoded(headers):
         return None
     size_bytes = _content_length(headers)
     if size_bytes is None or size_bytes < SMALLEST_BELIEVED_BYTES:
@@ -170,13 +170,13 @@ def judge_probe(status: int, headers: Headers, first: bytes) -> Facts | None:
     if status not in (200, 206) or not _is_content(headers, first):
         return None
     validator, modified = validator_of(headers), _modified(headers)
-    if status == 206 and not _encoded(headers):
+    if status == 206 and not is_encoded(headers):
         answered = parse_content_range(headers.get("Content-Range", ""))
         if answered and answered[0].start == 0 and answered[1] is not None:
             return Facts(answered[1], validator, ranges=True, last_modified=modified)
         return Facts(None, validator, ranges=False, last_modified=modified)
     size_bytes = (
-        None if _encoded(headers) or status == 206 else _content_length(headers)
+        None if is_encoded(headers) or status == 206 else _content_length(headers)
     )
     return Facts(size_bytes, validator, ranges=False, last_modified=modified)
 
@@ -315,11 +315,11 @@ def judge_range(
         )
     if content.validator.contradicts(validator_of(headers)):
         raise ContentChanged("the server's validator is another one now")
-    length = None if _encoded(headers) else _content_length(headers)
+    length = None if is_encoded(headers) else _content_length(headers)
     if status == 200:
         _check_size(length, content)
         raise RangesIgnored("200 to a Range request")
-    if _encoded(headers):
+    if is_encoded(headers):
         raise RangesIgnored("a range of an encoded body is no range of the file")
     answered = parse_content_range(headers.get("Content-Range", ""))
     if answered is None:
@@ -342,6 +342,12 @@ def changed_by_416(headers: Headers, content: Content) -> bool:
     value = headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes \*/(\d{1,19})", value.strip(), re.ASCII)
     return bool(match) and int(match[1]) != content.size_bytes if match else False
+
+
+def is_encoded(headers: Headers) -> bool:
+    """Whether a body is compressed, so that its bytes are not those of the file."""
+    coding = headers.get("Content-Encoding", "").strip().lower()
+    return coding not in ("", "identity")
 
 
 def looks_like_message(first: bytes) -> bool:
@@ -478,13 +484,6 @@ def _is_media(headers: Headers) -> bool:
 def _is_html(headers: Headers, body: bytes) -> bool:
     return "html" in headers.get("Content-Type", "").lower() or bool(
         _MARKUP.match(body[:64])
-    )
-
-
-def _encoded(headers: Headers) -> bool:
-    return headers.get("Content-Encoding", "identity").strip().lower() not in (
-        "",
-        "identity",
     )
 
 

@@ -26,10 +26,15 @@ class LogWatch(logging.Handler):
         super().__init__(logging.WARNING)
         self.lines: list[str] = []
         self._expected: list[re.Pattern[str]] = []
+        self._allowed: list[re.Pattern[str]] = []
 
     def __call__(self, pattern: str) -> None:
         """At least one line must hold *pattern*; such lines fail no test."""
         self._expected.append(re.compile(pattern))
+
+    def allow(self, pattern: str) -> None:
+        """Lines that hold *pattern* may come, or not."""
+        self._allowed.append(re.compile(pattern))
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(f"{record.levelname} {record.name}: {record.getMessage()}")
@@ -38,7 +43,7 @@ class LogWatch(logging.Handler):
         return [
             line
             for line in self.lines
-            if not any(pattern.search(line) for pattern in self._expected)
+            if not any(p.search(line) for p in (*self._expected, *self._allowed))
         ]
 
     def missing(self) -> list[str]:

@@ -1,0 +1,103 @@
+"""Arithmetic of ranges and blocks, and what makes two contents the same."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hingfs.blocks import (
+    ByteRange,
+    Content,
+    Validator,
+    block_count,
+    blocks_of,
+    bounds_of,
+    runs_of,
+)
+from tests.strategies import byte_ranges
+
+block_sizes = st.integers(1, 1 << 20)
+sizes = st.integers(0, 1 << 24)
+
+
+class TestByteRange:
+    def test_it_is_half_open(self):
+        assert len(ByteRange(3, 7)) == 4
+        assert len(ByteRange(3, 3)) == 0
+
+    @pytest.mark.parametrize(("start", "stop"), [(-1, 3), (4, 3), (-2, -1)])
+    def test_what_is_no_range_cannot_be_made(self, start, stop):
+        with pytest.raises(ValueError, match="not a byte range"):
+            ByteRange(start, stop)
+
+    def test_the_header_names_the_last_byte(self):
+        assert ByteRange(0, 1).to_header() == "bytes=0-0"
+        assert ByteRange(10, 20).to_header() == "bytes=10-19"
+
+    def test_nothing_has_no_header(self):
+        with pytest.raises(ValueError, match="empty"):
+            ByteRange(5, 5).to_header()
+
+    @given(byte_ranges(), sizes)
+    def test_clipping_keeps_what_lies_inside(self, span, size):
+        clipped = span.clip(size)
+
+        assert clipped.stop <= size
+        assert len(clipped) == max(0, min(span.stop, size) - span.start)
+        if len(clipped):
+            assert clipped.start == span.start
+
+
+class TestBlocks:
+    @given(byte_ranges(), block_sizes)
+    def test_blocks_of_a_span_cover_it_and_touch_nothing_else(self, span, block):
+        indices = blocks_of(span, block)
+
+        if not len(span):
+            assert not indices
+            return
+        assert indices.start * block <= span.start < (indices.start + 1) * block
+        assert (indices.stop - 1) * block < span.stop <= indices.stop * block
+
+    @given(sizes, block_sizes)
+    def test_all_blocks_join_to_the_file(self, size, block):
+        count = block_count(size, block)
+        some = {0, 1, count // 2, count - 2, count - 1} & set(range(count))
+
+        assert count == len(blocks_of(ByteRange(0, size), block))
+        for index in some:
+            bounds = bounds_of(index, block, size)
+            assert bounds.start == index * block
+            assert len(bounds) == block or bounds.stop == size
+            assert len(bounds) > 0
+        assert len(bounds_of(count, block, size)) == 0
+
+    @given(st.sets(st.integers(0, 200)))
+    def test_runs_are_maximal_and_hold_each_index_once(self, indices):
+        runs = runs_of(sorted(indices))
+
+        assert [index for run in runs for index in run] == sorted(indices)
+        for left, right in zip(runs, runs[1:], strict=False):
+            assert left.stop < right.start
+
+
+class TestContent:
+    def test_two_versions_are_never_equal(self):
+        first, second = (Content("v", 10, Validator('"a"')) for _ in range(2))
+
+        assert first != second
+        assert len({first, second}) == 2
+
+    @pytest.mark.parametrize(
+        ("first", "second", "contradicts"),
+        [
+            (Validator(), Validator(), False),
+            (Validator('"a"'), Validator(), False),
+            (Validator('"a"'), Validator('"b"'), True),
+            (Validator('"a"', "x"), Validator('"a"', "y"), False),
+            (Validator(None, "x"), Validator('"a"', "y"), True),
+            (Validator('"a"', "x"), Validator(None, "x"), False),
+        ],
+    )
+    def test_validators_contradict_each_other_or_not(self, first, second, contradicts):
+        assert first.contradicts(second) is contradicts
+        assert second.contradicts(first) is contradicts
