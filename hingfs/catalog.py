@@ -35,6 +35,7 @@ from .errors import (
     VideoNotFound,
     VideoNotReady,
     VideoNotServed,
+    printable,
 )
 from .spool import UNKNOWN_SIZE, SpoolStore
 from .verdict import Facts, State, Status
@@ -177,7 +178,9 @@ class Catalog:
                 file = self._joined("refresh", video_id, self._confirm, known)
             except TransportError as error:
                 log.warning(
-                    "%s: kept as known, the server is away: %s", video_id, error
+                    "%s: kept as known, the server is away: %s",
+                    printable(video_id, 80),
+                    error,
                 )
                 file = known.file
         with self._lock:

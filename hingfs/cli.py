@@ -146,8 +146,11 @@ SWITCHES = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is as `EXIT_STATUSES` says."""
     arguments = build_parser().parse_args(argv)
+    environ = dict(os.environ)
+    # No child may inherit the token: neither ours nor libfuse's (fusermount).
+    os.environ.pop("HINGFS_TOKEN", None)
     try:
-        status: int = arguments.run(arguments, os.environ)
+        status: int = arguments.run(arguments, environ)
     except HingError as error:
         print(f"hingfs: {error}", file=sys.stderr)
         return getattr(error, "exit_status", 1)

@@ -64,6 +64,8 @@ _MOST_PLACES = 1024
 
 _PAGE_ENTRIES = 100
 _MOST_PAGES = 200
+# A server may ignore `limit`; some 50 MB of memory. A guess.
+_MOST_LISTED = 100_000
 _MOST_PAGE_BYTES = 8 * MIB
 _MOST_ERROR_BYTES = 64 * KIB
 _NO_LIST_CODES = frozenset({400, 404, 405, 501})
@@ -270,10 +272,14 @@ class VideoClient:
             fresh = [video for video in page if video.video_id not in found]
             found.update((video.video_id, video) for video in fresh)
             full = len(page) >= _PAGE_ENTRIES
+            if len(found) > _MOST_LISTED:
+                break
             if not fresh or has_more is False or (has_more is None and not full):
                 return list(found.values())
             after = page[-1].video_id
-        raise ServerBroken(f"the list has more than {_MOST_PAGES} pages")
+        raise ServerBroken(
+            f"the list has more than {_MOST_PAGES} pages or {_MOST_LISTED} videos"
+        )
 
     def _list_page(self, after: str | None) -> tuple[list[Listed] | None, bool | None]:
         patience = self._patience(METADATA_TRIES, self._config.metadata_seconds)
@@ -441,9 +447,10 @@ class VideoClient:
                 return answer, b""
             with answer:
                 body = answer.read_text(patience.deadline, _MOST_ERROR_BYTES)
-            elsewhere = verdict.url_in_json(body, url)
-            if elsewhere is None:
+            named = verdict.url_in_json(body, url)
+            if named is None:
                 return answer, body
+            elsewhere = self._transport.redirect_target(url, named)
             self._remember_place(video_id, elsewhere)
             answer, body = self._send(
                 "GET", elsewhere, patience, span=span, headers=headers

@@ -29,8 +29,13 @@ import copy
 import re
 
 _UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+"
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+"
 )
+
+
+def plain(text: str) -> str:
+    """*text* with each run of control and direction characters as one space."""
+    return _UNPRINTABLE.sub(" ", text)
 
 
 def printable(text: object, limit: int = 200) -> str:
@@ -39,7 +44,7 @@ def printable(text: object, limit: int = 200) -> str:
     Runs of control and direction characters become one space, and what is longer
     than *limit* characters is cut: server text is hostile input.
     """
-    cleaned = _UNPRINTABLE.sub(" ", str(text)[: 4 * limit]).strip()
+    cleaned = plain(str(text)[: 4 * limit]).strip()
     cleaned = cleaned.encode("utf-8", "backslashreplace").decode("utf-8")
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
 

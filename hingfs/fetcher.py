@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -48,7 +49,7 @@ JOIN_DISTANCE_BYTES = 3 * MIB
 PIECE_BYTES = 64 * KIB
 # A rate is worth comparing after this much time and this many bytes, or after long
 # enough on a slow link. Guesses.
-_RATE_SECONDS = 0.15
+_RATE_SECONDS = 0.1
 _RATE_BYTES = 4 * MIB
 _LONGEST_RATE_SECONDS = 2.0
 
@@ -421,17 +422,19 @@ class BlockFetcher:
 
     def _summon(self) -> None:
         """Wake or start as many workers as there is work; call with the lock held."""
-        if len(self._queues.demand) > self._most_workers - len(self._running):
+        # Transfers at their last block free their worker in a moment.
+        ending = sum(1 for t in self._running if t.stop <= t.next + 1)
+        free = self._most_workers - len(self._running) + ending
+        if len(self._queues.demand) > free:
             self._make_way()
         waiting = len(self._queues.demand) + len(self._queues.ahead)
         self._work.notify(min(waiting, self._idle))
         # Ahead work beyond the connection limit waits for a running transfer to end.
         wanted = min(waiting - self._idle, self._most_workers - self._workers)
         for _ in range(max(0, wanted)):
+            name = f"hingfs-fetch-{self._workers + 1}"
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
             self._workers += 1
-            threading.Thread(
-                target=self._serve, name=f"hingfs-fetch-{self._workers}", daemon=True
-            ).start()
 
     def _make_way(self) -> None:
         """End a transfer ahead after the block that is arriving, for a demand.
@@ -489,8 +492,6 @@ class BlockFetcher:
         except BaseException as error:  # noqa: BLE001 - a worker's job boundary
             self._fail(transfer, error)
         finally:
-            if transfer.body is not None:
-                transfer.body.close()
             landed = transfer.next - transfer.first
             self._cache.reserve(landed * self.block_bytes - reserved)
             with self._lock:
@@ -503,10 +504,15 @@ class BlockFetcher:
         start = transfer.first * self.block_bytes
         stop = min(transfer.stop * self.block_bytes, content.size_bytes)
         body = self._source.open_range(content, ByteRange(start, stop))
-        with self._lock:
-            transfer.body = body
-            if self._closing:
-                raise self._closing.again()
+        with closing(body):
+            with self._lock:
+                transfer.body = body
+                if self._closing:
+                    raise self._closing.again()
+            self._land_blocks(transfer, body)
+
+    def _land_blocks(self, transfer: Transfer, body: RangeBody) -> None:
+        content = transfer.content
         index = transfer.first
         while index < transfer.stop:  # may be lowered meanwhile; one block more is fine
             key = (content, index)

@@ -28,7 +28,14 @@ from .blocks import MIB, Content
 from .catalog import Catalog
 from .client import VideoClient
 from .config import Config
-from .errors import Closing, MountpointError, RangesIgnored, SetupError, printable
+from .errors import (
+    Closing,
+    MountpointError,
+    RangesIgnored,
+    SetupError,
+    plain,
+    printable,
+)
 from .fetcher import BlockFetcher
 from .operations import HingOperations
 from .reader import Readers
@@ -280,6 +287,17 @@ def _detach_streams() -> None:
     os.close(null)
 
 
+class _LineFormatter(logging.Formatter):
+    """Lines without control characters, also in what `printable` never saw.
+
+    A traceback ends with the text of an exception that may quote the server.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return "\n".join(plain(line) for line in text.split("\n"))
+
+
 def configure_logs(level: str, file: Path | None) -> None:
     """Send log lines of *level* and above to *file* (0600), or to standard error."""
     handler: logging.Handler
@@ -294,9 +312,7 @@ def configure_logs(level: str, file: Path | None) -> None:
         except OSError as error:
             raise SetupError(f"log file {file}: {error.strerror}") from None
     handler.setFormatter(
-        logging.Formatter(
-            "%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"
-        )
+        _LineFormatter("%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s")
     )
     root = logging.getLogger()
     handlers: Sequence[logging.Handler] = list(root.handlers)

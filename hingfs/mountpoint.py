@@ -73,7 +73,8 @@ def prepare(directory: Path) -> None:
         what = "is not a directory" if directory.exists() else "does not exist"
         raise MountpointError(f"{directory} {what}; run: mkdir -p {directory}")
     try:
-        busy = next(iter(os.scandir(directory)), None)
+        with os.scandir(directory) as entries:
+            busy = next(entries, None)
     except OSError as error:
         raise MountpointError(f"{directory}: {error.strerror}") from None
     if busy is not None:

@@ -203,17 +203,23 @@ class Spool:
         the look at it and the call that uses it.
         """
         with self._arrived:
-            if self._given_up:
-                raise BodyCut("the spooled copy was given up to make room")
+            self._check_kept_locked()
             self._users += 1
         try:
             yield
         finally:
-            with self._arrived:
-                self._users -= 1
-                last = self._given_up and self._users == 0
-            if last:
-                self._storage.close()
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._arrived:
+            self._users -= 1
+            last = self._given_up and self._users == 0
+        if last:
+            self._storage.close()
+
+    def _check_kept_locked(self) -> None:
+        if self._given_up:
+            raise BodyCut("the spooled copy was given up to make room")
 
     def _wait(self, there: Callable[[], bool], deadline: float) -> None:
         with self._arrived:
@@ -428,6 +434,8 @@ def _end_of(answer: Answer, content: Content) -> int | None:
     length = answer.headers.get("Content-Length", "")
     if is_encoded(answer.headers) or not length.isdecimal():
         return None
+    if len(length) > 19:
+        raise TransportError("a Content-Length beyond all reason")
     return _start_of(answer) + int(length)
 
 

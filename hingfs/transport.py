@@ -425,7 +425,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
         self._admit = admit
         super().__init__(pool_connections=8, pool_maxsize=connections, max_retries=0)
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _pool_classes(self._admit)
 

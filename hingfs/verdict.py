@@ -90,6 +90,11 @@ _MARKUP = re.compile(
 )
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
 
+# An object or array takes some 60 bytes of memory and may be two bytes of JSON: with
+# more of them than any list of videos has, a body is no JSON to us.
+_MOST_JSON_PARTS = 500_000
+_MOST_TEXT = 4096
+
 # Codes of trouble that may pass.
 PASSING_CODES = frozenset({408, 500, 502, 503, 504, *range(520, 531)})
 # Codes whose meaning only the status route knows.
@@ -514,7 +519,12 @@ def _unix_seconds(value: object) -> float | None:
 
 
 def _parsed_json(body: bytes) -> object | None:
-    """The JSON in *body*; None if it is none, or so deep that parsing gives up."""
+    """The JSON in *body*; None if it is none, or beyond what can be wanted.
+
+    That is: nested so deeply that parsing gives up, or of more parts than fit.
+    """
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_JSON_PARTS:
+        return None
     try:
         parsed: object = json.loads(body)
     except (ValueError, RecursionError):
@@ -534,18 +544,18 @@ def _text_of(body: bytes) -> str:
     """
     parsed = _parsed_json(body)
     if parsed is None:
-        return body[:4096].decode("utf-8", "replace")
-    return " ".join(_strings_in(parsed, depth=4))[:4096]
+        return body[:_MOST_TEXT].decode("utf-8", "replace")
+    return " ".join(_strings_in(parsed, depth=4))[:_MOST_TEXT]
 
 
 def _strings_in(value: object, depth: int) -> list[str]:
     if isinstance(value, str):
-        return [value]
+        return [value[:_MOST_TEXT]]
     if depth == 0:
         return []
     if isinstance(value, dict):
         return [
-            f"{key}: {text}"
+            f"{key[:64]}: {text}"  # a long key would be repeated for each text
             for key, item in list(value.items())[:32]
             for text in _strings_in(item, depth - 1)
         ]
