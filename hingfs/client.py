@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlencode
@@ -144,7 +144,8 @@ class Patience:
         error = RateLimited(
             f"the API is rate-limiting; it asks for {seconds:.0f} s of quiet", seconds
         )
-        if seconds > self._pause_left or self._failures >= 2 * self._tries:
+        too_long = seconds > min(self._pause_left, self.deadline - time.monotonic())
+        if too_long or self._failures >= 2 * self._tries:
             raise error
         self._pause_left -= seconds
         self._sleep(seconds, error)
@@ -168,6 +169,7 @@ class VideoClient:
         self._no_status_route = False
         self._no_list_route = False
         self._seen_video = False
+        self._announces_falsely = False  # "Accept-Ranges: bytes", and ignores them
         self._warned: set[str] = set()
         self._places_lock = threading.Lock()
         # video id -> (URL, monotonic time until which it is used); guarded
@@ -207,10 +209,11 @@ class VideoClient:
         list gave just now, saves that request. Raises what `verdict` makes of the
         answers, and TransportError.
         """
-        patience = self._patience(METADATA_TRIES, self._config.metadata_seconds)
+        tries = self._transport.tries(METADATA_TRIES)
+        patience = self._patience(tries, self._config.metadata_seconds)
         asked = None
         if listed is None and not self._no_status_route:
-            asked = self._pool.submit(self._status, video_id)
+            asked = self._pool.submit(self._status, video_id, tries)
         facts = None if self._head_useless else self._head(video_id, patience)
         if listed is not None:
             status = listed
@@ -235,7 +238,8 @@ class VideoClient:
 
         Raises as `probe` does.
         """
-        patience = self._patience(METADATA_TRIES, self._config.metadata_seconds)
+        tries = self._transport.tries(METADATA_TRIES)
+        patience = self._patience(tries, self._config.metadata_seconds)
         etag = content.validator.etag
         if not self._head_useless:
             headers = {"If-None-Match": etag} if etag else {}
@@ -253,6 +257,10 @@ class VideoClient:
     def distrust_head(self) -> None:
         """HEAD said something that GET contradicted: use GET from now on."""
         self._head_useless = True
+
+    def distrust_ranges(self) -> None:
+        """A video announced ranges and sent the whole: announcements prove nothing."""
+        self._announces_falsely = True
 
     def list_videos(self) -> list[Listed] | None:
         """Every video of the API's list, newest first; None if it has no list.
@@ -282,7 +290,8 @@ class VideoClient:
         )
 
     def _list_page(self, after: str | None) -> tuple[list[Listed] | None, bool | None]:
-        patience = self._patience(METADATA_TRIES, self._config.metadata_seconds)
+        tries = self._transport.tries(METADATA_TRIES)
+        patience = self._patience(tries, self._config.metadata_seconds)
         query = {"limit": str(_PAGE_ENTRIES), "order": "desc"}
         if after is not None:
             query["after"] = after
@@ -317,10 +326,13 @@ class VideoClient:
     def _head(self, video_id: str, patience: Patience) -> Facts | None:
         answer, _ = self._send("HEAD", self._content_url(video_id), patience)
         answer.close()
-        return verdict.judge_head(answer.status, answer.headers)
+        facts = verdict.judge_head(answer.status, answer.headers)
+        if facts is not None and self._announces_falsely:
+            facts = replace(facts, ranges=None)
+        return facts
 
-    def _status(self, video_id: str) -> Status:
-        patience = self._patience(METADATA_TRIES, self._config.metadata_seconds)
+    def _status(self, video_id: str, tries: int = METADATA_TRIES) -> Status:
+        patience = self._patience(tries, self._config.metadata_seconds)
         url = self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}")
         answer, body = self._send("GET", url, patience)
         with answer:
@@ -503,8 +515,6 @@ class VideoClient:
                 patience.failed(ServerBroken(f"the server answered {answer.status}"))
 
     def _patience(self, tries: int, seconds: float) -> Patience:
-        if tries == METADATA_TRIES and self._transport.breaker_open():
-            tries = 1
         return Patience(
             self._transport,
             seconds=seconds,
@@ -663,6 +673,8 @@ class RangeDownload:
                     answer.status, answer.headers, asked, self._content
                 )
             except RangesIgnored:
+                if self._content.ranges:
+                    self._client.distrust_ranges()
                 raise RangesIgnored(answer) from None
             except ContentChanged as error:
                 with answer:

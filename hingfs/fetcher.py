@@ -47,6 +47,7 @@ FAILURE_MEMORY_SECONDS = 1.5
 JOIN_DISTANCE_BYTES = 3 * MIB
 # A demanded block is handed out in pieces of this size while it arrives.
 PIECE_BYTES = 64 * KIB
+_WHOLE_FILES_ONLY = "the server sends whole files only"
 # A rate is worth comparing after this much time and this many bytes, or after long
 # enough on a slow link. Guesses.
 _RATE_SECONDS = 0.1
@@ -476,12 +477,26 @@ class BlockFetcher:
                 self._idle -= 1
 
     def _next_transfer(self) -> Transfer | None:
-        if self._queues.demand:
-            return self._queues.demand.popleft()
         ahead = sum(1 for transfer in self._running if not transfer.demand)
-        if self._queues.ahead and ahead < self._connections.limit:
-            return self._queues.ahead.popleft()
+        queues = [self._queues.demand]
+        if ahead < self._connections.limit:
+            queues.append(self._queues.ahead)
+        for queue in queues:
+            for transfer in queue:
+                if not self._must_wait(transfer):
+                    queue.remove(transfer)
+                    return transfer
         return None
+
+    def _must_wait(self, transfer: Transfer) -> bool:
+        """Whether the first answer of its content must be seen before.
+
+        A server that ignores ranges would send the whole file for each request.
+        """
+        content = transfer.content
+        return content.ranges is None and any(
+            running.content is content for running in self._running
+        )
 
     def _perform(self, transfer: Transfer) -> None:
         """Run *transfer* to its end; no exception leaves, every landing is settled."""
@@ -501,6 +516,11 @@ class BlockFetcher:
 
     def _stream(self, transfer: Transfer) -> None:
         content = transfer.content
+        if content.ranges is False:  # seen while this one was queued
+            error = RangesIgnored(_WHOLE_FILES_ONLY)
+            with self._lock:
+                self._fail_locked(transfer, transfer.first, error, remember=False)
+            return
         start = transfer.first * self.block_bytes
         stop = min(transfer.stop * self.block_bytes, content.size_bytes)
         body = self._source.open_range(content, ByteRange(start, stop))
@@ -523,7 +543,10 @@ class BlockFetcher:
                 block = self._read_in_pieces(body, landing, size)
             else:
                 block = body.read(size)
-            content.ranges = True
+            if content.ranges is None:
+                content.ranges = True
+                with self._lock:
+                    self._summon()  # what had to wait for this
             self._cache.put(key, block, reserved_bytes=self.block_bytes)
             self._land(key, block, transfer)
             index += 1
@@ -600,7 +623,7 @@ class BlockFetcher:
             self._whole_body(content, ignored)
         except HingError as error:
             return error
-        return RangesIgnored("the server sends whole files only")
+        return RangesIgnored(_WHOLE_FILES_ONLY)
 
     def _fail_locked(
         self, transfer: Transfer, first: int, error: BaseException, *, remember: bool

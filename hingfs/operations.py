@@ -74,7 +74,9 @@ _STAT_BLOCK_BYTES = 512  # the unit of st_blocks, whatever st_blksize says
 _PREFERRED_READ_BYTES = 1 << 20
 _STATFS_BLOCK_BYTES = 4096
 _LONGEST_NAME_BYTES = 1020
-_MOST_REMEMBERED_PAGES = 65_536
+_MOST_REMEMBERED = 65_536
+# An answer to getattr is on its way to the kernel for this long at most. A guess.
+_SIZE_SETTLED_SECONDS = 1.0
 
 
 def errno_for(error: BaseException, table: ErrnoTable) -> int:
@@ -153,6 +155,9 @@ class HingOperations:
         self._handles: dict[int, _Handle] = {}  # guarded by _lock
         # video id -> the version whose pages alone the kernel holds; guarded by _lock
         self._kernel_pages: dict[str, Content] = {}
+        # video id -> (the size told to the kernel last, when it replaced another on
+        # the monotonic clock, 0.0 if it never did); guarded by _lock
+        self._kernel_sizes: dict[str, tuple[int, float]] = {}
 
     def start(self) -> None:
         """The mount is up."""
@@ -173,10 +178,10 @@ class HingOperations:
                     # The kernel has one size per file: the old one would cut off, or
                     # pad, what is read through handles of the new version.
                     raise ContentChanged("the video changed since it was opened")
-                return self._stat_of(opened.file)
+                return self._told(opened.file)
         if path == "/":
             return self._stat_of_root()
-        return self._stat_of(self._catalog.lookup(_video_id(path)))
+        return self._told(self._catalog.lookup(_video_id(path)))
 
     @_answering(ERRNO_OF_NAME)
     def readdir(self, path: str) -> Iterator[tuple[str, Mapping[str, int]]]:
@@ -201,19 +206,22 @@ class HingOperations:
         handle = next(self._numbers)
         reader = self._readers.open(content)
         with self._lock:
-            # The kernel keeps one set of pages per file, and mixing versions is what no
-            # one may see. While handles of an older version are open, the new handle
-            # reads past the pages, so that theirs cannot be filled with new bytes; and
-            # what they hold of the old ones is dropped, so that they get ESTALE.
+            # The kernel keeps one set of pages and one size per file, and mixing versions
+            # is what no one may see. While handles of an older version are open, the
+            # new handle reads past the pages, so that theirs cannot be filled with new
+            # bytes; and what they hold of the old ones is dropped, so that they get
+            # ESTALE. It also reads past them while the kernel may believe the old size.
             mixed = any(
                 other.file.video_id == file.video_id
                 and other.file.content is not content
                 for other in self._handles.values()
             )
+            direct = mixed or self._missized_locked(file)
             keep = self._kernel_pages.get(file.video_id) is content
-            clears = not keep and not mixed
-            self._handles[handle] = _Handle(file, reader, clears)
-        return OpenedFile(handle, keep_cache=keep, direct_io=mixed)
+            self._handles[handle] = _Handle(
+                file, reader, clears=not keep and not direct
+            )
+        return OpenedFile(handle, keep_cache=keep, direct_io=direct)
 
     @_answering(ERRNO_OF_READ)
     def read_into(self, handle: int, buffer: memoryview, offset: int) -> int:
@@ -253,9 +261,35 @@ class HingOperations:
         """The kernel holds pages of this version alone: its handle is being read."""
         with self._lock:
             opened.clears = False
-            if len(self._kernel_pages) >= _MOST_REMEMBERED_PAGES:
+            if len(self._kernel_pages) >= _MOST_REMEMBERED:
                 self._kernel_pages.clear()
             self._kernel_pages[opened.file.video_id] = opened.file.content
+
+    def _told(self, file: VideoFile) -> Mapping[str, int]:
+        """The stat fields of *file*, with a note of the size that the kernel hears."""
+        size = file.content.size_bytes
+        with self._lock:
+            known = self._kernel_sizes.get(file.video_id)
+            if known is None or known[0] != size:
+                if len(self._kernel_sizes) >= _MOST_REMEMBERED:
+                    self._kernel_sizes.clear()
+                since = 0.0 if known is None else time.monotonic()
+                self._kernel_sizes[file.video_id] = (size, since)
+        return self._stat_of(file)
+
+    def _missized_locked(self, file: VideoFile) -> bool:
+        """Whether the kernel may still believe that *file* has another size.
+
+        It asks for attributes only when a program does, or reads past the end it
+        knows. A file that became shorter is then read with zeros to the end of the
+        page (libfuse 3 on Linux 6.18, one open in three, 2026-11-22).
+        """
+        known = self._kernel_sizes.get(file.video_id)
+        if known is None:
+            return False
+        size, since = known
+        settled = time.monotonic() - since >= _SIZE_SETTLED_SECONDS
+        return size != file.content.size_bytes or not (since == 0.0 or settled)
 
     def _stat_of(self, file: VideoFile) -> Mapping[str, int]:
         size = file.content.size_bytes

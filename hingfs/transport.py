@@ -60,10 +60,13 @@ _MOST_TEXT_BYTES = 64 * KIB
 # Wait for headers at most this part of a call's time, so that one attempt that gets
 # no answer leaves time for another. A guess.
 _HEADER_SHARE = 0.5
-# Connection failures in a row after which calls fail at once, and for how long:
-# listing a hundred files on a dead server must take seconds. Guesses.
+# Failures in a row (no connection, or no answer in time, while nothing else was
+# answered) after which names fail at once, and for how long: twice what the last one
+# took, within these bounds. A hundred names on a dead server must cost seconds, also
+# where it swallows packets or takes connections and stays silent. Guesses.
 _BREAKER_FAILURES = 4
 _BREAKER_SECONDS = 2.0
+_LONGEST_BREAKER_SECONDS = 10.0
 
 Origin = tuple[str, str, int]
 
@@ -181,7 +184,8 @@ class HttpTransport:
         self._token_number = 0  # counts the renewals; guarded by _lock
         self._open: set[Answer] = set()  # guarded by _lock
         self._paused_until = 0.0  # guarded by _lock
-        self._failures = 0  # connection failures in a row; guarded by _lock
+        self._failures = 0  # of the API, in a row; guarded by _lock
+        self._answered_at = 0.0  # when the API last answered; guarded by _lock
         self._broken_until = 0.0  # guarded by _lock
         self._closed = threading.Event()
 
@@ -259,6 +263,23 @@ class HttpTransport:
         with self._lock:
             return time.monotonic() < self._broken_until
 
+    def tries(self, most: int) -> int:
+        """How many tries a call may have: *most*, or one while the API seems dead.
+
+        That one is given to one call at a time. Raises Unreachable for the others.
+        """
+        with self._lock:
+            if self._failures < _BREAKER_FAILURES:
+                return most
+            now = time.monotonic()
+            if now < self._broken_until:
+                raise Unreachable(
+                    f"the server did not answer {self._failures} times in a row; "
+                    f"asked again in {self._broken_until - now:.0f} s"
+                )
+            self._broken_until = now + _LONGEST_BREAKER_SECONDS  # or until it ends
+            return 1
+
     def renew_token(self) -> bool:
         """Read the token file again; True if it holds another token than before."""
         try:
@@ -321,8 +342,10 @@ class HttpTransport:
                         ),
                     ),
                 )
-        except Unreachable:
-            self._count_failure()
+        except TransportError as error:
+            # An answer that breaks HTTP is an answer: the server is there.
+            if to_api and not isinstance(error, ServerBroken):
+                self._count_failure(started)
             raise
         answer = Answer(
             response,
@@ -331,8 +354,10 @@ class HttpTransport:
             on_close=self._forget,
         )
         with self._lock:
-            self._failures = 0
-            self._broken_until = 0.0
+            if to_api:
+                self._failures = 0
+                self._broken_until = 0.0
+                self._answered_at = time.monotonic()
             self._open.add(answer)
         _set_body_timeout(response, self._config.stall_seconds)
         log.debug(
@@ -349,11 +374,16 @@ class HttpTransport:
         with self._lock:
             self._open.discard(answer)
 
-    def _count_failure(self) -> None:
+    def _count_failure(self, started: float) -> None:
+        """The API did not answer a request of *started* (monotonic)."""
+        now = time.monotonic()
         with self._lock:
+            if self._answered_at > started:
+                return  # it answers others: one slow video is no dead server
             self._failures += 1
             if self._failures >= _BREAKER_FAILURES:
-                self._broken_until = time.monotonic() + _BREAKER_SECONDS
+                cost = max(_BREAKER_SECONDS, 2 * (now - started))
+                self._broken_until = now + min(cost, _LONGEST_BREAKER_SECONDS)
 
     def redirect_target(self, url: str, location: str) -> str:
         """The URL that *location*, said by the answer to *url*, leads to.

@@ -1,9 +1,9 @@
+# ruff: noqa: ARG002 (methods of a fake server get what an override may want)
 """Which names exist, what they are, and for how long that is believed."""
 
 import math
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -32,6 +32,7 @@ from hingfs.errors import (
     VideoNotReady,
 )
 from tests import endpoint as faults
+from tests.conftest import Build
 from tests.personalities import (
     CREATED_AT,
     PERSONALITIES,
@@ -49,12 +50,12 @@ COMPLETED_NS = (CREATED_AT + RENDER_SECONDS) * SECOND_NS
 
 
 @pytest.fixture
-def catalog(build, endpoint) -> Catalog:
+def catalog(build: Build, endpoint) -> Catalog:
     endpoint.add("v", size_bytes=SIZE)
     return build().catalog
 
 
-def catalog_with(build, **cache) -> Catalog:
+def catalog_with(build: Build, **cache) -> Catalog:
     return build(cache=cache).catalog
 
 
@@ -245,7 +246,7 @@ class TestLookup:
 
     def test_an_expired_video_is_asked_for_again(self, build, endpoint, monkeypatch):
         now = [CREATED_AT + 100.0]
-        monkeypatch.setattr(catalog_module.time, "time", lambda: now[0])
+        monkeypatch.setattr(time, "time", lambda: now[0])
         catalog = catalog_with(build)
         endpoint.add("v", size_bytes=SIZE, expires_at=CREATED_AT + 200)
         catalog.lookup("v")
@@ -419,6 +420,22 @@ class TestVersions:
         old.content.changed = True
 
         assert catalog.lookup("v").content.size_bytes == SIZE * 2
+
+    def test_a_look_up_that_finds_a_new_version_ends_the_old_one(
+        self, build, endpoint, monkeypatch
+    ):
+        now = [CREATED_AT + 100.0]
+        monkeypatch.setattr(time, "time", lambda: now[0])
+        catalog = build().catalog
+        endpoint.add("v", size_bytes=SIZE, expires_at=CREATED_AT + 200)
+        old = catalog.lookup("v")
+        now[0] += 100  # so that it is asked for again
+        endpoint.videos["v"].replace()
+        endpoint.videos["v"].expires_at = CREATED_AT + 1000
+
+        new = catalog.lookup("v")
+
+        assert (old.content.changed, new.content.changed) == (True, False)
 
     def test_what_is_known_is_kept_while_the_server_is_away(
         self, build, endpoint, expected_log
@@ -594,9 +611,8 @@ class TestListing:
 
 
 @pytest.fixture
-def small_tables(monkeypatch) -> Iterator[None]:
+def small_tables(monkeypatch) -> None:
     monkeypatch.setattr(catalog_module, "_MOST_KNOWN", 4)
-    yield
 
 
 def test_what_is_known_is_bounded(small_tables, build, endpoint):
@@ -629,4 +645,3 @@ def test_ids_of_a_listing_that_cannot_be_names_are_left_out(build, endpoint):
     endpoint.add("good")
 
     assert listed(build().catalog) == ["good.mp4"]
-

@@ -1,17 +1,16 @@
+# ruff: noqa: ARG002 (methods of a fake server get what an override may want)
 """The endpoint's vocabulary over HTTP: probe, list, ranges that resume, patience."""
 
-import json
 import math
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from hingfs import client as client_module
-from hingfs import verdict
 from hingfs.blocks import ByteRange, Content, Validator
 from hingfs.client import VideoClient
 from hingfs.config import Token
@@ -35,6 +34,7 @@ from hingfs.errors import (
 )
 from hingfs.verdict import State, Status
 from tests import endpoint as faults
+from tests.conftest import Build
 from tests.endpoint import FakeEndpoint, ramp
 from tests.personalities import (
     CREATED_AT,
@@ -42,8 +42,6 @@ from tests.personalities import (
     RENDER_SECONDS,
     Personality,
     json_response,
-    ranged,
-    redirect,
     text_response,
 )
 
@@ -67,7 +65,7 @@ def download(client: VideoClient, content: Content, span: ByteRange) -> bytes:
 
 
 @pytest.fixture
-def client(build, endpoint) -> VideoClient:
+def client(build: Build, endpoint) -> VideoClient:
     endpoint.add("v", size_bytes=SIZE)
     return build().client
 
@@ -277,9 +275,7 @@ class TestProbe:
     def test_a_404_page_hints_at_the_base_url(self, build, endpoint, expected_log):
         client = build(base_url=endpoint.base_url + "/wrong").client
         page = text_response(404, b"<!doctype html><html>", "text/html")
-        endpoint.inject(
-            faults.Fault("page", lambda _answer, _line: page), math.inf
-        )
+        endpoint.inject(faults.Fault("page", lambda _answer, _line: page), math.inf)
         expected_log("check the base URL")
 
         with pytest.raises(VideoNotFound):
@@ -325,7 +321,7 @@ def serve_pages(endpoint, *pages):
     """Answer list requests with *pages* in turn, the last one for ever."""
     for number, page in enumerate(pages):
         answer = json_response(200, page)
-        fault = faults.Fault("page", lambda _answer, _line, answer=answer: answer)
+        fault = faults._instead("page", partial(lambda page: page, answer))
         times = 1 if number < len(pages) - 1 else math.inf
         endpoint.inject(fault, times, where=lambda r: r.kind == "list")
 
@@ -336,7 +332,7 @@ def entries(start, stop):
 
 class TestList:
     @pytest.fixture
-    def client(self, build) -> VideoClient:
+    def client(self, build: Build) -> VideoClient:
         return build().client
 
     def ids(self, client):
@@ -417,9 +413,7 @@ class TestList:
         with pytest.raises(ServerBroken):
             client.list_videos()
 
-    def test_a_list_that_does_not_end_is_an_error(
-        self, client, endpoint, monkeypatch
-    ):
+    def test_a_list_that_does_not_end_is_an_error(self, client, endpoint, monkeypatch):
         monkeypatch.setattr(client_module, "_MOST_PAGES", 3)
         pages = [{"data": entries(n, n + 100), "has_more": True} for n in (0, 100, 200)]
         serve_pages(endpoint, *pages, {"data": entries(300, 400), "has_more": True})
@@ -778,20 +772,22 @@ class TestPauses:
         assert 0 < mount.transport.paused_seconds() <= longest
 
 
-def test_a_dead_endpoint_is_given_up_quickly_after_some_failures(client, endpoint):
+def test_a_dead_endpoint_is_given_up_quickly_after_some_failures(
+    client, endpoint, monkeypatch
+):
     """Listing a hundred files on a dead server must take seconds: one try each."""
     endpoint.stop()
-    opened = []
-    client._transport.wait = opened.append  # each wait is a further try
+    waits: list[float] = []  # each wait is a further try
+    monkeypatch.setattr(client._transport, "wait", waits.append)
     for _ in range(4):
         with pytest.raises(TransportError):
             client.probe("v", Status(State.READY))
-    opened.clear()
+    waits.clear()
 
     with pytest.raises(TransportError):
         client.probe("v", Status(State.READY))
 
-    assert opened == []
+    assert waits == []
 
 
 # --- redirects -----------------------------------------------------------------
@@ -799,7 +795,7 @@ def test_a_dead_endpoint_is_given_up_quickly_after_some_failures(client, endpoin
 
 class TestPlaces:
     @pytest.fixture
-    def client(self, build, endpoint) -> VideoClient:
+    def client(self, build: Build, endpoint) -> VideoClient:
         endpoint.personality = PERSONALITIES["hingnet_sora_redirect"]
         endpoint.add("v", size_bytes=SIZE)
         return build().client
@@ -826,6 +822,20 @@ class TestPlaces:
 
         assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
         assert self.servers(endpoint) == ["api", "storage", "storage", "api", "storage"]
+
+    def test_r4_a_place_that_is_over_is_not_tried_again(
+        self, client, endpoint, content
+    ):
+        download(client, content, ByteRange(0, 1000))
+        endpoint.storage.expire()
+        endpoint.remove("v")
+        endpoint.reset_log()
+
+        for _ in range(2):
+            with pytest.raises(VideoNotFound):
+                download(client, content, ByteRange(0, 10))
+
+        assert self.servers(endpoint) == ["storage", "api", "api"]
 
     def test_r4_a_place_is_given_up_after_its_time(
         self, client, endpoint, content, monkeypatch
@@ -884,4 +894,3 @@ def test_ids_that_look_like_paths_stay_inside_the_api(build, endpoint: FakeEndpo
             client.probe(video_id)
 
     assert {record.kind for record in endpoint.log} == {"content", "status"}
-

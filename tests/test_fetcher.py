@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Self
 
 import pytest
 from hypothesis import given
@@ -54,7 +55,7 @@ class Rig:
             whole_body=lambda *args: self.whole_bodies.append(args),
         )
 
-    def __enter__(self) -> "Rig":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,7 +97,9 @@ def test_neighbours_are_one_request_and_gaps_are_not_filled(rig):
     blocks = rig.fetch(1, 2, 3, 7, 9, 10)
 
     assert blocks == [rig.bytes_of(index) for index in (1, 2, 3, 7, 9, 10)]
-    asked = sorted((span.start // BLOCK, span.stop // BLOCK) for span in rig.source.requests)
+    asked = sorted(
+        (span.start // BLOCK, span.stop // BLOCK) for span in rig.source.requests
+    )
     assert asked == [(1, 4), (7, 8), (9, 11)]
 
 
@@ -405,7 +408,7 @@ class TestPriorities:
     def test_there_are_never_more_requests_than_connections(self):
         with Rig(connections=3) as rig:
             rig.source.let(0)
-            rig.fetcher.prefetch(rig.content, range(0, 40), 2)
+            rig.fetcher.prefetch(rig.content, range(40), 2)
             landings = [rig.fetcher.demand(rig.content, [i])[0] for i in range(40, 60)]
             rig.source.let(float("inf"))
             for landing in landings:
@@ -487,5 +490,3 @@ def test_memory_stays_within_its_budget():
             stats = rig.cache.stats()
             assert stats.held_bytes <= budget
         assert rig.source.bytes_served_twice() == 0
-
-

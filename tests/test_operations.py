@@ -21,6 +21,7 @@ from hingfs.operations import (
     unforeseen,
 )
 from tests import endpoint as faults
+from tests.conftest import Build
 from tests.endpoint import ramp
 from tests.personalities import CREATED_AT, RENDER_SECONDS
 
@@ -67,7 +68,7 @@ def all_errors() -> set[type[HingError]]:
 
 
 @pytest.fixture
-def operations(build, endpoint) -> HingOperations:
+def operations(build: Build, endpoint) -> HingOperations:
     endpoint.add("v", size_bytes=SIZE)
     return build().operations
 
@@ -101,7 +102,7 @@ class TestErrnos:
 
     @pytest.mark.parametrize("kind", all_errors(), ids=lambda kind: kind.__name__)
     def test_a_read_never_answers_eagain_or_eintr(self, kind):
-        """ffmpeg and cp would spin on them or silently truncate."""
+        """Ffmpeg and cp would spin on them or silently truncate."""
         number = errno_for(kind("x"), ERRNO_OF_READ)
 
         assert number not in {errno.EAGAIN, errno.EINTR, errno.EWOULDBLOCK}
@@ -249,7 +250,7 @@ class TestNames:
 
         assert operations.getattr("/" + name_of("a/b"), None)["st_size"] == 7
 
-    def test_readdir_gives_names_and_inodes(self, operations, endpoint):
+    def test_readdir_gives_names_and_inodes(self, operations):
         entries = {name: dict(fields) for name, fields in operations.readdir("/")}
 
         assert set(entries) == {".", "..", "v.mp4"}
@@ -343,9 +344,7 @@ class TestHandles:
         expected_log("read_into.*EIO")
 
         buffer = memoryview(bytearray(10))
-        assert (
-            refused(operations.read_into, handle, buffer, 30_000_000) == errno.EIO
-        )
+        assert refused(operations.read_into, handle, buffer, 30_000_000) == errno.EIO
 
 
 def test_start_and_stop_are_handed_on(build, endpoint, tmp_path: Path):

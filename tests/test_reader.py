@@ -3,11 +3,13 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hingfs import mp4
 from hingfs import reader as reader_module
 from hingfs.block_cache import MemoryBlockCache
 from hingfs.blocks import KIB, MIB, ByteRange, Content, Validator, block_count
@@ -77,7 +79,7 @@ class Rig:
             read_seconds,
         )
 
-    def __enter__(self) -> "Rig":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -167,10 +169,9 @@ class TestCosts:
     @pytest.mark.parametrize("size", [1000, 1_500_000, LARGE - 1])
     def test_a_file_costs_its_bytes_once_however_many_read_it(self, rig, size, readers):
         start = threading.Barrier(readers)
-
         reader = rig.open(size)
 
-        def read_all(_number: int) -> bool:
+        def read_all(_number: int):
             start.wait()
             return rig.read_whole(reader) == ramp("v", 0, size)
 
@@ -257,7 +258,9 @@ class TestCosts:
     def test_after_clips_read_whole_the_next_is_fetched_whole(self, rig):
         clip = 4 * MIB  # more than is fetched whole of the first
         for number in range(reader_module.WHOLE_HABIT_CLIPS):
-            reader = rig.readers.open(Content(f"v{number}", clip, Validator(), True))
+            reader = rig.readers.open(
+                Content(f"v{number}", clip, Validator(), ranges=True)
+            )
             rig.read_whole(reader)
             rig.readers.close(reader)
         rig.all_arrived()
@@ -271,7 +274,9 @@ class TestCosts:
     def test_one_clip_that_is_not_read_whole_ends_the_habit(self, rig):
         clip = 4 * MIB
         for number in range(reader_module.WHOLE_HABIT_CLIPS + 1):
-            reader = rig.readers.open(Content(f"v{number}", clip, Validator(), True))
+            reader = rig.readers.open(
+                Content(f"v{number}", clip, Validator(), ranges=True)
+            )
             if number < reader_module.WHOLE_HABIT_CLIPS:
                 rig.read_whole(reader)
             rig.readers.close(reader)
@@ -290,7 +295,7 @@ class TestIndex:
 
     def test_the_head_is_looked_at_once(self, rig, monkeypatch):
         seen: list[tuple[int, int]] = []
-        found = reader_module.index_range
+        found = mp4.index_range
 
         def spy(head: bytes, size_bytes: int):
             seen.append((len(head), size_bytes))
@@ -367,7 +372,9 @@ class TestHandles:
     def test_idle_readers_are_bounded(self, rig, monkeypatch):
         monkeypatch.setattr(reader_module, "_MOST_IDLE_READERS", 3)
         for number in range(10):
-            reader = rig.readers.open(Content(f"v{number}", 1000, Validator(), True))
+            reader = rig.readers.open(
+                Content(f"v{number}", 1000, Validator(), ranges=True)
+            )
             rig.readers.close(reader)
 
         assert len(rig.readers._readers) <= 4
@@ -377,7 +384,9 @@ class TestHandles:
         content = Content("used", 1000, Validator(), ranges=True)
         used = rig.readers.open(content)
         for number in range(5):
-            other = rig.readers.open(Content(f"v{number}", 1000, Validator(), True))
+            other = rig.readers.open(
+                Content(f"v{number}", 1000, Validator(), ranges=True)
+            )
             rig.readers.close(other)
 
         assert rig.readers.open(content) is used
@@ -407,4 +416,3 @@ class TestHandles:
             assert rig.read_whole(again) == ramp("v", 0, LARGE)
             rig.all_arrived()
             assert rig.source.bytes_served_twice() == 0
-

@@ -18,14 +18,18 @@ def options_table() -> str:
         *cli.MOUNT_OPTIONS,
     ):
         default = f"`{option.default}`" if option.default else "–"
-        lines.append(f"| `{option.flag} {option.metavar}` | {default} | {option.help} |")
+        lines.append(
+            f"| `{option.flag} {option.metavar}` | {default} | {option.help} |"
+        )
     lines += [f"| `{flag}` | off | {text} |" for flag, text in cli.SWITCHES]
     return "\n".join(lines)
 
 
 def section(name: str) -> str:
     """What stands between the README's marks of *name*."""
-    found = re.search(rf"<!-- {name}: begin -->\n(.*?)\n?<!-- {name}: end -->", README, re.S)
+    found = re.search(
+        rf"<!-- {name}: begin -->\n(.*?)\n?<!-- {name}: end -->", README, re.S
+    )
     assert found, f"README has no section {name}"
     return found[1]
 
@@ -43,7 +47,9 @@ def test_every_exit_status_is_documented():
 
     documented = README.split("Exit status:", 1)[1].split("\n", 1)[0]
 
-    assert statuses | {0} == {int(n) for n in re.findall(r"(?:^|,| )(\d) [a-z`]", documented)}
+    assert statuses | {0} == {
+        int(n) for n in re.findall(r"(?:^|,| )(\d) [a-z`]", documented)
+    }
 
 
 def test_every_script_it_names_exists():

@@ -82,7 +82,10 @@ http {{
     server {{
         listen 127.0.0.1:{api};
         if ($http_authorization != "Bearer {token}") {{ return 401; }}
-        location ~ ^/v1/videos/([^/]+)/content$ {{ {content} }}
+        location ~ ^/v1/videos/([^/]+)/content$ {{
+            if (!-f {videos}/$1.mp4) {{ return 404; }}
+            {content}
+        }}
     }}
     server {{
         listen 127.0.0.1:{storage};

@@ -4,9 +4,10 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Self
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,7 @@ from hingfs.errors import (
     TransportError,
     VideoNotFound,
 )
+from hingfs.mount import Mount
 from hingfs.spool import UNKNOWN_SIZE, Spool, SpoolStore
 from tests import endpoint as faults
 from tests.endpoint import FakeEndpoint, ramp
@@ -40,17 +42,21 @@ SMALL = 100 * KIB  # fits the share of memory
 class Rig:
     """A spool store over HTTP on a server that ignores ranges."""
 
-    def __init__(self, endpoint: FakeEndpoint, mount, store: SpoolStore) -> None:
+    def __init__(self, endpoint: FakeEndpoint, mount: Mount, store: SpoolStore) -> None:
         self.endpoint = endpoint
         self.mount = mount
         self.store = store
 
-    def add(self, video_id: str = "v", size: int = SIZE, known: bool = True) -> Content:
+    def add(
+        self, video_id: str = "v", size: int = SIZE, *, known: bool = True
+    ) -> Content:
         video = self.endpoint.add(video_id, size_bytes=size)
         announced = video.size_bytes if known else UNKNOWN_SIZE
         return Content(video_id, announced, Validator(), ranges=False)
 
-    def read(self, content: Content, offset: int, size: int, seconds: float = 10):
+    def read(
+        self, content: Content, offset: int, size: int, seconds: float = 10
+    ) -> bytes:
         target = bytearray(size)
         deadline = time.monotonic() + seconds
         self.store.open(content).read_into(memoryview(target), offset, deadline)
@@ -62,6 +68,9 @@ class Rig:
 
     def sent(self, video_id: str = "v"):
         return self.endpoint.requests_of("content", "GET", video_id)
+
+
+Make = Callable[..., Rig]
 
 
 @pytest.fixture
@@ -85,7 +94,7 @@ def make(build, endpoint, tmp_path):
 
 
 @pytest.fixture
-def rig(make) -> Rig:
+def rig(make: Make) -> Rig:
     return make()
 
 
@@ -181,7 +190,7 @@ class TestOneTransfer:
 
 class TestUnknownLength:
     @pytest.fixture
-    def rig(self, make) -> Rig:
+    def rig(self, make: Make) -> Rig:
         rig = make()
         rig.endpoint.inject(faults.chunked(), math.inf)
         return rig
@@ -415,9 +424,9 @@ class Slow:
         self.closed = threading.Event()
 
     def write(self, offset: int, data: bytes) -> None:
-        pass
+        assert (offset, data) == (0, b"x" * 10)
 
-    def read_into(self, target: memoryview, offset: int) -> None:
+    def read_into(self, target: memoryview, _offset: int) -> None:
         self.reading.set()
         self.go_on.wait(10)
         assert not self.closed.is_set()
@@ -436,7 +445,7 @@ class TestGivenUp:
 
     def test_its_file_stays_open_while_it_is_read(self, slow):
         """A closed descriptor could be another file's a moment later."""
-        spool = Spool(Content("v", 10, Validator()), slow)  # type: ignore[arg-type]
+        spool = Spool(Content("v", 10, Validator()), slow)
         spool.append(b"x" * 10)
         target = bytearray(10)
         deadline = time.monotonic() + 10
@@ -453,7 +462,7 @@ class TestGivenUp:
         assert slow.closed.is_set()
 
     def test_a_later_use_is_an_error_of_ours(self, slow):
-        spool = Spool(Content("v", 10, Validator()), slow)  # type: ignore[arg-type]
+        spool = Spool(Content("v", 10, Validator()), slow)
         spool.append(b"x" * 10)
         spool.close()
 
@@ -472,11 +481,12 @@ class Pieces:
         self._left = data
         self._step = step
 
-    def read_some(self, _most: int, *, decoded: bool = False) -> bytes:
+    def read_some(self, _most: int, *, decoded: bool) -> bytes:
+        assert not decoded
         piece, self._left = self._left[: self._step], self._left[self._step :]
         return piece
 
-    def __enter__(self) -> "Pieces":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,7 +8,7 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def make():
 
 
 @pytest.fixture
-def transport(make, endpoint) -> HttpTransport:
+def transport(make: Callable[..., HttpTransport], endpoint) -> HttpTransport:
     return make(endpoint.base_url)
 
 
@@ -202,7 +202,13 @@ class TestRedirects:
 
     @pytest.mark.parametrize(
         "location",
-        ["file:///etc/passwd", "ftp://host/x", "http://[bad/", "http://h:x/", "data:,x"],
+        [
+            "file:///etc/passwd",
+            "ftp://host/x",
+            "http://[bad/",
+            "http://h:x/",
+            "data:,x",
+        ],
     )
     def test_a_redirect_to_no_place_is_refused(self, transport, endpoint, location):
         endpoint.inject(faults.redirect_to(location))
@@ -245,7 +251,7 @@ class TestRedirects:
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
         transport = make("https://api.example")
 
-        def target() -> str:
+        def target():
             return transport.redirect_target(
                 "https://api.example/a", "https://cdn.example/b"
             )
@@ -335,18 +341,18 @@ class TestTls:
 
 def subclasses(*kinds: type) -> list[type]:
     """These and all below them, each once, of the two libraries only."""
-    found = {kind: None for kind in kinds}
+    found = dict.fromkeys(kinds)
     for kind in kinds:
         found |= dict.fromkeys(subclasses(*kind.__subclasses__()))
-    return [kind for kind in found if kind.__module__.startswith(("requests", "urllib3"))]
+    return [
+        kind for kind in found if kind.__module__.startswith(("requests", "urllib3"))
+    ]
 
 
-KINDS = subclasses(
-    requests.exceptions.RequestException, urllib3.exceptions.HTTPError
-)
+KINDS = subclasses(requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
 
 
-def instance(kind: type) -> BaseException:
+def instance(kind: type[BaseException]) -> BaseException:
     """An exception of *kind*, whatever its constructor wants."""
     error: BaseException = kind.__new__(kind)
     # What the texts of a few are made of.
@@ -434,7 +440,9 @@ class TestFailures:
             get(transport, endpoint.url("v"), seconds=0)
         assert endpoint.log == []
 
-    @pytest.mark.parametrize("fault", [faults.header_bomb(), faults.refuse_connection()])
+    @pytest.mark.parametrize(
+        "fault", [faults.header_bomb(), faults.refuse_connection()]
+    )
     def test_an_answer_that_is_no_http_is_an_error(self, transport, endpoint, fault):
         endpoint.inject(fault)
 
@@ -454,12 +462,12 @@ class TestFailures:
     def test_a_body_that_breaks_off_or_stalls_is_cut(self, transport, endpoint, fault):
         endpoint.inject(fault)
 
-        got = b""
-        with get(transport, endpoint.url("v")) as answer, pytest.raises(BodyCut):
-            while piece := answer.read(SIZE - len(got)):
-                got += piece
+        def read_all(answer: Answer) -> None:
+            while answer.read(SIZE):
+                pass
 
-        assert len(got) < SIZE
+        with get(transport, endpoint.url("v")) as answer, pytest.raises(BodyCut):
+            read_all(answer)
 
     def test_no_failure_tells_the_token(self, transport, endpoint, caplog):
         caplog.set_level(logging.DEBUG)
@@ -663,7 +671,7 @@ class TestRetryAfter:
         assert parse_retry_after(value) == seconds
 
     def test_r21_a_date_ahead(self, monkeypatch):
-        monkeypatch.setattr(transport_module.time, "time", lambda: 1_790_000_000.0)
+        monkeypatch.setattr(time, "time", lambda: 1_790_000_000.0)
         date = email.utils.formatdate(1_790_000_042, usegmt=True)
 
         assert parse_retry_after(date) == 42.0

@@ -1,0 +1,207 @@
+"""The memory cache: its budget, the right block, and unread before read."""
+
+import threading
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from hingfs.block_cache import UNREAD_SHARE, BlockKey, MemoryBlockCache
+from hingfs.blocks import Content, Validator
+
+BLOCK = 100
+BUDGET = 16 * BLOCK
+CONTENTS = [Content(f"v{number}", 10**6, Validator()) for number in range(3)]
+CONTENT = CONTENTS[0]
+
+
+def block_of(number: int) -> bytes:
+    return number.to_bytes(4) * (BLOCK // 4)
+
+
+@pytest.fixture
+def cache() -> MemoryBlockCache:
+    return MemoryBlockCache(BUDGET)
+
+
+class CacheMachine(RuleBasedStateMachine):
+    """Beside a dict that forgets nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = MemoryBlockCache(BUDGET)
+        self.ever: dict[BlockKey, bytes] = {}
+        self.reserved = 0
+        self.gets = 0
+
+    @initialize(budget_blocks=st.integers(8, 64))
+    def begin(self, budget_blocks: int) -> None:
+        self.cache = MemoryBlockCache(budget_blocks * BLOCK)
+
+    keys = st.tuples(st.sampled_from(CONTENTS), st.integers(0, 40))
+
+    @rule(key=keys, block=st.binary(min_size=1, max_size=BLOCK))
+    def put(self, key: BlockKey, block: bytes) -> None:
+        if key in self.ever:  # a block of one version has one value
+            block = self.ever[key]
+        self.ever[key] = block
+
+        self.cache.put(key, block)
+
+    @rule(key=keys)
+    def get(self, key: BlockKey) -> None:
+        self.gets += 1
+        held = key in self.cache
+
+        block = self.cache.get(key)
+
+        assert (block is not None) == held
+        if block is not None:
+            assert block == self.ever[key]
+            assert self.cache.get(key) == block, "a read block is not lost by reading"
+            self.gets += 1
+
+    @rule(key=keys)
+    def mark_read(self, key: BlockKey) -> None:
+        held = key in self.cache
+
+        self.cache.mark_read(key)
+
+        assert (key in self.cache) == held
+
+    @rule(size=st.integers(0, 20 * BLOCK))
+    def reserve(self, size: int) -> None:
+        self.reserved += size
+        self.cache.reserve(size)
+
+    @precondition(lambda self: self.reserved > 0)
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        size = data.draw(st.integers(1, self.reserved))
+        self.reserved -= size
+        self.cache.reserve(-size)
+
+    @rule(content=st.sampled_from(CONTENTS))
+    def discard(self, content: Content) -> None:
+        self.cache.discard(content)
+
+        assert not any(key in self.cache for key in self.ever if key[0] is content)
+
+    @invariant()
+    def the_budget_holds(self) -> None:
+        stats = self.cache.stats()
+        assert stats.reserved_bytes == self.reserved
+        room = max(0, self.cache.budget_bytes - self.reserved)
+        assert 0 <= stats.held_bytes <= room
+        assert stats.hits + stats.misses == self.gets
+
+    @invariant()
+    def there_is_room_for_what_is_said(self) -> None:
+        room = self.cache.room_bytes()
+        share = self.cache.budget_bytes * UNREAD_SHARE
+        assert 0 <= room <= max(0, share - self.reserved)
+
+
+TestCacheMachine = CacheMachine.TestCase
+TestCacheMachine.settings = settings(stateful_step_count=40)
+
+
+def test_what_was_not_put_is_not_there(cache):
+    assert cache.get((CONTENT, 0)) is None
+    assert (CONTENT, 0) not in cache
+
+
+def test_unread_blocks_outlive_read_ones(cache):
+    """A sequential read must not throw out what it is about to read."""
+    for number in range(8):
+        cache.put((CONTENT, number), block_of(number))
+        assert cache.get((CONTENT, number))
+    for number in range(100, 108):
+        cache.put((CONTENT, number), block_of(number))
+
+    cache.reserve(8 * BLOCK)
+
+    assert not any((CONTENT, number) in cache for number in range(8))
+    assert all((CONTENT, number) in cache for number in range(100, 108))
+
+
+def test_among_read_blocks_the_least_recently_used_goes_first(cache):
+    for number in range(16):
+        cache.put((CONTENT, number), block_of(number))
+        cache.get((CONTENT, number))
+    cache.get((CONTENT, 0))
+
+    cache.put((CONTENT, 99), block_of(99))
+
+    assert (CONTENT, 0) in cache
+    assert (CONTENT, 1) not in cache
+
+
+def test_unread_blocks_fill_only_their_share_and_the_oldest_goes_first(cache):
+    share = int(16 * UNREAD_SHARE)
+    for number in range(share + 1):
+        cache.put((CONTENT, number), block_of(number))
+
+    assert (CONTENT, 0) not in cache
+    assert all((CONTENT, number) in cache for number in range(1, share + 1))
+    assert cache.stats().evicted_unread == 1
+
+
+def test_room_shrinks_by_what_is_unread_or_reserved(cache):
+    room = cache.room_bytes()
+    cache.put((CONTENT, 0), block_of(0))
+    assert cache.room_bytes() == room - BLOCK
+    cache.reserve(2 * BLOCK)
+    assert cache.room_bytes() == room - 3 * BLOCK
+
+    cache.get((CONTENT, 0))
+    assert cache.room_bytes() == room - 2 * BLOCK
+
+
+def test_a_block_takes_the_place_of_its_reservation(cache):
+    cache.reserve(BLOCK)
+
+    cache.put((CONTENT, 0), block_of(0), reserved_bytes=BLOCK)
+
+    assert cache.stats().reserved_bytes == 0
+    assert cache.stats().held_bytes == BLOCK
+
+
+def test_two_versions_share_no_block(cache):
+    old, new = Content("v", 10, Validator()), Content("v", 10, Validator())
+    cache.put((old, 0), b"old")
+    cache.put((new, 0), b"new")
+
+    assert (cache.get((old, 0)), cache.get((new, 0))) == (b"old", b"new")
+
+
+def test_many_threads_never_see_a_wrong_block_nor_pass_the_budget(cache):
+    wrong: list[str] = []
+    start = threading.Barrier(8)
+
+    def work(seed: int) -> None:
+        start.wait()
+        for step in range(400):
+            number = (step * (2 * seed + 1)) % 50
+            block = cache.get((CONTENT, number))
+            if block is None:
+                cache.put((CONTENT, number), block_of(number))
+            elif block != block_of(number):
+                wrong.append(f"{number}")
+            if cache.stats().held_bytes > BUDGET:
+                wrong.append("budget")
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []

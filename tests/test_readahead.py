@@ -1,0 +1,306 @@
+"""What is fetched ahead, decided from reads alone; properties, not constants."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hingfs import readahead
+from hingfs.blocks import KIB, MIB, ByteRange
+from hingfs.readahead import Connections, Plan, ReadAhead, request_bytes
+
+KERNEL_READ = 128 * KIB
+PLENTY = 1 << 40
+FILM = 2048 * MIB
+# Two reads further apart than this belong to no common sequence.
+APART = readahead.FORWARD_TOLERANCE_BYTES + readahead.BACKWARD_TOLERANCE_BYTES + MIB
+
+
+def advance(
+    ahead: ReadAhead,
+    span: ByteRange,
+    *,
+    waited: bool = True,
+    room: int = PLENTY,
+    connections: int = 8,
+) -> Plan:
+    return ahead.advance(span, waited=waited, room_bytes=room, connections=connections)
+
+
+def kernel_reads(start: int, stop: int, *, shuffled: int = 1, seed: int = 0):
+    """[start, stop) in reads of the kernel; *shuffled* neighbours in any order."""
+    spans = [
+        ByteRange(at, min(at + KERNEL_READ, stop))
+        for at in range(start, stop, KERNEL_READ)
+    ]
+    order = random.Random(seed)
+    for at in range(0, len(spans), shuffled):
+        group = spans[at : at + shuffled]
+        order.shuffle(group)
+        spans[at : at + shuffled] = group
+    return spans
+
+
+steps = st.lists(
+    st.tuples(
+        st.integers(0, 300 * MIB),
+        st.integers(1, 2 * MIB),
+        st.booleans(),
+        st.integers(0, 64 * MIB) | st.just(PLENTY),
+        st.integers(1, 64),
+        st.booleans(),  # goes on where the last one ended
+    ),
+    max_size=60,
+)
+
+
+@given(st.integers(1, 300 * MIB), steps)
+def test_a_plan_stays_inside_the_file_the_room_and_the_window(size, reads):
+    """However a file is read."""
+    ahead = ReadAhead(size)
+    end = highest = 0
+    for offset, length, waited, room, connections, goes_on in reads:
+        start = min(end if goes_on else offset, size - 1)
+        span = ByteRange(start, min(start + length, size))
+        end = span.stop % size
+        highest = max(highest, span.stop)
+
+        plan = advance(ahead, span, waited=waited, room=room, connections=connections)
+
+        smallest = readahead.SMALLEST_REQUEST_BYTES
+        assert smallest <= plan.request_bytes <= readahead.LARGEST_REQUEST_BYTES
+        if plan.ahead is not None:
+            assert 0 < len(plan.ahead) <= room
+            assert plan.ahead.stop <= size
+            assert plan.ahead.stop <= highest + readahead.LARGEST_WINDOW_BYTES
+
+
+@given(st.integers(1, 400 * MIB), st.integers(1, 64), st.integers(1, 8), st.integers())
+def test_one_sequence_plans_every_byte_at_most_once(size, connections, shuffled, seed):
+    ahead = ReadAhead(size)
+    planned = 0
+    for span in kernel_reads(0, min(size, 100 * MIB), shuffled=shuffled, seed=seed):
+        plan = advance(ahead, span, connections=connections)
+
+        if plan.ahead is not None:
+            assert plan.ahead.start >= planned
+            planned = plan.ahead.stop
+        assert not plan.new_region
+
+
+@given(st.permutations(range(60)), st.integers(1, 512 * KIB))
+def test_reads_far_from_each_other_plan_nothing(places, length):
+    ahead = ReadAhead(60 * APART + length)
+
+    plans = [
+        advance(ahead, ByteRange(place * APART, place * APART + length))
+        for place in places
+    ]
+
+    assert all(plan.ahead is None for plan in plans)
+
+
+@pytest.mark.parametrize("shuffled", [1, 2, 8])
+@pytest.mark.parametrize("start", [0, 700 * MIB])
+def test_parallel_reads_of_one_sequence_arm_and_grow(shuffled, start):
+    """The kernel's reads of 128 KiB arrive in any order, here within a MiB."""
+    ahead = ReadAhead(FILM)
+    reach, frontier = [], 0
+    for span in kernel_reads(start, start + 200 * MIB, shuffled=shuffled):
+        plan = advance(ahead, span)
+        frontier = max(frontier, span.stop)
+        if plan.ahead is not None:
+            reach.append(plan.ahead.stop - frontier)
+
+    assert reach, "never armed"
+    assert max(reach) > 4 * reach[0]
+    assert max(reach) <= readahead.LARGEST_WINDOW_BYTES
+
+
+def test_a_sequence_is_planned_long_before_it_is_read():
+    ahead = ReadAhead(FILM)
+    planned = behind = 0
+    for number, span in enumerate(kernel_reads(0, 200 * MIB)):
+        if number > 32 and span.stop > planned:
+            behind += 1
+        plan = advance(ahead, span)
+        if plan.ahead is not None:
+            planned = plan.ahead.stop
+
+    assert behind == 0
+
+
+def test_a_window_grows_only_while_reads_wait():
+    def furthest(*, waited: bool) -> int:
+        ahead = ReadAhead(FILM)
+        reach = 0
+        for span in kernel_reads(0, 16 * MIB):
+            plan = advance(ahead, span, waited=waited)
+            if plan.ahead is not None:
+                reach = max(reach, plan.ahead.stop - span.stop)
+        return reach
+
+    assert furthest(waited=False) < furthest(waited=True)
+
+
+@given(st.integers(1, 120 * MIB), st.integers(1, 64))
+def test_a_program_that_stops_has_cost_little_in_proportion(read_bytes, connections):
+    ahead = ReadAhead(FILM)
+    planned = 0
+    for span in kernel_reads(0, read_bytes):
+        plan = advance(ahead, span, connections=connections)
+        if plan.ahead is not None:
+            planned = plan.ahead.stop
+
+    allowed = max(readahead.UNPROVEN_WINDOW_BYTES, read_bytes // readahead.PROVEN_SHARE)
+    assert planned - read_bytes <= allowed
+
+
+def test_without_room_nothing_is_planned():
+    ahead = ReadAhead(FILM)
+
+    plans = [advance(ahead, span, room=0) for span in kernel_reads(0, 20 * MIB)]
+
+    assert all(plan.ahead is None for plan in plans)
+
+
+def test_a_short_rest_is_planned_to_the_end():
+    size = 12 * MIB
+    ahead = ReadAhead(size)
+    planned = 0
+    for span in kernel_reads(0, size // 2):
+        plan = advance(ahead, span)
+        if plan.ahead is not None:
+            planned = plan.ahead.stop
+
+    assert planned == size
+
+
+def test_a_read_elsewhere_begins_a_new_region_once():
+    ahead = ReadAhead(FILM)
+    for span in kernel_reads(0, 4 * MIB):
+        advance(ahead, span)
+    far = 1000 * MIB
+
+    first = advance(ahead, ByteRange(far, far + KERNEL_READ))
+    second = advance(ahead, ByteRange(far + KERNEL_READ, far + 2 * KERNEL_READ))
+
+    assert (first.new_region, second.new_region) == (True, False)
+
+
+def test_the_head_is_remembered_while_the_tail_is_read():
+    """A player that jumps between both goes on at once in each."""
+    ahead = ReadAhead(FILM)
+    for span in kernel_reads(0, 8 * MIB):
+        advance(ahead, span)
+    for span in kernel_reads(FILM - 2 * MIB, FILM):
+        advance(ahead, span)
+
+    back = advance(ahead, ByteRange(8 * MIB, 8 * MIB + KERNEL_READ))
+
+    assert not back.new_region
+
+
+def test_the_number_of_cursors_is_bounded():
+    ahead = ReadAhead(FILM)
+    for place in range(100):
+        advance(ahead, ByteRange(place * APART, place * APART + 1))
+
+    assert len(ahead._cursors) <= readahead.MOST_CURSORS
+
+
+def test_what_may_be_gone_is_planned_again():
+    ahead = ReadAhead(FILM)
+    frontier = planned = 0
+    for span in kernel_reads(0, 8 * MIB):
+        frontier = span.stop
+        plan = advance(ahead, span)
+        if plan.ahead is not None:
+            planned = plan.ahead.stop
+    assert planned > frontier
+
+    ahead.replan()
+    again = advance(ahead, ByteRange(frontier, frontier + KERNEL_READ))
+
+    assert again.ahead is not None
+    assert again.ahead.start == frontier + KERNEL_READ
+
+
+def test_what_comes_anyway_is_not_planned():
+    ahead = ReadAhead(4 * MIB)
+    first, *others = kernel_reads(0, 4 * MIB)
+    advance(ahead, first)
+    ahead.note_planned(ByteRange(0, 4 * MIB))
+
+    assert all(advance(ahead, span).ahead is None for span in others)
+
+
+@given(st.integers(0, 1 << 40), st.integers(1, 64))
+def test_a_request_is_a_share_of_the_window_within_bounds(window, connections):
+    size = request_bytes(window, connections)
+
+    assert readahead.SMALLEST_REQUEST_BYTES <= size <= readahead.LARGEST_REQUEST_BYTES
+    assert size >= request_bytes(window, connections + 1)
+
+
+class TestConnections:
+    """How many requests at once pay off."""
+
+    def run(self, connections: Connections, rate_of, samples: int = 30) -> list[int]:
+        limits = []
+        for _ in range(samples):
+            connections.measured(rate_of(connections.limit), 8 * MIB)
+            limits.append(connections.limit)
+        return limits
+
+    def test_it_climbs_while_each_connection_is_capped(self):
+        assert self.run(Connections(16), lambda limit: limit * 25e6)[-1] == 16
+
+    def test_it_steps_back_where_more_bring_nothing(self):
+        connections = Connections(16)
+        first = connections.limit
+
+        limits = self.run(connections, lambda _limit: 100e6)
+
+        assert max(limits) > first, "one step is tried"
+        assert limits[-1] == first
+
+    def test_it_stays_where_the_rate_stops_rising(self):
+        limits = self.run(Connections(32), lambda limit: min(limit, 10) * 25e6)
+
+        assert 8 <= limits[-1] <= 20
+
+    def test_it_tries_again_after_a_while(self):
+        connections = Connections(16)
+        self.run(connections, lambda _limit: 100e6)
+        before = connections.limit
+
+        limits = self.run(connections, lambda limit: limit * 100e6, samples=2000)
+
+        assert max(limits) > before
+
+    def test_trouble_halves_it(self):
+        connections = Connections(16)
+        self.run(connections, lambda limit: limit * 25e6)
+
+        connections.trouble()
+
+        assert connections.limit == 8
+
+    @given(
+        st.integers(-3, 64),
+        st.lists(
+            st.none() | st.tuples(st.floats(0, 1e10), st.integers(0, 1 << 30)),
+            max_size=50,
+        ),
+    )
+    def test_it_is_at_least_one_and_never_more_than_allowed(self, most, events):
+        connections = Connections(most)
+        for event in events:
+            if event is None:
+                connections.trouble()
+            else:
+                connections.measured(*event)
+
+            assert 1 <= connections.limit <= max(1, most)

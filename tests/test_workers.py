@@ -1,0 +1,144 @@
+"""Daemon threads: jobs, their futures, and an end that waits for nobody."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+
+import pytest
+
+from hingfs.errors import Closing
+from hingfs.workers import DaemonPool
+
+
+@pytest.fixture
+def pool() -> Iterator[DaemonPool]:
+    pool = DaemonPool("test-pool", 3)
+    yield pool
+    pool.close(Closing("the test is over"))
+
+
+def threads_of(name: str) -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t.name.startswith(name + "-")]
+
+
+def test_a_future_holds_what_its_job_returns(pool):
+    assert pool.submit(divmod, 17, 5).result(10) == (3, 2)
+
+
+def test_a_future_holds_what_its_job_raises(pool):
+    future = pool.submit(divmod, 1, 0)
+
+    with pytest.raises(ZeroDivisionError):
+        future.result(10)
+    assert pool.submit(divmod, 17, 5).result(10) == (3, 2)
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, MemoryError])
+def test_no_exception_ends_a_thread(error):
+    pool = DaemonPool("test-lone", 1)
+
+    def fail() -> None:
+        raise error
+
+    failed = pool.submit(fail)
+
+    assert isinstance(failed.exception(10), error)
+    assert pool.submit(int, "7").result(10) == 7
+
+
+def test_jobs_run_beside_each_other_up_to_the_size_and_no_further():
+    pool = DaemonPool("test-size", 3)
+    go_on = threading.Event()
+    running = threading.Semaphore(0)
+    most = [0, 0]
+    lock = threading.Lock()
+
+    def job() -> None:
+        with lock:
+            most[0] += 1
+            most[1] = max(most)
+        running.release()
+        go_on.wait(10)
+        with lock:
+            most[0] -= 1
+
+    futures = [pool.submit(job) for _ in range(10)]
+    for _ in range(3):
+        assert running.acquire(timeout=10)
+    assert not running.acquire(blocking=False)
+    go_on.set()
+    wait(futures, 10)
+
+    assert most == [0, 3]
+    assert len(threads_of("test-size")) <= 3
+
+
+def test_threads_start_only_with_work_and_are_daemons():
+    pool = DaemonPool("test-lazy", 5)
+    assert threads_of("test-lazy") == []
+
+    for _ in range(10):  # one at a time needs one thread
+        pool.submit(int).result(10)
+
+    (thread,) = threads_of("test-lazy")
+    assert thread.daemon
+
+
+def test_close_wakes_who_waits_for_running_and_for_queued_jobs(pool):
+    go_on, started = threading.Event(), threading.Semaphore(0)
+
+    def stuck() -> None:
+        started.release()
+        go_on.wait(10)
+
+    running = [pool.submit(stuck) for _ in range(3)]
+    for _ in running:
+        assert started.acquire(timeout=10)
+    queued = pool.submit(int, "7")
+
+    pool.close(Closing("the mount is ending"))
+
+    for future in [*running, queued]:
+        assert isinstance(future.exception(0), Closing)
+    go_on.set()
+
+
+def test_a_job_that_was_queued_at_close_never_runs():
+    pool = DaemonPool("test-queue", 1)
+    go_on, drained = threading.Event(), threading.Event()
+    ran: list[int] = []
+    pool.submit(go_on.wait, 10)
+    pool.submit(ran.append, 1)
+
+    pool.close(Closing("the mount is ending"))
+    pool._jobs.put((Future(), drained.set, ()))  # the lone thread comes to it last
+    go_on.set()
+
+    assert drained.wait(10)
+    assert ran == []
+
+
+def test_after_close_a_job_is_refused_and_not_run(pool):
+    ran: list[int] = []
+    pool.close(Closing("the mount is ending"))
+
+    assert isinstance(pool.submit(ran.append, 1).exception(0), Closing)
+    assert ran == []
+
+
+def test_what_finishes_after_close_is_dropped(pool):
+    go_on, started, ended = (threading.Event() for _ in range(3))
+
+    def late() -> str:
+        started.set()
+        go_on.wait(10)
+        ended.set()
+        return "late"
+
+    future = pool.submit(late)
+    assert started.wait(10)
+    pool.close(Closing("the mount is ending"))
+    go_on.set()
+    assert ended.wait(10)
+
+    assert isinstance(future.exception(0), Closing)
