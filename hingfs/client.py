@@ -227,9 +227,9 @@ class VideoClient:
             raise verdict.refusal(200, b"", status)
         if facts is None:
             facts = self._probe_by_get(video_id, status, patience)
-            if status.state is State.GONE and not status.word:
-                # It serves the video and knows nothing of it: there is no such route.
-                self._no_status_route = True
+        if status.state is State.GONE and not status.word:
+            # It serves the video and knows nothing of it: there is no such route.
+            self._no_status_route = True
         self._seen_video = True
         return Probe(facts, status)
 
