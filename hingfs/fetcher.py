@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 # A failed read makes the kernel ask two or three times more; each must not cost all
 # the tries again.
 FAILURE_MEMORY_SECONDS = 1.5
+# Who joins a transfer this long after its start gets another, should it fail: most of
+# its patience was used up before. A twelfth of what that is.
+LATE_SECONDS = 1.0
 # A demanded block that is further than this behind the point its transfer has reached
 # gets a request of its own, and the transfer ends where that one begins. About what
 # 60 ms at 40 MB/s bring.
@@ -97,7 +100,7 @@ class Landing:
         self.partial: bytearray | None = None  # of size_bytes, *filled* of them true
         self.filled = 0
         self.demanded = False  # somebody reads it from here, not from the cache
-        self.late = False  # demanded when its transfer had already begun
+        self.late = False  # demanded when its transfer had tried for some time
         self.error: BaseException | None = None
         self.expires_at = 0.0
         self.transfer: Transfer | None = None
@@ -146,8 +149,7 @@ class Transfer:
     demand: bool
     next: int = 0
     body: RangeBody | None = None
-    started: bool = False
-    dropped: bool = False
+    started_at: float | None = None  # monotonic; None while it is queued
 
 
 @dataclass(slots=True)
@@ -355,8 +357,9 @@ class BlockFetcher:
                     self._stats.joins += 1
                 if demanded:
                     landing.demanded = True
-                    begun = landing.transfer is not None and landing.transfer.started
-                    landing.late |= begun
+                    transfer = landing.transfer
+                    if transfer is not None and transfer.started_at is not None:
+                        landing.late |= now - transfer.started_at > LATE_SECONDS
                 landings.append(landing)
         return landings, fresh
 
@@ -406,7 +409,7 @@ class BlockFetcher:
         transfer = landing.transfer
         if transfer is None or landing.data is not None or landing.error is not None:
             return
-        if not transfer.started:
+        if transfer.started_at is None:
             if not transfer.demand:
                 self._queues.ahead.remove(transfer)
                 transfer.demand = True
@@ -467,7 +470,7 @@ class BlockFetcher:
                     return None
                 transfer = self._next_transfer()
                 if transfer is not None:
-                    transfer.started = True
+                    transfer.started_at = time.monotonic()
                     self._running.add(transfer)
                     self._stats.transfers += 1
                     self._watch_rate()
