@@ -16,7 +16,8 @@ HingError
  │  ├ BodyCut         a body ended or stalled before its announced length
  │  ├ ServerBroken    5xx, or an answer that breaks HTTP or the range contract
  │  ├ RateLimited     429; carries how long to wait
- │  └ DeadlineExceeded
+ │  ├ DeadlineExceeded
+ │  └ Unforeseen      a defect of ours, logged with its traceback where it was met
  └ SetupError         nothing is mounted; carries the exit status
     ├ UsageError, TokenError, EndpointError, FuseUnavailable, MountpointError,
     └ MountBusy, NotMounted
@@ -126,6 +127,10 @@ class RateLimited(TransportError):
 
 class DeadlineExceeded(TransportError):
     """The time that this call may take is over."""
+
+
+class Unforeseen(TransportError):
+    """An exception that nobody foresaw ended a job that others wait for."""
 
 
 class SetupError(HingError):

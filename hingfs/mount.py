@@ -150,9 +150,11 @@ class Mount:
             log.exception("the mount does not answer")
             return
         size_kib = self._library.kernel_readahead_kib
-        if size_kib and mountpoint.raise_kernel_readahead(directory, size_kib):
-            log.info("the kernel reads ahead %d KiB", size_kib)
-        self._on_up()
+        try:
+            if size_kib and mountpoint.raise_kernel_readahead(directory, size_kib):
+                log.info("the kernel reads ahead %d KiB", size_kib)
+        finally:
+            self._on_up()  # or whoever started the mount would wait for ever
         self.transport.warm(WARM_CONNECTIONS)
 
     def _await_signal(self) -> None:
@@ -192,9 +194,17 @@ def prepare(config: Config) -> None:
 
 def serve(config: Config, on_up: Callable[[], None]) -> None:
     """Mount in this process and serve until it is over."""
+    threading.excepthook = _log_end_of_thread
     _tune_allocator()
     sys.setswitchinterval(SWITCH_SECONDS)
     Mount(config, on_up).run()
+
+
+def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """No thread dies silently: in the background nobody sees standard error."""
+    name = ended.thread.name if ended.thread is not None else "a thread"
+    error = ended.exc_value or ended.exc_type()
+    log.error("%s died of an unforeseen error", name, exc_info=error)
 
 
 def _tune_allocator() -> None:

@@ -32,6 +32,7 @@ from .errors import (
     DeadlineExceeded,
     HingError,
     RateLimited,
+    Unforeseen,
     VideoNotFound,
     VideoNotReady,
     printable,
@@ -101,6 +102,8 @@ def _answering(
                 raise
             except HingError as error:
                 number = errno_for(error, table)
+                if isinstance(error, Unforeseen):
+                    unforeseen[operation.__name__] += 1
                 _note(operation.__name__, args[1:2], number, error)
                 raise Refusal(number) from None
             except Exception as error:

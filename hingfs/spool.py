@@ -33,6 +33,7 @@ from .errors import (
     NotAVideo,
     SpoolFull,
     TransportError,
+    Unforeseen,
 )
 from .transport import Answer
 from .verdict import is_encoded, looks_like_message, parse_content_range
@@ -340,11 +341,11 @@ class SpoolStore:
         except HingError as error:
             spool.fail(error)
         except OSError as error:
-            log.exception("the spool cannot be written")
+            log.error("the spool cannot be written: %s", error)  # noqa: TRY400 - foreseen
             spool.fail(SpoolFull(f"the spool cannot be written: {error}"))
         except BaseException as error:
             log.exception("unforeseen error in a whole-file stream")
-            spool.fail(TransportError(f"unforeseen: {type(error).__name__}"))
+            spool.fail(Unforeseen(f"unforeseen: {type(error).__name__}"))
         else:
             spool.finish()
 

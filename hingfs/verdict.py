@@ -94,6 +94,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASC
 # more of them than any list of videos has, a body is no JSON to us.
 _MOST_JSON_PARTS = 500_000
 _MOST_TEXT = 4096
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 # Codes of trouble that may pass.
 PASSING_CODES = frozenset({408, 500, 502, 503, 504, *range(520, 531)})
@@ -540,12 +541,14 @@ def _json_object(body: bytes) -> dict[str, object]:
 def _text_of(body: bytes) -> str:
     """The words of an error body: the strings of its JSON, or the body itself.
 
-    LiteLLM quotes its upstream's JSON inside a string; the words are in there too.
+    LiteLLM quotes its upstream's JSON inside a string; the words are in there too,
+    those outside ASCII perhaps as escapes.
     """
     parsed = _parsed_json(body)
     if parsed is None:
         return body[:_MOST_TEXT].decode("utf-8", "replace")
-    return " ".join(_strings_in(parsed, depth=4))[:_MOST_TEXT]
+    text = " ".join(_strings_in(parsed, depth=4))[:_MOST_TEXT]
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
 
 
 def _strings_in(value: object, depth: int) -> list[str]:

@@ -51,10 +51,23 @@ class DaemonPool:
                 number = self._threads
         self._jobs.put((future, job, args))
         if start:
-            threading.Thread(
-                target=self._run, name=f"{self._name}-{number}", daemon=True
-            ).start()
+            self._start(number, future)
         return future
+
+    def _start(self, number: int, future: Future[Any]) -> None:
+        """One more thread; where the system has none left, the others must do."""
+        name = f"{self._name}-{number}"
+        try:
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+        except RuntimeError as error:
+            with self._lock:
+                self._threads -= 1
+                alone = self._threads == 0
+            log.warning("%s: %s", name, error)
+            if alone:  # nobody would ever run the job
+                self._forget(future)
+                with contextlib.suppress(InvalidStateError):
+                    future.set_exception(error)
 
     def close(self, error: Exception) -> None:
         """Fail every unfinished future with *error*, and later submissions too.

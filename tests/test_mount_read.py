@@ -491,8 +491,9 @@ def test_an_old_handle_meets_the_change_by_itself(changing: Mounted) -> None:
 
 @pytest.mark.fuse
 @each_changing
+@pytest.mark.parametrize("more", [[0], [100_001, -100_001]], ids=["same size", "sizes"])
 def test_a_reader_in_the_middle_of_a_change_never_gets_a_mixture(
-    changing: Mounted,
+    changing: Mounted, more: list[int]
 ) -> None:
     """What a copy holds is one version from its first byte to its last, or an error."""
     endpoint = changing.endpoint
@@ -512,10 +513,10 @@ def test_a_reader_in_the_middle_of_a_change_never_gets_a_mixture(
     with ThreadPoolExecutor(3) as pool:
         copying = [pool.submit(copy_on) for _ in range(3)]
         try:
-            for _ in range(20):
+            for number in range(20):
                 seen = len(outcomes)
-                video.replace(size_bytes=SIZE_BYTES)
-                versions.add(video.read(0, SIZE_BYTES))
+                video.replace(size_bytes=SIZE_BYTES + more[number % len(more)])
+                versions.add(video.read(0, video.size_bytes))
                 eventually(partial(have, outcomes, seen + 4), "four more copies")
         finally:
             ended.set()
