@@ -9,6 +9,7 @@ deadline, since a request stalled in a name lookup cannot be woken. `_lock` guar
 the tables and is never held while anything waits.
 """
 
+import contextlib
 import hashlib
 import logging
 import re
@@ -419,7 +420,9 @@ class Catalog:
             key = ("look up", neighbour)
             with self._lock:
                 asked = key in self._under_way or neighbour in self._refused
-                if not asked and neighbour not in self._known:
+                if asked or neighbour in self._known:
+                    continue
+                with contextlib.suppress(TransportError):  # no thread for it
                     self._under_way[key] = self._pool.submit(
                         self._run, key, self._find, neighbour
                     )

@@ -33,6 +33,7 @@ from .errors import (
     HingError,
     RangesIgnored,
     TransportError,
+    Unforeseen,
 )
 from .readahead import Connections
 
@@ -256,7 +257,7 @@ class BlockFetcher:
             error = landing.error
         if isinstance(error, HingError):
             raise error.again() from error
-        raise TransportError(f"the transfer failed: {error!r}") from error
+        raise Unforeseen(f"the transfer failed: {error!r}") from error
 
     def prefetch(
         self, content: Content, indices: Iterable[int], request_blocks: int
@@ -437,8 +438,23 @@ class BlockFetcher:
         wanted = min(waiting - self._idle, self._most_workers - self._workers)
         for _ in range(max(0, wanted)):
             name = f"hingfs-fetch-{self._workers + 1}"
-            threading.Thread(target=self._serve, name=name, daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
+            except RuntimeError as error:  # the system has no thread left
+                log.warning("%s could not be started: %s", name, error)
+                self._fail_unserved()
+                return
             self._workers += 1
+
+    def _fail_unserved(self) -> None:
+        """Fail what is queued if no worker exists; call with the lock held."""
+        if self._workers:
+            return
+        for queue in (self._queues.demand, self._queues.ahead):
+            while queue:
+                transfer = queue.popleft()
+                error = Unforeseen("no thread could be started")
+                self._fail_locked(transfer, transfer.first, error, remember=False)
 
     def _make_way(self) -> None:
         """End a transfer ahead after the block that is arriving, for a demand.

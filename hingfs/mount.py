@@ -196,6 +196,10 @@ def serve(config: Config, on_up: Callable[[], None]) -> None:
     """Mount in this process and serve until it is over."""
     threading.excepthook = _log_end_of_thread
     _tune_allocator()
+    with contextlib.suppress(OSError):
+        # libfuse ends its threads by pthread_cancel, for which glibc loads this, and
+        # aborts where no file descriptor is left for it.
+        ctypes.CDLL("libgcc_s.so.1")
     sys.setswitchinterval(SWITCH_SECONDS)
     Mount(config, on_up).run()
 

@@ -260,23 +260,31 @@ class SpoolStore:
 
         *answer*, a 200 that came unasked, is used as its stream, or closed.
         """
-        start = False
+        used = False
         try:
             with self._lock:
                 if self._closing:
                     raise self._closing.again()
                 spool = self._spools.get(content)
-                if spool is None or spool.worth_another:
+                start = spool is None or spool.worth_another
+                if start:
                     self._drop_locked(content)
-                    spool = self._make_locked(content)
-                    self._spools[content] = spool
-                    start = True
+                    spool = self._spools[content] = self._make_locked(content)
+            assert spool is not None
             if start:
-                self._pool.submit(self._stream, spool, answer)
+                self._start(spool, answer)
+                used = True
         finally:
-            if answer is not None and not start:
+            if answer is not None and not used:
                 answer.close()
         return spool
+
+    def _start(self, spool: Spool, answer: Answer | None) -> None:
+        try:
+            self._pool.submit(self._stream, spool, answer)
+        except HingError as error:
+            spool.fail(error)
+            raise
 
     def close(self, error: HingError) -> None:
         """Wake every waiter with *error*, give up the bytes, start nothing new."""

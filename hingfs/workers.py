@@ -14,6 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, TypeVar
 
+from .errors import TransportError
+
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
@@ -38,7 +40,10 @@ class DaemonPool:
         self._closed: Exception | None = None  # guarded by _lock
 
     def submit(self, job: Callable[..., Result], *args: object) -> Future[Result]:
-        """A future of `job(*args)`, which runs as soon as a thread is free."""
+        """A future of `job(*args)`, which runs as soon as a thread is free.
+
+        Raises TransportError if there is no thread, and the system gives none.
+        """
         future: Future[Result] = Future()
         with self._lock:
             if self._closed:
@@ -64,10 +69,12 @@ class DaemonPool:
                 self._threads -= 1
                 alone = self._threads == 0
             log.warning("%s: %s", name, error)
-            if alone:  # nobody would ever run the job
+            if alone:  # nobody would run the job
+                refusal = TransportError(f"no thread can be started: {error}")
                 self._forget(future)
-                with contextlib.suppress(InvalidStateError):
-                    future.set_exception(error)
+                with contextlib.suppress(InvalidStateError):  # close() was first
+                    future.set_exception(refusal)  # a later thread passes it over
+                raise refusal from error
 
     def close(self, error: Exception) -> None:
         """Fail every unfinished future with *error*, and later submissions too.

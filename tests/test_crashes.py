@@ -7,6 +7,7 @@ machine has too little of, readers that fork, and users who are not root.
 
 import contextlib
 import errno
+import hashlib
 import logging
 import math
 import os
@@ -33,7 +34,6 @@ from tests.conftest import Build, LogWatch
 from tests.endpoint import (
     FakeEndpoint,
     Video,
-    answer_200_to_range,
     stall_at,
     stall_before_headers,
 )
@@ -185,6 +185,7 @@ WHO_ASKS = {"name": "getattr", "fetch": "read_into", "spool": "read_into"}
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", [MemoryError, RecursionError, ZeroDivisionError])
 def test_an_unforeseen_error_in_a_worker_is_eio_counted_and_told_once(
+    *,
     direct: Direct,
     endpoint: FakeEndpoint,
     monkeypatch: pytest.MonkeyPatch,
@@ -222,7 +223,7 @@ def test_an_unforeseen_error_in_a_worker_is_eio_counted_and_told_once(
         else:
             direct.read(video, 4_000_000)
 
-    if place == "fetch":  # what is read ahead at open may meet it, instead of the read
+    if place == "fetch":  # what is read ahead at open meets it first
         opened = direct.mount.operations.open("/video.mp4", os.O_RDONLY)
         eventually(lambda: not left, "the failure of a transfer")
         left.append(1)
@@ -242,42 +243,45 @@ def test_an_unforeseen_error_in_a_worker_is_eio_counted_and_told_once(
     eventually(lambda: works(call), "a call after the failure")
 
 
-@pytest.mark.parametrize("pool", ["name", "fetch"])
+@pytest.mark.parametrize("pool", ["name", "status", "fetch", "spool"])
 def test_a_thread_that_cannot_be_started_is_not_missed_later(
     direct: Direct,
     endpoint: FakeEndpoint,
     monkeypatch: pytest.MonkeyPatch,
-    expected_log: LogWatch,
+    quiet_log: LogWatch,
     pool: str,
 ) -> None:
-    """The system may have no thread left for a while, more often than a pool has places."""
-    expected_log("can't start new thread")
+    """The system may have none left for a while, and more often than a pool has places.
+
+    Each call in that time is EIO at once; afterwards all is as if nothing had been.
+    """
+    if pool == "spool":
+        endpoint.personality = PERSONALITIES["aisix_proxy"]
     videos = [endpoint.add(f"video-{n}", size_bytes=1_000_000) for n in range(21)]
-    if pool == "fetch":
+    if pool in {"fetch", "spool"}:
         for video in videos:
             direct.stat(video)
+    refused = []
     none_left = True
     real = threading.Thread.start
 
     def start(thread: threading.Thread) -> None:
         if none_left and thread.name.startswith(f"hingfs-{pool}"):
+            refused.append(thread.name)
             raise RuntimeError("can't start new thread")
         real(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start)
+    started = time.monotonic()
     for video in videos[:20]:
-        with pytest.raises(Refusal) as refused:
-            direct.read(video, 0)
-        assert refused.value.errno == errno.EIO
+        assert not works(lambda video=video: direct.read(video, 0))  # type: ignore[misc]
+    assert time.monotonic() - started < 10  # of 20 deadlines of 10 s each
+    assert len(refused) >= 20
     none_left = False
 
-    started = time.monotonic()
-    direct.read(videos[20], 0)
-    eventually(lambda: works(lambda: direct.read(videos[0], 0)), "an earlier video")
-    assert time.monotonic() - started < 2 * PATIENCE_SECONDS
-    expected_log.lines[:] = [
-        line for line in expected_log.lines if "can't start new thread" in line
-    ]
+    for video in reversed(videos):
+        eventually(lambda video=video: works(lambda: direct.read(video, 0)), "a read")  # type: ignore[misc]
+    quiet_log.lines.clear()
 
 
 # Makes a thread of ours die at its first step, as a defect would.
@@ -385,7 +389,7 @@ def test_a_low_limit_of_descriptors_is_an_errno_at_worst(binding: str) -> None:
     ):
         videos = [endpoint.add(f"video-{n}", size_bytes=SIZE_BYTES) for n in range(20)]
         # Those that have a socket keep it for a while, so that the others need theirs.
-        endpoint.chaos(0, 1.0, [stall_at(1000, 0.2)])
+        endpoint.chaos(0, 0.5, [stall_at(1000, 0.1)])
 
         def read(video: Video) -> str:
             try:
@@ -434,12 +438,11 @@ def test_a_reader_that_forks_shares_its_file_with_its_children(binding: str) -> 
     """The parent closes it first; the mount sees one handle, and lives on."""
     with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
         video = endpoint.add("video", size_bytes=SIZE_BYTES)
-        (mounted.directory.parent / "x").exists()
-        import hashlib  # noqa: PLC0415
-
         digest = hashlib.sha256(video.read(0, SIZE_BYTES)).hexdigest()
 
-        done = run([sys.executable, "-c", FORKING, mounted.path("video"), SIZE_BYTES])
+        done = run(
+            [sys.executable, "-c", FORKING, mounted.path("video"), str(SIZE_BYTES)]
+        )
 
         assert done.stdout.split() == [digest] * 6, done.stderr
         assert endpoint.bytes_served_twice("video") == 0
@@ -491,7 +494,7 @@ class User:
 
 def become(uid: int, gid: int) -> list[str]:
     ids = ["--reuid", str(uid), "--regid", str(gid), "--clear-groups"]
-    return ["setpriv", *ids, "--inh-caps=-all", "--no-new-privs" if uid == -1 else "--"]
+    return ["setpriv", *ids, "--inh-caps=-all", "--"]
 
 
 @pytest.fixture(scope="module")
@@ -608,12 +611,12 @@ def test_a_user_may_let_others_in_only_where_the_machine_allows_it(
 @pytest.mark.fuse
 @each_binding
 def test_a_user_s_dead_mount_is_cleared_by_that_user(binding: str, user: User) -> None:
-    """kill -9, then the same command again."""
+    """Killed by -9, then the same command again."""
     with FakeEndpoint() as endpoint:
         video = endpoint.add("video", size_bytes=100_000)
         directory = user.home / f"killed-{binding}"
         assert user.run("mkdir", directory).returncode == 0
-        command = [
+        command: list[str | Path] = [
             *("mount", directory, "--fuse", binding),
             *("--base-url", endpoint.base_url),
         ]
@@ -621,8 +624,9 @@ def test_a_user_s_dead_mount_is_cleared_by_that_user(binding: str, user: User) -
             for _ in range(2):
                 done = user.hingfs(*command, HINGFS_TOKEN=endpoint.token)
                 assert (done.returncode, done.stderr) == (0, "")
+                digest = hashlib.sha256(video.read(0, 100_000)).hexdigest()
                 read = user.run("sha256sum", directory / "video.mp4")
-                assert len(read.stdout.split()[0]) == 64, read.stderr
+                assert read.stdout.startswith(digest), read.stderr
                 for pid in mount_processes(directory):
                     os.kill(pid, signal.SIGKILL)
                 eventually(
@@ -631,7 +635,6 @@ def test_a_user_s_dead_mount_is_cleared_by_that_user(binding: str, user: User) -
                 )
             assert user.hingfs("umount", directory).returncode == 0
             assert mount_line(directory) is None
-            assert video.size_bytes == 100_000
         finally:
             run(["umount", "--lazy", directory])
 

@@ -46,6 +46,7 @@ EXPECTED: dict[type[HingError], tuple[int, int]] = {
     errors.ServerBroken: (errno.EIO, errno.EIO),
     errors.RateLimited: (errno.EAGAIN, errno.EIO),
     errors.DeadlineExceeded: (errno.ETIMEDOUT, errno.ETIMEDOUT),
+    errors.Unforeseen: (errno.EIO, errno.EIO),
     errors.SetupError: (errno.EIO, errno.EIO),
     errors.UsageError: (errno.EIO, errno.EIO),
     errors.TokenError: (errno.EIO, errno.EIO),

@@ -437,8 +437,8 @@ def test_r17_nothing_past_the_end_is_asked_for(view, endpoint):
 @pytest.mark.parametrize("at", [1, 100_000])
 def test_r18_a_body_that_is_cut_goes_on_at_the_byte_reached(view, endpoint, at):
     video = endpoint.add("v", size_bytes=SIZE_BYTES)
-    endpoint.inject(faults.short_content_length(1), 1)
     endpoint.inject(faults.close_at(at), 5)
+    endpoint.inject(faults.short_content_length(1))
 
     read_through(view(), video)
 

@@ -39,7 +39,7 @@ from hingfs.config import (
     parse_size,
     parse_time,
 )
-from hingfs.errors import HingError, ServerBroken, UsageError, printable
+from hingfs.errors import AccessDenied, HingError, ServerBroken, UsageError, printable
 from hingfs.transport import HttpTransport, parse_retry_after
 from hingfs.verdict import UNSAID
 
@@ -873,7 +873,7 @@ def test_any_retry_after_is_a_pause_or_nothing(value: str) -> None:
 
 @given(st.sampled_from([200, 400, 401, 404, 422, 429, 500, 502]), bodies)
 def test_any_status_answer_has_a_state(code: int, body: bytes) -> None:
-    with contextlib.suppress(verdict.AccessDenied):
+    with contextlib.suppress(AccessDenied):
         status = verdict.judge_status(code, {}, body, 1e9)
         for seconds in (status.mtime_seconds, status.expires_at_seconds):
             assert seconds is None or 0 < seconds < 1e11

@@ -100,7 +100,8 @@ class FileHandle:
         return os.pread(self._descriptor, count, offset)
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        with contextlib.suppress(OSError):  # the mount may be gone; it is closed
+            os.close(self._descriptor)
 
 
 class Through:

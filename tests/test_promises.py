@@ -1,0 +1,612 @@
+"""What a user may rely on: the README's statements, each with its test.
+
+The docstring of a test is the statement, word for word; `test_every_statement…` holds
+README and tests together.
+"""
+
+import contextlib
+import math
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from hingfs import catalog as catalog_module
+from hingfs.binding import Refusal
+from hingfs.config import Token
+
+from . import endpoint as faults
+from .endpoint import FakeEndpoint
+from .mounting import (
+    BINDINGS,
+    Mounted,
+    environment,
+    errno_of_process,
+    eventually,
+    hingfs,
+    mount_directory,
+)
+from .personalities import CREATED_AT, PERSONALITIES, RENDER_SECONDS
+from .views import (
+    Direct,
+    Through,
+    check_reads,
+    errno_of,
+    opened,
+    sequential,
+)
+
+SIZE_BYTES = 2_000_003
+README = Path(__file__).parent.parent / "README.md"
+each_binding = pytest.mark.parametrize("binding", BINDINGS)
+
+
+@pytest.fixture
+def view(build, endpoint):
+    """The files of `endpoint`, which has a video "v"; options are fields of configs."""
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+
+    def view(cache: dict[str, object] | None = None, **options) -> Direct:
+        return Direct(build({"negative_ttl_seconds": 0.0, **(cache or {})}, **options))
+
+    return view
+
+
+@pytest.fixture
+def video(view, endpoint):
+    return endpoint.videos["v"]
+
+
+def content(method: str = "GET"):
+    return lambda r: r.kind == "content" and r.method == method
+
+
+# --- bytes ---------------------------------------------------------------------
+
+
+def test_exactly_the_bytes_or_an_error(view, video, endpoint, expected_log):
+    """A read gives exactly the bytes that the server has there, or an error; never fewer before the end of the file, never others."""
+    expected_log("EIO")
+    files = view(read_seconds=5.0)
+    check_reads(files, video, [(SIZE_BYTES - 10, 100), *sequential(SIZE_BYTES, 99_991)])
+    other = endpoint.add("other", size_bytes=SIZE_BYTES)
+    endpoint.inject(faults.close_at(1000), 1)
+    endpoint.inject(faults.wrong_start(), math.inf, content())
+
+    with opened(files, "other") as handle:
+        for offset, count in sequential(SIZE_BYTES):
+            with contextlib.suppress(Refusal):
+                found = handle.read(offset, count)
+                assert found == other.read(offset, offset + count)
+
+
+def test_two_versions_are_never_mixed(view, video, expected_log):
+    """Two versions of a video are never mixed: a handle reads the version it was opened on, or fails with ESTALE."""
+    expected_log("ESTALE")
+    files = view()
+    with opened(files, "v") as handle:
+        before = video.read(0, 1000)
+        assert handle.read(0, 1000) == before
+        video.replace()
+        said = {errno_of(lambda at=at: handle.read(at, 1)) for at in (10**6, 0)}
+    assert said == {"ESTALE"}
+
+
+# ESTALE: a length of its own looks like another version.
+PAGE_ERRNOS = {"EIO", "ENOENT", "ESTALE"}
+
+
+@pytest.mark.parametrize("code", [200, 206, 404, 500])
+def test_an_error_page_is_never_video(view, video, endpoint, expected_log, code):
+    """An error page or a message is never handed out as video, whatever code and type it comes with."""
+    expected_log("read_into")
+    files = view()
+    page = faults.text_response(code, b"<html>Sorry".ljust(300_000), "video/mp4")
+    if code == 206:
+        page = page.with_headers({"Content-Range": f"bytes 0-299999/{SIZE_BYTES}"})
+    endpoint.inject(faults._instead("page", lambda: page), math.inf, content())
+
+    with opened(files, "v") as handle:
+        assert errno_of(lambda: handle.read(1_500_000, 10)) in PAGE_ERRNOS
+        assert errno_of(lambda: handle.read(0, 10)) in PAGE_ERRNOS
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [faults.close_at(70_000), faults.reset_at(70_000), faults.stall_at(70_000, 2.0)],
+    ids=lambda fault: fault.name,
+)
+def test_a_fault_that_passes_is_not_seen(view, video, endpoint, fault):
+    """A cut or stalled transfer goes on at the byte reached; a fault that passes is not seen by the reader."""
+    files = view()
+    endpoint.inject(fault, 2)
+
+    check_reads(files, video, sequential(SIZE_BYTES))
+
+    assert endpoint.faults_left == 0
+
+
+def test_a_byte_is_fetched_once(view, video, endpoint):
+    """A byte is fetched once while it is in the cache, however many programs read it at the same time."""
+    files = view()
+    with ThreadPoolExecutor(8) as pool:
+        readers = [
+            pool.submit(check_reads, files, video, sequential(SIZE_BYTES))
+            for _ in range(8)
+        ]
+        for reader in readers:
+            reader.result()
+    check_reads(files, video, sequential(SIZE_BYTES))
+
+    endpoint.wait_until_idle()
+    assert endpoint.bytes_served_twice("v") == 0
+    assert endpoint.content_bytes("v") == SIZE_BYTES
+
+
+# --- names --------------------------------------------------------------------
+
+
+def test_enoent_means_that_the_server_said_so(view, endpoint, quiet_log):
+    """ENOENT means that the server said so: no such video, or expired. A server that is away is never ENOENT."""
+    quiet_log("EIO|ETIMEDOUT")
+    files = view()
+    endpoint.add("gone", status="expired")
+    assert errno_of(lambda: files.size_bytes("missing")) == "ENOENT"
+    assert errno_of(lambda: files.size_bytes("gone")) == "ENOENT"
+
+    endpoint.stop()
+
+    for _ in range(6):
+        assert errno_of(lambda: files.size_bytes("v")) in {"EIO", "ETIMEDOUT"}
+
+
+def test_not_ready_is_eagain_until_it_is_ready(view, endpoint):
+    """A video that is not ready is EAGAIN, and can be read within seconds of its being ready, without a remount."""
+    video = endpoint.add("late", size_bytes=SIZE_BYTES, status="queued")
+    files = view({"negative_ttl_seconds": 2.0})
+    assert errno_of(lambda: files.size_bytes("late")) == "EAGAIN"
+    assert errno_of(lambda: files.open("late")) == "EAGAIN"
+
+    endpoint.set_status("late", "completed")
+
+    eventually(lambda: errno_of(lambda: files.size_bytes("late")) == "none", "a size")
+    check_reads(files, video, sequential(SIZE_BYTES))
+
+
+def test_a_failed_video_is_eio(view, endpoint, expected_log):
+    """A video whose rendering failed is EIO, so whoever waits for EAGAIN to end does not wait for ever."""
+    expected_log("rendering failed")
+    endpoint.add("failed", status="failed")
+
+    assert errno_of(lambda: view().open("failed")) == "EIO"
+
+
+def test_a_refused_token_is_eacces_until_the_file_holds_another(
+    view, video, endpoint, tmp_path, expected_log
+):
+    """A refused token is EACCES; a token file that holds a new token is picked up without a remount."""
+    expected_log("the API refused the token")
+    file = tmp_path / "token"
+    file.write_text("oh-old")
+    file.chmod(0o600)
+    files = view(token=Token(file=file))
+    assert errno_of(lambda: files.open("v")) == "EACCES"
+
+    file.write_text(endpoint.token)
+
+    check_reads(files, video, [(0, 1000)])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.status(429, "3600"),
+        faults.status(404),
+        faults.status(409),
+        faults.status(503),
+    ],
+    ids=lambda fault: fault.name,
+)
+def test_a_read_is_never_eagain_or_eintr(view, video, endpoint, quiet_log, fault):
+    """A read answers neither EAGAIN nor EINTR, which programs take for a reason to spin or to stop early."""
+    if fault.name != "status_404":  # that is ENOENT, which is no line at ERROR
+        quiet_log("read_into")
+    files = view()
+    files.size_bytes("v")
+    endpoint.set_status("v", "in_progress")
+    endpoint.inject(fault, math.inf)
+
+    with opened(files, "v") as handle:
+        assert errno_of(lambda: handle.read(1_500_000, 10)) in {"EIO", "ENOENT"}
+
+
+def test_a_listing_is_whole_or_an_error(view, endpoint, monkeypatch, expected_log):
+    """A listing is whole or an error: never a part of the server's list. The last whole one may be shown for five minutes while the server is away."""
+    expected_log("the last listing")
+    expected_log("EIO")
+    for number in range(150):
+        endpoint.add(f"v{number:03}", created_at=CREATED_AT + number)
+    files = view({"listing_ttl_seconds": 0.0})
+    whole = files.names()
+    assert len(whole) == 151
+    endpoint.inject(
+        faults.status(500), math.inf, lambda r: r.kind == "list" and "after" in r.query
+    )
+
+    assert files.names() == whole
+    assert catalog_module.STALE_LISTING_SECONDS == 300.0
+    monkeypatch.setattr(catalog_module, "STALE_LISTING_SECONDS", 0.0)
+    assert errno_of(files.names) == "EIO"
+
+
+@pytest.mark.parametrize("name", [".hidden.mp4", ".Trash", "x.txt", "v", "..mp4", "é"])
+def test_a_name_of_no_video_costs_no_request(view, endpoint, name):
+    """A name that can be no video is ENOENT without a request; so is everything hidden."""
+    operations = view().mount.operations
+
+    assert errno_of(lambda: operations.getattr(f"/{name}", None)) == "ENOENT"
+    assert errno_of(lambda: operations.open(f"/{name}", os.O_RDONLY)) == "ENOENT"
+
+    assert endpoint.log == []
+
+
+@pytest.fixture(scope="module", params=BINDINGS)
+def mounted(request: pytest.FixtureRequest) -> Iterator[Mounted]:
+    """A real mount with a video "v"."""
+    with (
+        FakeEndpoint() as endpoint,
+        Mounted(endpoint, request.param, "--negative-ttl", "0s") as mounted,
+    ):
+        endpoint.add("v", size_bytes=SIZE_BYTES)
+        yield mounted
+
+
+@pytest.mark.fuse
+@pytest.mark.parametrize(
+    "call",
+    [
+        "os.open(path, os.O_WRONLY)",
+        "os.open(path, os.O_RDWR | os.O_TRUNC)",
+        "os.open(path + b'.new.mp4', os.O_CREAT | os.O_WRONLY)",
+        "os.rename(path, path + b'2')",
+        "os.unlink(path)",
+        "os.chmod(path, 0o600)",
+        "os.utime(path)",
+        "os.truncate(path, 0)",
+        "os.mkdir(path + b'dir')",
+    ],
+)
+def test_every_attempt_to_change_is_erofs(mounted, call):
+    """Every attempt to write, create, rename, delete or change is EROFS."""
+    assert errno_of_process(mounted.path("v"), call) == "EROFS"
+
+
+# --- what is remembered ----------------------------------------------------------
+
+
+def test_a_version_is_believed_for_its_time(view, video, endpoint, monkeypatch):
+    """The size, time and version of a video are believed for `--metadata-ttl` (60 s); the next open after that asks once."""
+    files = view()
+    now = [time.monotonic()]
+    monkeypatch.setattr(catalog_module.time, "monotonic", lambda: now[0])
+    files.open("v").close()
+    endpoint.reset_log()
+
+    now[0] += 59.0
+    files.open("v").close()
+    assert not [r for r in endpoint.log if r.method == "HEAD"]
+    now[0] += 2.0
+    files.open("v").close()
+    files.open("v").close()
+
+    assert [r.method for r in endpoint.log if r.method == "HEAD"] == ["HEAD"]
+
+
+def test_what_is_known_is_kept_while_the_server_is_away(
+    view, video, endpoint, expected_log
+):
+    """If the server is away at that moment, what is known is kept."""
+    expected_log("kept as known")
+    files = view({"metadata_ttl_seconds": 0.0})
+    check_reads(files, video, sequential(SIZE_BYTES))
+    endpoint.stop()
+
+    check_reads(files, video, sequential(SIZE_BYTES))
+
+
+def test_refusals_are_remembered_for_a_moment(view, endpoint, expected_log):
+    """EAGAIN and ENOENT are remembered for `--negative-ttl` (2 s); other errors are not remembered."""
+    expected_log("EIO")
+    endpoint.add("late", status="queued")
+    endpoint.inject(faults.status(500), math.inf, lambda r: r.video_id == "v")
+    files = view({"negative_ttl_seconds": 3600.0})
+    first = [errno_of(lambda n=n: files.size_bytes(n)) for n in ("late", "no", "v")]
+    endpoint.calm()
+    endpoint.reset_log()
+
+    again = [errno_of(lambda n=n: files.size_bytes(n)) for n in ("late", "no", "v")]
+
+    assert first == ["EAGAIN", "ENOENT", "EIO"]
+    assert again == ["EAGAIN", "ENOENT", "none"]
+    assert {r.video_id for r in endpoint.log} == {"v"}
+
+
+def test_a_listing_is_fresh_for_its_time(view, endpoint, monkeypatch):
+    """A listing is fresh for `--listing-ttl` (10 s)."""
+    files = view()
+    now = [time.monotonic()]
+    monkeypatch.setattr(catalog_module.time, "monotonic", lambda: now[0])
+    files.names()
+    endpoint.add("w")
+
+    now[0] += 9.0
+    assert files.names() == ["v.mp4"]
+    now[0] += 2.0
+    assert files.names() == ["v.mp4", "w.mp4"]
+
+    assert len(endpoint.requests_of("list")) == 2
+
+
+def test_attributes_of_known_files_need_no_network(view, video, endpoint):
+    """Attributes of known files, and `df`, are answered from memory: they need no network and cannot fail."""
+    files = view({"metadata_ttl_seconds": 0.0})
+    files.size_bytes("v")
+    endpoint.stop()
+    endpoint.reset_log()
+
+    assert files.size_bytes("v") == SIZE_BYTES
+    space = files.mount.operations.statfs()
+    assert space["f_blocks"] * space["f_frsize"] >= SIZE_BYTES
+    assert endpoint.log == []
+
+
+def test_the_time_of_a_version_never_changes(view, endpoint, build):
+    """The modification time of a version never changes, and is the same after a remount."""
+
+    def mtime(files: Direct) -> int:
+        return files.mount.operations.getattr("/v.mp4", None)["st_mtime"]
+
+    files = view({"metadata_ttl_seconds": 0.0})
+    first = mtime(files)
+    endpoint.inject(faults.status(500), math.inf, lambda r: r.kind == "status")
+    files.open("v").close()
+
+    assert first == mtime(files) == (CREATED_AT + RENDER_SECONDS) * 10**9
+    endpoint.calm()
+    assert mtime(view()) == first
+
+
+def test_caching_headers_are_ignored(view, video, endpoint):
+    """Caching headers of servers are ignored."""
+    endpoint.personality = PERSONALITIES["new_api_new"]  # max-age=86400
+    files = view({"metadata_ttl_seconds": 0.0})
+    check_reads(files, video, sequential(SIZE_BYTES))
+
+    video.replace()
+
+    check_reads(files, video, sequential(SIZE_BYTES))
+
+
+# --- on change and on expiry --------------------------------------------------------
+
+
+@pytest.mark.fuse
+@each_binding
+@pytest.mark.parametrize("size_bytes", [SIZE_BYTES, SIZE_BYTES // 2, SIZE_BYTES * 2])
+def test_after_a_change_only_new_bytes(binding, size_bytes):
+    """After a change is noticed, new opens see only the new bytes and the new size; handles of the old version get ESTALE."""
+    with (
+        FakeEndpoint() as endpoint,
+        Mounted(endpoint, binding, "--metadata-ttl", "0s") as mounted,
+    ):
+        video = endpoint.add("v", size_bytes=SIZE_BYTES)
+        files = Through(mounted.directory)
+        with opened(files, "v") as old:
+            old.read(0, 4096)
+            video.replace(size_bytes=size_bytes)
+
+            check_reads(files, video, sequential(size_bytes))
+
+            assert errno_of(lambda: old.read(500_000, 4096)) == "ESTALE"
+
+
+def test_an_expired_video_is_asked_for_again(view, endpoint, monkeypatch):
+    """When a video's `expires_at` has passed, it is asked for again: ENOENT if the server no longer has it. An open handle still reads what is in the cache."""
+    expires_at = int(time.time()) + 10**6
+    video = endpoint.add("short", size_bytes=SIZE_BYTES, expires_at=expires_at)
+    files = view()
+    with opened(files, "short") as handle:
+        assert handle.read(0, 1000) == video.read(0, 1000)
+        endpoint.remove("short")
+        assert errno_of(lambda: files.size_bytes("short")) == "none"
+
+        monkeypatch.setattr(catalog_module.time, "time", lambda: float(expires_at))
+
+        assert errno_of(lambda: files.size_bytes("short")) == "ENOENT"
+        assert errno_of(lambda: files.open("short")) == "ENOENT"
+        assert handle.read(0, 1000) == video.read(0, 1000)
+
+
+# --- time ----------------------------------------------------------------------------
+
+
+def test_every_call_returns(view, video, endpoint, expected_log):
+    """Every call returns: a read within `--read-timeout` (60 s), a stat or open within `--metadata-timeout` (30 s); ETIMEDOUT if the server was silent."""
+    expected_log("ETIMEDOUT")
+    go_on = threading.Event()
+    files = view(read_seconds=1.0, metadata_seconds=1.0, stall_seconds=30.0)
+    with opened(files, "v") as handle:
+        endpoint.wait_until_idle()
+        endpoint.inject(faults.stall_before_headers(go_on), math.inf)
+        began = time.monotonic()
+
+        said = [
+            errno_of(lambda: handle.read(SIZE_BYTES // 2, 10)),
+            errno_of(lambda: files.size_bytes("other")),
+            errno_of(lambda: files.open("another")),
+        ]
+
+        assert time.monotonic() - began < 20
+    go_on.set()
+    assert said == ["ETIMEDOUT"] * 3
+
+
+def test_progress_keeps_patience(view, video, endpoint):
+    """An attempt that brought bytes does not use up the patience of a read: a body cut ten times still arrives."""
+    files = view()
+    endpoint.inject(faults.close_at(10_000), 10)
+    endpoint.inject(faults.reset_at(10_000), 10)
+
+    check_reads(files, video, sequential(SIZE_BYTES))
+
+    assert endpoint.faults_left == 0
+
+
+def test_a_pause_is_kept_by_all(view, video, endpoint, expected_log):
+    """When the server asks for a pause, all readers keep it; a pause longer than `--retry-after-limit` (10 s) is EAGAIN for names and EIO for reads."""
+    expected_log("rate-limiting")
+    files = view(retry_after_seconds=10.0)
+    with opened(files, "v") as handle:
+        endpoint.wait_until_idle()
+        endpoint.inject(faults.status(429, "100"))
+        said = [errno_of(lambda: files.size_bytes("other"))]
+        endpoint.reset_log()
+
+        said += [errno_of(lambda n=n: files.size_bytes(f"{n}")) for n in range(20)]
+        said.append(errno_of(lambda: handle.read(SIZE_BYTES // 2, 10)))
+
+    assert said == ["EAGAIN"] * 21 + ["EIO"]
+    assert endpoint.log == []
+
+
+def test_a_dead_server_costs_seconds(view, video, endpoint, quiet_log, monkeypatch):
+    """A dead server costs a program that stats a hundred files seconds, not minutes; when it is back, no remount is needed."""
+    monkeypatch.undo()  # with the pauses between tries as they are
+    quiet_log("EIO|ETIMEDOUT")
+    files = view()
+    endpoint.stop()
+    began = time.monotonic()
+
+    said = {errno_of(lambda n=n: files.size_bytes(f"v{n}")) for n in range(100)}
+
+    assert time.monotonic() - began < 30
+    assert said <= {"EIO", "ETIMEDOUT"}
+    endpoint.start()
+    eventually(lambda: errno_of(lambda: files.size_bytes("v")) == "none", "an answer")
+    check_reads(files, video, sequential(SIZE_BYTES))
+
+
+@pytest.mark.fuse
+@each_binding
+def test_an_idle_mount_sends_nothing(binding):
+    """A mount that nobody uses sends no request."""
+    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+        video = endpoint.add("v", size_bytes=SIZE_BYTES)
+        check_reads(Through(mounted.directory), video, sequential(SIZE_BYTES))
+        endpoint.wait_until_idle()
+        endpoint.reset_log()
+
+        with pytest.raises(TimeoutError):
+            endpoint.wait_until(lambda: endpoint.log != [], timeout=1.0)
+
+
+# --- signals and kills ------------------------------------------------------------------
+
+
+@pytest.mark.fuse
+@each_binding
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "umount"])
+def test_a_mount_ends_when_told(binding, how):
+    """SIGTERM, SIGINT and `hingfs umount` end a mount within a second or two, readers in flight or not; those get an error, never a short read."""
+    go_on = threading.Event()
+    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+        endpoint.add("v", size_bytes=30_000_000)
+        endpoint.inject(faults.stall_at(0, go_on), math.inf, content())
+        files = Through(mounted.directory)
+        with ThreadPoolExecutor(4) as pool, opened(files, "v") as handle:
+            reads = [
+                pool.submit(errno_of, lambda at=at: handle.read(at, 4096))
+                for at in range(8_000_000, 28_000_000, 5_000_000)
+            ]
+            endpoint.wait_until(lambda: len(endpoint.requests_of("content")) >= 3)
+            began = time.monotonic()
+            if how == "umount":
+                done = hingfs("umount", "--lazy", mounted.directory)
+                assert done.returncode == 0
+                assert not mounted.is_mounted
+                mounted.send(signal.SIGTERM)  # detached; the readers keep it alive
+            else:
+                mounted.send(signal.Signals[how])
+            assert mounted.wait() == 0
+            assert time.monotonic() - began < 10
+            said = {read.result(10) for read in reads}
+
+        assert not mounted.is_mounted
+    go_on.set()
+    assert said <= {"EIO", "ENOTCONN", "ECONNABORTED", "ETIMEDOUT"}
+
+
+@pytest.mark.fuse
+@each_binding
+def test_a_killed_mount_is_recovered(binding):
+    """After `kill -9` the directory answers ENOTCONN; the next `hingfs mount` there clears it and works."""
+    with FakeEndpoint() as endpoint, mount_directory() as directory:
+        video = endpoint.add("v", size_bytes=SIZE_BYTES)
+        killed = Mounted(
+            endpoint, binding, directory=directory, exit_status=-signal.SIGKILL
+        )
+        with killed, opened(Through(directory), "v"):
+            killed.send(signal.SIGKILL)
+            killed.wait()
+            assert errno_of(lambda: os.stat(directory)) == "ENOTCONN"
+
+            with Mounted(endpoint, binding, directory=directory):
+                check_reads(Through(directory), video, sequential(SIZE_BYTES))
+
+
+# --- the token ------------------------------------------------------------------------
+
+
+def test_the_token_stays_at_home(view, video, endpoint, caplog):
+    """The token goes to the scheme, host and port of the base URL and nowhere else; it is in no log, argument, mount option or error."""
+    caplog.set_level("DEBUG")
+    endpoint.personality = PERSONALITIES["token360"]
+    check_reads(view(), video, sequential(SIZE_BYTES))
+
+    api = [r for r in endpoint.log if r.server == "api"]
+    storage = [r for r in endpoint.log if r.server == "storage"]
+    assert all(r.headers["authorization"] == f"Bearer {endpoint.token}" for r in api)
+    assert storage
+    assert all(endpoint.token not in str(r.headers) + r.path for r in storage)
+    assert "/v1/videos/v/content" in caplog.text
+    assert endpoint.token not in caplog.text
+    assert "HINGFS_TOKEN" not in environment()  # mounts: tests/test_security.py
+
+
+# --- README and tests agree --------------------------------------------------------------
+
+
+def statements() -> list[str]:
+    """The statements of the README, as they stand between its marks."""
+    text = README.read_text()
+    part = re.search(
+        r"<!-- promises: begin -->(.*?)<!-- promises: end -->", text, re.DOTALL
+    )
+    assert part, "README has no marks for the promises"
+    return re.findall(r"^- (.*)$", part[1], re.MULTILINE)
+
+
+def test_every_statement_of_the_readme_has_its_test():
+    tested = [
+        (test.__doc__ or "").strip()
+        for name, test in sorted(globals().items())
+        if name.startswith("test_") and test.__doc__
+    ]
+
+    assert sorted(statements()) == sorted(tested)
