@@ -431,6 +431,12 @@ class VideoClient:
             answer.close()
             raise ContentChanged("the server's validator is another one now")
         answer.close()
+        if answer.status == 416:  # only said to what goes on at an offset
+            if content.size_bytes >= 0 and verdict.changed_by_416(
+                answer.headers, content
+            ):
+                raise ContentChanged("the size is another one now")
+            raise ServerBroken("416 for a range inside the file")
         raise self.refused(content.video_id, answer, body)
 
     def content_answer(

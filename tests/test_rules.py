@@ -9,7 +9,9 @@ operations as a kernel calls them, against a server that needs the rule.
 import json
 import math
 import threading
+import time
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -473,7 +475,10 @@ def test_r20_what_is_known_ends_when_the_video_expires(view, endpoint, monkeypat
     endpoint.remove("v")
     assert errnos(files, "v") == {"none"}
 
-    monkeypatch.setattr(catalog_module.time, "time", lambda: float(CREATED_AT + 10**9))
+    clock = SimpleNamespace(
+        time=lambda: float(CREATED_AT + 10**9), monotonic=time.monotonic
+    )
+    monkeypatch.setattr("hingfs.catalog.time", clock)
 
     assert errnos(files, "v") == {"ENOENT"}
 

@@ -21,6 +21,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ from .mounting import (
     run,
 )
 from .personalities import (
+    PERSONALITIES,
     Personality,
     Request,
     Response,
@@ -564,7 +566,7 @@ def test_text_of_servers_is_stripped_and_cut_in_the_log(
     for number, headers in enumerate(SHOUTED_HEADERS):
         endpoint.add(f"header {number}", size_bytes=SIZE_BYTES)
         endpoint.inject(
-            faults._headers("shouted", lambda headers=headers: headers), math.inf
+            faults._headers("shouted", partial(dict[str, str], headers)), math.inf
         )
         errno_of(lambda: view.open(f"header {number}").read(0, 10))  # noqa: B023
         endpoint.calm()
@@ -584,8 +586,8 @@ def test_text_of_servers_is_stripped_and_cut_in_the_log(
 
 def test_text_of_servers_is_stripped_on_the_terminal(tmp_path, monkeypatch, capsys):
     """What `hingfs mount` prints of a refusal is one short line without tricks."""
-    message = {"error": {"message": f"invalid api key {HOSTILE}{'x' * 9000}"}}
-    refusal = json_response(401, message)
+    message = f"invalid api key {HOSTILE}{'x' * 9000}"
+    refusal = text_response(401, message.encode(), "text/plain")
     monkeypatch.setenv("HINGFS_TOKEN", SECRET)
     with FakeEndpoint(SECRET) as endpoint:
         endpoint.inject(faults.Fault("no", lambda _answer, _line: refusal), math.inf)
@@ -676,6 +678,7 @@ def test_what_is_beyond_all_bounds_does_no_harm(
             errno_of(view.names),
         }
     assert said <= {"none", "EIO", "EAGAIN", "ENOENT", "ETIMEDOUT"}
+    assert not [line for line in quiet_log.lines if "unforeseen" in line]
     if kind == "list":
         assert errno_of(view.names) in {"none", "EIO"}
 
@@ -687,6 +690,33 @@ def test_what_is_beyond_all_bounds_does_no_harm(
 
 def replace_id(endpoint: FakeEndpoint, video_id: str) -> Video:
     return endpoint.videos[video_id]
+
+
+DIGITS = {"Content-Length": "9" * 5000}  # more than int() takes
+
+
+def test_a_redirect_with_a_length_of_5000_digits_is_followed(build, endpoint) -> None:
+    video = endpoint.add("v", size_bytes=SIZE_BYTES)
+    moved = redirect(endpoint.sign("v")).with_headers(DIGITS)
+    endpoint.inject(
+        faults.Fault("moved", lambda _answer, _line: moved),
+        math.inf,
+        where=lambda r: r.kind == "content" and r.server == "api",
+    )
+
+    check_reads(Direct(build()), video, sequential(SIZE_BYTES))
+
+
+def test_a_whole_file_with_a_length_of_5000_digits_is_eio(
+    build, endpoint, expected_log
+) -> None:
+    """Nobody knows where it ends, so it is not taken for the file."""
+    expected_log("beyond all reason")
+    endpoint.personality = PERSONALITIES["litellm_new"]
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+    endpoint.inject(faults._headers("digits", lambda: DIGITS), math.inf)
+
+    assert errno_of(lambda: Direct(build()).size_bytes("v")) == "EIO"
 
 
 def test_an_error_page_without_end_costs_64_kb_and_no_more(
