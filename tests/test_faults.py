@@ -818,6 +818,15 @@ def test_urls_that_never_work_are_eio(
         eventually(lambda: succeeds_at(far), "a URL that works")
 
 
+def settle(program: Program, secure: FakeEndpoint) -> None:
+    """End the mount before its server: no TLS connection is reset while it is made.
+
+    CPython 3.11 leaves such a socket for the garbage collector, with a warning.
+    """
+    program.mount.close()
+    secure.wait_until_idle()
+
+
 def test_https_is_not_left_for_http(
     make: Callable[..., Program],
     endpoint: FakeEndpoint,
@@ -847,6 +856,7 @@ def test_https_is_not_left_for_http(
             assert endpoint.log == []
             secure.calm()
             eventually(lambda: succeeds_at(far), "a read without the redirect")
+        settle(program, secure)
 
 
 # --- TLS ----------------------------------------------------------------------------------
@@ -872,9 +882,11 @@ def test_tls_serves_only_the_right_name_of_a_known_authority(
         if what == "right":
             with program.opened(video) as handle:
                 program.check_all(handle, video)
+            settle(program, secure)
             return
         assert errno_refused(lambda: program.size_of(video)) == "EIO"
         assert errno_refused(program.names) == "EIO"
+        settle(program, secure)
         assert secure.log == []
         assert any("TLS" in line for line in quiet_log.lines)
     forgive(quiet_log, "hingfs.operations: ")

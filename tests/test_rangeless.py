@@ -24,11 +24,13 @@ from hingfs.mount import Mount
 from .endpoint import (
     FakeEndpoint,
     Video,
+    answer_200_to_range,
     chunked,
     close_at,
     reset_at,
     short_chunked,
     stall_at,
+    status_416,
     until_close,
 )
 from .mounting import BINDINGS, Mounted
@@ -339,3 +341,20 @@ def test_a_video_larger_than_the_spool_is_eio_and_the_others_are_read(
         with opened(view, "too large") as handle:
             assert errno_of(lambda: handle.read(0, 10)) == "EIO"
         check_reads(view, video, sequential(SIZE_BYTES))
+
+
+def test_a_416_to_a_stream_that_goes_on_is_a_fault_that_passes() -> None:
+    """Found by Hypothesis: it was taken for a refusal of a completed video, and EIO."""
+    with ExitStack() as stack:
+        endpoint = stack.enter_context(FakeEndpoint())
+        video = endpoint.add("v", size_bytes=SIZE_BYTES)
+        view = build_view(stack, endpoint, "direct")
+        get = lambda r: r.method == "GET" and r.kind == "content"  # noqa: E731
+        # The answer to the first range is the whole, which is cut, and the first
+        # attempt to go on is refused.
+        endpoint.inject(answer_200_to_range() + close_at(1_000_000), where=get)
+        endpoint.inject(status_416(), where=lambda r: (r.range or (0, 0))[1] is None)
+
+        check_reads(view, video, sequential(SIZE_BYTES))
+
+        assert endpoint.faults_left == 0

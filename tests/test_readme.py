@@ -17,7 +17,7 @@ def options_table() -> str:
         *cli.TIME_OPTIONS,
         *cli.MOUNT_OPTIONS,
     ):
-        default = f"`{option.default}`" if option.default else "–"
+        default = f"`{option.default}`" if option.default else "none"
         lines.append(
             f"| `{option.flag} {option.metavar}` | {default} | {option.help} |"
         )
@@ -28,7 +28,7 @@ def options_table() -> str:
 def section(name: str) -> str:
     """What stands between the README's marks of *name*."""
     found = re.search(
-        rf"<!-- {name}: begin -->\n(.*?)\n?<!-- {name}: end -->", README, re.S
+        rf"<!-- {name}: begin -->\n(.*?)\n?<!-- {name}: end -->", README, re.DOTALL
     )
     assert found, f"README has no section {name}"
     return found[1]

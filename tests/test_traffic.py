@@ -18,7 +18,7 @@ from hingfs.blocks import KIB, MIB
 from hingfs.operations import HingOperations
 from hingfs.readahead import LARGEST_WINDOW_BYTES, UNPROVEN_WINDOW_BYTES
 from hingfs.reader import HEAD_BYTES, WHOLE_AT_OPEN_BYTES, WHOLE_HABIT_CLIPS
-from tests.endpoint import FakeEndpoint, reset_at
+from tests.endpoint import FakeEndpoint, LoggedRequest, reset_at
 from tests.personalities import ramp
 
 CLIP_BYTES = 12_650_449  # eight seconds of 1080p, the bench's clip
@@ -56,12 +56,14 @@ def opened(mount, video_id: str) -> Iterator[Opened]:
         mount.operations.release(video.handle)
 
 
-def content_requests(endpoint: FakeEndpoint) -> list:
+def content_requests(endpoint: FakeEndpoint) -> list[LoggedRequest]:
     """GETs of content that are no probes of a few bytes."""
     return [
         request
         for request in endpoint.requests_of("content", method="GET")
-        if request.range is None or request.range[1] - request.range[0] > 16
+        if request.range is None
+        or request.range[1] is None
+        or request.range[1] - request.range[0] > 16
     ]
 
 
