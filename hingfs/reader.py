@@ -175,7 +175,7 @@ class VideoReader:
         return self._fetcher.prefetch(
             self.content,
             blocks_of(span, self._block_bytes),
-            max(1, size_bytes // self._block_bytes),
+            -(-size_bytes // self._block_bytes),
         )
 
     def _seek_index(self, head: memoryview) -> None:
