@@ -998,6 +998,11 @@ def sixteen_opened(
         opened = [(stack.enter_context(program.opened(v)), v) for v in videos]
         for handle, video in opened:
             program.check(handle, video, 0, 100)
+        # The head and the tail of each are asked for at open.
+        endpoint.wait_until(
+            lambda: len(endpoint.requests_of("content", method="GET")) == 2 * READERS,
+            20,
+        )
         endpoint.wait_until_idle()
         endpoint.reset_log()
         yield opened
