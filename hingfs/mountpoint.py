@@ -196,6 +196,11 @@ def _detach(directory: Path, *, lazy: bool) -> None:
     said = " ".join(done.stderr.split())
     if "busy" in said.lower():
         raise MountBusy(f"{directory} is busy.")
+    if "/etc/mtab" in said:  # a bare chroot; where a system was booted, it is there
+        raise MountpointError(
+            f"cannot unmount {directory}: fusermount wants /etc/mtab, which this system "
+            "lacks; as root: ln -s /proc/self/mounts /etc/mtab"
+        )
     raise MountpointError(f"cannot unmount {directory}: {said or 'no reason given'}")
 
 

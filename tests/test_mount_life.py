@@ -282,6 +282,25 @@ def test_a_lazy_umount_detaches_a_mount_in_use(mounted: Mounted) -> None:
     assert mounted.wait() == 0
 
 
+def test_umount_without_etc_mtab_says_how_to_make_it(
+    mounted: Mounted, tmp_path: Path
+) -> None:
+    """A bare chroot has none, and a user's fusermount gives up with these words."""
+    helper = tmp_path / "fusermount3"
+    helper.write_text(
+        "#!/bin/sh\necho 'fusermount3: failed to open /etc/mtab:"
+        " No such file or directory' >&2\nexit 1\n"
+    )
+    helper.chmod(0o755)
+
+    done = hingfs("umount", mounted.directory, PATH=f"{tmp_path}:{os.environ['PATH']}")
+
+    assert done.returncode == 6
+    assert "as root: ln -s /proc/self/mounts /etc/mtab" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert mounted.is_mounted
+
+
 def test_umount_of_a_directory_that_is_no_mount_says_so(tmp_path: Path) -> None:
     done = hingfs("umount", tmp_path)
 

@@ -106,6 +106,10 @@ lists_known() {
 # mount, which newer releases no longer have.
 install_fuse() {
     any_installed 'fuse3|fuse' || install_packages fuse3
+    if [ ! -e /etc/mtab ] && can_be_root; then # fusermount wants it; a bare chroot has none
+        say "linking /etc/mtab to /proc/self/mounts"
+        as_root ln -sf /proc/self/mounts /etc/mtab
+    fi
     if any_installed 'libfuse2|libfuse2t64'; then return; fi
     if ! command -v apt-get >/dev/null || ! can_be_root; then return; fi
     lists_known || update_lists
