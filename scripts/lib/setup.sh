@@ -82,6 +82,8 @@ install_packages() {
     can_be_root || die "system packages are missing, and this is not root and has no sudo.
   As root, run: apt-get update; apt-get install --no-install-recommends$missing"
     update_lists
+    lists_known || die "apt-get has no package lists: no network, or no sources in /etc/apt.
+  Needed:$missing"
     chosen=
     for wanted in $missing; do
         name=$(first_available "$wanted")
