@@ -68,6 +68,8 @@ _MOST_PAGES = 200
 _MOST_LISTED = 100_000
 _MOST_PAGE_BYTES = 8 * MIB
 _MOST_ERROR_BYTES = 64 * KIB
+# A body is judged again, as more of it arrives, up to here: as far as its judge looks.
+_JUDGED_BYTES = 8 * KIB
 _NO_LIST_CODES = frozenset({400, 404, 405, 501})
 # What a storage host answers when a signed URL is over.
 _PLACE_OVER_CODES = frozenset({400, 401, 403, 404, 410})
@@ -585,24 +587,25 @@ class RangeDownload:
         self._stop = span.stop
         self._answer: Answer | None = None
         self._answer_left = 0
-        self._lossless = False
         self._doubts = 0
         self._aborted = False
 
-    def read(self, size_bytes: int) -> bytes:
-        """Exactly the next *size_bytes* bytes.
+    def read_into(self, target: memoryview, least_bytes: int) -> int:
+        """Put the next bytes at the start of *target*; returns how many.
 
-        Raises ContentChanged, RangesIgnored (its first argument is then the open
-        Answer with the whole file), NotAVideo, or what the refusal means; and
-        TransportError once patience is over.
+        At least *least_bytes*, and more where they are there and fit. Raises
+        ContentChanged, RangesIgnored (its first argument is then the open Answer with
+        the whole file), NotAVideo, or what the refusal means; and TransportError once
+        patience is over.
         """
-        pieces: list[bytes] = []
-        missing = size_bytes
-        while missing > 0:
-            piece = self._next_piece(missing)
-            pieces.append(piece)
-            missing -= len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        at_start = self._position == 0
+        count = 0
+        while count < least_bytes:
+            few = count < _JUDGED_BYTES
+            count += self._next_piece(target[count:])
+            if at_start and few:
+                self._refuse_message(bytes(target[:count][:_MOST_ERROR_BYTES]))
+        return count
 
     def abort(self) -> None:
         """Wake the reading thread; its `read` raises BodyCut."""
@@ -628,41 +631,37 @@ class RangeDownload:
     ) -> None:
         self.close()
 
-    def _next_piece(self, most_bytes: int) -> bytes:
-        """At least one byte, at most *most_bytes*."""
+    def _next_piece(self, target: memoryview) -> int:
+        """Put at least one byte at the start of *target*; returns how many."""
         while True:
             if self._aborted:
                 raise BodyCut("the transfer was cut off here")
             try:
                 answer = self._answer or self._connect()
-                wanted = min(most_bytes, self._answer_left)
-                # `read` is the fast way, but loses what arrived when it fails.
-                piece = (
-                    answer.read_some(wanted) if self._lossless else answer.read(wanted)
-                )
+                count = answer.read_into(target[: self._answer_left])
             except (BodyCut, ServerBroken, NotAVideo) as error:
-                self._lossless = True
-                self.close()
-                if not self._aborted:
-                    self._patience.failed(error)
-                continue
-            if not piece:
-                self._lossless = True
-                self.close()
-                self._patience.failed(BodyCut("the body ended before its length"))
-                continue
-            self._took(piece)
-            return piece
-
-    def _took(self, piece: bytes) -> None:
-        if self._position == 0 and verdict.looks_like_message(piece):
+                trouble: TransportError | NotAVideo = error
+            else:
+                if count:
+                    self._took(count)
+                    return count
+                trouble = BodyCut("the body ended before its range")
             self.close()
-            raise _message_error(piece)
-        self._position += len(piece)
-        self._answer_left -= len(piece)
+            if not self._aborted:
+                self._patience.failed(trouble)
+
+    def _took(self, count: int) -> None:
+        self._position += count
+        self._answer_left -= count
         self._patience.progressed()
         if self._answer_left == 0:
             self.close()
+
+    def _refuse_message(self, first: bytes) -> None:
+        """Raise NotAVideo if what begins with *first* is a message called a video."""
+        if verdict.looks_like_message(first):
+            self.close()
+            raise _message_error(first)
 
     def _connect(self) -> Answer:
         asked = ByteRange(self._position, self._stop)
@@ -684,7 +683,7 @@ class RangeDownload:
                 raise RangesIgnored(answer) from None
             except ContentChanged as error:
                 with answer:
-                    self._refuse_message(answer)
+                    self._refuse_short_message(answer)
                 self._doubt(error)
                 raise ServerBroken(f"seen once: {error}") from error
             except HingError:
@@ -699,16 +698,16 @@ class RangeDownload:
             raise ServerBroken("416 for a range inside the file")
         raise self._client.refused(self._content.video_id, answer, body)
 
-    def _refuse_message(self, answer: Answer) -> None:
-        """Raise NotAVideo if *answer* is a message that is called a video.
+    def _refuse_short_message(self, answer: Answer) -> None:
+        """Raise NotAVideo if all that *answer* brings is a message.
 
         Its length is another than the video's, which alone would mean a change.
         """
         length = answer.headers.get("Content-Length", "")
         if length.isdecimal() and int(length[:9]) <= _MOST_ERROR_BYTES:
-            body = answer.read_text(self._patience.deadline, _MOST_ERROR_BYTES)
-            if verdict.looks_like_message(body):
-                raise _message_error(body)
+            self._refuse_message(
+                answer.read_text(self._patience.deadline, _MOST_ERROR_BYTES)
+            )
 
     def _doubt(self, error: ContentChanged) -> None:
         """Raise *error* only when a second answer says the same: one may be a fault."""

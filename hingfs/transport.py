@@ -16,6 +16,7 @@ construction. `_lock` guards the pause, the breaker, the token and the open answ
 """
 
 import contextlib
+import http.client
 import ipaddress
 import logging
 import os
@@ -104,24 +105,43 @@ class Answer:
         self._on_close = on_close
         self._aborted = False
 
-    def read(self, size_bytes: int) -> bytes:
-        """The next *size_bytes* bytes; fewer only where the body ends or breaks off.
+    def read_into(self, target: memoryview) -> int:
+        """What has arrived, undecoded, put at the start of *target*; 0 at the end.
 
-        Raises BodyCut if it stalls, or at the read after the one it broke off in.
+        At least one byte and at most what fits. Raises BodyCut if the body stalls or
+        breaks off. This passes urllib3 by, which would give each piece memory of its
+        own; so the other ways to read do not go on from here.
         """
-        with _body_errors():
-            data: bytes = self._response.raw.read(size_bytes, decode_content=False)
+        body = self._response.raw._original_response  # noqa: SLF001
+        if body is None or body.chunked or body.length is None:  # no way around urllib3
+            piece = self.read_some(len(target))
+            target[: len(piece)] = piece
+            return len(piece)
+        if body.isclosed():
+            return 0
+        try:
+            count = body.fp.readinto1(target[: body.length])
+        except _BODY_ERRORS as error:
+            raise _body_cut(error) from error
         if self._aborted:
             raise BodyCut("the transfer was cut off here")
-        return data
+        if not count:
+            raise BodyCut("the body ended before its length")
+        body.length -= count
+        if not body.length:
+            body.close()
+            self._response.raw.release_conn()
+        return count
 
     def read_some(self, most_bytes: int, *, decoded: bool = False) -> bytes:
         """What has arrived, at least one byte, at most *most_bytes*; b"" at the end.
 
-        With *decoded*, the content coding is undone. Raises as `read`.
+        With *decoded*, the content coding is undone. Raises as `read_into`.
         """
-        with _body_errors():
+        try:
             data: bytes = self._response.raw.read1(most_bytes, decode_content=decoded)
+        except _BODY_ERRORS as error:
+            raise _body_cut(error) from error
         if self._aborted:
             raise BodyCut("the transfer was cut off here")
         return data
@@ -151,7 +171,8 @@ class Answer:
         left = self.headers.get("Content-Length", "")
         if left.isdecimal() and len(left) <= 9 and int(left) <= most_bytes:
             with contextlib.suppress(BodyCut):
-                self.read(most_bytes)
+                while self.read_some(most_bytes):
+                    pass
         self.close()
 
     def abort(self) -> None:
@@ -569,21 +590,21 @@ def _request_errors() -> Iterator[None]:
         raise TransportError(f"the exchange failed: {_reason(error)}") from error
 
 
-@contextlib.contextmanager
-def _body_errors() -> Iterator[None]:
-    """Turn what reading a body can raise into BodyCut."""
-    try:
-        yield
-    except (TimeoutError, urllib3.exceptions.ReadTimeoutError) as error:
-        raise BodyCut("the body stalled") from error
-    except (
-        urllib3.exceptions.HTTPError,
-        requests.exceptions.RequestException,
-        OSError,
-        ValueError,
-        AttributeError,  # urllib3's answer to a connection closed under its hands
-    ) as error:
-        raise BodyCut(f"the body broke off: {_reason(error)}") from error
+_BODY_ERRORS = (
+    urllib3.exceptions.HTTPError,
+    requests.exceptions.RequestException,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+    AttributeError,  # the answer to a connection closed under one's hands
+)
+
+
+def _body_cut(error: BaseException) -> BodyCut:
+    """What reading a body raised, one of _BODY_ERRORS, as ours."""
+    if isinstance(error, (TimeoutError, urllib3.exceptions.ReadTimeoutError)):
+        return BodyCut("the body stalled")
+    return BodyCut(f"the body broke off: {_reason(error)}")
 
 
 def _reason(error: BaseException) -> str:

@@ -20,9 +20,9 @@ class Body:
         self.aborted = False
         self.closed = False
 
-    def read(self, size_bytes: int) -> bytes:
-        start, stop = self.position, self.position + size_bytes
-        assert stop <= self.span.stop, "read beyond the range"
+    def read_into(self, target: memoryview, least_bytes: int) -> int:
+        start, stop = self.position, self.position + least_bytes
+        assert start + len(target) <= self.span.stop, "read beyond the range"
         with self.source.changed:
             if start == self.span.start:
                 self.source.requests.append(self.span)
@@ -32,12 +32,14 @@ class Body:
             )
             if self.aborted:
                 raise BodyCut("aborted")
+            stop = int(max(stop, min(start + len(target), self.source.until)))
             error = self.source.fault(ByteRange(start, stop))
             if error is not None:
                 raise error
             self.source.served.append(ByteRange(start, stop))
         self.position = stop
-        return ramp(self.content.video_id, start, stop)
+        target[: stop - start] = ramp(self.content.video_id, start, stop)
+        return stop - start
 
     def abort(self) -> None:
         with self.source.changed:

@@ -175,7 +175,7 @@ def works(call: Callable[[], object]) -> bool:
 
 PLACES = {
     "name": (client.VideoClient, "probe"),
-    "fetch": (client.RangeDownload, "read"),
+    "fetch": (client.RangeDownload, "read_into"),
     "spool": (spool.Spool, "append"),
     "operation": (reader.VideoReader, "read_into"),
 }

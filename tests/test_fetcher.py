@@ -214,6 +214,26 @@ class TestArrival:
         with pytest.raises(DeadlineExceeded):
             rig.fetcher.wait(landing, PIECE_BYTES + 1, time.monotonic())
 
+    def test_blocks_that_are_there_are_read_at_once(self, rig):
+        landings = rig.fetcher.prefetch(rig.content, range(22), 22)
+
+        blocks = [rig.await_block(landing) for landing in landings]
+        assert blocks == [rig.bytes_of(index) for index in range(22)]
+        assert [len(span) // BLOCK for span in rig.source.served] == [2, 4, 8, 8]
+
+    def test_no_block_that_is_there_waits_for_the_next(self, rig):
+        for stop in (0.5, 1, 2.5, 6.25, 7.75, 8.5, 16.5):
+            rig.source.let(int(stop * BLOCK))
+            landings = rig.fetcher.prefetch(rig.content, range(20), 20) or landings
+            for landing in landings[: int(stop)]:
+                rig.await_block(landing)
+
+        assert landings[16].data is None
+        rig.source.let(float("inf"))
+        for index, landing in enumerate(landings):
+            assert rig.await_block(landing) == rig.bytes_of(index)
+        assert rig.source.bytes_served_twice() == 0
+
     def test_a_block_that_arrived_in_pieces_is_whole_in_the_cache(self, rig):
         rig.fetch(0)
 
@@ -340,6 +360,23 @@ class TestPriorities:
             starts = [span.start // BLOCK for span in rig.source.requests]
             assert starts.index(12) < starts.index(4)
             assert starts.index(12) < starts.index(8)
+            assert rig.source.bytes_served_twice() == 0
+
+    def test_what_a_demand_takes_from_a_request_is_not_being_read(self):
+        """The only connection is free for it once the blocks being read are there."""
+        with Rig(connections=1) as rig:
+            rig.source.let(BLOCK // 2)
+            rig.fetcher.prefetch(rig.content, range(16), 16)
+            rig.source.wait_until(lambda: bool(rig.source.requests))
+
+            (landing,) = rig.fetcher.demand(rig.content, [40])
+            rig.source.let(2 * BLOCK)
+            rig.source.wait_until(lambda: len(rig.source.requests) == 2)
+            assert rig.source.requests[1].start == 40 * BLOCK
+            rig.source.let(float("inf"))
+
+            assert rig.await_block(landing) == rig.bytes_of(40)
+            rig.fetch(*range(16))
             assert rig.source.bytes_served_twice() == 0
 
     def test_a_demand_far_behind_a_running_request_gets_its_own(self):

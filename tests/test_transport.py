@@ -2,6 +2,7 @@
 
 import datetime as dt
 import email.utils
+import io
 import ipaddress
 import logging
 import math
@@ -78,9 +79,18 @@ def get(transport: HttpTransport, url: str, seconds: float = 10, **options) -> A
     return transport.request("GET", url, deadline=deadline, **options)
 
 
+def taken(answer: Answer, most_bytes: int) -> bytes:
+    """The next *most_bytes* of the body; fewer where it ends."""
+    target = memoryview(bytearray(most_bytes))
+    count = 0
+    while count < most_bytes and (came := answer.read_into(target[count:])):
+        count += came
+    return bytes(target[:count])
+
+
 def read(transport: HttpTransport, url: str, **options) -> bytes:
     with get(transport, url, **options) as answer:
-        return answer.read(10 * SIZE)
+        return taken(answer, 10 * SIZE)
 
 
 class TestRequests:
@@ -403,11 +413,13 @@ class TestFailures:
             raise instance(kind)
 
         with get(transport, endpoint.url("v")) as answer:
-            monkeypatch.setattr(answer._response.raw, "read", fail)
+            body = answer._response.raw._original_response
+            broken = type("Broken", (io.BytesIO,), {"readinto1": fail})()
+            monkeypatch.setattr(body, "fp", broken)
             monkeypatch.setattr(answer._response.raw, "read1", fail)
 
             with pytest.raises(BodyCut):
-                answer.read(10)
+                taken(answer, 10)
             with pytest.raises(BodyCut):
                 answer.read_some(10)
             assert answer.read_text(time.monotonic() + 1) == b""
@@ -463,7 +475,7 @@ class TestFailures:
         endpoint.inject(fault)
 
         def read_all(answer: Answer) -> None:
-            while answer.read(SIZE):
+            while taken(answer, SIZE):
                 pass
 
         with get(transport, endpoint.url("v")) as answer, pytest.raises(BodyCut):
@@ -493,9 +505,9 @@ class TestFailures:
 class TestBodies:
     def test_read_gives_exactly_what_is_asked_until_the_end(self, transport, endpoint):
         with get(transport, endpoint.url("v")) as answer:
-            assert answer.read(1000) == ramp("v", 0, 1000)
-            assert answer.read(SIZE) == ramp("v", 1000, SIZE)
-            assert answer.read(1) == b""
+            assert taken(answer, 1000) == ramp("v", 0, 1000)
+            assert taken(answer, SIZE) == ramp("v", 1000, SIZE)
+            assert taken(answer, 1) == b""
 
     def test_read_some_gives_what_has_arrived(self, transport, endpoint):
         endpoint.inject(faults.stall_at(1000, math.inf))
@@ -510,7 +522,7 @@ class TestBodies:
         endpoint.inject(faults.gzip_encoded(), times=2)
 
         with get(transport, endpoint.url("v")) as answer:
-            assert answer.read(2) == b"\x1f\x8b"
+            assert taken(answer, 2) == b"\x1f\x8b"
         with get(transport, endpoint.url("v")) as answer:
             got = b""
             while piece := answer.read_some(SIZE, decoded=True):
@@ -548,8 +560,8 @@ class TestBodies:
         answer = get(transport, endpoint.url("v"))
 
         with answer, ThreadPoolExecutor(1) as threads:
-            answer.read(1000)
-            reading = threads.submit(answer.read, 1000)
+            taken(answer, 1000)
+            reading = threads.submit(taken, answer, 1000)
             answer.abort()
 
             with pytest.raises(BodyCut):
@@ -561,7 +573,7 @@ class TestBodies:
         answers = [get(transport, endpoint.url("v")) for _ in range(4)]
 
         with ThreadPoolExecutor(4) as threads:
-            reads = [threads.submit(answer.read, SIZE) for answer in answers]
+            reads = [threads.submit(taken, answer, SIZE) for answer in answers]
             transport.close()
             for reading in reads:
                 assert isinstance(reading.exception(), BodyCut)
