@@ -222,9 +222,10 @@ class TestArrival:
         assert [len(span) // BLOCK for span in rig.source.served] == [2, 4, 8, 8]
 
     def test_no_block_that_is_there_waits_for_the_next(self, rig):
+        rig.source.let(0)
+        landings = rig.fetcher.prefetch(rig.content, range(20), 20)
         for stop in (0.5, 1, 2.5, 6.25, 7.75, 8.5, 16.5):
             rig.source.let(int(stop * BLOCK))
-            landings = rig.fetcher.prefetch(rig.content, range(20), 20) or landings
             for landing in landings[: int(stop)]:
                 rig.await_block(landing)
 
