@@ -17,6 +17,9 @@ from cachetools import FIFOCache, LRUCache
 from .blocks import Content
 
 BlockKey = tuple[Content, int]
+# Nobody changes a block once it is whole. The fetcher makes them all bytearrays, of one
+# size: bytes would need a little more room, and not fit into the hole that one left.
+Block = bytes | bytearray
 
 # The part of the budget that blocks nobody has read yet may fill. Half: the windows
 # of all files together must leave room for what was read.
@@ -46,14 +49,14 @@ class MemoryBlockCache:
         self._unread_bytes = int(budget_bytes * UNREAD_SHARE)
         self._lock = threading.Lock()
         # BlockKey -> block; both guarded by _lock
-        self._unread: FIFOCache[BlockKey, bytes] = FIFOCache(self._unread_bytes, len)
-        self._read: LRUCache[BlockKey, bytes] = LRUCache(budget_bytes, len)
+        self._unread: FIFOCache[BlockKey, Block] = FIFOCache(self._unread_bytes, len)
+        self._read: LRUCache[BlockKey, Block] = LRUCache(budget_bytes, len)
         self._reserved = 0
         self._hits = 0
         self._misses = 0
         self._evicted_unread = 0
 
-    def get(self, key: BlockKey) -> bytes | None:
+    def get(self, key: BlockKey) -> Block | None:
         """The block, or None; marks it as read."""
         with self._lock:
             block = self._read.get(key)
@@ -74,7 +77,7 @@ class MemoryBlockCache:
         with self._lock:
             self._mark_read_locked(key)
 
-    def put(self, key: BlockKey, block: bytes, reserved_bytes: int = 0) -> None:
+    def put(self, key: BlockKey, block: Block, reserved_bytes: int = 0) -> None:
         """Keep *block* as unread, in place of *reserved_bytes* of the reservations."""
         with self._lock:
             self._reserved -= reserved_bytes
@@ -114,7 +117,7 @@ class MemoryBlockCache:
                 self._reserved,
             )
 
-    def _mark_read_locked(self, key: BlockKey) -> bytes | None:
+    def _mark_read_locked(self, key: BlockKey) -> Block | None:
         block = self._unread.pop(key, None)
         if block is not None:
             self._read[key] = block

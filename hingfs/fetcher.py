@@ -16,6 +16,7 @@ transfer's *stop*; it is a leaf and held for dictionary work only.
 
 import itertools
 import logging
+import mmap
 import threading
 import time
 from collections import deque
@@ -24,7 +25,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .block_cache import BlockKey, MemoryBlockCache
+from .block_cache import Block, BlockKey, MemoryBlockCache
 from .blocks import KIB, MIB, ByteRange, Content, bounds_of, runs_of
 from .errors import (
     BodyCut,
@@ -107,7 +108,7 @@ class Landing:
 
     def __init__(self, size_bytes: int) -> None:
         self.size_bytes = size_bytes
-        self.data: bytes | None = None
+        self.data: Block | None = None
         self.partial: bytearray | None = None  # of size_bytes, *filled* of them true
         self.filled = 0
         self.demanded = False  # somebody reads it from here, not from the cache
@@ -256,7 +257,7 @@ class BlockFetcher:
             self._summon()
         return landings
 
-    def wait(self, landing: Landing, need: int, deadline: float) -> bytes | bytearray:
+    def wait(self, landing: Landing, need: int, deadline: float) -> Block:
         """The block's bytes, at least the first *need*; more may be there.
 
         Raises DeadlineExceeded at *deadline* (monotonic), or what the transfer met.
@@ -579,7 +580,7 @@ class BlockFetcher:
 
     def _blocks(
         self, transfer: Transfer, body: RangeBody
-    ) -> Iterator[tuple[int, bytes]]:
+    ) -> Iterator[tuple[int, Block]]:
         """The blocks of *transfer* with their indices, each once its bytes are there."""
         content, index = transfer.content, transfer.first
         while transfer.demand and index < min(transfer.first + 2, transfer.stop):
@@ -591,7 +592,8 @@ class BlockFetcher:
         most_at_once = max(1, ARRIVING_BYTES // self.block_bytes)
         most_at_once = min(most_at_once, transfer.stop - index)
         at_once = min(2, most_at_once)
-        arriving = memoryview(bytearray(most_at_once * self.block_bytes))
+        # A mapping of its own: in the heap it would leave holes among the blocks.
+        arriving = memoryview(mmap.mmap(-1, max(1, most_at_once * self.block_bytes)))
         cut, filled = 0, 0  # arriving[cut:filled] begins with block *index*
         while index < transfer.stop:  # may be lowered meanwhile
             bounds = bounds_of(index, self.block_bytes, content.size_bytes)
@@ -602,7 +604,7 @@ class BlockFetcher:
                 count = body.read_into(arriving[filled:end], len(bounds) - filled)
                 filled += count
                 at_once = min(max(2, 2 * count // self.block_bytes), most_at_once)
-            yield index, bytes(arriving[cut : cut + len(bounds)])
+            yield index, bytearray(arriving[cut : cut + len(bounds)])
             cut += len(bounds)
             index += 1
 
@@ -616,7 +618,7 @@ class BlockFetcher:
             stop = transfer.reach
         return min(stop * self.block_bytes, transfer.content.size_bytes)
 
-    def _read_in_pieces(self, body: RangeBody, landing: Landing) -> bytes:
+    def _read_in_pieces(self, body: RangeBody, landing: Landing) -> Block:
         size = landing.size_bytes
         partial = bytearray(size)  # never resized: readers may look at it meanwhile
         filled = 0
@@ -626,10 +628,10 @@ class BlockFetcher:
             with self._lock:
                 landing.partial, landing.filled = partial, filled
                 landing.wake()
-        return bytes(partial)
+        return partial
 
     def _land(
-        self, key: BlockKey, block: bytes, transfer: Transfer | None = None
+        self, key: BlockKey, block: Block, transfer: Transfer | None = None
     ) -> None:
         demanded = False
         with self._lock:

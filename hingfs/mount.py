@@ -49,6 +49,8 @@ _STATUS_THREADS = 8
 # Connections opened before they are needed: a first stat asks two routes at once, and
 # a first read the head and the tail.
 WARM_CONNECTIONS = 2
+# How often memory that lies free is given back.
+_TRIM_SECONDS = 5.0
 # How long a thread may keep the interpreter while others want it. All threads here
 # give it up at their next read or wait anyway; taking it earlier only makes them trade
 # it: a film on loopback 850 MB/s at 5 ms, 1,000 at 20 ms (no FUSE, 2026-11-22).
@@ -65,6 +67,7 @@ class Mount:
     def __init__(self, config: Config, on_up: Callable[[], None]) -> None:
         self._config = config
         self._on_up = on_up
+        self._ended = threading.Event()
         self._library = binding.load(config.mount.fuse)
         endpoint, cache = config.endpoint, config.cache
         self.transport = HttpTransport(endpoint)
@@ -113,6 +116,7 @@ class Mount:
 
     def close(self) -> None:
         """End every wait and every transfer; may be called twice, from any thread."""
+        self._ended.set()
         error = Closing("the mount is ending")
         self.catalog.close(error)
         self.fetcher.close(error)
@@ -139,6 +143,12 @@ class Mount:
         ).start()
         threading.Thread(
             target=self._finish_start, name="hingfs-up", daemon=True
+        ).start()
+        threading.Thread(
+            target=_give_memory_back,
+            args=(self._ended,),
+            name="hingfs-trim",
+            daemon=True,
         ).start()
 
     def _finish_start(self) -> None:
@@ -225,6 +235,19 @@ def _tune_allocator() -> None:
         mallopt(m_arena_max, 1)
         mallopt(m_mmap_threshold, 16 * MIB)
         mallopt(m_trim_threshold, 512 * MIB)
+
+
+def _give_memory_back(ended: threading.Event) -> None:
+    """Now and then, until *ended*, return what lies free between blocks to the system.
+
+    Blocks and the buffers of libfuse come and go in one heap, whose holes would stay
+    ours. Random reads by eight processes for 150 s: peak RSS 96 instead of 106 MB, 89
+    instead of 102 MB afterwards; a film is as fast (every 2 s, 2026-11-22).
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        malloc_trim = ctypes.CDLL(None).malloc_trim
+        while not ended.wait(_TRIM_SECONDS):
+            malloc_trim(0)
 
 
 def serve_in_background(config: Config, configure_logs: Callable[[], None]) -> None:

@@ -11,7 +11,7 @@ its read-ahead state and counters; it is never held while anything waits.
 import threading
 import time
 
-from .block_cache import MemoryBlockCache
+from .block_cache import Block, MemoryBlockCache
 from .blocks import KIB, MIB, ByteRange, Content, block_count, blocks_of
 from .errors import ContentChanged, RangesIgnored
 from .fetcher import BlockFetcher, Landing
@@ -249,9 +249,7 @@ class Readers:
             del self._readers[reader.content]
 
 
-def _copy(
-    target: memoryview, offset: int, block: bytes | bytearray, block_start: int
-) -> None:
+def _copy(target: memoryview, offset: int, block: Block, block_start: int) -> None:
     """Copy what *block*, which begins at *block_start*, has of *target* at *offset*."""
     start = max(offset, block_start)
     stop = min(offset + len(target), block_start + len(block))

@@ -15,6 +15,7 @@ held during I/O: the one writer appends behind the frontier, readers stay before
 
 import contextlib
 import logging
+import mmap
 import os
 import tempfile
 import threading
@@ -61,19 +62,20 @@ class WholeSource(Protocol):
 
 
 class _Memory:
-    """Bytes of known length in memory."""
+    """Bytes of known length in memory, which the system gets back at once."""
 
     def __init__(self, size_bytes: int) -> None:
-        self._bytes = bytearray(size_bytes)
+        self._bytes = mmap.mmap(-1, max(1, size_bytes))
 
     def write(self, offset: int, data: bytes) -> None:
         self._bytes[offset : offset + len(data)] = data
 
     def read_into(self, target: memoryview, offset: int) -> None:
-        target[:] = memoryview(self._bytes)[offset : offset + len(target)]
+        with memoryview(self._bytes) as held:
+            target[:] = held[offset : offset + len(target)]
 
     def close(self) -> None:
-        self._bytes = bytearray()
+        self._bytes.close()
 
 
 class _File:

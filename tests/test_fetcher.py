@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs import fetcher as fetcher_module
-from hingfs.block_cache import BlockKey, MemoryBlockCache
+from hingfs.block_cache import Block, BlockKey, MemoryBlockCache
 from hingfs.blocks import MIB, ByteRange, Content, Validator
 from hingfs.errors import (
     AccessDenied,
@@ -425,7 +425,7 @@ class TestPriorities:
         drop: list[Callable[[], object]] = []
 
         class Cache(MemoryBlockCache):
-            def get(self, key: BlockKey) -> bytes | None:
+            def get(self, key: BlockKey) -> Block | None:
                 while drop:
                     drop.pop()()
                 return super().get(key)
