@@ -608,7 +608,7 @@ class RangeDownload:
         return count
 
     def abort(self) -> None:
-        """Wake the reading thread; its `read` raises BodyCut."""
+        """Wake the reading thread; its `read_into` raises BodyCut."""
         self._aborted = True
         answer = self._answer
         if answer is not None:

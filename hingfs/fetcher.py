@@ -152,8 +152,8 @@ class Landing:
 class Transfer:
     """One request for the blocks [first, stop) of a content.
 
-    *next* is the first block that has not landed. *stop* may be lowered while it runs,
-    but not below *reach*, up to where it is being read, nor to *next*.
+    *next* is the first block that has not landed, *reach* the first that is not being
+    read. *stop* may be lowered while it runs, but leaves *next* and what is being read.
     """
 
     content: Content
@@ -589,11 +589,13 @@ class BlockFetcher:
                 break
             yield index, self._read_in_pieces(body, landing)
             index += 1
+        if index == transfer.stop:
+            return
         most_at_once = max(1, ARRIVING_BYTES // self.block_bytes)
         most_at_once = min(most_at_once, transfer.stop - index)
         at_once = min(2, most_at_once)
         # A mapping of its own: in the heap it would leave holes among the blocks.
-        arriving = memoryview(mmap.mmap(-1, max(1, most_at_once * self.block_bytes)))
+        arriving = memoryview(mmap.mmap(-1, most_at_once * self.block_bytes))
         cut, filled = 0, 0  # arriving[cut:filled] begins with block *index*
         while index < transfer.stop:  # may be lowered meanwhile
             bounds = bounds_of(index, self.block_bytes, content.size_bytes)

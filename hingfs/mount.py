@@ -6,6 +6,9 @@ raises SIGHUP, which libfuse handles by leaving its loop. Left to libfuse alone,
 would wait for those reads; a handler in Python would never run, since the main thread
 is in C.
 
+Threads of its own: `hingfs-signals` as above, `hingfs-up` until the mount answers, and
+`hingfs-trim`, which gives free memory back and shares nothing but the event that ends it.
+
 Daemonising happens before any thread exists. The parent returns when the mount
 answers, or with the child's reason and exit status.
 """
@@ -244,10 +247,9 @@ def _give_memory_back(ended: threading.Event) -> None:
     ours. Random reads by eight processes for 150 s: peak RSS 96 instead of 106 MB, 89
     instead of 102 MB afterwards; a film is as fast (every 2 s, 2026-11-22).
     """
-    with contextlib.suppress(AttributeError, OSError):
-        malloc_trim = ctypes.CDLL(None).malloc_trim
-        while not ended.wait(_TRIM_SECONDS):
-            malloc_trim(0)
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    while malloc_trim is not None and not ended.wait(_TRIM_SECONDS):
+        malloc_trim(0)
 
 
 def serve_in_background(config: Config, configure_logs: Callable[[], None]) -> None:
