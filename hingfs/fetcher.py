@@ -53,11 +53,12 @@ JOIN_DISTANCE_BYTES = 3 * MIB
 # A demanded block is handed out in pieces of this size while it arrives.
 PIECE_BYTES = 64 * KIB
 # A worker takes what has arrived, up to this much, and cuts it into blocks: each read
-# costs two hand-overs of the interpreter lock, to a reader that is busy copying. Of a
-# film over loopback, one block at a time gives 600 MB/s and 1.9 CPU seconds a GB, at
-# most two 680 and 1.9, four 900 and 1.2, eight 1,190 and 0.9, sixteen 1,060 and 1.0
-# (medians of six, blocks of 128 KiB, without FUSE, 2 cores, 2026-11-22); through a mount
-# 465 -> 649 MB/s and 2.5 -> 1.6 CPU seconds a GB, peak RSS the same (medians of five).
+# costs two hand-overs of the interpreter lock, to a reader that is busy copying. A trial
+# that read a fixed number of blocks of 128 KiB at once, film over loopback without FUSE:
+# one 560 MB/s and 2.3 CPU seconds a GB, two 680 and 1.9, four 860 and 1.3, eight 1,260
+# and 0.9, sixteen 1,060 and 1.0 (medians of six, 2 cores, 2026-11-22; one was not run in
+# turn with the others). As it stands here: 900 and 1.1; through a mount, in turn with one
+# block at a time, 465 -> 649 MB/s and 2.5 -> 1.6 CPU seconds a GB (medians of five).
 ARRIVING_BYTES = 1 * MIB
 _WHOLE_FILES_ONLY = "the server sends whole files only"
 # A rate is worth comparing after this much time and this many bytes, or after long

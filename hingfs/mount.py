@@ -245,7 +245,7 @@ def _give_memory_back(ended: threading.Event) -> None:
 
     Blocks and the buffers of libfuse come and go in one heap, whose holes would stay
     ours. Random reads by eight processes for 150 s: peak RSS 96 instead of 106 MB, 89
-    instead of 102 MB afterwards; a film is as fast (every 2 s, 2026-11-22).
+    instead of 102 MB afterwards; a film is as fast (one run each, every 2 s, 2026-11-22).
     """
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
     while malloc_trim is not None and not ended.wait(_TRIM_SECONDS):
