@@ -453,7 +453,7 @@ def test_an_expired_video_is_asked_for_again(view, endpoint, monkeypatch):
 
 
 def test_every_call_returns(view, video, endpoint, expected_log):
-    """Every call returns: a read within `--read-timeout` (60 s), a stat or open within `--metadata-timeout` (30 s); ETIMEDOUT if the server was silent."""
+    """Every call returns: each request of the kernel is answered within `--read-timeout` (60 s) for bytes, `--metadata-timeout` (30 s) for a stat or open, with ETIMEDOUT if the server was silent; one call of a program can be several requests, one after the other."""
     expected_log("ETIMEDOUT")
     go_on = threading.Event()
     files = view(read_seconds=1.0, metadata_seconds=1.0, stall_seconds=30.0)
