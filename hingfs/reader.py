@@ -10,11 +10,12 @@ its read-ahead state and counters; it is never held while anything waits.
 
 import threading
 import time
+from dataclasses import dataclass
 
 from .block_cache import Block, MemoryBlockCache
 from .blocks import KIB, MIB, ByteRange, Content, block_count, blocks_of
-from .errors import ContentChanged, RangesIgnored
-from .fetcher import BlockFetcher, Landing
+from .errors import ContentChanged, HingError, RangesIgnored
+from .fetcher import FAILURE_MEMORY_SECONDS, BlockFetcher, Landing
 from .mp4 import index_range
 from .readahead import SMALLEST_REQUEST_BYTES, Plan, ReadAhead
 from .spool import SpoolStore
@@ -36,6 +37,19 @@ WHOLE_HABIT_BYTES = 48 * MIB
 WHOLE_HABIT_CLIPS = 2
 # Readers without a handle that are remembered, with their cursors.
 _MOST_IDLE_READERS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A read that failed, and when it was out of time (monotonic).
+
+    The kernel asks again, page by page, for what it was to bring, while the program
+    waits in the same call.
+    """
+
+    span: ByteRange
+    deadline: float
+    forget_at: float
 
 
 class VideoReader:
@@ -61,6 +75,7 @@ class VideoReader:
         self._readahead = ReadAhead(content.size_bytes)
         self._touched = bytearray(block_count(content.size_bytes, self._block_bytes))
         self._index_sought = False
+        self._failed: list[_Failed] = []  # replaced, never changed
 
     def prime(self, *, whole: bool) -> None:
         """The file was opened: fetch what will be asked for first, without waiting."""
@@ -97,7 +112,8 @@ class VideoReader:
         """Fill *target* from *offset*; the count is short only at end of file.
 
         Raises ContentChanged once the server has another version, DeadlineExceeded,
-        or what the transfer met; then nothing of *target* counts.
+        or what the transfer met; then nothing of *target* counts. What failed a moment
+        ago has no more time than was left of the read that failed.
         """
         content = self.content
         if content.changed:
@@ -105,16 +121,17 @@ class VideoReader:
         count = min(len(target), content.size_bytes - offset)
         if count <= 0:
             return 0
-        deadline = time.monotonic() + self._read_seconds
         if count < len(target):
             target = target[:count]
-        if content.ranges is not False:
-            try:
-                self._read_blocks(target, offset, deadline)
-            except RangesIgnored:
-                content.ranges = False
-        if content.ranges is False:
-            self._spools.open(content).read_into(target, offset, deadline)
+        span = ByteRange(offset, offset + count)
+        failed = self._just_failed(span)
+        deadline = failed.deadline if failed else time.monotonic() + self._read_seconds
+        try:
+            self._fill(target, offset, deadline)
+        except HingError:
+            if failed is None:
+                self._note_failed(span, deadline)
+            raise
         if offset == 0:
             self._seek_index(target)
         return count
@@ -129,6 +146,32 @@ class VideoReader:
             if dropped:
                 self._readahead.replan()
             return bool(self._touched) and all(self._touched)
+
+    def _just_failed(self, span: ByteRange) -> _Failed | None:
+        """The read that failed a moment ago and was to bring some of *span*."""
+        now = time.monotonic()
+        for failed in self._failed:
+            again = failed.span.start < span.stop and span.start < failed.span.stop
+            if again and now < failed.forget_at:
+                return failed
+        return None
+
+    def _note_failed(self, span: ByteRange, deadline: float) -> None:
+        now = time.monotonic()
+        failed = _Failed(span, deadline, now + FAILURE_MEMORY_SECONDS)
+        with self._lock:
+            recent = [known for known in self._failed if now < known.forget_at]
+            self._failed = [*recent, failed]
+
+    def _fill(self, target: memoryview, offset: int, deadline: float) -> None:
+        content = self.content
+        if content.ranges is not False:
+            try:
+                self._read_blocks(target, offset, deadline)
+            except RangesIgnored:
+                content.ranges = False
+        if content.ranges is False:
+            self._spools.open(content).read_into(target, offset, deadline)
 
     def _read_blocks(self, target: memoryview, offset: int, deadline: float) -> None:
         block_bytes = self._block_bytes

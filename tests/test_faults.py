@@ -1218,14 +1218,14 @@ def test_through_a_mount_a_fault_that_passes_is_invisible(
 def test_through_a_mount_a_fault_that_stays_is_an_errno(
     mounted: Mounted, fault: Fault, said: set[str]
 ) -> None:
-    """By the deadline, from one call of the kernel; and then all is well again."""
+    """By the deadline, though the kernel asks twice; and then all is well again."""
     endpoint = mounted.endpoint
     video = endpoint.add(f"staying-{next(numbers)}", size_bytes=8_000_000)
     with Handle(mounted.path(video.video_id)) as opened:
         assert opened.read(0, 4096) == video.read(0, 4096)
         endpoint.inject(fault, math.inf, content_get)
 
-        with by_deadline(2 * 2.0):  # the kernel asks twice
+        with by_deadline(2.0):
             assert errno_of(lambda: opened.read(5_000_000, 4096)) in said
         endpoint.calm()
 

@@ -20,8 +20,10 @@ from types import SimpleNamespace
 import pytest
 
 from hingfs import catalog as catalog_module
+from hingfs import reader as reader_module
 from hingfs.binding import Refusal
 from hingfs.config import Token
+from hingfs.fetcher import BlockFetcher
 
 from . import endpoint as faults
 from .endpoint import FakeEndpoint
@@ -452,10 +454,19 @@ def test_an_expired_video_is_asked_for_again(view, endpoint, monkeypatch):
 # --- time ----------------------------------------------------------------------------
 
 
-def test_every_call_returns(view, video, endpoint, expected_log):
-    """Every call returns: each request of the kernel is answered within `--read-timeout` (60 s) for bytes, `--metadata-timeout` (30 s) for a stat or open, with ETIMEDOUT if the server was silent; one call of a program can be several requests, one after the other."""
+def test_every_call_returns(view, video, endpoint, expected_log, monkeypatch):
+    """Every call returns: each request of the kernel is answered within `--read-timeout` (60 s) for bytes, `--metadata-timeout` (30 s) for a stat or open, with ETIMEDOUT if the server was silent; one call of a program can be several requests, one after the other, and none that failed is waited for again."""
     expected_log("ETIMEDOUT")
     go_on = threading.Event()
+    deadlines = []
+    wait = BlockFetcher.wait
+
+    def recorded(fetcher, landing, need, deadline):
+        deadlines.append(deadline)
+        return wait(fetcher, landing, need, deadline)
+
+    monkeypatch.setattr(BlockFetcher, "wait", recorded)
+    monkeypatch.setattr(reader_module, "FAILURE_MEMORY_SECONDS", 60.0)
     files = view(read_seconds=1.0, metadata_seconds=1.0, stall_seconds=30.0)
     with opened(files, "v") as handle:
         endpoint.wait_until_idle()
@@ -464,13 +475,16 @@ def test_every_call_returns(view, video, endpoint, expected_log):
 
         said = [
             errno_of(lambda: handle.read(SIZE_BYTES // 2, 10)),
+            errno_of(lambda: handle.read(SIZE_BYTES // 2, 10)),
             errno_of(lambda: files.size_bytes("other")),
             errno_of(lambda: files.open("another")),
         ]
 
         assert time.monotonic() - began < 20
     go_on.set()
-    assert said == ["ETIMEDOUT"] * 3
+    assert said == ["ETIMEDOUT"] * 4
+    first, again = deadlines
+    assert again == first
 
 
 def test_progress_keeps_patience(view, video, endpoint):

@@ -23,6 +23,7 @@ from hingfs.errors import (
 )
 from hingfs.fetcher import BlockFetcher
 from hingfs.reader import Readers, VideoReader
+from tests.mounting import eventually
 from tests.personalities import ramp
 from tests.sources import Source
 from tests.strategies import access_patterns, file_sizes, small_blocks
@@ -356,6 +357,57 @@ class TestErrors:
 
             with pytest.raises(DeadlineExceeded):
                 read(reader, 0, 100)
+
+    def test_the_second_try_of_a_failed_read_has_the_deadline_of_the_first(
+        self, monkeypatch
+    ):
+        """The kernel repeats what failed, while the program waits in the same call."""
+        with Rig(read_seconds=0.05) as rig:
+            deadlines = []
+            wait = rig.fetcher.wait
+
+            def recorded(landing, need, deadline):
+                deadlines.append(deadline)
+                return wait(landing, need, deadline)
+
+            monkeypatch.setattr(rig.fetcher, "wait", recorded)
+            monkeypatch.setattr(reader_module, "FAILURE_MEMORY_SECONDS", 60.0)
+            rig.source.let(0)
+            reader = rig.open(LARGE)
+            for offset in (8 * MIB, 8 * MIB, 8 * MIB + 4 * KIB, 9 * MIB):
+                with pytest.raises(DeadlineExceeded):
+                    read(reader, offset, 4 * KIB + 1)
+
+        first, again, overlapping, elsewhere = deadlines
+        assert first == again == overlapping
+        assert elsewhere > first
+
+    def test_the_second_try_gets_what_has_arrived_meanwhile(self, monkeypatch):
+        with Rig(read_seconds=0.05) as rig:
+            monkeypatch.setattr(reader_module, "FAILURE_MEMORY_SECONDS", 60.0)
+            rig.source.let(0)
+            reader = rig.open(LARGE)
+            with pytest.raises(DeadlineExceeded):
+                read(reader, 8 * MIB, 100)
+            rig.source.let(LARGE)
+            index = 8 * MIB // BLOCK
+            eventually(lambda: (reader.content, index) in rig.cache, "the block")
+
+            assert read(reader, 8 * MIB, 100) == ramp("v", 8 * MIB, 8 * MIB + 100)
+
+    def test_a_failed_read_is_forgotten_after_a_moment(self, monkeypatch):
+        with Rig(read_seconds=0.05) as rig:
+            monkeypatch.setattr(reader_module, "FAILURE_MEMORY_SECONDS", 0.0)
+            rig.source.let(0)
+            reader = rig.open(LARGE)
+            with pytest.raises(DeadlineExceeded):
+                read(reader, 8 * MIB, 100)
+            reader._read_seconds = 20.0
+            late = threading.Timer(0.2, rig.source.let, [LARGE])
+            late.start()
+
+            assert read(reader, 8 * MIB, 100) == ramp("v", 8 * MIB, 8 * MIB + 100)
+            late.join()
 
     def test_ranges_that_are_ignored_lead_to_the_spool(self, rig):
         reader = rig.open(LARGE, ranges=None)
