@@ -10,6 +10,10 @@ frontier requested. The window grows fourfold as long as reads have to wait. Bey
 `UNPROVEN_WINDOW_BYTES` it also has to be a fraction of what was read already, so that
 a program that stops has cost little in proportion.
 
+A sequence is dense: of what its frontier passed lately, at least half was read. Where
+the kernel has dropped a page here and there, only those are asked for, one after the
+other, and what lies between them is not wanted.
+
 `Connections` learns how many requests at once pay off, from measured rates.
 """
 
@@ -27,6 +31,9 @@ MOST_CURSORS = 4
 # that has jumped reads on from there.
 ARMED_AFTER_READS = 2
 ARMED_AFTER_BYTES = 256 * KIB
+# A sequence of which less than this part was read, lately, begins anew.
+DENSE_SHARE = 0.5
+DENSITY_BYTES = 2 * MIB  # what "lately" means
 # ffprobe and a first frame read half a MiB at the head and stop; a jump to a keyframe
 # reads 2.2 MB from there (strace of ffmpeg 5.1 on 1080p at 13 Mbit/s, 2026-11-22).
 HEAD_WINDOW_BYTES = 1 * MIB
@@ -49,10 +56,37 @@ class _Cursor:
     frontier: int  # end of what was read in this region
     planned: int  # end of what was asked for ahead; never below frontier
     read_bytes: int
-    reads: int = 1  # those that carried the frontier on
     window_bytes: int = 0
     grown_at: int = 0  # frontier at which the window last grew
     used_at: int = 0  # counter of reads, for eviction
+    # Of the dense sequence up to the frontier:
+    reads: int = 1  # those that carried the frontier on
+    passed_bytes: float = 0  # what the frontier passed; older parts fade
+    dense_bytes: float = 0  # what of that was read
+
+    def take(self, span: ByteRange) -> None:
+        """Take note of a read in this region, which may come late."""
+        self.dense_bytes += len(span)
+        if span.stop > self.frontier:
+            self.reads += 1
+            self.read_bytes += span.stop - max(span.start, self.frontier)
+            self.passed_bytes += span.stop - self.frontier
+        self.dense_bytes = min(self.dense_bytes, self.passed_bytes)
+        if self.dense_bytes < DENSE_SHARE * self.passed_bytes:
+            self.reads = 1
+            self.passed_bytes = self.dense_bytes = len(span)
+            if span.start > self.planned:
+                self.window_bytes = 0
+        while self.passed_bytes > DENSITY_BYTES:
+            self.passed_bytes /= 2
+            self.dense_bytes /= 2
+        self.frontier = max(self.frontier, span.stop)
+        self.planned = max(self.planned, self.frontier)
+
+    @property
+    def armed(self) -> bool:
+        """Whether what follows is worth fetching."""
+        return self.reads >= ARMED_AFTER_READS or self.dense_bytes >= ARMED_AFTER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +125,8 @@ class ReadAhead:
         if cursor is None:
             return Plan(new_region=self._begin(span))
         cursor.used_at = self._reads
-        if span.stop > cursor.frontier:
-            cursor.reads += 1
-            cursor.read_bytes += span.stop - max(span.start, cursor.frontier)
-        cursor.frontier = max(cursor.frontier, span.stop)
-        cursor.planned = max(cursor.planned, cursor.frontier)
-        if cursor.read_bytes < ARMED_AFTER_BYTES and cursor.reads < ARMED_AFTER_READS:
+        cursor.take(span)
+        if not cursor.armed:
             return Plan()
         self._grow(cursor, waited=waited)
         return self._extend(cursor, room_bytes, connections)
@@ -130,7 +160,15 @@ class ReadAhead:
         if len(self._cursors) >= MOST_CURSORS:
             self._cursors.remove(min(self._cursors, key=lambda cursor: cursor.used_at))
         self._cursors.append(
-            _Cursor(span.start, span.stop, span.stop, len(span), used_at=self._reads)
+            _Cursor(
+                span.start,
+                span.stop,
+                span.stop,
+                len(span),
+                used_at=self._reads,
+                passed_bytes=len(span),
+                dense_bytes=len(span),
+            )
         )
         return others
 

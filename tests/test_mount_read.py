@@ -385,6 +385,36 @@ def test_the_kernel_keeps_the_pages_of_a_version_between_opens(binding: str) -> 
 
 @pytest.mark.fuse
 @each_binding
+def test_pages_that_the_kernel_dropped_are_asked_for_and_not_what_is_between(
+    binding: str,
+) -> None:
+    """It drops some here and there of what it has not used for a while."""
+    size, apart, gone = 60_000_000, 1_500_000, 64 * 1024
+    with (
+        FakeEndpoint() as endpoint,
+        Mounted(endpoint, binding, "--cache-size", "8MiB") as mounted,
+    ):
+        video = endpoint.add("video", size_bytes=size)
+        expected = video.read(0, size)
+        with Handle(mounted.path("video")) as opened:
+            assert opened.read_all() == expected
+            endpoint.wait_until_idle()
+            endpoint.reset_log()
+            places = range(apart, size - 10_000_000, apart)  # the last blocks are here
+            for place in places:
+                start = place // gone * gone
+                os.posix_fadvise(opened.fd, start, gone, os.POSIX_FADV_DONTNEED)
+
+            assert opened.read_all() == expected
+
+        endpoint.wait_until_idle()
+        requests = endpoint.requests_of("content", "GET")
+        assert len(requests) == len(places)
+        assert bytes_beside_probes(endpoint, video) <= len(places) * 2 * 128 * 1024
+
+
+@pytest.mark.fuse
+@each_binding
 def test_a_cache_far_smaller_than_the_file_still_gives_its_bytes(binding: str) -> None:
     with (
         FakeEndpoint() as endpoint,

@@ -101,6 +101,65 @@ def test_reads_far_from_each_other_plan_nothing(places, length):
     assert all(plan.ahead is None for plan in plans)
 
 
+def holes(start: int, length: int, apart: int, count: int = 40) -> list[ByteRange]:
+    """Reads of *length*, each *apart* behind the end of the one before."""
+    at = range(start, start + count * (length + apart), length + apart)
+    return [ByteRange(offset, offset + length) for offset in at]
+
+
+@given(st.integers(1, 255 * KIB), st.integers(3, 64), st.integers(0, 1))
+def test_pages_missing_here_and_there_plan_nothing(length, share, start):
+    """A program reads on, and the kernel asks only for what it has dropped."""
+    ahead = ReadAhead(FILM)
+
+    plans = [
+        advance(ahead, span)
+        for span in holes(start * MIB, length, min(share * length, MIB + length))
+    ]
+
+    assert all(plan.ahead is None for plan in plans)
+
+
+@pytest.mark.parametrize("length", [4 * KIB, 128 * KIB, 255 * KIB])
+def test_pages_missing_behind_a_sequence_plan_nothing(length):
+    ahead = ReadAhead(FILM)
+    planned = 0
+    for span in kernel_reads(0, 100 * MIB):
+        plan = advance(ahead, span)
+        planned = plan.ahead.stop if plan.ahead is not None else planned
+
+    plans = [advance(ahead, span) for span in holes(planned + MIB, length, MIB)]
+
+    assert all(plan.ahead is None for plan in plans)
+
+
+def test_a_sequence_behind_missing_pages_arms_as_any_other():
+    ahead = ReadAhead(FILM)
+    for span in holes(0, 16 * KIB, MIB):
+        advance(ahead, span)
+        start = span.stop + MIB
+
+    first, second = kernel_reads(start, start + 2 * KERNEL_READ)
+
+    assert advance(ahead, first).ahead is None
+    assert advance(ahead, second).ahead is not None
+
+
+def test_a_skip_inside_the_window_keeps_it():
+    ahead = ReadAhead(FILM)
+    for span in kernel_reads(0, 100 * MIB):
+        advance(ahead, span)
+    start = 110 * MIB
+
+    reach = 0
+    for span in kernel_reads(start, start + 16 * MIB):
+        plan = advance(ahead, span)
+        if plan.ahead is not None:
+            reach = max(reach, plan.ahead.stop - span.stop)
+
+    assert reach > readahead.SOUGHT_WINDOW_BYTES
+
+
 @pytest.mark.parametrize("shuffled", [1, 2, 8])
 @pytest.mark.parametrize("start", [0, 700 * MIB])
 def test_parallel_reads_of_one_sequence_arm_and_grow(shuffled, start):
