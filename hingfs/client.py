@@ -601,11 +601,18 @@ class RangeDownload:
         at_start = self._position == 0
         count = 0
         while count < least_bytes:
-            few = count < _JUDGED_BYTES
-            count += self._next_piece(target[count:])
-            if at_start and few:
+            judged = at_start and count < _JUDGED_BYTES
+            least = 1 if judged else least_bytes - count
+            count += self._next_piece(target[count:], least)
+            if judged:
                 self._refuse_message(bytes(target[:count][:_MOST_ERROR_BYTES]))
         return count
+
+    @property
+    def in_small_pieces(self) -> bool:
+        """Whether the bytes come by TLS, record by record of at most 16 KiB."""
+        answer = self._answer
+        return answer is not None and answer.by_tls
 
     def abort(self) -> None:
         """Wake the reading thread; its `read_into` raises BodyCut."""
@@ -631,14 +638,17 @@ class RangeDownload:
     ) -> None:
         self.close()
 
-    def _next_piece(self, target: memoryview) -> int:
-        """Put at least one byte at the start of *target*; returns how many."""
+    def _next_piece(self, target: memoryview, least_bytes: int) -> int:
+        """Put at least one byte at the start of *target*; returns how many.
+
+        Fewer than *least_bytes* only where the body ends or breaks off.
+        """
         while True:
             if self._aborted:
                 raise BodyCut("the transfer was cut off here")
             try:
                 answer = self._answer or self._connect()
-                count = answer.read_into(target[: self._answer_left])
+                count = answer.read_into(target[: self._answer_left], least_bytes)
             except (BodyCut, ServerBroken, NotAVideo) as error:
                 trouble: TransportError | NotAVideo = error
             else:

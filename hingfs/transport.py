@@ -17,6 +17,7 @@ construction. `_lock` guards the pause, the breaker, the token and the open answ
 
 import contextlib
 import http.client
+import io
 import ipaddress
 import logging
 import os
@@ -99,18 +100,20 @@ class Answer:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.url: str = response.url
+        self.by_tls = self.url.startswith("https:")
         self.from_api = from_api
         self.token_number = token_number  # which token was sent, by its renewals
         self._response = response
         self._on_close = on_close
         self._aborted = False
 
-    def read_into(self, target: memoryview) -> int:
+    def read_into(self, target: memoryview, least_bytes: int = 1) -> int:
         """What has arrived, undecoded, put at the start of *target*; 0 at the end.
 
-        At least one byte and at most what fits. Raises BodyCut if the body stalls or
-        breaks off. This passes urllib3 by, which would give each piece memory of its
-        own; so the other ways to read do not go on from here.
+        At most what fits, and *least_bytes* unless the body ends before. Raises
+        BodyCut if it stalls or breaks off; where bytes had come, they are returned and
+        the next call raises. This passes urllib3 by, which would give each piece memory
+        of its own; so the other ways to read do not go on from here.
         """
         body = self._response.raw._original_response  # noqa: SLF001
         if body is None or body.chunked or body.length is None:  # no way around urllib3
@@ -119,10 +122,7 @@ class Answer:
             return len(piece)
         if body.isclosed():
             return 0
-        try:
-            count = body.fp.readinto1(target[: body.length])
-        except _BODY_ERRORS as error:
-            raise _body_cut(error) from error
+        count = _read_at_least(body.fp, target[: body.length], least_bytes)
         if self._aborted:
             raise BodyCut("the transfer was cut off here")
         if not count:
@@ -598,6 +598,24 @@ _BODY_ERRORS = (
     ValueError,
     AttributeError,  # the answer to a connection closed under one's hands
 )
+
+
+def _read_at_least(
+    stream: io.BufferedReader, target: memoryview, least_bytes: int
+) -> int:
+    """Read what has arrived into *target*; an error only if that is nothing.
+
+    By TLS a piece is 16 KiB, so what is done for each of them is dear.
+    """
+    least_bytes = min(least_bytes, len(target))
+    count = 0
+    try:
+        while count < least_bytes and (came := stream.readinto1(target[count:])):
+            count += came
+    except _BODY_ERRORS as error:
+        if not count:
+            raise _body_cut(error) from error
+    return count
 
 
 def _body_cut(error: BaseException) -> BodyCut:

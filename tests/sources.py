@@ -20,6 +20,10 @@ class Body:
         self.aborted = False
         self.closed = False
 
+    @property
+    def in_small_pieces(self) -> bool:
+        return self.source.in_small_pieces and self.position > self.span.start
+
     def read_into(self, target: memoryview, least_bytes: int) -> int:
         start, stop = self.position, self.position + least_bytes
         assert start + len(target) <= self.span.stop, "read beyond the range"
@@ -64,6 +68,7 @@ class Source:
     def __init__(self) -> None:
         self.changed = threading.Condition(threading.RLock())
         self.until = float("inf")
+        self.in_small_pieces = False
         self.requests: list[ByteRange] = []
         self.served: list[ByteRange] = []
         self.open_bodies = 0

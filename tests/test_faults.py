@@ -892,6 +892,36 @@ def test_tls_serves_only_the_right_name_of_a_known_authority(
     forgive(quiet_log, "hingfs.operations: ")
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.close_at(150_000),
+        faults.reset_at(150_000),
+        faults.stall_at(150_000, NEVER),
+        faults.drip(2_000_000),
+        faults.chunked(),
+    ],
+    ids=lambda fault: fault.name,
+)
+def test_over_tls_a_body_that_breaks_off_arrives(
+    make: Callable[..., Program],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
+) -> None:
+    """There a body is read record by record, in a way of its own."""
+    files = certificate(tmp_path, "127.0.0.1")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", files[0])
+    with FakeEndpoint(tls=files) as secure:
+        video = secure.add("video", size_bytes=SIZE_BYTES)
+        program = make(base_url=secure.base_url)
+        with program.opened(video) as handle:
+            secure.inject(fault, 4, every_second(content_get))
+            program.check_all(handle, video)
+        assert fault.name in {record.fault for record in secure.log}
+        settle(program, secure)
+
+
 # --- names of hosts -------------------------------------------------------------------------
 
 
