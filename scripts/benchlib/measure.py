@@ -62,8 +62,7 @@ class Bench:
 
     def _mount(self, scenario: Scenario, contender: Contender, place: Place) -> Metrics:
         """The work on a fresh mount; its requests are all in the log afterwards."""
-        listing, paced = scenario.key, scenario.paced
-        with mounted(contender, self.origin, listing, paced=paced) as mount:
+        with mounted(contender, self.origin, scenario.key, scenario.site) as mount:
             files = [mount.mountpoint / original.name for original in place.originals]
             seen = replace(place, files=files)
             done = _with_cpu(scenario, seen, mount)
@@ -90,9 +89,9 @@ class Bench:
         header = f"Authorization: Bearer {self.origin.token}"
         start = time.perf_counter()
         for video_id in scenario.videos:
-            url = self.origin.content_url(video_id, paced=scenario.paced)
+            url = self.origin.content_url(video_id, scenario.site)
             if contender.key == "curl":
-                argv = _curl(header, url)
+                argv = _curl(header, url, self.origin.certificate)
             else:
                 argv = _aria2c(contender, header, url, place.scratch / video_id)
             run(argv, deadline_seconds=self.command_seconds)
@@ -101,8 +100,9 @@ class Bench:
         return done
 
 
-def _curl(header: str, url: str) -> list[str | Path]:
-    return [find_program("curl"), "-sSf", "-o", "/dev/null", "-H", header, url]
+def _curl(header: str, url: str, certificate: Path) -> list[str | Path]:
+    curl = [find_program("curl"), "-sSf", "-o", "/dev/null"]
+    return [*curl, "--cacert", certificate, "-H", header, url]
 
 
 def _aria2c(

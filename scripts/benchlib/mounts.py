@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .origin import Origin
+from .origin import Origin, Site
 from .system import (
     ContenderError,
     cpu_seconds,
@@ -131,8 +131,7 @@ def mounted(
     contender: Contender,
     origin: Origin,
     listing: str,
-    *,
-    paced: bool,
+    site: Site,
 ) -> Iterator[Mount]:
     """A fresh mount of *contender*: nothing cached, nothing configured.
 
@@ -145,13 +144,13 @@ def mounted(
         mountpoint = fresh / "mnt"
         mountpoint.mkdir()
         command = _hingfs if contender.family == "hingfs" else _rclone
-        argv, own_env = command(contender, origin, listing, mountpoint, paced=paced)
+        argv, own_env = command(contender, origin, listing, mountpoint, site)
         stderr = fresh / "stderr"
         with stderr.open("wb") as sink:
             process = subprocess.Popen(
                 argv,
                 cwd=PROJECT,
-                env=_clean_environment(fresh) | own_env,
+                env=_clean_environment(fresh, origin.certificate) | own_env,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
@@ -166,23 +165,22 @@ def _hingfs(
     origin: Origin,
     _listing: str,
     mountpoint: Path,
-    *,
-    paced: bool,
+    site: Site,
 ) -> tuple[list[str | Path], dict[str, str]]:
     argv: list[str | Path] = [
         *(sys.executable, "-m", "hingfs", "mount", mountpoint, "--foreground"),
-        *("--base-url", origin.api_url(paced=paced), *contender.options),
+        *("--base-url", origin.api_url(site), *contender.options),
     ]
     return argv, {"HINGFS_TOKEN": origin.token}
 
 
 def _rclone(
-    contender: Contender, origin: Origin, listing: str, mountpoint: Path, *, paced: bool
+    contender: Contender, origin: Origin, listing: str, mountpoint: Path, site: Site
 ) -> tuple[list[str | Path], dict[str, str]]:
     fresh = mountpoint.parent
     argv: list[str | Path] = [
         *(find_rclone(), "mount", ":http:", mountpoint),
-        *("--http-url", origin.listing_url(listing, paced=paced)),
+        *("--http-url", origin.listing_url(listing, site)),
         *("--config", fresh / "rclone.conf", "--cache-dir", fresh / "cache"),
         *contender.options,
     ]
@@ -190,14 +188,19 @@ def _rclone(
     return argv, {"RCLONE_HTTP_HEADERS": headers}
 
 
-def _clean_environment(fresh: Path) -> dict[str, str]:
-    """This environment without anybody's settings, caches or proxies."""
+def _clean_environment(fresh: Path, certificate: Path) -> dict[str, str]:
+    """This environment without anybody's settings, caches, proxies or authorities.
+
+    The one authority is the origin's *certificate*.
+    """
     env = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("HINGFS_", "RCLONE_"))
         and not name.lower().endswith("_proxy")
+        and not name.endswith("_CA_BUNDLE")
     }
+    env["SSL_CERT_FILE"] = str(certificate)
     for name in ("CACHE", "CONFIG", "DATA", "STATE"):
         folder = fresh / f"xdg-{name.lower()}"
         folder.mkdir()

@@ -1,8 +1,9 @@
 """The origin: nginx as a video API, with a fixed latency and a cap per connection.
 
-It answers on two ports with the same bytes, *paced* and *fast* (no latency, no cap),
-and under two kinds of path: the OpenAI ones for hingfs, and one HTML listing per work
-for rclone's `http` backend, which asks HEAD for every file it sees in a listing.
+It answers on three ports with the same bytes, *paced*, *fast* (no latency, no cap) and
+*tls* (fast, by https), and under two kinds of path: the OpenAI ones for hingfs, and one
+HTML listing per work for rclone's `http` backend, which asks HEAD for every file it
+sees in a listing.
 Its access log, one line per request that ended in whatever way, is the count.
 """
 
@@ -18,13 +19,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self, get_args
 
-from .system import BenchError, find_program, wait_until
+from .system import BenchError, find_program, run, wait_until
 
 # A busy CDN edge or gateway, as in the project's design: each connection is slow,
 # several at once are not.
 CAP_MIB_PER_SECOND = 25
+
+# The port, and with it the way, by which the origin is asked.
+Site = Literal["paced", "fast", "tls"]
 
 _CONFIG = """
 @USER@
@@ -57,6 +61,12 @@ http {
     }
     server {
         listen 127.0.0.1:@FAST@;
+        include @RUN@/site.conf;
+    }
+    server {
+        listen 127.0.0.1:@TLS@ ssl;
+        ssl_certificate @RUN@/certificate.pem;
+        ssl_certificate_key @RUN@/key.pem;
         include @RUN@/site.conf;
     }
     server {
@@ -190,11 +200,12 @@ class Origin:
     listings: Mapping[str, Sequence[str]]
     latency_ms: int
     token: str = field(default_factory=lambda: f"oh-bench-{secrets.token_hex(8)}")
-    _ports: list[int] = field(default_factory=list)
+    _ports: dict[str, int] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self._write_site()
+        self._write_certificate()
         # A free port can be taken between looking and listening: look again.
         for _ in range(3):
             self._start()
@@ -214,17 +225,23 @@ class Origin:
     ) -> None:
         self._stop()
 
-    def api_url(self, *, paced: bool) -> str:
+    @property
+    def certificate(self) -> Path:
+        """The certificate of the *tls* site, signed by itself."""
+        return self.run_directory / "certificate.pem"
+
+    def api_url(self, site: Site) -> str:
         """The base URL for hingfs."""
-        return f"http://127.0.0.1:{self._ports[0 if paced else 1]}"
+        scheme = "https" if site == "tls" else "http"
+        return f"{scheme}://127.0.0.1:{self._ports[site]}"
 
-    def listing_url(self, listing: str, *, paced: bool) -> str:
+    def listing_url(self, listing: str, site: Site) -> str:
         """The folder for rclone's http backend with the videos of *listing*."""
-        return f"{self.api_url(paced=paced)}/files/{listing}/"
+        return f"{self.api_url(site)}/files/{listing}/"
 
-    def content_url(self, video_id: str, *, paced: bool) -> str:
+    def content_url(self, video_id: str, site: Site) -> str:
         """The address of the bytes of one video."""
-        return f"{self.api_url(paced=paced)}/v1/videos/{video_id}/content"
+        return f"{self.api_url(site)}/v1/videos/{video_id}/content"
 
     def original(self, video_id: str) -> Path:
         """The file that is served as *video_id*."""
@@ -251,7 +268,7 @@ class Origin:
 
     def _open_connections(self, *, closed: bool) -> int:
         """Connections with a request in them, with *closed* also the idle ones."""
-        status = f"http://127.0.0.1:{self._ports[2]}/status"
+        status = f"http://127.0.0.1:{self._ports['control']}/status"
         with urllib.request.urlopen(status, timeout=5) as response:
             text = response.read().decode()
         numbers = {
@@ -278,9 +295,22 @@ class Origin:
             page = "<html><body>\n" + "\n".join(links) + "\n</body></html>\n"
             (site / "listings" / f"{name}.html").write_text(page)
 
+    def _write_certificate(self) -> None:
+        key = self.run_directory / "key.pem"
+        run(
+            [
+                *(find_program("openssl"), "req", "-x509", "-nodes", "-days", "2"),
+                *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+                *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+                *("-keyout", key, "-out", self.certificate),
+            ]
+        )
+        key.chmod(0o600)
+
     def _start(self) -> None:
         nginx = find_program("nginx")
-        self._ports = _free_ports(3)
+        names = (*get_args(Site), "control")
+        self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
         self._write_config(nginx)
         with (self.run_directory / "nginx.stderr").open("wb") as stderr:
             self._process = subprocess.Popen(
@@ -312,9 +342,7 @@ class Origin:
             "@MODULES@": modules,
             "@LATENCY@": latency,
             "@CAP@": str(CAP_MIB_PER_SECOND),
-            "@PACED@": str(self._ports[0]),
-            "@FAST@": str(self._ports[1]),
-            "@CONTROL@": str(self._ports[2]),
+            **{f"@{name.upper()}@": str(port) for name, port in self._ports.items()},
             "@TOKEN@": self.token,
         }
         for name, text in {"bench.conf": _CONFIG, "site.conf": _SITE}.items():

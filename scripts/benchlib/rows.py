@@ -100,8 +100,10 @@ class Result:
 def rows(clip_count: int) -> tuple[Row, ...]:
     """All rows in the order of the table, with *clip_count* clips for rsync."""
     film, capped, rsync = "film-loopback", "film-capped", "rsync"
+    tls = "film-tls"
     small = (
         _up("film-loopback", "film, loopback", film, "mb_s", 1.2, peers=RCLONE),
+        _up("film-tls", "film, loopback, TLS", tls, "mb_s", 1.2, peers=RCLONE),
         _up("film-capped", "film, capped", capped, "mb_s", 0.9, peers=("aria2c-x8",)),
         _down("connections", "film, capped: at once", capped, "peak_transfers", 10),
         _down(
@@ -122,6 +124,7 @@ def rows(clip_count: int) -> tuple[Row, ...]:
         _down("fetched-clips", "clips: fetched/size", rsync, "fetched_ratio", 1.02),
         _down("clip-requests", "requests a clip", rsync, "requests_per_video", 12),
         _down("cpu", "CPU, film loopback", film, "cpu_s_per_gb", 1.0, peers=RCLONE),
+        _down("cpu-tls", "CPU, film TLS", tls, "cpu_s_per_gb", 1.0, peers=RCLONE),
         _down(
             "cpu-capped", "CPU, film capped", capped, "cpu_s_per_gb", 1.0, peers=RCLONE
         ),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import reader
+from .origin import Site
 from .system import ContenderError, find_program, run
 
 RANDOM_SEED = 20_261_122
@@ -49,7 +50,7 @@ def unchecked(_place: Place, _done: Metrics) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One work on *videos* over the origin's paced or fast port.
+    """One work on *videos* over one of the origin's sites.
 
     *check* runs after the clock stopped and raises ContenderError on wrong bytes.
     *tools* are the contenders beside the mounts that can do the work; *again* has it
@@ -61,7 +62,7 @@ class Scenario:
     work: Callable[[Place], Metrics]
     tools: frozenset[str]
     check: Callable[[Place, Metrics], None] = unchecked
-    paced: bool = True
+    site: Site = "paced"
     again: bool = False
 
 
@@ -172,9 +173,10 @@ def scenarios(clip_count: int) -> tuple[Scenario, ...]:
             read_whole,
             curl,
             check=check_length,
-            paced=False,
+            site="fast",
             again=True,
         ),
+        Scenario("film-tls", FILM, read_whole, curl, check=check_length, site="tls"),
         Scenario("film-capped", FILM, read_whole, curl | aria, check=check_length),
         Scenario(
             "rsync", clips(clip_count), copy_by_rsync, local | aria, check=check_copies

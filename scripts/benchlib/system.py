@@ -20,6 +20,7 @@ PACKAGES = {
     "ffprobe": "ffmpeg",
     "fusermount3": "fuse3",
     "nginx": "nginx",
+    "openssl": "openssl",
     "rsync": "rsync",
 }
 
