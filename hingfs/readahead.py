@@ -8,7 +8,7 @@ shared by all its handles.
 A cursor arms after a short sequence and then keeps a window of bytes ahead of its
 frontier requested. The window grows fourfold as long as reads have to wait. Beyond
 `UNPROVEN_WINDOW_BYTES` it also has to be a fraction of what was read already, so that
-a program that stops has cost little in proportion.
+a program that stops has cost little in proportion: a quarter, or half where it waits.
 
 A sequence is dense: of what its frontier passed lately, at least half was read. Where
 the kernel has dropped a page here and there, only those are asked for, one after the
@@ -43,6 +43,9 @@ GROWTH_AFTER_BYTES = 1 * MIB
 UNPROVEN_WINDOW_BYTES = 30 * MIB
 LARGEST_WINDOW_BYTES = 64 * MIB
 PROVEN_SHARE = 4  # a larger window may hold a quarter of what was read before
+# Whoever still waits after so much gets the largest: over capped connections only
+# larger requests, of a larger window, make up for the wait in front of each.
+PROVEN_AFTER_BYTES = PROVEN_SHARE * UNPROVEN_WINDOW_BYTES
 # A clip whose rest is no larger than this is fetched to its end once armed so far.
 SMALL_REST_BYTES = 16 * MIB
 SMALL_REST_AFTER_BYTES = 1536 * KIB
@@ -188,10 +191,9 @@ class ReadAhead:
     def _extend(self, cursor: _Cursor, room_bytes: int, connections: int) -> Plan:
         rest = self.size_bytes - cursor.frontier
         proven = cursor.read_bytes // PROVEN_SHARE
-        window = max(
-            min(cursor.window_bytes, max(UNPROVEN_WINDOW_BYTES, proven)),
-            min(proven, LARGEST_WINDOW_BYTES),
-        )
+        waits_on = cursor.read_bytes >= PROVEN_AFTER_BYTES
+        most = LARGEST_WINDOW_BYTES if waits_on else UNPROVEN_WINDOW_BYTES
+        window = max(min(cursor.window_bytes, most), min(proven, LARGEST_WINDOW_BYTES))
         if rest <= SMALL_REST_BYTES and cursor.read_bytes >= SMALL_REST_AFTER_BYTES:
             window = max(window, rest)
         request = request_bytes(window, connections)
@@ -258,7 +260,11 @@ class Connections:
             return
         self._best_rate = rate
         self._before = self.limit
-        self.limit = min(self._most, self.limit + max(2, self.limit // 2))
+        step = max(2, self.limit // 2)
+        # No small step at the end: what it brings is lost in the noise of a rate.
+        self.limit = min(self._most, self.limit + step)
+        if self._most - self.limit < step:
+            self.limit = self._most
         if self.limit == self._before:
             self._settled_bytes = _RELEARN_BYTES
 
