@@ -32,9 +32,11 @@ log = logging.getLogger(__name__)
 MFUSEPY = "mfusepy"
 FUSEPY = "fusepy"
 
-# How far the kernel reads ahead through libfuse 3. Film on loopback and CPU a GB at
-# 128, 256, 512, 1024 KiB: 418, 613, 629, 714 MB/s; 2.2, 1.5, 1.4, 1.5 s; ffprobe of a
-# 200 MB clip fetched 1.3, 1.3, 1.5, 6.7 MB (scripts/bench, 2 cores, 2026-11-22).
+# How far the kernel should read ahead. Film on loopback and CPU a GB through libfuse 3
+# at 128, 256, 512, 1024 KiB: 418, 613, 629, 714 MB/s; 2.2, 1.5, 1.4, 1.5 s; ffprobe of a
+# 200 MB clip fetched 1.3, 1.3, 1.5, 6.7 MB (scripts/bench, 2 cores, 2026-11-22). Through
+# libfuse 2, which stays at 128 KiB a request, at 128, 256, 512: 495, 543, 550 MB/s; 2.0,
+# 1.9, 1.9 s; 4096 reads a tenth slower (medians of four, 2026-11-24).
 READAHEAD_KIB = 512
 # Reads that the kernel may have under way for the whole mount; its own default is
 # 12, mountpoint-s3 uses 64 as well.
@@ -231,16 +233,6 @@ class Binding:
         self.name = name
         self.libfuse_version = (major, minor)
         self._module: Any = module
-
-    @property
-    def kernel_readahead_kib(self) -> int | None:
-        """How far the kernel should read ahead, None to leave it alone.
-
-        libfuse 3 takes requests of 1 MiB, which costs a fraction of the callbacks.
-        libfuse 2 stays at 128 KiB a request, and more of them at once read slower
-        (2 cores, 4096 KiB: a tenth less, 2026-11).
-        """
-        return READAHEAD_KIB if self.libfuse_version[0] > 2 else None
 
     def __str__(self) -> str:
         return f"{self.name}, libfuse {'.'.join(map(str, self.libfuse_version))}"

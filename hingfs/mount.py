@@ -162,9 +162,9 @@ class Mount:
         except OSError:
             log.exception("the mount does not answer")
             return
-        size_kib = self._library.kernel_readahead_kib
+        size_kib = binding.READAHEAD_KIB
         try:
-            if size_kib and mountpoint.raise_kernel_readahead(directory, size_kib):
+            if mountpoint.raise_kernel_readahead(directory, size_kib):
                 log.info("the kernel reads ahead %d KiB", size_kib)
         finally:
             self._on_up()  # or whoever started the mount would wait for ever
