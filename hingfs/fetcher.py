@@ -192,7 +192,7 @@ class FetchStats:
 
 @dataclass(slots=True)
 class _Rate:
-    """Bytes that arrived since a moment (0: no sample runs)."""
+    """Bytes that arrived since the first of them (monotonic; 0: none has come)."""
 
     since: float = 0.0
     size_bytes: int = 0
@@ -234,7 +234,7 @@ class BlockFetcher:
         self._workers = 0
         self._idle = 0
         self._connections = Connections(connections)
-        self._rate = _Rate()
+        self._rate: _Rate | None = None  # None while not all are in use
         self._closing: HingError | None = None
         self._stats = FetchStats()
 
@@ -736,25 +736,28 @@ class BlockFetcher:
 
     def _watch_rate(self) -> None:
         """A transfer began or ended: a sample counts only while all are in use."""
-        busy = len(self._running) >= self._connections.limit - (self._rate.since > 0)
-        if not busy:
+        sampled = self._rate is not None
+        if len(self._running) < self._connections.limit - sampled:
+            self._rate = None
+        elif not sampled:
             self._rate = _Rate()
-        elif self._rate.since == 0:
-            self._rate = _Rate(time.monotonic())
 
     def _measure(self, size_bytes: int) -> None:
-        rate = self._rate
-        if rate.since == 0:
+        rate, now = self._rate, time.monotonic()
+        if rate is None:
+            return
+        if not rate.since:  # a clip asked for at once brings nothing for a round trip
+            rate.since = now
             return
         rate.size_bytes += size_bytes
-        elapsed = time.monotonic() - rate.since
+        elapsed = now - rate.since
         if elapsed < _RATE_SECONDS:
             return
         if rate.size_bytes < _RATE_BYTES and elapsed < _LONGEST_RATE_SECONDS:
             return
         before = self._connections.limit
         self._connections.measured(rate.size_bytes / elapsed, rate.size_bytes)
-        self._rate = _Rate(time.monotonic())
+        self._rate = _Rate(now)
         if self._connections.limit != before:
             log.debug("connections: %d -> %d", before, self._connections.limit)
             self._summon()
