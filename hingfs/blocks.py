@@ -6,7 +6,7 @@ A *block* is an aligned piece of a file: block i of a file of n bytes with block
 b bytes is [i*b, min((i+1)*b, n)).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 KIB = 1 << 10
@@ -104,6 +104,20 @@ def bounds_of(index: int, block_bytes: int, size_bytes: int) -> ByteRange:
     """
     start = index * block_bytes
     return ByteRange(start, start + block_bytes).clip(size_bytes)
+
+
+def views_of(
+    buffers: Sequence[bytearray] | Sequence[memoryview], start: int, stop: int
+) -> list[memoryview]:
+    """The bytes [start, stop) of *buffers* laid end to end; none of them copied."""
+    views = []
+    for buffer in buffers:
+        size = len(buffer)
+        first, last = max(start, 0), min(stop, size)
+        if first < last:
+            views.append(memoryview(buffer)[first:last])
+        start, stop = start - size, stop - size
+    return views
 
 
 def runs_of(indices: Iterable[int]) -> list[range]:

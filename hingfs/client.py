@@ -14,7 +14,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -22,7 +22,7 @@ from typing import Self
 from urllib.parse import quote, urlencode
 
 from . import verdict
-from .blocks import KIB, MIB, ByteRange, Content
+from .blocks import KIB, MIB, ByteRange, Content, views_of
 from .config import EndpointConfig
 from .errors import (
     AccessDenied,
@@ -590,22 +590,25 @@ class RangeDownload:
         self._doubts = 0
         self._aborted = False
 
-    def read_into(self, target: memoryview, least_bytes: int) -> int:
-        """Put the next bytes at the start of *target*; returns how many.
+    def read_into(
+        self, buffers: Sequence[bytearray], start: int, least_bytes: int
+    ) -> int:
+        """Put the next bytes over *buffers*, laid end to end, from *start* on.
 
-        At least *least_bytes*, and more where they are there and fit. Raises
-        ContentChanged, RangesIgnored (its first argument is then the open Answer with
-        the whole file), NotAVideo, or what the refusal means; and TransportError once
-        patience is over.
+        Returns how many: at least *least_bytes*, and more where they are there and
+        fit. Raises ContentChanged, RangesIgnored (its first argument is then the open
+        Answer with the whole file), NotAVideo, or what the refusal means; and
+        TransportError once patience is over.
         """
         at_start = self._position == 0
         count = 0
         while count < least_bytes:
             judged = at_start and count < _JUDGED_BYTES
             least = 1 if judged else least_bytes - count
-            count += self._next_piece(target[count:], least)
+            count += self._next_piece(buffers, start + count, least)
             if judged:
-                self._refuse_message(bytes(target[:count][:_MOST_ERROR_BYTES]))
+                most = start + min(count, _MOST_ERROR_BYTES)
+                self._refuse_message(b"".join(views_of(buffers, start, most)))
         return count
 
     @property
@@ -638,8 +641,10 @@ class RangeDownload:
     ) -> None:
         self.close()
 
-    def _next_piece(self, target: memoryview, least_bytes: int) -> int:
-        """Put at least one byte at the start of *target*; returns how many.
+    def _next_piece(
+        self, buffers: Sequence[bytearray], start: int, least_bytes: int
+    ) -> int:
+        """Put at least one byte over *buffers* from *start* on; returns how many.
 
         Fewer than *least_bytes* only where the body ends or breaks off.
         """
@@ -648,7 +653,8 @@ class RangeDownload:
                 raise BodyCut("the transfer was cut off here")
             try:
                 answer = self._answer or self._connect()
-                count = answer.read_into(target[: self._answer_left], least_bytes)
+                views = views_of(buffers, start, start + self._answer_left)
+                count = answer.read_into(views, least_bytes)
             except (BodyCut, ServerBroken, NotAVideo) as error:
                 trouble: TransportError | NotAVideo = error
             else:

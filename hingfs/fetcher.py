@@ -16,11 +16,10 @@ transfer's *stop*; it is a leaf and held for dictionary work only.
 
 import itertools
 import logging
-import mmap
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -52,16 +51,13 @@ LATE_SECONDS = 1.0
 JOIN_DISTANCE_BYTES = 3 * MIB
 # A demanded block is handed out in pieces of this size while it arrives.
 PIECE_BYTES = 64 * KIB
-# A worker takes what has arrived, up to this much, and cuts it into blocks: each read
-# costs two hand-overs of the interpreter lock, to a reader that is busy copying. A trial
-# that read a fixed number of blocks of 128 KiB at once, film over loopback without FUSE:
-# one 560 MB/s and 2.3 CPU seconds a GB, two 680 and 1.9, four 860 and 1.3, eight 1,260
-# and 0.9, sixteen 1,060 and 1.0 (medians of six, 2 cores, 2026-11-22; one was not run in
-# turn with the others). As it stands here: 900 and 1.1; through a mount, in turn with one
-# block at a time, 465 -> 649 MB/s and 2.5 -> 1.6 CPU seconds a GB (medians of five).
-# By TLS one read brings 16 KiB, and what arrived would only be copied once more: there,
-# block by block, film over loopback 338 -> 396 MB/s and 3.3 -> 2.9 CPU seconds a GB
-# (medians of six, 2026-11-24; a part of that by fewer calls for each record).
+# A worker takes what has arrived, up to this much, into several blocks at once: each
+# read costs a hand-over of the interpreter lock, to a reader that is busy copying. A
+# trial that read a fixed number of blocks of 128 KiB at once, film over loopback without
+# FUSE: one 560 MB/s and 2.3 CPU seconds a GB, two 680 and 1.9, four 860 and 1.3, eight
+# 1,260 and 0.9, sixteen 1,060 and 1.0 (medians of six, 2 cores, 2026-11-22; one was not
+# run in turn with the others).
+# By TLS one read brings 16 KiB, and nothing is gained by asking for more.
 ARRIVING_BYTES = 1 * MIB
 _WHOLE_FILES_ONLY = "the server sends whole files only"
 # A rate is worth comparing after this much time and this many bytes, or after long
@@ -78,10 +74,13 @@ class RangeBody(Protocol):
     def in_small_pieces(self) -> bool:
         """Whether little comes at once, however much is there; known once read."""
 
-    def read_into(self, target: memoryview, least_bytes: int) -> int:
-        """Put the next bytes at the start of *target*; returns how many.
+    def read_into(
+        self, buffers: Sequence[bytearray], start: int, least_bytes: int
+    ) -> int:
+        """Put the next bytes over *buffers*, laid end to end, from *start* on.
 
-        At least *least_bytes*, and more where they are there and fit; or an error.
+        Returns how many: at least *least_bytes*, and more where they are there and
+        fit; or raises an error.
         """
 
     def abort(self) -> None:
@@ -407,8 +406,9 @@ class BlockFetcher:
             block = self._cache.get((content, index))
             if block is None:
                 missing.append(index)
-            else:
-                self._land((content, index), block)
+                continue
+            with self._lock:
+                self._resolve((content, index), block)
         return missing
 
     def _adopt(self, transfer: Transfer) -> None:
@@ -576,89 +576,100 @@ class BlockFetcher:
             self._land_blocks(transfer, body)
 
     def _land_blocks(self, transfer: Transfer, body: RangeBody) -> None:
-        content = transfer.content
-        for index, block in self._blocks(transfer, body):
-            if content.ranges is None:
-                content.ranges = True
-                with self._lock:
-                    self._summon()  # what had to wait for this
-            key = (content, index)
-            self._cache.put(key, block, reserved_bytes=self.block_bytes)
-            self._land(key, block, transfer)
+        """Read *body* to the end of *transfer*, landing each block once it is there."""
+        in_pieces = transfer.first + (2 if transfer.demand else 1)
+        while transfer.next < transfer.stop:
+            if transfer.next >= in_pieces and not body.in_small_pieces:
+                self._land_runs(transfer, body)
+                return
+            with self._lock:
+                landing = self._landings.get((transfer.content, transfer.next))
+                if landing is None:  # the mount is ending
+                    return
+            self._land(transfer, [self._read_in_pieces(body, landing)])
 
-    def _blocks(
-        self, transfer: Transfer, body: RangeBody
-    ) -> Iterator[tuple[int, Block]]:
-        """The blocks of *transfer* with their indices, each once its bytes are there."""
-        content, index = transfer.content, transfer.first
-        one_by_one = transfer.first + (2 if transfer.demand else 1)
-        while index < transfer.stop and (index < one_by_one or body.in_small_pieces):
-            landing = self._landings.get((content, index))
-            if landing is None:
-                break
-            yield index, self._read_in_pieces(body, landing)
-            index += 1
-        if index >= transfer.stop:
-            return
+    def _land_runs(self, transfer: Transfer, body: RangeBody) -> None:
+        """The same, several blocks at a time where as many have arrived."""
         most_at_once = max(1, ARRIVING_BYTES // self.block_bytes)
-        most_at_once = min(most_at_once, transfer.stop - index)
         at_once = min(2, most_at_once)
-        # A mapping of its own: in the heap it would leave holes among the blocks.
-        arriving = memoryview(mmap.mmap(-1, most_at_once * self.block_bytes))
-        cut, filled = 0, 0  # arriving[cut:filled] begins with block *index*
-        while index < transfer.stop:  # may be lowered meanwhile
-            bounds = bounds_of(index, self.block_bytes, content.size_bytes)
-            if filled - cut < len(bounds):
-                arriving[: filled - cut] = arriving[cut:filled]
-                cut, filled = 0, filled - cut
-                end = self._reach(transfer, index + at_once) - bounds.start
-                count = body.read_into(arriving[filled:end], len(bounds) - filled)
-                filled += count
-                at_once = min(max(2, 2 * count // self.block_bytes), most_at_once)
-            yield index, bytearray(arriving[cut : cut + len(bounds)])
-            cut += len(bounds)
-            index += 1
+        run: list[bytearray] = []  # blocks from transfer.next on
+        filled = 0  # so many bytes of them are true, less than of one block
+        while (first := transfer.next) < transfer.stop:
+            stop = self._reach(transfer, first + at_once)
+            del run[stop - first :]
+            run += [
+                bytearray(self._size_of(transfer.content, index))
+                for index in range(first + len(run), stop)
+            ]
+            count = body.read_into(run, filled, len(run[0]) - filled)
+            filled += count
+            at_once = min(max(2, 2 * count // self.block_bytes), most_at_once)
+            whole = 0
+            while whole < len(run) and filled >= len(run[whole]):
+                filled -= len(run[whole])
+                whole += 1
+            self._land(transfer, run[:whole])
+            del run[:whole]
+
+    def _size_of(self, content: Content, index: int) -> int:
+        return min(self.block_bytes, content.size_bytes - index * self.block_bytes)
 
     def _reach(self, transfer: Transfer, stop: int) -> int:
-        """The offset at which block *stop* begins, or *transfer* ends if that is first.
+        """Block *stop*, or where *transfer* ends if that is first.
 
         As far as that it will be read now, and can not be cut shorter.
         """
         with self._lock:
             transfer.reach = min(stop, transfer.stop)
-            stop = transfer.reach
-        return min(stop * self.block_bytes, transfer.content.size_bytes)
+            return transfer.reach
 
-    def _read_in_pieces(self, body: RangeBody, landing: Landing) -> Block:
+    def _read_in_pieces(self, body: RangeBody, landing: Landing) -> bytearray:
         size = landing.size_bytes
         partial = bytearray(size)  # never resized: readers may look at it meanwhile
         filled = 0
         while filled < size:
             least = min(PIECE_BYTES, size - filled)
-            filled += body.read_into(memoryview(partial)[filled:], least)
+            filled += body.read_into([partial], filled, least)
             with self._lock:
                 landing.partial, landing.filled = partial, filled
                 landing.wake()
         return partial
 
-    def _land(
-        self, key: BlockKey, block: Block, transfer: Transfer | None = None
-    ) -> None:
-        demanded = False
+    def _land(self, transfer: Transfer, blocks: Sequence[Block]) -> None:
+        """The next *blocks* of *transfer* are there."""
+        content, first = transfer.content, transfer.next
+        if content.ranges is None:
+            content.ranges = True
+            with self._lock:
+                self._summon()  # what had to wait for this
+        for index, block in enumerate(blocks, first):
+            self._cache.put((content, index), block, reserved_bytes=self.block_bytes)
         with self._lock:
-            landing = self._landings.pop(key, None)
-            if landing is not None:
-                landing.data = block
-                landing.transfer = None
-                landing.wake()
-                demanded = landing.demanded
-            if transfer is not None:
-                transfer.next = key[1] + 1
-                self._stats.blocks += 1
-                self._stats.bytes += len(block)
-                self._measure(len(block))
-        if demanded:
+            demanded = [
+                key
+                for index, block in enumerate(blocks, first)
+                if self._resolve(key := (content, index), block)
+            ]
+            transfer.next = first + len(blocks)
+            size = sum(map(len, blocks))
+            self._stats.blocks += len(blocks)
+            self._stats.bytes += size
+            self._measure(size)
+        for key in demanded:
             self._cache.mark_read(key)
+
+    def _resolve(self, key: BlockKey, block: Block) -> bool:
+        """Hand *block* to who waits for it; call with the lock held.
+
+        Whether somebody reads it from there, and not from the cache.
+        """
+        landing = self._landings.pop(key, None)
+        if landing is None:
+            return False
+        landing.data = block
+        landing.transfer = None
+        landing.wake()
+        return landing.demanded
 
     def _fail(self, transfer: Transfer, error: BaseException) -> None:
         if isinstance(error, RangesIgnored):

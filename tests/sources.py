@@ -1,10 +1,10 @@
 """A source of ranges without HTTP: ramps that arrive as far as a test lets them."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from hingfs.blocks import ByteRange, Content
+from hingfs.blocks import ByteRange, Content, views_of
 from hingfs.errors import BodyCut
 from tests.personalities import ramp
 
@@ -24,9 +24,10 @@ class Body:
     def in_small_pieces(self) -> bool:
         return self.source.in_small_pieces and self.position > self.span.start
 
-    def read_into(self, target: memoryview, least_bytes: int) -> int:
+    def read_into(self, buffers: Sequence[bytearray], at: int, least_bytes: int) -> int:
         start, stop = self.position, self.position + least_bytes
-        assert start + len(target) <= self.span.stop, "read beyond the range"
+        most = start + sum(map(len, buffers)) - at
+        assert most <= self.span.stop, "read beyond the range"
         with self.source.changed:
             if start == self.span.start:
                 self.source.requests.append(self.span)
@@ -36,13 +37,16 @@ class Body:
             )
             if self.aborted:
                 raise BodyCut("aborted")
-            stop = int(max(stop, min(start + len(target), self.source.until)))
+            stop = int(max(stop, min(most, self.source.until)))
             error = self.source.fault(ByteRange(start, stop))
             if error is not None:
                 raise error
             self.source.served.append(ByteRange(start, stop))
-        self.position = stop
-        target[: stop - start] = ramp(self.content.video_id, start, stop)
+        for view in views_of(buffers, at, at + stop - start):
+            view[:] = ramp(
+                self.content.video_id, self.position, self.position + len(view)
+            )
+            self.position += len(view)
         return stop - start
 
     def abort(self) -> None:

@@ -14,6 +14,7 @@ from hingfs.blocks import (
     blocks_of,
     bounds_of,
     runs_of,
+    views_of,
 )
 from tests.strategies import byte_ranges
 
@@ -80,6 +81,21 @@ class TestBlocks:
         assert [index for run in runs for index in run] == sorted(indices)
         for left, right in pairwise(runs):
             assert left.stop < right.start
+
+    @given(
+        st.lists(st.binary(max_size=9), max_size=6),
+        st.integers(0, 60),
+        st.integers(0, 60),
+    )
+    def test_views_are_the_bytes_of_the_buffers_laid_end_to_end(
+        self, pieces, start, stop
+    ):
+        buffers = [bytearray(piece) for piece in pieces]
+
+        views = views_of(buffers, start, stop)
+
+        assert b"".join(views) == b"".join(pieces)[start:stop]
+        assert all(views), "no view is empty"
 
 
 class TestContent:

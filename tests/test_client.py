@@ -62,7 +62,7 @@ def content_of(endpoint, video_id="v"):
 def taken(body, size_bytes: int) -> bytes:
     """The next *size_bytes* of a download."""
     target = bytearray(size_bytes)
-    count = body.read_into(memoryview(target), size_bytes)
+    count = body.read_into([target], 0, size_bytes)
     assert count == size_bytes
     return bytes(target)
 

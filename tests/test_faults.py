@@ -973,9 +973,9 @@ def test_a_name_of_a_host_that_is_not_found_is_an_errno_until_it_is(
     with program.opened(video) as handle:
         program.check(handle, video, 0, READ_BYTES)
         endpoint.wait_until_idle()
+        resolver.mood = mood
         endpoint.stop()  # so that new connections need the resolver
         endpoint.start()
-        resolver.mood = mood
         resolver.asked = 0
 
         def far() -> None:

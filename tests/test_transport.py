@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs import transport as transport_module
-from hingfs.blocks import ByteRange
+from hingfs.blocks import ByteRange, views_of
 from hingfs.config import EndpointConfig, Token
 from hingfs.errors import (
     BodyCut,
@@ -83,7 +83,7 @@ def taken(answer: Answer, most_bytes: int) -> bytes:
     """The next *most_bytes* of the body; fewer where it ends."""
     target = memoryview(bytearray(most_bytes))
     count = 0
-    while count < most_bytes and (came := answer.read_into(target[count:])):
+    while count < most_bytes and (came := answer.read_into([target[count:]])):
         count += came
     return bytes(target[:count])
 
@@ -508,6 +508,50 @@ class TestBodies:
             assert taken(answer, 1000) == ramp("v", 0, 1000)
             assert taken(answer, SIZE) == ramp("v", 1000, SIZE)
             assert taken(answer, 1) == b""
+
+    @pytest.mark.parametrize(
+        "sizes", [[SIZE], [1, 2, 3], [50_000] * 4, [10_000, 1, 70_000, SIZE], [9000]]
+    )
+    def test_what_comes_is_put_over_many_targets_in_turn(
+        self, transport, endpoint, sizes
+    ):
+        buffers = [bytearray(size) for size in sizes]
+        total = min(sum(sizes), SIZE)
+        count = 0
+        with get(transport, endpoint.url("v")) as answer:
+            while count < total:
+                views = views_of(buffers, count, sum(sizes))
+                least = min(len(views[0]), total - count)
+                came = answer.read_into(views, least)
+                assert came >= least
+                count += came
+
+        assert b"".join(buffers)[:total] == ramp("v", 0, total)
+
+    def test_what_has_come_is_handed_out_though_there_is_room_for_more(
+        self, make, endpoint
+    ):
+        transport = make(endpoint.base_url, stall_seconds=600)
+        endpoint.inject(faults.stall_at(100_000, math.inf))
+        target = memoryview(bytearray(SIZE))
+        with get(transport, endpoint.url("v")) as answer:
+            count = answer.read_into([target], 20_000)
+            while count < 100_000:  # or this waits for ever
+                count += answer.read_into([target[count:]], 1)
+
+        assert bytes(target[:count]) == ramp("v", 0, 100_000)
+
+    def test_a_connection_waits_for_headers_no_longer_than_before_its_last_body(
+        self, transport, endpoint
+    ):
+        """Reading a body changes the mode of the socket, which is used again."""
+        with get(transport, endpoint.url("v")) as answer:
+            taken(answer, SIZE)
+        endpoint.inject(faults.stall_before_headers(math.inf))
+
+        with pytest.raises(TransportError):
+            get(transport, endpoint.url("v"), seconds=0.5)
+        assert endpoint.connections_seen == 1
 
     def test_read_some_gives_what_has_arrived(self, transport, endpoint):
         endpoint.inject(faults.stall_at(1000, math.inf))
