@@ -70,6 +70,7 @@ class VideoReader:
         self._spools = spools
         self._read_seconds = read_seconds
         self._block_bytes = fetcher.block_bytes
+        self._size_confirmed = False  # by an answer that brought bytes; only ever set
         self._lock = threading.Lock()
         # All below are guarded by _lock.
         self._readahead = ReadAhead(content.size_bytes)
@@ -120,6 +121,7 @@ class VideoReader:
             raise ContentChanged("the video changed since it was opened")
         count = min(len(target), content.size_bytes - offset)
         if count <= 0:
+            self._confirm_size()
             return 0
         if count < len(target):
             target = target[:count]
@@ -132,9 +134,18 @@ class VideoReader:
             if failed is None:
                 self._note_failed(span, deadline)
             raise
+        self._size_confirmed = True
         if offset == 0:
             self._seek_index(target)
         return count
+
+    def _confirm_size(self) -> None:
+        """Before an end of file that only the probe has seen, read a byte.
+
+        The probe's answer may have been spoilt; every range names the size again.
+        """
+        if self.content.size_bytes and not self._size_confirmed:
+            self.read_into(memoryview(bytearray(1)), 0)
 
     def rest(self) -> bool:
         """The last handle was closed; whether the file was read whole.

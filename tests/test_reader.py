@@ -160,6 +160,14 @@ class TestBytes:
         assert read(reader, size, 100) == b""
         assert read(reader, size + BLOCK, 100) == b""
 
+    def test_an_end_of_file_is_not_believed_before_any_bytes_have_come(self, rig):
+        """The answer that told the size may have been spoilt; the next one tells."""
+        rig.source.fault = lambda _span: ContentChanged("the size is another one")
+        reader = rig.open(LARGE)
+
+        with pytest.raises(ContentChanged):
+            read(reader, LARGE + 1, 100)
+
     def test_a_file_of_no_bytes_reads_as_nothing(self, rig):
         assert read(rig.open(0), 0, 100) == b""
         assert rig.source.requests == []
