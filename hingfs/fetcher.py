@@ -191,10 +191,35 @@ class FetchStats:
 
 @dataclass(slots=True)
 class _Rate:
-    """Bytes that arrived since the first of them (monotonic; 0: none has come)."""
+    """What arrived, and in what time, while all connections were in use.
 
-    since: float = 0.0
+    That may be in several bursts: a clip asked for at once is over before it tells.
+    """
+
     size_bytes: int = 0
+    seconds: float = 0.0  # of the bursts that are over
+    in_burst: bool = False
+    since: float = 0.0  # the first bytes of this burst (monotonic; 0: none have come)
+
+    def switch(self, now: float, *, in_burst: bool) -> None:
+        """A burst began or ended."""
+        if self.in_burst and self.since:
+            self.seconds += now - self.since
+        self.in_burst, self.since = in_burst, 0.0
+
+    def add(self, size_bytes: int, now: float) -> float | None:
+        """The rate in bytes a second, once it is worth comparing."""
+        if not self.in_burst:
+            return None
+        if not self.since:  # what came before was a round trip of nothing
+            self.since = now
+            return None
+        self.size_bytes += size_bytes
+        elapsed = self.seconds + now - self.since
+        enough = self.size_bytes >= _RATE_BYTES or elapsed >= _LONGEST_RATE_SECONDS
+        if not enough or elapsed < _RATE_SECONDS:
+            return None
+        return self.size_bytes / elapsed
 
 
 @dataclass(slots=True)
@@ -233,7 +258,7 @@ class BlockFetcher:
         self._workers = 0
         self._idle = 0
         self._connections = Connections(connections)
-        self._rate: _Rate | None = None  # None while not all are in use
+        self._rate = _Rate()
         self._closing: HingError | None = None
         self._stats = FetchStats()
 
@@ -746,29 +771,20 @@ class BlockFetcher:
     # -- learning how many connections pay; all with the lock held ---------------------
 
     def _watch_rate(self) -> None:
-        """A transfer began or ended: a sample counts only while all are in use."""
-        sampled = self._rate is not None
-        if len(self._running) < self._connections.limit - sampled:
-            self._rate = None
-        elif not sampled:
-            self._rate = _Rate()
+        """A transfer began or ended: a rate counts only while all are in use."""
+        # One may be missing for a moment: it ended, and the next is about to begin.
+        in_burst = len(self._running) >= self._connections.limit - self._rate.in_burst
+        if in_burst != self._rate.in_burst:
+            self._rate.switch(time.monotonic(), in_burst=in_burst)
 
     def _measure(self, size_bytes: int) -> None:
-        rate, now = self._rate, time.monotonic()
+        rate = self._rate.add(size_bytes, time.monotonic())
         if rate is None:
             return
-        if not rate.since:  # a clip asked for at once brings nothing for a round trip
-            rate.since = now
-            return
-        rate.size_bytes += size_bytes
-        elapsed = now - rate.since
-        if elapsed < _RATE_SECONDS:
-            return
-        if rate.size_bytes < _RATE_BYTES and elapsed < _LONGEST_RATE_SECONDS:
-            return
         before = self._connections.limit
-        self._connections.measured(rate.size_bytes / elapsed, rate.size_bytes)
-        self._rate = _Rate(now)
+        self._connections.measured(rate, self._rate.size_bytes)
+        self._rate = _Rate()
+        self._watch_rate()
         if self._connections.limit != before:
             log.debug("connections: %d -> %d", before, self._connections.limit)
             self._summon()
