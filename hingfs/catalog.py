@@ -190,6 +190,20 @@ class Catalog:
                 entry.opened = True
         return file
 
+    def following(self, video_id: str) -> list[Content]:
+        """What comes after *video_id* in the listing, as far as known; asks nobody."""
+        contents = []
+        with self._lock:
+            listing = self._listing
+            if listing is not None and video_id in listing.positions:
+                first = listing.positions[video_id] + 1
+                for neighbour in listing.order[first : first + NEIGHBOURS]:
+                    known = self._known.get(neighbour)
+                    if known is None:
+                        break
+                    contents.append(known.file.content)
+        return contents
+
     def listing(self) -> list[tuple[str, int]]:
         """(name, inode) of what can be read now: listed and completed, or opened before.
 

@@ -207,7 +207,7 @@ class HingOperations:
         file = self._catalog.open(_video_id(path))
         content = file.content
         handle = next(self._numbers)
-        reader = self._readers.open(content)
+        reader = self._readers.open(content, self._catalog.following(file.video_id))
         with self._lock:
             # The kernel keeps one set of pages and one size per file, and mixing versions
             # is what no one may see. While handles of an older version are open, the

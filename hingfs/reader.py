@@ -10,6 +10,7 @@ its read-ahead state and counters; it is never held while anything waits.
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .block_cache import Block, MemoryBlockCache
@@ -17,7 +18,7 @@ from .blocks import KIB, MIB, ByteRange, Content, block_count, blocks_of
 from .errors import ContentChanged, HingError, RangesIgnored
 from .fetcher import FAILURE_MEMORY_SECONDS, BlockFetcher, Landing
 from .mp4 import index_range
-from .readahead import SMALLEST_REQUEST_BYTES, Plan, ReadAhead
+from .readahead import SMALLEST_REQUEST_BYTES, ClipHabit, Plan, ReadAhead, request_bytes
 from .spool import SpoolStore
 
 # A clip of this size costs no more requests whole than in part.
@@ -31,10 +32,8 @@ HEAD_BYTES = 768 * KIB
 TAIL_SHARE = 1024
 SMALLEST_TAIL_BYTES = 64 * KIB
 LARGEST_TAIL_BYTES = 2 * MIB
-# A mount whose last clips were read whole fetches the next one whole at open, up to
-# this size.
+# The largest clip that is fetched whole because those before it were read whole.
 WHOLE_HABIT_BYTES = 48 * MIB
-WHOLE_HABIT_CLIPS = 2
 # Readers without a handle that are remembered, with their cursors.
 _MOST_IDLE_READERS = 64
 
@@ -64,7 +63,9 @@ class VideoReader:
         read_seconds: float,
     ) -> None:
         self.content = content
-        self.handles = 0  # guarded by the lock of `Readers`
+        # Both are guarded by the lock of `Readers`.
+        self.handles = 0
+        self.opened = False  # ever
         self._fetcher = fetcher
         self._cache = cache
         self._spools = spools
@@ -83,20 +84,9 @@ class VideoReader:
         content = self.content
         if content.ranges is False or content.changed or not content.size_bytes:
             return
-        everything = ByteRange(0, content.size_bytes)
-        if len(everything) <= WHOLE_AT_OPEN_BYTES or (
-            whole
-            and len(everything) <= min(WHOLE_HABIT_BYTES, self._fetcher.room_bytes())
-        ):
-            self._prefetch(
-                everything,
-                max(
-                    -(-len(everything) // self._fetcher.connections),
-                    SMALLEST_REQUEST_BYTES,
-                ),
-            )
-            with self._lock:
-                self._readahead.note_planned(everything)
+        small = content.size_bytes <= WHOLE_AT_OPEN_BYTES
+        if small or (whole and self._has_room()):
+            self._prime_whole()
             return
         self._prefetch(ByteRange(0, HEAD_BYTES), HEAD_BYTES)
         if content.ranges:  # else a server without ranges would send it all twice
@@ -108,6 +98,12 @@ class VideoReader:
                 ByteRange(content.size_bytes - tail, content.size_bytes),
                 LARGEST_TAIL_BYTES,
             )
+
+    def prime_ahead(self, request_size_bytes: int) -> None:
+        """The file will be opened and read whole: fetch it, if there is room."""
+        content = self.content
+        if content.ranges is not False and not content.changed and self._has_room():
+            self._prefetch(ByteRange(0, content.size_bytes), request_size_bytes)
 
     def read_into(self, target: memoryview, offset: int) -> int:
         """Fill *target* from *offset*; the count is short only at end of file.
@@ -138,6 +134,17 @@ class VideoReader:
         if offset == 0:
             self._seek_index(target)
         return count
+
+    def _has_room(self) -> bool:
+        most = min(WHOLE_HABIT_BYTES, self._fetcher.room_bytes())
+        return self.content.size_bytes <= most
+
+    def _prime_whole(self) -> None:
+        everything = ByteRange(0, self.content.size_bytes)
+        share = -(-len(everything) // self._fetcher.connections)
+        self._prefetch(everything, max(share, SMALLEST_REQUEST_BYTES))
+        with self._lock:
+            self._readahead.note_planned(everything)
 
     def _confirm_size(self) -> None:
         """Before an end of file that only the probe has seen, read a byte.
@@ -262,27 +269,30 @@ class Readers:
         self._read_seconds = read_seconds
         self._lock = threading.Lock()
         self._readers: dict[Content, VideoReader] = {}  # oldest use first
-        self._whole_in_a_row = 0
+        self._habit = ClipHabit()
 
-    def open(self, content: Content) -> VideoReader:
-        """The reader of *content* with one more handle, priming it at the first."""
+    def open(self, content: Content, following: Sequence[Content] = ()) -> VideoReader:
+        """The reader of *content* with one more handle, priming it at the first.
+
+        *following* come next in the order of names, as far as that is known. The first
+        of them are fetched as well where the habit says so.
+        """
         with self._lock:
-            reader = self._readers.pop(content, None)
-            known = reader is not None
-            if reader is None:
-                reader = VideoReader(
-                    content,
-                    self._fetcher,
-                    self._cache,
-                    self._spools,
-                    self._read_seconds,
-                )
-            self._readers[content] = reader
+            self._habit.opened(content, following)
+            reader = self._reader_locked(content)
+            first = not reader.opened
+            reader.opened = True
             reader.handles += 1
-            whole = self._whole_in_a_row >= WHOLE_HABIT_CLIPS
+            whole = self._habit.whole
+            ahead = [self._reader_locked(clip) for clip in self._habit.ahead()]
             self._forget_idle()
-        if not known:
+        if first:
             reader.prime(whole=whole)
+        window = sum(next_one.content.size_bytes for next_one in ahead)
+        share = request_bytes(window, self._fetcher.connections)
+        for next_one in ahead:
+            if not next_one.opened:
+                next_one.prime_ahead(share)
         return reader
 
     def close(self, reader: VideoReader) -> None:
@@ -294,7 +304,15 @@ class Readers:
             return
         whole = reader.rest()
         with self._lock:
-            self._whole_in_a_row = self._whole_in_a_row + 1 if whole else 0
+            self._habit.closed(reader.content, whole=whole)
+
+    def _reader_locked(self, content: Content) -> VideoReader:
+        """The reader of *content*, as the latest in use; made if there is none."""
+        reader = self._readers.pop(content, None) or VideoReader(
+            content, self._fetcher, self._cache, self._spools, self._read_seconds
+        )
+        self._readers[content] = reader
+        return reader
 
     def _forget_idle(self) -> None:
         """Keep a bounded number of idle readers; call with the lock held."""

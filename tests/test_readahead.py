@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs import readahead
-from hingfs.blocks import KIB, MIB, ByteRange
-from hingfs.readahead import Connections, Plan, ReadAhead, request_bytes
+from hingfs.blocks import KIB, MIB, ByteRange, Content, Validator
+from hingfs.readahead import ClipHabit, Connections, Plan, ReadAhead, request_bytes
 
 KERNEL_READ = 128 * KIB
 PLENTY = 1 << 40
@@ -376,3 +376,31 @@ class TestConnections:
                 connections.measured(*event)
 
             assert 1 <= connections.limit <= max(1, most)
+
+
+class TestClipHabit:
+    @given(st.lists(st.tuples(st.integers(0, 9), st.booleans())), st.integers(1, 12))
+    def test_clips_are_wanted_ahead_only_after_four_times_as_much(self, uses, known):
+        """Whatever is opened, in whatever order, and read whole or not."""
+        clips = [Content(f"v{n}", 1 + n * 7 % 5, Validator()) for n in range(11)]
+        habit = ClipHabit()
+        read = 0
+        for number, whole in uses:
+            following = clips[number + 1 : number + 1 + known]
+            habit.opened(clips[number], following)
+            wanted = habit.ahead()
+            assert wanted == following[: len(wanted)]
+            size = sum(clip.size_bytes for clip in wanted)
+            assert size * readahead.PROVEN_SHARE <= read
+            habit.closed(clips[number], whole=whole)
+            read = read + clips[number].size_bytes if whole else 0
+
+    def test_the_window_never_outgrows_that_of_a_film(self):
+        clips = [Content(f"v{n}", 10 * MIB, Validator()) for n in range(100)]
+        habit = ClipHabit()
+        for number, clip in enumerate(clips):
+            habit.opened(clip, clips[number + 1 :])
+            window = sum(one.size_bytes for one in habit.ahead())
+            assert window <= readahead.LARGEST_WINDOW_BYTES
+            habit.closed(clip, whole=True)
+        assert len(habit.ahead()) == 0, "nothing follows the last"

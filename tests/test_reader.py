@@ -1,8 +1,9 @@
 """Reads equal the file, whatever their order, and cost what they must and no more."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Self
 
 import pytest
@@ -22,6 +23,7 @@ from hingfs.errors import (
     ServerBroken,
 )
 from hingfs.fetcher import BlockFetcher
+from hingfs.readahead import PROVEN_SHARE, WHOLE_HABIT_CLIPS
 from hingfs.reader import Readers, VideoReader
 from tests.mounting import eventually
 from tests.personalities import ramp
@@ -266,7 +268,7 @@ class TestCosts:
 
     def test_after_clips_read_whole_the_next_is_fetched_whole(self, rig):
         clip = 4 * MIB  # more than is fetched whole of the first
-        for number in range(reader_module.WHOLE_HABIT_CLIPS):
+        for number in range(WHOLE_HABIT_CLIPS):
             reader = rig.readers.open(
                 Content(f"v{number}", clip, Validator(), ranges=True)
             )
@@ -282,11 +284,11 @@ class TestCosts:
 
     def test_one_clip_that_is_not_read_whole_ends_the_habit(self, rig):
         clip = 4 * MIB
-        for number in range(reader_module.WHOLE_HABIT_CLIPS + 1):
+        for number in range(WHOLE_HABIT_CLIPS + 1):
             reader = rig.readers.open(
                 Content(f"v{number}", clip, Validator(), ranges=True)
             )
-            if number < reader_module.WHOLE_HABIT_CLIPS:
+            if number < WHOLE_HABIT_CLIPS:
                 rig.read_whole(reader)
             rig.readers.close(reader)
         rig.all_arrived()
@@ -297,6 +299,69 @@ class TestCosts:
         rig.all_arrived()
 
         assert sum(len(span) for span in rig.source.served) < clip
+
+
+class TestClipsInOrder:
+    """Clip after clip, whole, in the order of their names."""
+
+    CLIP = 4 * MIB  # more than is fetched whole of the first
+
+    def clips(self, count: int, size_bytes: int = CLIP) -> list[Content]:
+        return [
+            Content(f"v{number}", size_bytes, Validator(), ranges=True)
+            for number in range(count)
+        ]
+
+    def copy(self, rig: Rig, clip: Content, following: Sequence[Content]) -> None:
+        reader = rig.readers.open(clip, following)
+        rig.read_whole(reader)
+        rig.readers.close(reader)
+
+    def blocks_here(self, rig: Rig, clip: Content) -> int:
+        rig.all_arrived()
+        blocks = range(block_count(clip.size_bytes, BLOCK))
+        return sum((clip, index) in rig.cache for index in blocks)
+
+    def test_the_next_one_is_fetched_before_it_is_opened(self, rig):
+        clips = self.clips(PROVEN_SHARE + 3)
+        for number, clip in enumerate(clips[:-2]):
+            self.copy(rig, clip, clips[number + 1 :])
+
+        ahead, later = clips[-2:]
+        assert self.blocks_here(rig, ahead) == block_count(self.CLIP, BLOCK)
+        assert self.blocks_here(rig, later) == 0
+        asked = len(rig.source.requests)
+        self.copy(rig, ahead, [])
+        assert len(rig.source.requests) == asked
+
+    def test_no_more_than_a_quarter_of_what_was_read_is_fetched_in_vain(self, rig):
+        clips = self.clips(40)
+        for number, clip in enumerate(clips[:20]):
+            self.copy(rig, clip, clips[number + 1 :])
+            rig.all_arrived()
+            fetched = sum(map(len, rig.source.served))
+            read = (number + 1) * self.CLIP
+            assert fetched <= read + read // PROVEN_SHARE
+
+    @pytest.mark.parametrize("step", [2, 3, -1])
+    def test_in_another_order_nothing_is(self, rig, step):
+        clips = self.clips(24)
+
+        for clip in clips[::step]:
+            self.copy(rig, clip, clips[clips.index(clip) + 1 :])
+
+        rig.all_arrived()
+        assert sum(map(len, rig.source.served)) == len(clips[::step]) * self.CLIP
+
+    def test_a_clip_larger_than_the_room_is_not(self):
+        size = 2 * MIB
+        with Rig(cache_bytes=3 * size) as rig:
+            clips = self.clips(8, size)
+            for clip, following in pairwise(clips):
+                reader = rig.readers.open(clip, [following])
+                assert self.blocks_here(rig, following) == 0
+                rig.read_whole(reader)
+                rig.readers.close(reader)
 
 
 class TestIndex:

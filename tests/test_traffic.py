@@ -16,8 +16,12 @@ import pytest
 from hingfs.binding import Refusal
 from hingfs.blocks import KIB, MIB
 from hingfs.operations import HingOperations
-from hingfs.readahead import LARGEST_WINDOW_BYTES, UNPROVEN_WINDOW_BYTES
-from hingfs.reader import HEAD_BYTES, WHOLE_AT_OPEN_BYTES, WHOLE_HABIT_CLIPS
+from hingfs.readahead import (
+    LARGEST_WINDOW_BYTES,
+    UNPROVEN_WINDOW_BYTES,
+    WHOLE_HABIT_CLIPS,
+)
+from hingfs.reader import HEAD_BYTES, WHOLE_AT_OPEN_BYTES
 from tests.endpoint import FakeEndpoint, reset_at
 from tests.personalities import ramp
 
@@ -213,6 +217,28 @@ def test_a_mount_that_reads_clips_whole_takes_the_next_one_at_open(endpoint, bui
         )
 
     assert endpoint.bytes_served_twice(names[-1]) == 0
+
+
+def test_a_folder_copied_in_order_is_fetched_one_clip_ahead(endpoint, build):
+    size = 3_000_000
+    names = [f"clip_{n}" for n in range(8)]
+    for name in names:
+        endpoint.add(name, size_bytes=size)
+    mount = build()
+    list(mount.operations.readdir("/"))
+    for name in names:
+        mount.operations.getattr(f"/{name}.mp4", None)
+    for name in names[:6]:
+        with opened(mount, name) as clip:
+            assert clip.read_all() == ramp(name, 0, size)
+    endpoint.wait_until(lambda: endpoint.content_bytes(names[6]) == size)
+
+    assert [endpoint.content_bytes(name) for name in names] == [size] * 7 + [0]
+    for name in names[6:]:
+        with opened(mount, name) as clip:
+            clip.read_all()
+    endpoint.wait_until_idle()
+    assert [endpoint.content_bytes(name) for name in names] == [size] * 8
 
 
 def test_one_clip_read_in_part_ends_the_habit(endpoint, build):
