@@ -611,12 +611,6 @@ class RangeDownload:
                 self._refuse_message(b"".join(views_of(buffers, start, most)))
         return count
 
-    @property
-    def in_small_pieces(self) -> bool:
-        """Whether the bytes come by TLS, record by record of at most 16 KiB."""
-        answer = self._answer
-        return answer is not None and answer.by_tls
-
     def abort(self) -> None:
         """Wake the reading thread; its `read_into` raises BodyCut."""
         self._aborted = True

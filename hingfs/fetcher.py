@@ -57,7 +57,6 @@ PIECE_BYTES = 64 * KIB
 # FUSE: one 560 MB/s and 2.3 CPU seconds a GB, two 680 and 1.9, four 860 and 1.3, eight
 # 1,260 and 0.9, sixteen 1,060 and 1.0 (medians of six, 2 cores, 2026-11-22; one was not
 # run in turn with the others).
-# By TLS one read brings 16 KiB, and nothing is gained by asking for more.
 ARRIVING_BYTES = 1 * MIB
 _WHOLE_FILES_ONLY = "the server sends whole files only"
 # A rate is worth comparing after this much time and this many bytes, or after long
@@ -69,10 +68,6 @@ _LONGEST_RATE_SECONDS = 2.0
 
 class RangeBody(Protocol):
     """The bytes of a range, in order."""
-
-    @property
-    def in_small_pieces(self) -> bool:
-        """Whether little comes at once, however much is there; known once read."""
 
     def read_into(
         self, buffers: Sequence[bytearray], start: int, least_bytes: int
@@ -602,19 +597,18 @@ class BlockFetcher:
 
     def _land_blocks(self, transfer: Transfer, body: RangeBody) -> None:
         """Read *body* to the end of *transfer*, landing each block once it is there."""
+        # Somebody waits for these, or soon will.
         in_pieces = transfer.first + (2 if transfer.demand else 1)
-        while transfer.next < transfer.stop:
-            if transfer.next >= in_pieces and not body.in_small_pieces:
-                self._land_runs(transfer, body)
-                return
+        while transfer.next < min(in_pieces, transfer.stop):
             with self._lock:
                 landing = self._landings.get((transfer.content, transfer.next))
                 if landing is None:  # the mount is ending
                     return
             self._land(transfer, [self._read_in_pieces(body, landing)])
+        self._land_runs(transfer, body)
 
     def _land_runs(self, transfer: Transfer, body: RangeBody) -> None:
-        """The same, several blocks at a time where as many have arrived."""
+        """The rest of it, several blocks at a time where as many have arrived."""
         most_at_once = max(1, ARRIVING_BYTES // self.block_bytes)
         at_once = min(2, most_at_once)
         run: list[bytearray] = []  # blocks from transfer.next on

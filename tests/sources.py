@@ -20,10 +20,6 @@ class Body:
         self.aborted = False
         self.closed = False
 
-    @property
-    def in_small_pieces(self) -> bool:
-        return self.source.in_small_pieces and self.position > self.span.start
-
     def read_into(self, buffers: Sequence[bytearray], at: int, least_bytes: int) -> int:
         start, stop = self.position, self.position + least_bytes
         most = start + sum(map(len, buffers)) - at
@@ -72,7 +68,6 @@ class Source:
     def __init__(self) -> None:
         self.changed = threading.Condition(threading.RLock())
         self.until = float("inf")
-        self.in_small_pieces = False
         self.requests: list[ByteRange] = []
         self.served: list[ByteRange] = []
         self.open_bodies = 0

@@ -171,13 +171,9 @@ class TestSingleFlight:
             max_size=12,
         ),
         st.integers(1, 4),
-        st.booleans(),
     )
-    def test_no_byte_is_fetched_twice_whatever_is_wanted(
-        self, wishes, connections, in_small_pieces
-    ):
+    def test_no_byte_is_fetched_twice_whatever_is_wanted(self, wishes, connections):
         with Rig(32, connections=connections) as rig:
-            rig.source.in_small_pieces = in_small_pieces
             for demanded, first, count in wishes:
                 indices = range(first, min(first + count, 32))
                 if demanded:
@@ -218,17 +214,12 @@ class TestArrival:
         with pytest.raises(DeadlineExceeded):
             rig.fetcher.wait(landing, PIECE_BYTES + 1, time.monotonic())
 
-    @pytest.mark.parametrize(
-        ("in_small_pieces", "reads"), [(False, [1, 2, 4, 8, 7]), (True, [1] * 22)]
-    )
-    def test_blocks_that_are_there_are_read_at_once(self, rig, in_small_pieces, reads):
-        """But not where they come piece by piece, and would only be copied once more."""
-        rig.source.in_small_pieces = in_small_pieces
+    def test_blocks_that_are_there_are_read_at_once(self, rig):
         landings = rig.fetcher.prefetch(rig.content, range(22), 22)
 
         blocks = [rig.await_block(landing) for landing in landings]
         assert blocks == [rig.bytes_of(index) for index in range(22)]
-        assert [len(span) // BLOCK for span in rig.source.served] == reads
+        assert [len(span) // BLOCK for span in rig.source.served] == [*(1, 2, 4, 8, 7)]
 
     def test_no_block_that_is_there_waits_for_the_next(self, rig):
         rig.source.let(0)
