@@ -14,12 +14,7 @@ from dataclasses import dataclass
 
 from cachetools import FIFOCache, LRUCache
 
-from .blocks import Content
-
-BlockKey = tuple[Content, int]
-# Nobody changes a block once it is whole. The fetcher makes them all bytearrays, of one
-# size: bytes would need a little more room, and not fit into the hole that one left.
-Block = bytes | bytearray
+from .blocks import Block, BlockKey, Content
 
 # The part of the budget that blocks nobody has read yet may fill. Half: the windows
 # of all files together must leave room for what was read.

@@ -85,6 +85,12 @@ class Content:
     changed: bool = False
 
 
+BlockKey = tuple[Content, int]  # with the index
+# Nobody changes a block once it is whole. The fetcher makes them all bytearrays, of one
+# size: bytes would need a little more room, and not fit into the hole that one left.
+Block = bytes | bytearray
+
+
 def blocks_of(span: ByteRange, block_bytes: int) -> range:
     """Indices of the blocks that hold at least one byte of *span*."""
     if not len(span):

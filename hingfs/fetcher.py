@@ -22,10 +22,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from .block_cache import Block, BlockKey, MemoryBlockCache
-from .blocks import KIB, MIB, ByteRange, Content, bounds_of, runs_of
+from .block_cache import MemoryBlockCache
+from .blocks import (
+    KIB,
+    MIB,
+    Block,
+    BlockKey,
+    ByteRange,
+    Content,
+    bounds_of,
+    runs_of,
+)
+from .connections import Connections
 from .errors import (
     BodyCut,
     ContentChanged,
@@ -35,7 +44,7 @@ from .errors import (
     TransportError,
     Unforeseen,
 )
-from .readahead import Connections
+from .landing import Landing, RangeBody, RangeSource, Transfer
 
 log = logging.getLogger(__name__)
 
@@ -59,118 +68,6 @@ PIECE_BYTES = 64 * KIB
 # run in turn with the others).
 ARRIVING_BYTES = 1 * MIB
 _WHOLE_FILES_ONLY = "the server sends whole files only"
-# A rate is worth comparing after this much time and this many bytes, or after long
-# enough on a slow link. Guesses.
-_RATE_SECONDS = 0.1
-_RATE_BYTES = 4 * MIB
-_LONGEST_RATE_SECONDS = 2.0
-
-
-class RangeBody(Protocol):
-    """The bytes of a range, in order."""
-
-    def read_into(
-        self, buffers: Sequence[bytearray], start: int, least_bytes: int
-    ) -> int:
-        """Put the next bytes over *buffers*, laid end to end, from *start* on.
-
-        Returns how many: at least *least_bytes*, and more where they are there and
-        fit; or raises an error.
-        """
-
-    def abort(self) -> None:
-        """Wake the reading thread with an error."""
-
-    def close(self) -> None:
-        """Nothing more is read."""
-
-
-class RangeSource(Protocol):
-    """Where bytes come from."""
-
-    def open_range(self, content: Content, span: ByteRange) -> RangeBody:
-        """The bytes of *span*; nothing is requested before the first is read."""
-
-
-class Landing:
-    """One block on its way. All fields are guarded by the fetcher's lock."""
-
-    __slots__ = (
-        "_waiters",
-        "data",
-        "demanded",
-        "error",
-        "expires_at",
-        "filled",
-        "late",
-        "partial",
-        "size_bytes",
-        "transfer",
-    )
-
-    def __init__(self, size_bytes: int) -> None:
-        self.size_bytes = size_bytes
-        self.data: Block | None = None
-        self.partial: bytearray | None = None  # of size_bytes, *filled* of them true
-        self.filled = 0
-        self.demanded = False  # somebody reads it from here, not from the cache
-        self.late = False  # demanded when its transfer had tried for some time
-        self.error: BaseException | None = None
-        self.expires_at = 0.0
-        self.transfer: Transfer | None = None
-        # (bytes needed, a lock that is released when they are there). An Event would
-        # do; it costs three times as much, and a fast link waits for every block.
-        self._waiters: list[tuple[int, threading.Lock]] = []
-
-    def wake(self) -> None:
-        """Wake who has what it needs; call with the lock held."""
-        if not self._waiters:
-            return
-        still = []
-        for need, gate in self._waiters:
-            if self.ready(need):
-                gate.release()
-            else:
-                still.append((need, gate))
-        self._waiters = still
-
-    def ready(self, need: int) -> bool:
-        """Whether *need* bytes, or an error, are there; call with the lock held."""
-        return self.data is not None or self.error is not None or self.filled >= need
-
-    def join(self, need: int) -> threading.Lock:
-        """A gate that opens when *need* bytes are there; call with the lock held."""
-        gate = threading.Lock()
-        gate.acquire()
-        self._waiters.append((need, gate))
-        return gate
-
-    def awaited(self) -> bool:
-        """Whether anybody waits; call with the lock held."""
-        return bool(self._waiters)
-
-
-@dataclass(eq=False, slots=True)
-class Transfer:
-    """One request for the blocks [first, stop) of a content.
-
-    *next* is the first block that has not landed, *reach* the first that is not being
-    read. *stop* may be lowered while it runs, but leaves *next* and what is being read.
-    """
-
-    content: Content
-    first: int
-    stop: int
-    demand: bool
-    next: int = 0
-    reach: int = 0
-    body: RangeBody | None = None
-    started_at: float | None = None  # monotonic; None while it is queued
-
-    @property
-    def rest_blocks(self) -> int:
-        """How many blocks at its end it can still be relieved of."""
-        return self.stop - max(self.reach, self.next + 1)
 
 
 @dataclass(slots=True)
@@ -182,39 +79,6 @@ class FetchStats:
     bytes: int = 0
     joins: int = 0
     failures: int = 0
-
-
-@dataclass(slots=True)
-class _Rate:
-    """What arrived, and in what time, while all connections were in use.
-
-    That may be in several bursts: a clip asked for at once is over before it tells.
-    """
-
-    size_bytes: int = 0
-    seconds: float = 0.0  # of the bursts that are over
-    in_burst: bool = False
-    since: float = 0.0  # the first bytes of this burst (monotonic; 0: none have come)
-
-    def switch(self, now: float, *, in_burst: bool) -> None:
-        """A burst began or ended."""
-        if self.in_burst and self.since:
-            self.seconds += now - self.since
-        self.in_burst, self.since = in_burst, 0.0
-
-    def add(self, size_bytes: int, now: float) -> float | None:
-        """The rate in bytes a second, once it is worth comparing."""
-        if not self.in_burst:
-            return None
-        if not self.since:  # what came before was a round trip of nothing
-            self.since = now
-            return None
-        self.size_bytes += size_bytes
-        elapsed = self.seconds + now - self.since
-        enough = self.size_bytes >= _RATE_BYTES or elapsed >= _LONGEST_RATE_SECONDS
-        if not enough or elapsed < _RATE_SECONDS:
-            return None
-        return self.size_bytes / elapsed
 
 
 @dataclass(slots=True)
@@ -253,7 +117,6 @@ class BlockFetcher:
         self._workers = 0
         self._idle = 0
         self._connections = Connections(connections)
-        self._rate = _Rate()
         self._closing: HingError | None = None
         self._stats = FetchStats()
 
@@ -534,11 +397,15 @@ class BlockFetcher:
                     transfer.started_at = time.monotonic()
                     self._running.add(transfer)
                     self._stats.transfers += 1
-                    self._watch_rate()
+                    self._note_running()
                     return transfer
                 self._idle += 1
                 self._work.wait()
                 self._idle -= 1
+
+    def _note_running(self) -> None:
+        """A transfer began or ended; call with the lock held."""
+        self._connections.running(len(self._running), time.monotonic())
 
     def _next_transfer(self) -> Transfer | None:
         ahead = sum(1 for transfer in self._running if not transfer.demand)
@@ -575,7 +442,7 @@ class BlockFetcher:
             self._cache.reserve(landed * self.block_bytes - reserved)
             with self._lock:
                 self._running.discard(transfer)
-                self._watch_rate()
+                self._note_running()
                 self._summon()
 
     def _stream(self, transfer: Transfer) -> None:
@@ -673,7 +540,9 @@ class BlockFetcher:
             size = sum(map(len, blocks))
             self._stats.blocks += len(blocks)
             self._stats.bytes += size
-            self._measure(size)
+            if self._connections.arrived(size, time.monotonic()):
+                log.debug("requests at once: %d", self._connections.limit)
+                self._summon()
         for key in demanded:
             self._cache.mark_read(key)
 
@@ -761,24 +630,3 @@ class BlockFetcher:
                     return
                 del self._landings[self._failed[0]]
             self._failed.popleft()
-
-    # -- learning how many connections pay; all with the lock held ---------------------
-
-    def _watch_rate(self) -> None:
-        """A transfer began or ended: a rate counts only while all are in use."""
-        # One may be missing for a moment: it ended, and the next is about to begin.
-        in_burst = len(self._running) >= self._connections.limit - self._rate.in_burst
-        if in_burst != self._rate.in_burst:
-            self._rate.switch(time.monotonic(), in_burst=in_burst)
-
-    def _measure(self, size_bytes: int) -> None:
-        rate = self._rate.add(size_bytes, time.monotonic())
-        if rate is None:
-            return
-        before = self._connections.limit
-        self._connections.measured(rate, self._rate.size_bytes)
-        self._rate = _Rate()
-        self._watch_rate()
-        if self._connections.limit != before:
-            log.debug("connections: %d -> %d", before, self._connections.limit)
-            self._summon()

@@ -16,8 +16,6 @@ other, and what lies between them is not wanted.
 
 `ClipHabit` tells from opens and closes which clips are worth fetching whole, before
 their reads or even their opens say so.
-
-`Connections` learns how many requests at once pay off, from measured rates.
 """
 
 from collections.abc import Sequence
@@ -278,57 +276,3 @@ class ClipHabit:
                 break
             clips.append(clip)
         return clips
-
-
-# -- how many requests at once -------------------------------------------------------
-
-FIRST_CONNECTIONS = 6
-# Keep a larger number only if the rate rose by this part of what as many more
-# connections would bring if each were as fast as the others. A half rejected ten that
-# were faster than six in one of three rsyncs, a third in none of six (2026-11-24).
-RISE_THAT_PAYS = 0.3
-# What was learnt holds for this many bytes; then one more step up is tried.
-_RELEARN_BYTES = 512 * MIB
-
-
-class Connections:
-    """How many requests at once pay off at one endpoint, learnt from rates.
-
-    Climbs while the measured rate rises and steps back when it does not; trouble
-    halves it. *limit* is what to use now. Not thread-safe: its owner locks.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = max(1, most)
-        self.limit = min(FIRST_CONNECTIONS, self._most)
-        self._best_rate = 0.0
-        self._before = self.limit
-        self._settled_bytes = 0  # to go until the next step; 0 while climbing
-
-    def measured(self, rate: float, size_bytes: int) -> None:
-        """*size_bytes* arrived at *rate* bytes a second, with *limit* requests at once."""
-        if self._settled_bytes > 0:
-            self._settled_bytes = max(0, self._settled_bytes - size_bytes)
-            self._best_rate = rate
-            return
-        rise = RISE_THAT_PAYS * (self.limit - self._before) / self._before
-        if rate < self._best_rate * (1 + rise):
-            self.limit = self._before
-            self._settled_bytes = _RELEARN_BYTES
-            return
-        self._best_rate = rate
-        self._before = self.limit
-        step = max(2, self.limit // 2)
-        # No small step at the end: what it brings is lost in the noise of a rate.
-        self.limit = min(self._most, self.limit + step)
-        if self._most - self.limit < step:
-            self.limit = self._most
-        if self.limit == self._before:
-            self._settled_bytes = _RELEARN_BYTES
-
-    def trouble(self) -> None:
-        """The endpoint failed or asked for a pause: use fewer, and learn anew."""
-        self.limit = max(1, self.limit // 2)
-        self._before = self.limit
-        self._best_rate = 0.0
-        self._settled_bytes = 0

@@ -13,10 +13,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .block_cache import Block, MemoryBlockCache
-from .blocks import KIB, MIB, ByteRange, Content, block_count, blocks_of
+from .block_cache import MemoryBlockCache
+from .blocks import KIB, MIB, Block, ByteRange, Content, block_count, blocks_of
 from .errors import ContentChanged, HingError, RangesIgnored
-from .fetcher import FAILURE_MEMORY_SECONDS, BlockFetcher, Landing
+from .fetcher import FAILURE_MEMORY_SECONDS, BlockFetcher
+from .landing import Landing
 from .mp4 import index_range
 from .readahead import SMALLEST_REQUEST_BYTES, ClipHabit, Plan, ReadAhead, request_bytes
 from .spool import SpoolStore

@@ -13,8 +13,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from hingfs.block_cache import UNREAD_SHARE, BlockKey, MemoryBlockCache
-from hingfs.blocks import Content, Validator
+from hingfs.block_cache import UNREAD_SHARE, MemoryBlockCache
+from hingfs.blocks import BlockKey, Content, Validator
 
 BLOCK = 100
 BUDGET = 16 * BLOCK

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs import fetcher as fetcher_module
-from hingfs.block_cache import Block, BlockKey, MemoryBlockCache
-from hingfs.blocks import MIB, ByteRange, Content, Validator
+from hingfs.block_cache import MemoryBlockCache
+from hingfs.blocks import MIB, Block, BlockKey, ByteRange, Content, Validator
 from hingfs.errors import (
     AccessDenied,
     Closing,
@@ -24,7 +24,7 @@ from hingfs.errors import (
     SpoolFull,
     TransportError,
 )
-from hingfs.fetcher import PIECE_BYTES, BlockFetcher, _Rate
+from hingfs.fetcher import PIECE_BYTES, BlockFetcher
 from tests.personalities import ramp
 from tests.sources import Source
 
@@ -528,29 +528,3 @@ def test_memory_stays_within_its_budget():
             stats = rig.cache.stats()
             assert stats.held_bytes <= budget
         assert rig.source.bytes_served_twice() == 0
-
-
-class TestRate:
-    def test_the_time_between_bursts_does_not_count(self):
-        """Clips that are asked for at once, one after the other."""
-        rate = _Rate()
-        told = []
-        for burst in range(4):
-            start = 100.0 * burst + 1
-            rate.switch(start, in_burst=True)
-            told += [
-                rate.add(MIB, start + 50 + 0.01 * step)  # 50 s for the first byte
-                for step in range(6)
-            ]
-            rate.switch(start + 50.05, in_burst=False)
-
-        assert told[:10] == [None] * 10
-        assert told[11] == pytest.approx(100 * MIB)
-
-    def test_what_comes_while_connections_are_idle_does_not_count(self):
-        rate = _Rate()
-
-        assert [rate.add(100 * MIB, float(second)) for second in range(20)] == [
-            None
-        ] * 20
-        assert rate.size_bytes == 0

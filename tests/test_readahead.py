@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hingfs import readahead
 from hingfs.blocks import KIB, MIB, ByteRange, Content, Validator
-from hingfs.readahead import ClipHabit, Connections, Plan, ReadAhead, request_bytes
+from hingfs.readahead import ClipHabit, Plan, ReadAhead, request_bytes
 
 KERNEL_READ = 128 * KIB
 PLENTY = 1 << 40
@@ -306,76 +306,6 @@ def test_a_request_is_a_share_of_the_window_within_bounds(window, connections):
 
     assert readahead.SMALLEST_REQUEST_BYTES <= size <= readahead.LARGEST_REQUEST_BYTES
     assert size >= request_bytes(window, connections + 1)
-
-
-class TestConnections:
-    """How many requests at once pay off."""
-
-    def run(self, connections: Connections, rate_of, samples: int = 30) -> list[int]:
-        limits = []
-        for _ in range(samples):
-            connections.measured(rate_of(connections.limit), 8 * MIB)
-            limits.append(connections.limit)
-        return limits
-
-    def test_it_climbs_while_each_connection_is_capped(self):
-        assert self.run(Connections(16), lambda limit: limit * 25e6)[-1] == 16
-
-    @given(st.integers(9, 64))
-    def test_no_step_is_so_small_that_noise_hides_what_it_brings(self, most):
-        connections = Connections(most)
-        before = connections.limit
-        for limit in self.run(connections, lambda limit: limit * 25e6):
-            assert limit == before or limit >= 1.3 * before
-            before = limit
-
-    def test_it_steps_back_where_more_bring_nothing(self):
-        connections = Connections(16)
-        first = connections.limit
-
-        limits = self.run(connections, lambda _limit: 100e6)
-
-        assert max(limits) > first, "one step is tried"
-        assert limits[-1] == first
-
-    def test_it_stays_where_the_rate_stops_rising(self):
-        limits = self.run(Connections(32), lambda limit: min(limit, 10) * 25e6)
-
-        assert 8 <= limits[-1] <= 20
-
-    def test_it_tries_again_after_a_while(self):
-        connections = Connections(16)
-        self.run(connections, lambda _limit: 100e6)
-        before = connections.limit
-
-        limits = self.run(connections, lambda limit: limit * 100e6, samples=2000)
-
-        assert max(limits) > before
-
-    def test_trouble_halves_it(self):
-        connections = Connections(16)
-        self.run(connections, lambda limit: limit * 25e6)
-
-        connections.trouble()
-
-        assert connections.limit == 8
-
-    @given(
-        st.integers(-3, 64),
-        st.lists(
-            st.none() | st.tuples(st.floats(0, 1e10), st.integers(0, 1 << 30)),
-            max_size=50,
-        ),
-    )
-    def test_it_is_at_least_one_and_never_more_than_allowed(self, most, events):
-        connections = Connections(most)
-        for event in events:
-            if event is None:
-                connections.trouble()
-            else:
-                connections.measured(*event)
-
-            assert 1 <= connections.limit <= max(1, most)
 
 
 class TestClipHabit:
