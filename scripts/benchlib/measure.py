@@ -10,7 +10,7 @@ from pathlib import Path
 from .mounts import Contender, Mount, mounted
 from .origin import Origin, Traffic
 from .scenarios import Metrics, Place, Scenario
-from .system import drop_page_cache, find_program, find_rclone, run
+from .system import drop_page_cache, find_program, find_rclone, missing_bytes, run
 
 MB = 1e6
 
@@ -77,10 +77,15 @@ class Bench:
     def _again(self, scenario: Scenario, place: Place) -> Metrics:
         self.origin.settle(closed=False)
         mark = self.origin.mark()
+        gone = sum(missing_bytes(file) for file in place.files)
         done = _with_rate(scenario.work(place), place.originals)
         self.origin.settle(closed=False)
         asked = len(self.origin.traffic_since(mark).content)
-        return {"again_mb_s": done["mb_s"], "again_content_requests": asked}
+        return {
+            "again_mb_s": done["mb_s"],
+            "again_content_requests": asked,
+            "again_gone_mb": gone / MB,
+        }
 
     def _download(
         self, scenario: Scenario, contender: Contender, place: Place

@@ -27,6 +27,10 @@ from .system import BenchError, find_program, run, wait_until
 # several at once are not.
 CAP_MIB_PER_SECOND = 25
 
+# nginx logs both the end and the length of a request in whole milliseconds: what it
+# started as the one before ended may seem to have started earlier.
+ROUNDED = 0.002
+
 # The port, and with it the way, by which the origin is asked.
 Site = Literal["paced", "fast", "tls"]
 
@@ -180,7 +184,7 @@ class Traffic:
     def peak_transfers(self) -> int:
         """Most requests for bytes that ran at one time."""
         changes = [(request.end, -1) for request in self.content]
-        changes += [(request.start, 1) for request in self.content]
+        changes += [(request.start + ROUNDED, 1) for request in self.content]
         running = peak = 0
         for _, change in sorted(changes):
             running += change

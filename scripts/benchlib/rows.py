@@ -120,6 +120,7 @@ def rows(clip_count: int) -> tuple[Row, ...]:
         _down(
             "again-requests", "second read: asked", film, "again_content_requests", 0
         ),
+        _down("again-gone", "second read: dropped", film, "again_gone_mb", 0),
         _down("fetched-film", "film: fetched/size", capped, "fetched_ratio", 1.02),
         _down("fetched-clips", "clips: fetched/size", rsync, "fetched_ratio", 1.02),
         _down("clip-requests", "requests a clip", rsync, "requests_per_video", 12),
@@ -139,6 +140,7 @@ def rows(clip_count: int) -> tuple[Row, ...]:
 UNITS = {
     "again_mb_s": "MB/s",
     "again_content_requests": "requests",
+    "again_gone_mb": "MB",
     "cpu_s_per_gb": "s/GB",
     "fetched_mb": "MB",
     "fetched_ratio": "x",

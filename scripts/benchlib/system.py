@@ -16,6 +16,7 @@ BUILD_SECONDS = 240
 PACKAGES = {
     "aria2c": "aria2",
     "curl": "curl",
+    "fincore": "util-linux",
     "ffmpeg": "ffmpeg",
     "ffprobe": "ffmpeg",
     "fusermount3": "fuse3",
@@ -159,6 +160,12 @@ def drop_page_cache() -> bool:
     except OSError:
         return False
     return True
+
+
+def missing_bytes(path: Path) -> int:
+    """How much of *path* the kernel does not hold in its page cache."""
+    held = run([find_program("fincore"), "--bytes", "--noheadings", "-o", "RES", path])
+    return max(0, path.stat().st_size - int(held))
 
 
 def package_version(name: str) -> str:
