@@ -34,7 +34,7 @@ from .blocks import (
     bounds_of,
     runs_of,
 )
-from .connections import Connections
+from .concurrency import Concurrency
 from .errors import (
     BodyCut,
     ContentChanged,
@@ -116,7 +116,7 @@ class BlockFetcher:
         self._running: set[Transfer] = set()
         self._workers = 0
         self._idle = 0
-        self._connections = Connections(connections)
+        self._concurrency = Concurrency(connections)
         self._closing: HingError | None = None
         self._stats = FetchStats()
 
@@ -218,7 +218,7 @@ class BlockFetcher:
     @property
     def connections(self) -> int:
         """How many requests at once pay off here; read without the lock, a hint."""
-        return self._connections.limit
+        return self._concurrency.limit
 
     def stats(self) -> FetchStats:
         """A copy of the counts."""
@@ -405,12 +405,12 @@ class BlockFetcher:
 
     def _note_running(self) -> None:
         """A transfer began or ended; call with the lock held."""
-        self._connections.running(len(self._running), time.monotonic())
+        self._concurrency.running(len(self._running), time.monotonic())
 
     def _next_transfer(self) -> Transfer | None:
         ahead = sum(1 for transfer in self._running if not transfer.demand)
         queues = [self._queues.demand]
-        if ahead < self._connections.limit:
+        if ahead < self._concurrency.limit:
             queues.append(self._queues.ahead)
         for queue in queues:
             for transfer in queue:
@@ -540,8 +540,8 @@ class BlockFetcher:
             size = sum(map(len, blocks))
             self._stats.blocks += len(blocks)
             self._stats.bytes += size
-            if self._connections.arrived(size, time.monotonic()):
-                log.debug("requests at once: %d", self._connections.limit)
+            if self._concurrency.arrived(size, time.monotonic()):
+                log.debug("requests at once: %d", self._concurrency.limit)
                 self._summon()
         for key in demanded:
             self._cache.mark_read(key)
@@ -568,7 +568,7 @@ class BlockFetcher:
             log.error("unforeseen error in a transfer", exc_info=error)
         with self._lock:
             if isinstance(error, TransportError) and not self._closing:
-                self._connections.trouble()
+                self._concurrency.trouble()
                 self._try_for_latecomers(transfer)
             self._fail_locked(transfer, transfer.next, error, remember=True)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .blocks import MIB
 
-FIRST_CONNECTIONS = 6
+FIRST_LIMIT = 6
 # Keep a larger number only if the rate rose by this part of what as many more
 # connections would bring if each were as fast as the others. A half rejected ten that
 # were faster than six in one of three rsyncs, a third in none of six (2026-11-24).
@@ -54,7 +54,7 @@ class _Rate:
         return self.size_bytes / elapsed
 
 
-class Connections:
+class Concurrency:
     """How many requests at once pay off at one endpoint, learnt from rates.
 
     Climbs while the measured rate rises and steps back when it does not; trouble
@@ -64,7 +64,7 @@ class Connections:
     def __init__(self, most: int) -> None:
         self._most = max(1, most)
         self._rate = _Rate()
-        self.limit = min(FIRST_CONNECTIONS, self._most)
+        self.limit = min(FIRST_LIMIT, self._most)
         self._best_rate = 0.0
         self._before = self.limit
         self._settled_bytes = 0  # to go until the next step; 0 while climbing
