@@ -169,7 +169,7 @@ class VideoClient:
         self._pool = pool
         self._head_useless = False
         self._no_status_route = False
-        self._no_list_route = False
+        self._seen_list = False
         self._seen_video = False
         self._announces_falsely = False  # "Accept-Ranges: bytes", and ignores them
         self._warned: set[str] = set()
@@ -265,19 +265,15 @@ class VideoClient:
         self._announces_falsely = True
 
     def list_videos(self) -> list[Listed] | None:
-        """Every video of the API's list, newest first; None if it has no list.
+        """Every video of the API's list, newest first; None if it never had a list.
 
         Raises TransportError if the list cannot be had whole.
         """
-        if self._no_list_route:
-            return None
         found: dict[str, Listed] = {}
         after: str | None = None
         for _ in range(_MOST_PAGES):
             page, has_more = self._list_page(after)
             if page is None:
-                if after is not None:
-                    raise ServerBroken("the list broke off after its first page")
                 return None
             fresh = [video for video in page if video.video_id not in found]
             found.update((video.video_id, video) for video in fresh)
@@ -307,22 +303,20 @@ class VideoClient:
         if isinstance(refusal, AccessDenied):
             self._warn("denied", str(refusal))
             raise refusal
-        if answer.status in _NO_LIST_CODES and after is None:
-            self._no_list_route = True
+        # What gave a list once has one: anything else from it is trouble.
+        if answer.status in _NO_LIST_CODES and not self._seen_list:
             return None, None
         if answer.status != 200:
             raise ServerBroken(f"the list was refused with {answer.status}")
-        return self._parse_page(body, after)
+        return self._parse_page(body)
 
-    def _parse_page(
-        self, body: bytes, after: str | None
-    ) -> tuple[list[Listed] | None, bool | None]:
+    def _parse_page(self, body: bytes) -> tuple[list[Listed] | None, bool | None]:
         entries, has_more = verdict.list_entries(body, time.time())
-        if entries is None:
-            if after is not None:
-                raise ServerBroken("a page of the list is no list")
-            self._no_list_route = True  # a web page, or another kind of object
+        if entries is None:  # a web page, or another kind of object
+            if self._seen_list:
+                raise ServerBroken("what came for the list is none")
             return None, None
+        self._seen_list = True
         return [Listed(video_id, status) for video_id, status in entries], has_more
 
     def _head(self, video_id: str, patience: Patience) -> Facts | None:

@@ -560,6 +560,21 @@ class TestListing:
         with pytest.raises(TransportError):
             catalog.listing()
 
+    @pytest.mark.parametrize("code", [200, 404])
+    def test_one_page_in_place_of_the_list_neither_empties_nor_ends_it(
+        self, build, endpoint, expected_log, code
+    ):
+        catalog = catalog_with(build, listing_ttl_seconds=0)
+        endpoint.add("v")
+        before = catalog.listing()
+        page = text_response(code, b"<html>Under maintenance", "text/html")
+        endpoint.inject(faults._instead("page", lambda: page))
+        expected_log("the last listing")
+
+        assert catalog.listing() == before
+        endpoint.add("w")
+        assert listed(catalog) == ["v.mp4", "w.mp4"]
+
     def test_a_refused_token_lists_nothing_old(self, build, endpoint, expected_log):
         catalog = catalog_with(build, listing_ttl_seconds=0)
         endpoint.add("v")

@@ -346,6 +346,15 @@ def entries(start, stop):
     return [{"id": f"v{n}", "status": "completed"} for n in range(start, stop)]
 
 
+NO_LIST = [
+    *(faults.status(code) for code in (400, 404, 405, 501)),
+    faults._instead(
+        "page", lambda: text_response(200, b"<html>We will be back", "text/html")
+    ),
+    faults._instead("object", lambda: json_response(200, {"object": "list"})),
+]
+
+
 class TestList:
     @pytest.fixture
     def client(self, build: Build) -> VideoClient:
@@ -393,19 +402,30 @@ class TestList:
 
         assert len(self.ids(client)) == 25
 
-    @pytest.mark.parametrize("code", [404, 405, 400, 501])
-    def test_r23_a_server_without_a_list_is_asked_once(self, client, endpoint, code):
-        endpoint.inject(faults.status(code), math.inf)
+    @pytest.mark.parametrize("answer", NO_LIST, ids=lambda fault: fault.name)
+    def test_r23_a_server_that_never_gave_a_list_has_none(
+        self, client, endpoint, answer
+    ):
+        """It is asked again all the same: that answer may have been a fault."""
+        endpoint.add("v")
+        endpoint.inject(answer, 2)
 
         assert self.ids(client) is None
         assert self.ids(client) is None
-        assert len(endpoint.log) == 1
+        assert self.ids(client) == ["v"]
 
-    def test_r23_a_web_page_is_no_list(self, client, endpoint):
-        page = text_response(200, b"<html>our product</html>", "text/html")
-        endpoint.inject(faults.Fault("page", lambda _answer, _line: page))
+    @pytest.mark.parametrize("answer", NO_LIST, ids=lambda fault: fault.name)
+    def test_r23_what_gave_a_list_once_is_broken_without_one(
+        self, client, endpoint, answer
+    ):
+        """An empty listing would make `rsync --delete` erase every copy."""
+        endpoint.add("v")
+        assert self.ids(client) == ["v"]
+        endpoint.inject(answer)
 
-        assert self.ids(client) is None
+        with pytest.raises(ServerBroken):
+            client.list_videos()
+        assert self.ids(client) == ["v"]
 
     def test_a_list_that_breaks_off_is_no_list(self, client, endpoint):
         """A short listing would make `rsync --delete` erase copies."""
