@@ -41,7 +41,7 @@ from .errors import (
     printable,
 )
 from .transport import Answer, HttpTransport, parse_retry_after
-from .verdict import Facts, State, Status
+from .verdict import Facts, ListPage, State, Status
 from .workers import DaemonPool
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,8 @@ _MOST_PAGE_BYTES = 8 * MIB
 _MOST_ERROR_BYTES = 64 * KIB
 # A body is judged again, as more of it arrives, up to here: as far as its judge looks.
 _JUDGED_BYTES = 8 * KIB
-_NO_LIST_CODES = frozenset({400, 404, 405, 501})
+# What servers without a list answer; with 200, a web page or another kind of object.
+_NO_LIST_CODES = frozenset({200, 400, 404, 405, 501})
 # What a storage host answers when a signed URL is over.
 _PLACE_OVER_CODES = frozenset({400, 401, 403, 404, 410})
 
@@ -270,28 +271,41 @@ class VideoClient:
         Raises TransportError if the list cannot be had whole.
         """
         found: dict[str, Listed] = {}
-        after: str | None = None
+        after = ""
         for _ in range(_MOST_PAGES):
-            page, has_more = self._list_page(after)
+            page = self._list_page(after)
             if page is None:
                 return None
-            fresh = [video for video in page if video.video_id not in found]
-            found.update((video.video_id, video) for video in fresh)
-            full = len(page) >= _PAGE_ENTRIES
+            known = len(found)
+            for video_id, status in page.videos:
+                found.setdefault(video_id, Listed(video_id, status))
             if len(found) > _MOST_LISTED:
                 break
-            if not fresh or has_more is False or (has_more is None and not full):
+            if page.has_more is False:
                 return list(found.values())
-            after = page[-1].video_id
+            if len(found) == known:
+                _check_whole(page)
+                return list(found.values())
+            after = page.last_id
         raise ServerBroken(
             f"the list has more than {_MOST_PAGES} pages or {_MOST_LISTED} videos"
         )
 
-    def _list_page(self, after: str | None) -> tuple[list[Listed] | None, bool | None]:
+    def _list_page(self, after: str) -> ListPage | None:
+        code, body = self._list_answer(after)
+        page = verdict.judge_list(body, time.time()) if code == 200 else None
+        if page is not None:
+            self._seen_list = True
+        elif self._seen_list or code not in _NO_LIST_CODES:
+            # What gave a list once has one: anything else from it is trouble.
+            raise ServerBroken(f"no list came, but another answer ({code})")
+        return page
+
+    def _list_answer(self, after: str) -> tuple[int, bytes]:
         tries = self._transport.tries(METADATA_TRIES)
         patience = self._patience(tries, self._config.metadata_seconds)
         query = {"limit": str(_PAGE_ENTRIES), "order": "desc"}
-        if after is not None:
+        if after:
             query["after"] = after
         answer, body = self._send("GET", self._list_url(query), patience)
         with answer:
@@ -303,21 +317,7 @@ class VideoClient:
         if isinstance(refusal, AccessDenied):
             self._warn("denied", str(refusal))
             raise refusal
-        # What gave a list once has one: anything else from it is trouble.
-        if answer.status in _NO_LIST_CODES and not self._seen_list:
-            return None, None
-        if answer.status != 200:
-            raise ServerBroken(f"the list was refused with {answer.status}")
-        return self._parse_page(body)
-
-    def _parse_page(self, body: bytes) -> tuple[list[Listed] | None, bool | None]:
-        entries, has_more = verdict.list_entries(body, time.time())
-        if entries is None:  # a web page, or another kind of object
-            if self._seen_list:
-                raise ServerBroken("what came for the list is none")
-            return None, None
-        self._seen_list = True
-        return [Listed(video_id, status) for video_id, status in entries], has_more
+        return answer.status, body
 
     def _head(self, video_id: str, patience: Patience) -> Facts | None:
         answer, _ = self._send("HEAD", self._content_url(video_id), patience)
@@ -718,6 +718,16 @@ class RangeDownload:
         self._doubts += 1
         if self._doubts > 1:
             raise error
+
+
+def _check_whole(page: ListPage) -> None:
+    """Raise ServerBroken unless *page*, which brought nothing new, ends the list.
+
+    Servers that page without saying has_more end with an empty page; those that
+    ignore `after` send the first one again, which is the whole if it is a short one.
+    """
+    if page.has_more or page.rows >= _PAGE_ENTRIES:
+        raise ServerBroken("the list cannot be paged: the same came again")
 
 
 def _message_error(body: bytes) -> NotAVideo:

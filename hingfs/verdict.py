@@ -147,6 +147,20 @@ class Facts:
     last_modified: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One page of the API's list.
+
+    *rows* counts all that it holds, *videos* are those of them that have an id, in
+    the page's order; *last_id* is "" where none has. *has_more* None: not said.
+    """
+
+    rows: int
+    videos: tuple[tuple[str, Status], ...]
+    last_id: str
+    has_more: bool | None
+
+
 def judge_head(status: int, headers: Headers) -> Facts | None:
     """The facts of a HEAD answer, or None if it proves nothing.
 
@@ -245,31 +259,27 @@ def judge_status(
     return UNSAID
 
 
-def list_entries(
-    body: bytes, now_seconds: float
-) -> tuple[list[tuple[str, Status]] | None, bool | None]:
-    """(entries, has_more) of a page of the API's list; None for what is not said.
-
-    Entries are (video id, status) in the page's order; what has no usable id is
-    left out.
-    """
+def judge_list(body: bytes, now_seconds: float) -> ListPage | None:
+    """What a page of the API's list says; None if *body* is no such page."""
     page = _json_object(body)
     data = page.get("data")
     if not isinstance(data, list):
-        return None, None
-    has_more = page.get("has_more")
-    entries = []
+        return None
+    videos: list[tuple[str, Status]] = []
+    last_id = ""
     for found in data:
-        if not isinstance(found, dict):
-            continue
-        video_id, word = found.get("id"), found.get("status")
+        video_id = found.get("id") if isinstance(found, dict) else None
         if not isinstance(video_id, str) or not video_id:
             continue
+        last_id, word = video_id, found.get("status")
         status = UNSAID
         if isinstance(word, str) and word.strip():
             status = _status_of(found, word.strip().lower(), now_seconds)
-        entries.append((video_id, status))
-    return entries, has_more if isinstance(has_more, bool) else None
+        videos.append((video_id, status))
+    has_more = page.get("has_more")
+    if not isinstance(has_more, bool):
+        has_more = None
+    return ListPage(len(data), tuple(videos), last_id, has_more)
 
 
 def refusal(code: int, body: bytes, status: Status) -> HingError:

@@ -376,22 +376,56 @@ class TestList:
             "limit=100&order=desc&after=v50",
         ]
 
-    def test_r23_without_has_more_a_short_page_is_the_last(self, client, endpoint):
-        serve_pages(endpoint, {"data": entries(0, 100)}, {"data": entries(100, 130)})
-
-        assert self.ids(client) == [f"v{n}" for n in range(130)]
-        assert len(endpoint.log) == 2
-
     def test_r23_without_has_more_an_empty_page_is_the_last(self, client, endpoint):
         serve_pages(endpoint, {"data": entries(0, 100)}, {"data": []})
 
         assert len(self.ids(client)) == 100
 
-    def test_r23_a_server_that_ignores_after_ends_the_list(self, client, endpoint):
-        serve_pages(endpoint, {"data": entries(0, 100), "has_more": True})
+    def test_r23_without_has_more_a_short_page_is_not_known_to_be_the_last(
+        self, client, endpoint
+    ):
+        """Servers cap `limit` as they like; this one at 20."""
+        pages = [{"data": entries(n, min(n + 20, 150))} for n in range(0, 150, 20)]
+        serve_pages(endpoint, *pages, {"data": []})
 
-        assert len(self.ids(client)) == 100
+        assert self.ids(client) == [f"v{n}" for n in range(150)]
+
+    def test_r23_a_short_page_that_comes_again_is_the_whole_list(
+        self, client, endpoint
+    ):
+        serve_pages(endpoint, {"data": entries(0, 99)})
+
+        assert len(self.ids(client)) == 99
         assert len(endpoint.log) == 2
+
+    @pytest.mark.parametrize(
+        "page",
+        [
+            {"data": entries(0, 100)},
+            {"data": entries(0, 150)},
+            {"data": entries(0, 100), "has_more": True},
+            {"data": entries(0, 20), "has_more": True},
+            {"data": [], "has_more": True},
+            {"data": [{"object": "video"}] * 100},
+        ],
+        ids=["full", "more than full", "more", "short, more", "empty, more", "no ids"],
+    )
+    def test_r23_a_list_that_ignores_after_cannot_be_had_whole(
+        self, client, endpoint, page
+    ):
+        """A short listing would make `rsync --delete` erase copies."""
+        serve_pages(endpoint, page)
+
+        with pytest.raises(ServerBroken):
+            client.list_videos()
+        assert len(endpoint.log) <= 2
+
+    def test_r23_rows_without_an_id_do_not_end_the_list(self, client, endpoint):
+        holes = [*entries(0, 50), {"object": "video"}, None, *entries(50, 60)]
+        serve_pages(endpoint, {"data": holes}, {"data": entries(60, 70)}, {"data": []})
+
+        assert self.ids(client) == [f"v{n}" for n in range(70)]
+        assert "after=v59" in endpoint.log[1].path
 
     def test_r23_has_more_true_goes_on_after_a_short_page(self, client, endpoint):
         serve_pages(

@@ -821,7 +821,7 @@ def test_a_page_of_empty_objects_is_judged_in_little_memory() -> None:
     body = wide_json(8_000_000)
 
     with little_memory(4_000_000):
-        assert verdict.list_entries(body, 0.0) == (None, None)
+        assert verdict.judge_list(body, 0.0) is None
 
 
 # --- properties --------------------------------------------------------------------------
@@ -914,12 +914,14 @@ def test_any_status_answer_has_a_state(code: int, body: bytes) -> None:
 
 @given(bodies)
 def test_any_list_answer_is_entries_or_nothing(body: bytes) -> None:
-    entries, has_more = verdict.list_entries(body, 1e9)
+    page = verdict.judge_list(body, 1e9)
 
-    assert has_more in (True, False, None)
-    for video_id, _ in entries or []:
-        assert isinstance(video_id, str)
-        assert video_id
+    if page is not None:
+        assert page.has_more in (True, False, None)
+        assert page.rows >= len(page.videos)
+        assert all(
+            video_id and isinstance(video_id, str) for video_id, _ in page.videos
+        )
 
 
 @given(st.integers(100, 599), bodies)

@@ -27,7 +27,7 @@ from hingfs.errors import (
     VideoNotReady,
     VideoNotServed,
 )
-from hingfs.verdict import UNSAID, State, Status
+from hingfs.verdict import UNSAID, ListPage, State, Status
 from tests.personalities import MP4_HEAD
 
 NOW = 1_790_000_000.0
@@ -677,30 +677,31 @@ def test_r23_entries_of_a_page_keep_their_order_and_id():
         "has_more": True,
     }
 
-    entries, has_more = verdict.list_entries(json.dumps(page).encode(), NOW)
+    judged = verdict.judge_list(json.dumps(page).encode(), NOW)
 
-    assert entries is not None
-    assert [video_id for video_id, _ in entries] == ["b", "a", "c"]
-    states = [found.state for _, found in entries]
+    assert judged is not None
+    assert [video_id for video_id, _ in judged.videos] == ["b", "a", "c"]
+    states = [found.state for _, found in judged.videos]
     assert states == [State.READY, State.NOT_READY, State.UNSAID]
-    assert has_more is True
+    assert (judged.rows, judged.last_id, judged.has_more) == (7, "c", True)
 
 
 @pytest.mark.parametrize(
-    ("body", "entries", "has_more"),
+    ("body", "has_more"),
     [
-        (b'{"data": []}', [], None),
-        (b'{"data": [], "has_more": false}', [], False),
-        (b'{"data": [], "has_more": "no"}', [], None),
-        (b'{"data": {}}', None, None),
-        (b"[]", None, None),
-        (PAGE, None, None),
-        (b"", None, None),
-        (b"[" * 100_000, None, None),
+        (b'{"data": []}', None),
+        (b'{"data": [], "has_more": true}', True),
+        (b'{"data": [], "has_more": false}', False),
+        (b'{"data": [], "has_more": "no"}', None),
     ],
 )
-def test_r23_a_page_says_what_it_says_and_no_more(body, entries, has_more):
-    assert verdict.list_entries(body, NOW) == (entries, has_more)
+def test_r23_a_page_says_of_more_what_it_says(body, has_more):
+    assert verdict.judge_list(body, NOW) == ListPage(0, (), "", has_more)
+
+
+@pytest.mark.parametrize("body", [b'{"data": {}}', b"[]", PAGE, b"", b"[" * 100_000])
+def test_r23_anything_else_is_no_page_of_a_list(body):
+    assert verdict.judge_list(body, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -769,7 +770,7 @@ def test_any_answer_gets_a_verdict(code, headers, body):
     verdict.judge_head(code, headers)
     verdict.judge_probe(code, headers, body[:16])
     verdict.is_empty_video(code, headers)
-    verdict.list_entries(body, NOW)
+    verdict.judge_list(body, NOW)
     verdict.url_in_json(body, "https://api/v1")
     verdict.is_final(code, body)
     try:
