@@ -87,6 +87,11 @@ def video_id_of(name: str) -> str | None:
     return video_id if name_of(video_id) == name else None
 
 
+def has_name(video_id: str) -> bool:
+    """Whether a file can stand for *video_id*."""
+    return video_id_of(name_of(video_id)) == video_id
+
+
 def inode_of(video_id: str) -> int:
     """A stable inode number: 63 bits of a hash of the id, never 0 or 1."""
     digest = hashlib.blake2b(video_id.encode(), digest_size=8).digest()
@@ -403,12 +408,11 @@ class Catalog:
             return listing
 
     def _list(self) -> _Listing:
-        videos: list[Listed] = self._client.list_videos() or []
+        videos: list[Listed] = self._client.list_videos(has_name) or []
         statuses = {
             video.video_id: video.status
             for video in videos
             if video.status.state is State.READY
-            and video_id_of(name_of(video.video_id)) == video.video_id
         }
         order = tuple(sorted(statuses))
         positions = {video_id: index for index, video_id in enumerate(order)}

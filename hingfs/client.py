@@ -14,7 +14,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -70,6 +70,8 @@ _MOST_PAGE_BYTES = 8 * MIB
 _MOST_ERROR_BYTES = 64 * KIB
 # A body is judged again, as more of it arrives, up to here: as far as its judge looks.
 _JUDGED_BYTES = 8 * KIB
+# Servers refuse request lines beyond some 8 KiB.
+_LONGEST_URL = 8 * KIB
 # What servers without a list answer; with 200, a web page or another kind of object.
 _NO_LIST_CODES = frozenset({200, 400, 404, 405, 501})
 # What a storage host answers when a signed URL is over.
@@ -265,10 +267,11 @@ class VideoClient:
         """A video announced ranges and sent the whole: announcements prove nothing."""
         self._announces_falsely = True
 
-    def list_videos(self) -> list[Listed] | None:
-        """Every video of the API's list, newest first; None if it never had a list.
+    def list_videos(self, wanted: Callable[[str], bool]) -> list[Listed] | None:
+        """The videos of the API's list whose ids are *wanted*, newest first.
 
-        Raises TransportError if the list cannot be had whole.
+        None if the API never had a list. Raises TransportError if the list cannot be
+        had whole.
         """
         found: dict[str, Listed] = {}
         after = ""
@@ -278,12 +281,15 @@ class VideoClient:
                 return None
             known = len(found)
             for video_id, status in page.videos:
-                found.setdefault(video_id, Listed(video_id, status))
+                if wanted(video_id):
+                    found.setdefault(video_id, Listed(video_id, status))
             if len(found) > _MOST_LISTED:
                 break
             if page.has_more is False:
                 return list(found.values())
-            if len(found) == known:
+            # A page of nothing that is wanted is told from a repeated one by its end.
+            seen = page.last_id in found or page.last_id in ("", after)
+            if len(found) == known and seen:
                 _check_whole(page)
                 return list(found.values())
             after = page.last_id
@@ -307,7 +313,13 @@ class VideoClient:
         query = {"limit": str(_PAGE_ENTRIES), "order": "desc"}
         if after:
             query["after"] = after
-        answer, body = self._send("GET", self._list_url(query), patience)
+        try:
+            url = self._list_url(query)
+        except UnicodeEncodeError as error:
+            raise ServerBroken("the list cannot be paged: an id is no text") from error
+        if len(url) > _LONGEST_URL:
+            raise ServerBroken("the list cannot be paged: an id is too long to be sent")
+        answer, body = self._send("GET", url, patience)
         with answer:
             if answer.status == 200:
                 body = answer.read_text(patience.deadline, _MOST_PAGE_BYTES + 1)

@@ -12,6 +12,7 @@ import pytest
 
 from hingfs import client as client_module
 from hingfs.blocks import ByteRange, Content, Validator
+from hingfs.catalog import has_name
 from hingfs.client import VideoClient
 from hingfs.config import Token
 from hingfs.errors import (
@@ -361,7 +362,7 @@ class TestList:
         return build().client
 
     def ids(self, client):
-        listed = client.list_videos()
+        listed = client.list_videos(has_name)
         return None if listed is None else [video.video_id for video in listed]
 
     def test_r23_all_pages_are_joined(self, client, endpoint):
@@ -417,7 +418,7 @@ class TestList:
         serve_pages(endpoint, page)
 
         with pytest.raises(ServerBroken):
-            client.list_videos()
+            client.list_videos(has_name)
         assert len(endpoint.log) <= 2
 
     def test_r23_rows_without_an_id_do_not_end_the_list(self, client, endpoint):
@@ -426,6 +427,31 @@ class TestList:
 
         assert self.ids(client) == [f"v{n}" for n in range(70)]
         assert "after=v59" in endpoint.log[1].path
+
+    def test_r23_ids_that_can_be_no_name_are_counted_and_not_kept(
+        self, client, endpoint
+    ):
+        """Nor do they make a page that holds nothing else look repeated."""
+        hostile = [{"id": f"{n}".ljust(5000), "status": "completed"} for n in range(9)]
+        serve_pages(
+            endpoint,
+            {"data": [*entries(0, 2), {"id": "bad\udcff"}, *hostile]},
+            {"data": [{"id": f"hidden/../{n}"} for n in range(9)]},
+            {"data": entries(2, 4)},
+            {"data": []},
+        )
+
+        assert self.ids(client) == ["v0", "v1", "v2", "v3"]
+
+    @pytest.mark.parametrize("last", ["lone \ud800", "x" * 1_000_000])
+    def test_r23_an_id_that_cannot_be_sent_ends_the_list_with_an_error(
+        self, client, endpoint, last
+    ):
+        serve_pages(endpoint, {"data": [*entries(0, 2), {"id": last}]})
+
+        with pytest.raises(ServerBroken):
+            client.list_videos(has_name)
+        assert len(endpoint.log) == 1
 
     def test_r23_has_more_true_goes_on_after_a_short_page(self, client, endpoint):
         serve_pages(
@@ -458,7 +484,7 @@ class TestList:
         endpoint.inject(answer)
 
         with pytest.raises(ServerBroken):
-            client.list_videos()
+            client.list_videos(has_name)
         assert self.ids(client) == ["v"]
 
     def test_a_list_that_breaks_off_is_no_list(self, client, endpoint):
@@ -470,7 +496,7 @@ class TestList:
         )
 
         with pytest.raises(ServerBroken):
-            client.list_videos()
+            client.list_videos(has_name)
 
     @pytest.mark.parametrize("code", [404, 500, 418])
     def test_a_later_page_that_is_refused_is_an_error(self, client, endpoint, code):
@@ -481,7 +507,7 @@ class TestList:
         endpoint.inject(faults.status(code), math.inf)
 
         with pytest.raises(ServerBroken):
-            client.list_videos()
+            client.list_videos(has_name)
 
     def test_a_list_that_does_not_end_is_an_error(self, client, endpoint, monkeypatch):
         monkeypatch.setattr(client_module, "_MOST_PAGES", 3)
@@ -489,19 +515,19 @@ class TestList:
         serve_pages(endpoint, *pages, {"data": entries(300, 400), "has_more": True})
 
         with pytest.raises(ServerBroken):
-            client.list_videos()
+            client.list_videos(has_name)
 
     def test_a_page_beyond_all_size_is_an_error(self, client, endpoint, monkeypatch):
         monkeypatch.setattr(client_module, "_MOST_PAGE_BYTES", 1000)
         serve_pages(endpoint, {"data": entries(0, 100)})
 
         with pytest.raises(ServerBroken):
-            client.list_videos()
+            client.list_videos(has_name)
 
     def test_a_refused_token_is_told(self, build, endpoint, expected_log):
         expected_log("refused the token")
         with pytest.raises(AccessDenied):
-            build(token=Token("wrong")).client.list_videos()
+            build(token=Token("wrong")).client.list_videos(has_name)
 
     def test_r23_the_id_is_the_one_in_the_list(self, build, endpoint):
         """LiteLLM's status answers show another id than the one to ask for."""
@@ -815,7 +841,7 @@ class TestPauses:
         for request in (
             lambda: download(client, content, ByteRange(0, 10)),
             lambda: client.probe("v", Status(State.READY)),
-            client.list_videos,
+            lambda: client.list_videos(has_name),
         ):
             with pytest.raises(RateLimited):
                 request()
@@ -836,7 +862,7 @@ class TestPauses:
         endpoint.inject(faults.status(429, retry_after="999999999"))
 
         with pytest.raises(RateLimited):
-            mount.client.list_videos()
+            mount.client.list_videos(has_name)
 
         longest = client_module._LONGEST_PAUSE_SECONDS
         assert 0 < mount.transport.paused_seconds() <= longest
