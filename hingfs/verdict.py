@@ -243,9 +243,11 @@ def judge_status(
     """
     found = _json_object(body)
     word = found.get("status")
-    # {"status": "error"} beside a 404 is an envelope, not a video that failed.
+    # {"status": "error"} beside a 404 is an envelope, not a video that failed; and
+    # {"status": "unauthorized"} beside a 401 is no state of one.
     envelope = code == 404 and not ({"id", "object"} & found.keys())
-    if isinstance(word, str) and word.strip() and not envelope:
+    of_video = not envelope and code not in _DENIED_CODES
+    if isinstance(word, str) and word.strip() and of_video:
         return _status_of(found, word.strip().lower(), now_seconds)
     text = _text_of(body)
     if _is_refusal_of_token(code, text):
@@ -285,7 +287,7 @@ def judge_list(body: bytes, now_seconds: float) -> ListPage | None:
 def refusal(code: int, body: bytes, status: Status) -> HingError:
     """The error that a content answer without content means, given the *status*."""
     text = _text_of(body)
-    if code in _DENIED_CODES or _is_refusal_of_token(code, text):
+    if _is_refusal_of_token(code, text):
         return AccessDenied(
             f"the API refused the token ({code}): {printable(text, 120)}"
         )

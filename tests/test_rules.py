@@ -486,11 +486,12 @@ def test_r20_what_is_known_ends_when_the_video_expires(view, endpoint, monkeypat
 # --- errors and listing -------------------------------------------------------------
 
 
+@pytest.mark.parametrize("body", [faults.ERROR, b'{"status": "unauthorized"}'])
 @pytest.mark.parametrize("code", [401, 402, 403])
-def test_r21_a_refusal_of_the_api_is_eacces(view, endpoint, expected_log, code):
+def test_r21_a_refusal_of_the_api_is_eacces(view, endpoint, expected_log, code, body):
     expected_log("the API refused the token")
     endpoint.add("v", size_bytes=SIZE_BYTES)
-    endpoint.inject(faults.status(code), math.inf)
+    endpoint.inject(faults.status(code, body=body), math.inf)
     files = view()
 
     assert errnos(files, "v") == {"EACCES"}
