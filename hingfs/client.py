@@ -511,7 +511,8 @@ class VideoClient:
                 return answer, b""
             with answer:
                 body = answer.read_text(patience.deadline, _MOST_ERROR_BYTES)
-            if answer.from_api and answer.status == 401 and not renewed:
+            refused = answer.from_api and verdict.refuses_token(answer.status, body)
+            if refused and not renewed:
                 renewed = True
                 # Of requests refused at the same time, only one finds a new token.
                 if self._transport.renew_token() or self._transport.token_renewed_since(

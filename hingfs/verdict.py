@@ -298,6 +298,11 @@ def refusal(code: int, body: bytes, status: Status) -> HingError:
     return _by_status(status) or _by_text(code, text)
 
 
+def refuses_token(code: int, body: bytes) -> bool:
+    """Whether the API says no to the token, or to what it may have."""
+    return _is_refusal_of_token(code, _text_of(body))
+
+
 def is_final(code: int, body: bytes) -> bool:
     """Whether asking again at once is pointless: the server works, and said no.
 

@@ -48,6 +48,7 @@ from tests.personalities import (
 
 SIZE = 300_000
 COMPLETED_AT = CREATED_AT + RENDER_SECONDS
+COMPLETED = Status(State.READY, "completed", mtime_seconds=COMPLETED_AT)
 RETRY_DELAY = "_FIRST_DELAY_SECONDS"
 
 
@@ -797,6 +798,42 @@ class TestToken:
         assert got == ramp("v", 0, 1000)
         assert [record.status for record in endpoint.log] == [401, 206]
 
+    @pytest.mark.parametrize(
+        "refusal",
+        [
+            faults.status(401),
+            faults.status(402),
+            faults.status(403),
+            *(faults.status(code, body=b"Invalid API key") for code in (400, 500)),
+        ],
+        ids=lambda fault: fault.name,
+    )
+    @pytest.mark.parametrize(
+        ("kind", "ask"),
+        [
+            ("content", lambda client: client.probe("v", COMPLETED)),
+            ("status", lambda client: client.probe("v")),
+            ("list", lambda client: client.list_videos(has_name)),
+        ],
+        ids=["content", "status", "list"],
+    )
+    def test_a_renewed_token_file_is_used_whatever_says_no_to_the_old_one(
+        self, build, endpoint, tmp_path, *, kind, ask, refusal
+    ):
+        endpoint.add("v", size_bytes=SIZE)
+        file = token_file(tmp_path, "oh-first")
+        client = build(token=Token(file=file)).client
+        file.write_text(endpoint.token)
+        endpoint.personality = Lenient()
+        old = "Bearer oh-first"
+        endpoint.inject(
+            refusal,
+            math.inf,
+            lambda r: r.kind == kind and r.headers["authorization"] == old,
+        )
+
+        assert ask(client)
+
     def test_a_token_that_stays_wrong_is_refused_and_never_told(
         self, build, endpoint, tmp_path, expected_log
     ):
@@ -812,6 +849,13 @@ class TestToken:
         assert len(expected_log.lines) == 1
         assert "oh-wrong-secret" not in str(denied.value)
         assert "oh-wrong-secret" not in " ".join(expected_log.lines)
+
+
+class Lenient(Personality):
+    """Serves whatever the token; refusals are a test's."""
+
+    def authorise(self, request, site):
+        return None
 
 
 def token_file(directory: Path, token: str) -> Path:
