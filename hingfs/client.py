@@ -171,7 +171,8 @@ class VideoClient:
         self._config = config
         self._pool = pool
         self._head_useless = False
-        self._no_status_route = False
+        self._no_status_route = False  # means nothing once a status was seen
+        self._seen_status = False
         self._seen_list = False
         self._seen_video = False
         self._announces_falsely = False  # "Accept-Ranges: bytes", and ignores them
@@ -216,27 +217,40 @@ class VideoClient:
         """
         tries = self._transport.tries(METADATA_TRIES)
         patience = self._patience(tries, self._config.metadata_seconds)
-        asked = None
-        if listed is None and not self._no_status_route:
-            asked = self._pool.submit(self._status, video_id, tries)
+        asked = self._asked(video_id, tries) if listed is None else None
         facts = None if self._head_useless else self._head(video_id, patience)
-        if listed is not None:
-            status = listed
-        elif asked is not None:
-            status = self._awaited(asked, patience.deadline)
-        else:
-            status = verdict.UNSAID
+        status = listed or verdict.UNSAID
+        if asked is not None:
+            try:
+                status = _awaited(asked, patience.deadline)
+            except TransportError:
+                if facts is None:  # the words of a refusal may still decide
+                    self._probe_by_get(video_id, verdict.UNSAID, patience)
+                raise  # it is served, and nobody says whether all of it is there
         if status.state in (State.NOT_READY, State.FAILED):
             # Some servers serve a file that is still being written.
             self._warn_of_word(status)
             raise verdict.refusal(200, b"", status)
         if facts is None:
             facts = self._probe_by_get(video_id, status, patience)
-        if status.state is State.GONE and not status.word:
-            # It serves the video and knows nothing of it: there is no such route.
-            self._no_status_route = True
+        if asked is not None:
+            self._weigh(status)
         self._seen_video = True
         return Probe(facts, status)
+
+    def _weigh(self, status: Status) -> None:
+        """Judge the *status* of a video that is served.
+
+        Raises ServerBroken if it says nothing, and the endpoint told others: the file
+        may be half written, and its time would come from another source than later.
+        """
+        if status.word:
+            return
+        if self._seen_status:
+            raise ServerBroken("the video is served, and its status is not told")
+        if status.state is State.GONE:
+            # It serves the video and knows nothing of it: there is no such route.
+            self._no_status_route = True
 
     def refresh(self, content: Content) -> Facts | None:
         """The facts of a known video now; None if the server says "not modified".
@@ -339,7 +353,7 @@ class VideoClient:
             facts = replace(facts, ranges=None)
         return facts
 
-    def _status(self, video_id: str, tries: int = METADATA_TRIES) -> Status:
+    def _status(self, video_id: str, tries: int) -> Status:
         patience = self._patience(tries, self._config.metadata_seconds)
         url = self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}")
         answer, body = self._send("GET", url, patience)
@@ -353,17 +367,17 @@ class VideoClient:
         except AccessDenied as error:
             self._warn("denied", str(error))
             raise
+        if status.word:
+            self._seen_status = True
         if status.state is State.NO_ROUTE:
             self._no_status_route = True
         return status
 
-    def _awaited(self, asked: Future[Status], deadline: float) -> Status:
-        try:
-            return asked.result(max(0.0, deadline - time.monotonic()))
-        except (TransportError, TimeoutError) as error:
-            # Readable content needs no status; a refusal will be judged by its words.
-            log.debug("the status route did not answer: %s", error)
-            return verdict.UNSAID
+    def _asked(self, video_id: str, tries: int) -> Future[Status] | None:
+        """The status, on its way; None where the server has no route for it."""
+        if self._no_status_route and not self._seen_status:
+            return None
+        return self._pool.submit(self._status, video_id, tries)
 
     def _probe_by_get(
         self, video_id: str, status: Status | None, patience: Patience
@@ -398,21 +412,25 @@ class VideoClient:
                 "base URL",
                 f"{self._config.base_url} answers with a web page; check the base URL",
             )
-        if (
-            status is None
-            and not self._no_status_route
-            and verdict.is_final(answer.status, body)
-        ):
-            asked = self._pool.submit(self._status, video_id)
-            status = self._awaited(
-                asked, time.monotonic() + self._config.metadata_seconds
-            )
+        if status is None and verdict.is_final(answer.status, body):
+            status = self._status_if_told(video_id)
         status = status or verdict.UNSAID
         self._warn_of_word(status)
         error = verdict.refusal(answer.status, body, status)
         if isinstance(error, AccessDenied):
             self._warn("denied", str(error))
         return error
+
+    def _status_if_told(self, video_id: str) -> Status:
+        asked = self._asked(video_id, METADATA_TRIES)
+        if asked is None:
+            return verdict.UNSAID
+        try:
+            return _awaited(asked, time.monotonic() + self._config.metadata_seconds)
+        except TransportError as error:
+            # What was refused is judged by its words.
+            log.debug("the status route did not answer: %s", error)
+            return verdict.UNSAID
 
     # -- content -----------------------------------------------------------------
 
@@ -731,6 +749,13 @@ class RangeDownload:
         self._doubts += 1
         if self._doubts > 1:
             raise error
+
+
+def _awaited(asked: Future[Status], deadline: float) -> Status:
+    try:
+        return asked.result(max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        raise DeadlineExceeded("the status route did not answer in time") from None
 
 
 def _check_whole(page: ListPage) -> None:

@@ -272,12 +272,69 @@ class TestProbe:
         assert states == [State.NO_ROUTE, State.UNSAID]
         assert len(endpoint.requests_of("status")) == 1
 
-    def test_a_broken_status_route_hides_no_video(self, client, endpoint):
+    @pytest.mark.parametrize(
+        ("personality", "status"),
+        [("openai", "completed"), ("sglang_partial", "in_progress")],
+    )
+    @pytest.mark.parametrize(
+        "fault",
+        [faults.status(500), faults.status(503), faults.stall_before_headers(1.0)],
+        ids=lambda fault: fault.name,
+    )
+    def test_r13_what_is_served_while_its_status_cannot_be_had_is_not_taken(
+        self, build, endpoint, *, personality, status, fault
+    ):
+        """It may be half written, and its time would depend on luck."""
+        endpoint.personality = PERSONALITIES[personality]
+        endpoint.add("v", status=status, size_bytes=SIZE)
+        client = build(metadata_seconds=0.6).client
+        endpoint.inject(fault, math.inf, where=lambda r: r.kind == "status")
+
+        with pytest.raises(TransportError):
+            client.probe("v")
+
+        endpoint.calm()
+        endpoint.set_status("v", "completed")
+        assert client.probe("v").status.mtime_seconds == COMPLETED_AT
+
+    def test_r10_a_refusal_is_judged_by_its_words_when_the_status_cannot_be_had(
+        self, build, endpoint
+    ):
+        """LiteLLM 1.100.5 answers the status of a missing video with 500."""
+        endpoint.personality = PERSONALITIES["litellm_old"]
         endpoint.inject(
             faults.status(500), math.inf, where=lambda r: r.kind == "status"
         )
 
-        assert client.probe("v").status.state is State.UNSAID
+        with pytest.raises(VideoNotFound):
+            build().client.probe("nobody")
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            faults._instead("page", lambda: text_response(404, b"<html>", "text/html")),
+            faults._instead("200", lambda: text_response(200, b"<html>", "text/html")),
+            faults.status(404),
+            faults.status(405),
+            faults.status(501),
+        ],
+        ids=lambda fault: fault.name,
+    )
+    def test_r13_a_status_route_that_worked_once_is_there(
+        self, build, endpoint, answer
+    ):
+        """One page in its place is trouble: not to be remembered, not to be believed."""
+        endpoint.personality = PERSONALITIES["sglang_partial"]
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.add("w", status="in_progress", size_bytes=SIZE)
+        client = build().client
+        client.probe("v")
+        endpoint.inject(answer, where=lambda r: r.kind == "status")
+
+        with pytest.raises(ServerBroken):
+            client.probe("w")
+        with pytest.raises(VideoNotReady):
+            client.probe("w")
 
     def test_a_word_nobody_knows_is_logged_once(self, client, endpoint, expected_log):
         endpoint.add("w", status="marinating")

@@ -381,7 +381,7 @@ def test_attributes_of_known_files_need_no_network(view, video, endpoint):
     assert endpoint.log == []
 
 
-def test_the_time_of_a_version_never_changes(view, endpoint, build):
+def test_the_time_of_a_version_never_changes(view, endpoint, expected_log):
     """The modification time of a version never changes, and is the same after a remount."""
 
     def mtime(files: Direct) -> int:
@@ -393,8 +393,11 @@ def test_the_time_of_a_version_never_changes(view, endpoint, build):
     files.open("v").close()
 
     assert first == mtime(files) == (CREATED_AT + RENDER_SECONDS) * 10**9
+    remounted = view()
+    expected_log("EIO")  # not the time of another source
+    assert errno_of(lambda: mtime(remounted)) == "EIO"
     endpoint.calm()
-    assert mtime(view()) == first
+    assert mtime(remounted) == first
 
 
 def test_caching_headers_are_ignored(view, video, endpoint):
