@@ -212,11 +212,14 @@ class VideoClient:
         """Size, validator and status of a video, seen for the first time.
 
         The status route is asked beside the HEAD; *listed*, a status that the API's
-        list gave just now, saves that request. Raises what `verdict` makes of the
-        answers, and TransportError.
+        list gave just now, saves that request if it tells when the video was completed:
+        some lists tell less than the status route, and the time must not depend on who
+        was asked. Raises what `verdict` makes of the answers, and TransportError.
         """
         tries = self._transport.tries(METADATA_TRIES)
         patience = self._patience(tries, self._config.metadata_seconds)
+        if listed is not None and listed.completed_at_seconds is None:
+            listed = None
         asked = self._asked(video_id, tries) if listed is None else None
         facts = None if self._head_useless else self._head(video_id, patience)
         status = listed or verdict.UNSAID

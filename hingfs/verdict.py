@@ -122,8 +122,14 @@ class Status:
     state: State
     word: str = ""
     reason: str = ""
-    mtime_seconds: float | None = None
+    completed_at_seconds: float | None = None
+    created_at_seconds: float | None = None
     expires_at_seconds: float | None = None
+
+    @property
+    def mtime_seconds(self) -> float | None:
+        """When the file was made, as near as is told."""
+        return self.completed_at_seconds or self.created_at_seconds
 
     @property
     def unknown_word(self) -> bool:
@@ -412,9 +418,6 @@ def validator_of(headers: Headers) -> Validator:
 
 def _status_of(found: Mapping[str, object], word: str, now_seconds: float) -> Status:
     expires_at = _unix_seconds(found.get("expires_at"))
-    mtime = _unix_seconds(found.get("completed_at")) or _unix_seconds(
-        found.get("created_at")
-    )
     if word in _READY_WORDS:
         expired = expires_at is not None and expires_at <= now_seconds
         state = State.GONE if expired else State.READY
@@ -430,7 +433,8 @@ def _status_of(found: Mapping[str, object], word: str, now_seconds: float) -> St
         state,
         printable(word, 40),
         printable(reason, 160) if isinstance(reason, str) else "",
-        mtime,
+        _unix_seconds(found.get("completed_at")),
+        _unix_seconds(found.get("created_at")),
         expires_at,
     )
 

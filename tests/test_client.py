@@ -48,7 +48,7 @@ from tests.personalities import (
 
 SIZE = 300_000
 COMPLETED_AT = CREATED_AT + RENDER_SECONDS
-COMPLETED = Status(State.READY, "completed", mtime_seconds=COMPLETED_AT)
+COMPLETED = Status(State.READY, "completed", completed_at_seconds=COMPLETED_AT)
 RETRY_DELAY = "_FIRST_DELAY_SECONDS"
 
 
@@ -116,7 +116,7 @@ class TestProbe:
             assert probed.result().facts.size_bytes == SIZE
 
     def test_a_status_that_was_listed_saves_the_request(self, client, endpoint):
-        listed = Status(State.READY, "completed", mtime_seconds=7.0)
+        listed = Status(State.READY, "completed", completed_at_seconds=7.0)
 
         assert client.probe("v", listed).status is listed
         assert not endpoint.requests_of("status")
@@ -941,7 +941,7 @@ class TestPauses:
 
         for request in (
             lambda: download(client, content, ByteRange(0, 10)),
-            lambda: client.probe("v", Status(State.READY)),
+            lambda: client.probe("v", COMPLETED),
             lambda: client.list_videos(has_name),
         ):
             with pytest.raises(RateLimited):
@@ -955,7 +955,7 @@ class TestPauses:
         endpoint.inject(faults.status(429, retry_after, body=b""), math.inf)
 
         with pytest.raises(RateLimited):
-            client.probe("v", Status(State.READY))
+            client.probe("v", COMPLETED)
         assert len(endpoint.log) <= 2 * client_module.METADATA_TRIES
 
     def test_r21_no_header_can_end_the_mount(self, build, endpoint):
@@ -978,11 +978,11 @@ def test_a_dead_endpoint_is_given_up_quickly_after_some_failures(
     monkeypatch.setattr(client._transport, "wait", waits.append)
     for _ in range(4):
         with pytest.raises(TransportError):
-            client.probe("v", Status(State.READY))
+            client.probe("v", COMPLETED)
     waits.clear()
 
     with pytest.raises(TransportError):
-        client.probe("v", Status(State.READY))
+        client.probe("v", COMPLETED)
 
     assert waits == []
 
