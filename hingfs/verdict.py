@@ -85,9 +85,8 @@ _UPSTREAM_410 = re.compile(r"upstream service returned status 410", re.IGNORECAS
 _UPSTREAM_GONE = re.compile(
     r"upstream service returned status (404|410)", re.IGNORECASE
 )
-_MARKUP = re.compile(
-    rb"\s*(?:\xef\xbb\xbf\s*)?<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE
-)
+# HTML or XML, a fragment, a comment or a prolog of it.
+_MARKUP = re.compile(rb"\s*(?:\xef\xbb\xbf\s*)?<[A-Za-z!/?]")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
 
 # An object or array takes some 60 bytes of memory and may be two bytes of JSON: with
@@ -380,14 +379,14 @@ def is_encoded(headers: Headers) -> bool:
 
 
 def looks_like_message(first: bytes) -> bool:
-    """Whether a body that begins with *first* is JSON or HTML instead of video.
+    """Whether a body that begins with *first* is JSON, HTML or XML instead of video.
 
     *first* is the whole body or its first block. No container's magic is demanded:
-    test data and rare containers exist.
+    test data and rare containers exist, and plain text may be such data.
     """
-    if _MARKUP.match(first[:64]):
+    if _MARKUP.match(first[:8192]):
         return True
-    stripped = first[:8192].strip()
+    stripped = first[:8192].strip().removeprefix(b"\xef\xbb\xbf").lstrip()
     if stripped[:1] not in (b"{", b"["):
         return False
     return _parsed_json(first) is not None or bool(

@@ -111,12 +111,17 @@ def test_two_versions_are_never_mixed(view, video, expected_log):
 PAGE_ERRNOS = {"EIO", "ENOENT", "ESTALE"}
 
 
+@pytest.mark.parametrize(
+    "message", [b"<html>Sorry", b"<h1>Sorry</h1>", b"<Error>", b'{"error": "Sorry"}']
+)
 @pytest.mark.parametrize("code", [200, 206, 404, 500])
-def test_an_error_page_is_never_video(view, video, endpoint, expected_log, code):
-    """An error page or a message is never handed out as video, whatever code and type it comes with."""
+def test_a_message_is_never_video(
+    view, video, endpoint, expected_log, *, code, message
+):
+    """A JSON, HTML or XML message in place of a video is never handed out, whatever code and type it comes with."""
     expected_log("read_into")
     files = view()
-    page = text_response(code, b"<html>Sorry".ljust(300_000), "video/mp4")
+    page = text_response(code, message.ljust(300_000), "video/mp4")
     if code == 206:
         page = page.with_headers({"Content-Range": f"bytes 0-299999/{SIZE_BYTES}"})
     endpoint.inject(faults._instead("page", lambda: page), math.inf, content())

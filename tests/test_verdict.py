@@ -187,6 +187,12 @@ def test_r6_a_file_of_no_bytes_is_told_from_a_refusal(code, headers, empty):
         b"<html><body>",
         b"\xef\xbb\xbf<html>",
         b"<?xml version='1.0'?><Error/>",
+        b"<h1>502 Bad Gateway</h1>",
+        b"<!-- generated --><html>",
+        b"<Error><Code>AccessDenied</Code></Error>",
+        b"</html>",
+        b"\n" * 1000 + b"<html>",
+        b'\xef\xbb\xbf{"error": "with a byte order mark"}',
         b'{"error": {"message": "' + b"x" * 70_000,  # cut before its end
     ],
 )
