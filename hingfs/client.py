@@ -539,6 +539,7 @@ class VideoClient:
                 if self._transport.renew_token() or self._transport.token_renewed_since(
                     answer
                 ):
+                    self._warned.discard("denied")  # that of another token is news
                     continue
             retry_after = parse_retry_after(answer.headers.get("Retry-After"))
             if answer.status == 429 or (

@@ -63,8 +63,9 @@ ERRNO_OF_READ: ErrnoTable = {
     DeadlineExceeded: errno.ETIMEDOUT,
     HingError: errno.EIO,
 }
-# What a program meets in the normal course of things; not worth a line at ERROR.
-_ORDINARY = frozenset({errno.ENOENT, errno.EAGAIN, errno.EROFS})
+# What a program meets in the normal course of things, and refusals of the token, of
+# which `client` warns once; not worth a line at ERROR for each call.
+_ORDINARY = frozenset({errno.ENOENT, errno.EAGAIN, errno.EROFS, errno.EACCES})
 
 # Errors that nobody foresaw, by operation; a lost update is harmless.
 unforeseen: Counter[str] = Counter()

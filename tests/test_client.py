@@ -891,6 +891,20 @@ class TestToken:
 
         assert ask(client)
 
+    def test_r21_the_refusal_of_each_token_is_logged_once(
+        self, build, endpoint, tmp_path, expected_log
+    ):
+        expected_log("refused the token")
+        endpoint.add("v", size_bytes=SIZE)
+        file = token_file(tmp_path, "oh-first")
+        client = build(token=Token(file=file)).client
+
+        for token, lines in [("oh-first", 1), ("oh-first", 1), ("oh-second", 2)]:
+            file.write_text(token)
+            with pytest.raises(AccessDenied):
+                client.probe("v")
+            assert len(expected_log.lines) == lines
+
     def test_a_token_that_stays_wrong_is_refused_and_never_told(
         self, build, endpoint, tmp_path, expected_log
     ):

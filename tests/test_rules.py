@@ -494,8 +494,10 @@ def test_r21_a_refusal_of_the_api_is_eacces(view, endpoint, expected_log, code, 
     endpoint.inject(faults.status(code, body=body), math.inf)
     files = view()
 
-    assert errnos(files, "v") == {"EACCES"}
-    assert errno_of(files.names) == "EACCES"
+    for _ in range(2):
+        assert errnos(files, "v") == {"EACCES"}
+        assert errno_of(files.names) == "EACCES"
+    assert len(expected_log.lines) == 1
 
 
 @pytest.mark.parametrize("code", [400, 500])
