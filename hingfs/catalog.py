@@ -387,7 +387,7 @@ class Catalog:
             since = self._unserved_since.setdefault(video_id, time.monotonic())
         if time.monotonic() - since < UNSERVED_SECONDS:
             return error
-        return ServerBroken("completed for over a minute, and still not served")
+        return ServerBroken(f"still not served after a minute: {error}")
 
     # -- listing ---------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ from .errors import (
     ServerBroken,
     TokenError,
     TransportError,
-    VideoNotReady,
+    VideoNotServed,
     printable,
 )
 from .transport import Answer, HttpTransport, parse_retry_after
@@ -392,7 +392,7 @@ class VideoClient:
         empty = verdict.is_empty_video(answer.status, answer.headers)
         facts = verdict.judge_probe(answer.status, answer.headers, body)
         if empty or (facts is not None and not body):  # chunks may bring nothing, too
-            raise VideoNotReady("the file has no bytes yet")
+            raise VideoNotServed("the file has no bytes yet")
         if facts is not None:
             self._head_useless = True  # or this GET would not have been needed
             return facts

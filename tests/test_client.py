@@ -183,14 +183,14 @@ class TestProbe:
         ids=lambda fault: fault.name,
     )
     @pytest.mark.parametrize("personality", ["litellm_new", "sglang", "openai"])
-    def test_r6_a_video_without_bytes_is_not_ready(
+    def test_r6_a_video_without_bytes_is_not_served_yet(
         self, build, endpoint, personality, fault
     ):
         endpoint.personality = PERSONALITIES[personality]
         endpoint.add("v", size_bytes=0)
         endpoint.inject(fault, math.inf)
 
-        with pytest.raises(VideoNotReady):
+        with pytest.raises(VideoNotServed):
             build().client.probe("v")
 
     @pytest.mark.parametrize(

@@ -191,10 +191,17 @@ def test_r6_the_get_asks_for_16_bytes_and_is_told_the_size(view, endpoint, perso
 
 
 @pytest.mark.parametrize("personality", ["openai", "sglang", "litellm_new"])
-def test_r6_a_file_without_bytes_is_not_ready(view, endpoint, personality):
+def test_r6_a_file_without_bytes_is_eagain_for_a_minute_and_then_eio(
+    view, endpoint, expected_log, monkeypatch, personality
+):
+    """Else whoever waits for EAGAIN to end would wait for ever."""
+    expected_log("still not served")
     endpoint.add("v", size_bytes=0)
+    files = view(personality)
 
-    assert errnos(view(personality), "v") == {"EAGAIN"}
+    assert errnos(files, "v") == {"EAGAIN"}
+    monkeypatch.setattr(catalog_module, "UNSERVED_SECONDS", 0.0)
+    assert errnos(files, "v") == {"EIO"}
 
 
 @pytest.mark.parametrize("body", [b'{"error":{"message":"boo"}}', HTML, b"[]"])
