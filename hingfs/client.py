@@ -616,7 +616,7 @@ class RangeDownload:
         self._stop = span.stop
         self._answer: Answer | None = None
         self._answer_left = 0
-        self._doubts = 0
+        self._doubted: set[type[HingError]] = set()
         self._aborted = False
 
     def read_into(
@@ -712,30 +712,43 @@ class RangeDownload:
             headers={"If-Range": etag} if etag else None,
         )
         if answer.status in (200, 206) and not body:
-            try:
-                span = verdict.judge_range(
-                    answer.status, answer.headers, asked, self._content
-                )
-            except RangesIgnored:
-                if self._content.ranges:
-                    self._client.distrust_ranges()
-                raise RangesIgnored(answer) from None
-            except ContentChanged as error:
-                with answer:
-                    self._refuse_short_message(answer)
-                self._doubt(error)
-                raise ServerBroken(f"seen once: {error}") from error
-            except HingError:
-                answer.close()
-                raise
+            span = self._judged(answer, asked)
+            self._doubted.clear()
             self._answer, self._answer_left = answer, len(span)
             return answer
         answer.close()
         if answer.status == 416:
-            if verdict.changed_by_416(answer.headers, self._content):
-                self._doubt(ContentChanged("the size is another one now"))
+            changed = ContentChanged("the size is another one now")
+            said = verdict.changed_by_416(answer.headers, self._content)
+            if said and not self._seen_once(changed):
+                raise changed
             raise ServerBroken("416 for a range inside the file")
         raise self._client.refused(self._content.video_id, answer, body)
+
+    def _judged(self, answer: Answer, asked: ByteRange) -> ByteRange:
+        """The bytes of *asked* that *answer* brings; closed if there are none."""
+        try:
+            return verdict.judge_range(
+                answer.status, answer.headers, asked, self._content
+            )
+        except RangesIgnored as error:
+            # A server that has answered, or announced, ranges: one 200 may be a fault,
+            # and what it leads to is for good, the whole file in the spool.
+            if self._content.ranges and self._seen_once(error):
+                answer.close()
+                raise ServerBroken(f"seen once: {error}") from error
+            if self._content.ranges:
+                self._client.distrust_ranges()
+            raise RangesIgnored(answer) from None
+        except ContentChanged as error:
+            with answer:
+                self._refuse_short_message(answer)
+            if self._seen_once(error):
+                raise ServerBroken(f"seen once: {error}") from error
+            raise
+        except HingError:
+            answer.close()
+            raise
 
     def _refuse_short_message(self, answer: Answer) -> None:
         """Raise NotAVideo if all that *answer* brings is a message.
@@ -748,11 +761,14 @@ class RangeDownload:
                 answer.read_text(self._patience.deadline, _MOST_ERROR_BYTES)
             )
 
-    def _doubt(self, error: ContentChanged) -> None:
-        """Raise *error* only when a second answer says the same: one may be a fault."""
-        self._doubts += 1
-        if self._doubts > 1:
-            raise error
+    def _seen_once(self, error: HingError) -> bool:
+        """Whether this answer is the first to say *error* since a good one came.
+
+        One may be a fault; a second that says the same is believed.
+        """
+        once = type(error) not in self._doubted
+        self._doubted.add(type(error))
+        return once
 
 
 def _awaited(asked: Future[Status], deadline: float) -> Status:

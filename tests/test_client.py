@@ -770,6 +770,37 @@ class TestRanges:
         with answer:
             assert all_of(answer) == ramp("v", 0, SIZE)
 
+    @pytest.mark.parametrize(
+        "fault", [faults.answer_200_to_range(), faults.gzip_encoded()]
+    )
+    def test_r14_one_200_from_a_server_of_ranges_is_a_fault(
+        self, build, endpoint, fault
+    ):
+        endpoint.add("big", size_bytes=20_000_000)
+        content = content_of(endpoint, "big")
+        content.ranges = True
+        endpoint.inject(fault)
+
+        got = download(build().client, content, ByteRange(1000, 2000))
+
+        assert got == ramp("big", 1000, 2000)
+        assert len(endpoint.log) == 2
+        endpoint.wait_until_idle()
+        assert endpoint.content_bytes("big") < 20_000_000  # what nobody wants is cut
+
+    def test_r14_two_200s_in_a_row_are_a_server_without_ranges(self, client, endpoint):
+        """Then its announcements prove nothing, either."""
+        content = content_of(endpoint)
+        content.ranges = True
+        endpoint.inject(faults.answer_200_to_range(), 2)
+
+        with pytest.raises(RangesIgnored) as ignored:
+            download(client, content, ByteRange(1000, 2000))
+        ignored.value.args[0].close()
+
+        assert len(endpoint.log) == 2
+        assert client.probe("v").facts.ranges is None
+
     def test_r7_a_message_with_the_right_type_and_length_is_no_video(
         self, client, endpoint
     ):

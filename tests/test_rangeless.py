@@ -23,6 +23,7 @@ from hingfs.mount import Mount
 
 from .endpoint import (
     FakeEndpoint,
+    Fault,
     Video,
     answer_200_to_range,
     chunked,
@@ -350,8 +351,12 @@ def test_a_416_to_a_stream_that_goes_on_is_a_fault_that_passes() -> None:
         video = endpoint.add("v", size_bytes=SIZE_BYTES)
         view = build_view(stack, endpoint, "direct")
         get = lambda r: r.method == "GET" and r.kind == "content"  # noqa: E731
-        # The answer to the first range is the whole, which is cut, and the first
-        # attempt to go on is refused.
+        # Nothing announces ranges, the answer to the first is the whole, which is cut,
+        # and the first attempt to go on is refused.
+        endpoint.inject(
+            Fault("silent", lambda a, _line: a.without_headers("Accept-Ranges")),
+            where=lambda r: r.method == "HEAD",
+        )
         endpoint.inject(answer_200_to_range() + close_at(1_000_000), where=get)
         endpoint.inject(status_416(), where=lambda r: (r.range or (0, 0))[1] is None)
 
