@@ -62,6 +62,11 @@ _LONGEST_PAUSE_SECONDS = 120.0
 _PLACE_SECONDS = 120.0
 _MOST_PLACES = 1024
 
+# A body that brings less than this a second, over a stall time-out, has stalled: a
+# byte now and then would hold a connection and its thread for ever. No link that a
+# video is read over is so slow. A guess.
+_SLOWEST_BYTES_PER_SECOND = 1 * KIB
+
 _PAGE_ENTRIES = 100
 _MOST_PAGES = 200
 # A server may ignore `limit`; some 50 MB of memory. A guess.
@@ -440,7 +445,8 @@ class VideoClient:
     def open_range(self, content: Content, span: ByteRange) -> "RangeDownload":
         """The bytes of *span*, to be read in order; nothing is sent before `read`."""
         patience = self._patience(READ_TRIES, self._config.read_seconds)
-        return RangeDownload(self, content, span, patience)
+        pace = _Pace(self._config.stall_seconds)
+        return RangeDownload(self, content, span, patience, pace)
 
     def open_whole(self, content: Content, offset: int) -> Answer:
         """A 200 with the whole file, or a 206 that goes on at *offset* > 0.
@@ -597,6 +603,40 @@ class VideoClient:
             log.warning("%s", message)
 
 
+class _Pace:
+    """Whether a body comes fast enough to be waited for; judged each *seconds*.
+
+    Used by one thread.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.restart()
+
+    def restart(self) -> None:
+        """What came until now counts no more."""
+        self._since = time.monotonic()
+        self._came = 0
+
+    def took(self, count: int) -> None:
+        """Note *count* bytes. The wait for the first ones tells nothing of the link."""
+        if not self._came:
+            self._since = time.monotonic()
+        self._came += count
+
+    @property
+    def judged_at(self) -> float:
+        """When it is time to judge (monotonic)."""
+        return self._since + self._seconds
+
+    @property
+    def good(self) -> bool:
+        """Whether bytes came, and, if that took long, not too few of them."""
+        elapsed = time.monotonic() - self._since
+        enough = self._came >= elapsed * _SLOWEST_BYTES_PER_SECOND
+        return self._came > 0 and (enough or elapsed < self._seconds)
+
+
 class RangeDownload:
     """The bytes of one range in order, whatever becomes of the connections.
 
@@ -607,11 +647,17 @@ class RangeDownload:
     """
 
     def __init__(
-        self, client: VideoClient, content: Content, span: ByteRange, patience: Patience
+        self,
+        client: VideoClient,
+        content: Content,
+        span: ByteRange,
+        patience: Patience,
+        pace: _Pace,
     ) -> None:
         self._client = client
         self._content = content
         self._patience = patience
+        self._pace = pace
         self._position = span.start
         self._stop = span.stop
         self._answer: Answer | None = None
@@ -669,7 +715,7 @@ class RangeDownload:
     ) -> int:
         """Put at least one byte over *buffers* from *start* on; returns how many.
 
-        Fewer than *least_bytes* only where the body ends or breaks off.
+        Fewer than *least_bytes* only where the body ends, breaks off or comes slowly.
         """
         while True:
             if self._aborted:
@@ -677,7 +723,7 @@ class RangeDownload:
             try:
                 answer = self._answer or self._connect()
                 views = views_of(buffers, start, start + self._answer_left)
-                count = answer.read_into(views, least_bytes)
+                count = answer.read_into(views, least_bytes, self._pace.judged_at)
             except (BodyCut, ServerBroken, NotAVideo) as error:
                 trouble: TransportError | NotAVideo = error
             else:
@@ -685,16 +731,33 @@ class RangeDownload:
                     self._took(count)
                     return count
                 trouble = BodyCut("the body ended before its range")
-            self.close()
-            if not self._aborted:
-                self._patience.failed(trouble)
+            self._failed(trouble)
 
     def _took(self, count: int) -> None:
         self._position += count
         self._answer_left -= count
-        self._patience.progressed()
+        self._pace.took(count)
         if self._answer_left == 0:
             self.close()
+            self._progressed()
+        elif time.monotonic() >= self._pace.judged_at:
+            if self._pace.good:
+                self._progressed()
+            else:
+                self._failed(BodyCut("the body came too slowly"))
+
+    def _progressed(self) -> None:
+        self._patience.progressed()
+        self._pace.restart()
+
+    def _failed(self, trouble: TransportError | NotAVideo) -> None:
+        """Wait before another request for what is missing; raise if there is none."""
+        self.close()
+        if self._pace.good:  # this attempt does not count against the tries
+            self._patience.progressed()
+        self._pace.restart()
+        if not self._aborted:
+            self._patience.failed(trouble)
 
     def _refuse_message(self, first: bytes) -> None:
         """Raise NotAVideo if what begins with *first* is a message called a video."""
@@ -715,6 +778,7 @@ class RangeDownload:
             span = self._judged(answer, asked)
             self._doubted.clear()
             self._answer, self._answer_left = answer, len(span)
+            self._pace.restart()
             return answer
         answer.close()
         if answer.status == 416:

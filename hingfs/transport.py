@@ -20,6 +20,7 @@ import http.client
 import io
 import ipaddress
 import logging
+import math
 import os
 import socket
 import ssl
@@ -117,13 +118,20 @@ class Answer:
         self._on_close = on_close
         self._aborted = False
 
-    def read_into(self, targets: Sequence[memoryview], least_bytes: int = 1) -> int:
+    def read_into(
+        self,
+        targets: Sequence[memoryview],
+        least_bytes: int = 1,
+        until: float = math.inf,
+    ) -> int:
         """What has arrived, undecoded, put over *targets* in turn; 0 at the end.
 
         At most what fits, and *least_bytes*, for which the first target has room,
-        unless the body ends before. Raises BodyCut if it stalls or breaks off; where
-        bytes had come, they are returned and the next call raises. This passes urllib3 by, which would give each piece memory
-        of its own; so the other ways to read do not go on from here.
+        unless the body ends before; or at least one byte, once it is past *until*
+        (monotonic). Raises BodyCut if it stalls or breaks off; where bytes had come,
+        they are returned and the next call raises. This passes urllib3 by, which would
+        give each piece memory of its own; so the other ways to read do not go on from
+        here.
         """
         body = self._response.raw._original_response  # noqa: SLF001
         if body is None or body.chunked or body.length is None:  # no way around urllib3
@@ -133,7 +141,7 @@ class Answer:
         if body.isclosed() or not body.length:
             return 0
         targets = views_of(targets, 0, body.length)
-        count = self._take(body.fp, targets, least_bytes)
+        count = self._take(body.fp, targets, least_bytes, until)
         if self._aborted:
             raise BodyCut("the transfer was cut off here")
         if not count:
@@ -149,18 +157,26 @@ class Answer:
         stream: Any,  # noqa: ANN401 - http.client's
         targets: Sequence[memoryview],
         least_bytes: int,
+        until: float,
     ) -> int:
         """By *stream*'s buffer while anything may be in it, then past it."""
         if self._socket is None and (
             self.by_tls or len(targets[0]) <= io.DEFAULT_BUFFER_SIZE
         ):
-            return _read_at_least(stream, targets[0], least_bytes)
+            return _read_at_least(stream, targets[0], least_bytes, until)
         count = 0
         if self._socket is None:
             # One read into more than the buffer holds leaves nothing behind in it.
-            count = _read_at_least(stream, targets[0], 1)
+            count = _read_at_least(stream, targets[0], 1, until)
             self._socket = _blocking(stream.raw._sock)  # noqa: SLF001
-        return _receive(self._socket, targets, count, least_bytes, self._stall_seconds)
+        return _receive(
+            self._socket,
+            targets,
+            count,
+            least_bytes,
+            until=until,
+            stall_seconds=self._stall_seconds,
+        )
 
     def read_some(self, most_bytes: int, *, decoded: bool = False) -> bytes:
         """What has arrived, at least one byte, at most *most_bytes*; b"" at the end.
@@ -631,7 +647,7 @@ _BODY_ERRORS = (
 
 
 def _read_at_least(
-    stream: io.BufferedReader, target: memoryview, least_bytes: int
+    stream: io.BufferedReader, target: memoryview, least_bytes: int, until: float
 ) -> int:
     """Read what has arrived into *target*; an error only if that is nothing.
 
@@ -642,6 +658,8 @@ def _read_at_least(
     try:
         while count < least_bytes and (came := stream.readinto1(target[count:])):
             count += came
+            if time.monotonic() > until:
+                break
     except _BODY_ERRORS as error:
         if not count:
             raise _body_cut(error) from error
@@ -666,6 +684,8 @@ def _receive(
     targets: Sequence[memoryview],
     count: int,
     least_bytes: int,
+    *,
+    until: float,
     stall_seconds: float,
 ) -> int:
     """As `_read_at_least`, over several *targets*, and straight from a `_blocking` one.
@@ -675,7 +695,7 @@ def _receive(
     total = sum(map(len, targets))
     stalled_at = time.monotonic() + stall_seconds
     try:
-        while count < least_bytes:
+        while count < least_bytes and not (count and time.monotonic() > until):
             views = views_of(targets, count, total)
             try:
                 came = sock.recvmsg_into(views, 0, socket.MSG_WAITALL)[0]

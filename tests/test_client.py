@@ -695,6 +695,52 @@ class TestRanges:
 
         assert got == ramp("v", 0, SIZE)
 
+    @pytest.mark.parametrize(
+        "fault",
+        [faults.drip(20), faults.stall_at(1, math.inf)],
+        ids=lambda fault: fault.name,
+    )
+    def test_a_body_that_hardly_comes_is_an_error_after_the_tries(
+        self, build, endpoint, monkeypatch, fault
+    ):
+        """A byte now and then would hold a connection for ever."""
+        monkeypatch.setattr(client_module, "READ_TRIES", 3)
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(fault, math.inf)
+
+        with pytest.raises(BodyCut):
+            download(
+                build(stall_seconds=0.2).client,
+                content_of(endpoint),
+                ByteRange(100_000, SIZE),
+            )
+
+        assert len(endpoint.log) == 3
+
+    def test_a_body_that_comes_too_slowly_goes_on_by_another_connection(
+        self, build, endpoint
+    ):
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(faults.drip(20))
+        client = build(stall_seconds=0.2).client
+
+        got = download(client, content_of(endpoint), ByteRange(0, SIZE))
+
+        assert got == ramp("v", 0, SIZE)
+        assert len(endpoint.log) == 2
+        assert endpoint.log[1].range[0] > 0
+
+    def test_a_slow_link_is_waited_for(self, build, endpoint):
+        """Three KiB a second, for a dozen stall time-outs, by one request."""
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(faults.drip(3 * 1024))
+        client = build(stall_seconds=0.15).client
+
+        got = download(client, content_of(endpoint), ByteRange(0, 5000))
+
+        assert got == ramp("v", 0, 5000)
+        assert len(endpoint.log) == 1
+
     def test_no_progress_at_all_is_an_error_after_the_tries(self, client, endpoint):
         endpoint.inject(faults.close_at(0), math.inf)
 
