@@ -125,15 +125,25 @@ class Patience:
         self._failures = 0
         self.deadline = time.monotonic() + self._seconds
 
-    def failed(self, error: TransportError | NotAVideo) -> None:
-        """Wait before the next try; raise *error* if there is none left."""
+    def failed(
+        self, error: TransportError | NotAVideo, asked_seconds: float = 0.0
+    ) -> None:
+        """Wait before the next try; raise *error* if there is none left.
+
+        The wait is *asked_seconds* where that is longer, unless it is too long for
+        this call.
+        """
         self._failures += 1
         if self._failures >= self._tries:
             raise error
         delay = min(
             _FIRST_DELAY_SECONDS * 2 ** (self._failures - 1), _LONGEST_DELAY_SECONDS
         )
-        self._sleep(delay * random.uniform(0.8, 1.2), error)  # noqa: S311 - jitter
+        delay *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        if delay < asked_seconds <= self._longest_pause():
+            self._pause_left -= asked_seconds
+            delay = asked_seconds
+        self._sleep(delay, error)
 
     def limited(self, retry_after_seconds: float | None) -> None:
         """The server asked for a pause: quiet everybody, and wait if it is short."""
@@ -154,11 +164,14 @@ class Patience:
         error = RateLimited(
             f"the API is rate-limiting; it asks for {seconds:.0f} s of quiet", seconds
         )
-        too_long = seconds > min(self._pause_left, self.deadline - time.monotonic())
+        too_long = seconds > self._longest_pause()
         if too_long or self._failures >= 2 * self._tries:
             raise error
         self._pause_left -= seconds
         self._sleep(seconds, error)
+
+    def _longest_pause(self) -> float:
+        return min(self._pause_left, self.deadline - time.monotonic())
 
     def _sleep(self, seconds: float, error: Exception) -> None:
         if time.monotonic() + seconds >= self.deadline:
@@ -411,7 +424,7 @@ class VideoClient:
         Asks the status route where *status* is not known and could matter.
         """
         if not answer.from_api:
-            return ServerBroken(f"the storage host answered {answer.status}")
+            return _broken(answer)
         if (
             verdict.route_missing(answer.status, answer.headers, body)
             and not self._seen_video
@@ -538,24 +551,33 @@ class VideoClient:
                 return answer, b""
             with answer:
                 body = answer.read_text(patience.deadline, _MOST_ERROR_BYTES)
-            refused = answer.from_api and verdict.refuses_token(answer.status, body)
-            if refused and not renewed:
+            if not renewed and self._has_new_token(answer, body):
                 renewed = True
-                # Of requests refused at the same time, only one finds a new token.
-                if self._transport.renew_token() or self._transport.token_renewed_since(
-                    answer
-                ):
-                    self._warned.discard("denied")  # that of another token is news
-                    continue
+                continue
             retry_after = parse_retry_after(answer.headers.get("Retry-After"))
-            if answer.status == 429 or (
+            wants_pause = answer.status == 429 or (
                 answer.status == 503 and retry_after is not None
-            ):
+            )
+            if wants_pause and answer.from_api:
                 patience.limited(retry_after)
+            elif wants_pause:  # a storage host does not speak for the API
+                patience.failed(_broken(answer), retry_after or 0.0)
             elif method == "HEAD" or verdict.is_final(answer.status, body):
                 return answer, body  # what HEAD refuses, GET may serve
             else:
-                patience.failed(ServerBroken(f"the server answered {answer.status}"))
+                patience.failed(_broken(answer))
+
+    def _has_new_token(self, answer: Answer, body: bytes) -> bool:
+        """Whether *answer* refuses a token, and the token file holds another by now."""
+        if not (answer.from_api and verdict.refuses_token(answer.status, body)):
+            return False
+        # Of requests refused at the same time, only one finds a new token.
+        if not (
+            self._transport.renew_token() or self._transport.token_renewed_since(answer)
+        ):
+            return False
+        self._warned.discard("denied")  # that of another token is news
+        return True
 
     def _patience(self, tries: int, seconds: float) -> Patience:
         return Patience(
@@ -833,6 +855,11 @@ class RangeDownload:
         once = type(error) not in self._doubted
         self._doubted.add(type(error))
         return once
+
+
+def _broken(answer: Answer) -> ServerBroken:
+    who = "server" if answer.from_api else "storage host"
+    return ServerBroken(f"the {who} answered {answer.status}")
 
 
 def _awaited(asked: Future[Status], deadline: float) -> Status:

@@ -1082,10 +1082,13 @@ def test_a_dead_endpoint_is_given_up_quickly_after_some_failures(
 
 
 class TestPlaces:
-    @pytest.fixture
-    def client(self, build: Build, endpoint) -> VideoClient:
+    @pytest.fixture(autouse=True)
+    def redirecting(self, endpoint) -> None:
         endpoint.personality = PERSONALITIES["hingnet_sora_redirect"]
         endpoint.add("v", size_bytes=SIZE)
+
+    @pytest.fixture
+    def client(self, build: Build) -> VideoClient:
         return build().client
 
     @pytest.fixture
@@ -1144,6 +1147,36 @@ class TestPlaces:
             download(client, content, ByteRange(0, 10))
 
         assert not isinstance(refused.value, AccessDenied | VideoNotFound)
+
+    @pytest.mark.parametrize("code", [429, 503])
+    def test_r21_a_pause_that_a_storage_host_asks_for_is_not_the_api_s(
+        self, build, endpoint, content, monkeypatch, code
+    ):
+        """It is kept within the call, if it is short; others do not notice."""
+        mount = build(retry_after_seconds=5.0)
+        endpoint.inject(faults.status(code, "1"), where=lambda r: r.server == "storage")
+        waits: list[float] = []
+        monkeypatch.setattr(mount.transport, "wait", waits.append)
+
+        assert download(mount.client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
+
+        assert waits == [1.0]
+        assert mount.transport.paused_seconds() == 0
+        assert self.servers(endpoint) == ["api", "storage"] * 2
+
+    @pytest.mark.parametrize("code", [429, 503])
+    def test_r21_a_long_pause_of_a_storage_host_ends_neither_the_call_nor_the_api(
+        self, build, endpoint, content, code
+    ):
+        mount = build()
+        endpoint.inject(
+            faults.status(code, "3600"), where=lambda r: r.server == "storage"
+        )
+
+        assert download(mount.client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
+
+        assert mount.transport.paused_seconds() == 0
+        assert self.servers(endpoint) == ["api", "storage"] * 2
 
     def test_r4_the_token_stays_with_the_api(self, client, endpoint, content):
         download(client, content, ByteRange(5, 15))
