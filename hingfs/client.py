@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import quote, urlencode
 
 from . import verdict
@@ -79,8 +79,6 @@ _JUDGED_BYTES = 8 * KIB
 _LONGEST_URL = 8 * KIB
 # What servers without a list answer; with 200, a web page or another kind of object.
 _NO_LIST_CODES = frozenset({200, 400, 404, 405, 501})
-# What a storage host answers when a signed URL is over.
-_PLACE_OVER_CODES = frozenset({400, 401, 403, 404, 410})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +95,18 @@ class Listed:
 
     video_id: str
     status: Status
+
+
+class Served(NamedTuple):
+    """An answer to a GET of content.
+
+    *body* is what was read of it for judging, else b"". *place* is the URL of the bytes
+    where that is not the API's own: to be remembered once they are known to be content.
+    """
+
+    answer: Answer
+    body: bytes
+    place: str | None
 
 
 class Patience:
@@ -403,7 +413,9 @@ class VideoClient:
     def _probe_by_get(
         self, video_id: str, status: Status | None, patience: Patience
     ) -> Facts:
-        answer, body = self.content_answer(video_id, patience, span=verdict.PROBE)
+        answer, body, place = self.content_answer(
+            video_id, patience, span=verdict.PROBE
+        )
         with answer:
             if answer.status in (200, 206) and not body:
                 body = _first_bytes(answer, patience.deadline)
@@ -413,6 +425,7 @@ class VideoClient:
             raise VideoNotServed("the file has no bytes yet")
         if facts is not None:
             self._head_useless = True  # or this GET would not have been needed
+            self.remember_place(video_id, place)
             return facts
         raise self.refused(video_id, answer, body, status)
 
@@ -471,7 +484,11 @@ class VideoClient:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         if offset and content.validator.etag:
             headers["If-Range"] = content.validator.etag
-        answer, body = self.content_answer(content.video_id, patience, headers=headers)
+        answer, body, place = self.content_answer(
+            content.video_id, patience, headers=headers
+        )
+        # Who asks for another has met trouble there.
+        self.forget_place(content.video_id, place)
         if answer.status in (200, 206) and not body:
             seen = verdict.validator_of(answer.headers)
             if not content.validator.contradicts(seen):
@@ -494,36 +511,55 @@ class VideoClient:
         *,
         span: ByteRange | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> tuple[Answer, bytes]:
+    ) -> Served:
         """The answer to a GET of a video's content, wherever the API keeps it.
 
-        A redirect target is used again for a while, and so is a URL that the API
-        sends as JSON instead of bytes; when it is over, the API is asked once more.
-        The second value is the body where it was read for judging, else b"".
+        A remembered place is asked first; where there is any trouble, it is forgotten,
+        and the API is asked as if there had been none. A URL that the API sends as JSON
+        instead of bytes is followed like a redirect.
         """
         place = self._place_of(video_id)
-        url = place or self._content_url(video_id)
+        if place is not None:
+            found = self._at_place(place, patience, span=span, headers=headers)
+            if found is not None:
+                return Served(found, b"", place)
+            self.forget_place(video_id, place)
+        url = self._content_url(video_id)
         answer, body = self._send("GET", url, patience, span=span, headers=headers)
-        if place and answer.status in _PLACE_OVER_CODES:
-            self._forget_place(video_id)
-            url = self._content_url(video_id)
-            answer, body = self._send("GET", url, patience, span=span, headers=headers)
-        if answer.from_api and answer.status == 200:
-            if not verdict.may_be_message(answer.headers):
-                return answer, b""
-            with answer:
-                body = answer.read_text(patience.deadline, _MOST_ERROR_BYTES)
-            named = verdict.url_in_json(body, url)
-            if named is None:
-                return answer, body
-            elsewhere = self._transport.redirect_target(url, named)
-            self._remember_place(video_id, elsewhere)
-            answer, body = self._send(
-                "GET", elsewhere, patience, span=span, headers=headers
+        if not answer.from_api:
+            return Served(answer, body, answer.url)
+        if answer.status != 200 or not verdict.may_be_message(answer.headers):
+            return Served(answer, body, None)
+        with answer:
+            body = answer.read_text(patience.deadline, _MOST_ERROR_BYTES)
+        named = verdict.url_in_json(body, url)
+        if named is None:
+            return Served(answer, body, None)
+        url = self._transport.redirect_target(url, named)
+        answer, body = self._send("GET", url, patience, span=span, headers=headers)
+        return Served(answer, body, answer.url)
+
+    def _at_place(
+        self,
+        place: str,
+        patience: Patience,
+        *,
+        span: ByteRange | None,
+        headers: Mapping[str, str] | None,
+    ) -> Answer | None:
+        """What looks like content at *place*; None for anything else, or trouble."""
+        patience.respect_pause()
+        try:
+            answer = self._transport.request(
+                "GET", place, deadline=patience.deadline, span=span, headers=headers
             )
-        if not answer.from_api and answer.status in (200, 206):
-            self._remember_place(video_id, answer.url)
-        return answer, body
+        except TransportError as error:
+            log.debug("a place that was used before is in trouble: %s", error)
+            return None
+        if answer.status in (200, 206) and not verdict.may_be_message(answer.headers):
+            return answer
+        answer.close()
+        return None
 
     # -- one request, tried several times ------------------------------------------
 
@@ -598,18 +634,23 @@ class VideoClient:
             url, until = self._places.get(video_id, ("", 0.0))
         return url if time.monotonic() < until else None
 
-    def _remember_place(self, video_id: str, url: str) -> None:
+    def remember_place(self, video_id: str, place: str | None) -> None:
+        """What came from *place* was content: it is asked first for a while."""
+        if place is None:
+            return
         with self._places_lock:
             if video_id not in self._places and len(self._places) >= _MOST_PLACES:
                 self._places.pop(next(iter(self._places)))
             # A place keeps its first time: it was signed then, not at each use.
             before = self._places.get(video_id)
-            if before is None or before[0] != url:
-                self._places[video_id] = (url, time.monotonic() + _PLACE_SECONDS)
+            if before is None or before[0] != place:
+                self._places[video_id] = (place, time.monotonic() + _PLACE_SECONDS)
 
-    def _forget_place(self, video_id: str) -> None:
+    def forget_place(self, video_id: str, place: str | None) -> None:
+        """There was trouble at *place*; another one that is known by now stays."""
         with self._places_lock:
-            self._places.pop(video_id, None)
+            if self._places.get(video_id, ("", 0.0))[0] == place:
+                self._places.pop(video_id, None)
 
     def _warn_of_word(self, status: Status) -> None:
         if status.unknown_word:
@@ -684,6 +725,7 @@ class RangeDownload:
         self._stop = span.stop
         self._answer: Answer | None = None
         self._answer_left = 0
+        self._place: str | None = None  # where the last answer came from
         self._doubted: set[type[HingError]] = set()
         self._aborted = False
 
@@ -774,7 +816,7 @@ class RangeDownload:
 
     def _failed(self, trouble: TransportError | NotAVideo) -> None:
         """Wait before another request for what is missing; raise if there is none."""
-        self.close()
+        self._leave()
         if self._pace.good:  # this attempt does not count against the tries
             self._patience.progressed()
         self._pace.restart()
@@ -784,13 +826,18 @@ class RangeDownload:
     def _refuse_message(self, first: bytes) -> None:
         """Raise NotAVideo if what begins with *first* is a message called a video."""
         if verdict.looks_like_message(first):
-            self.close()
+            self._leave()
             raise _message_error(first)
+
+    def _leave(self) -> None:
+        """Close after trouble; the next answer shall come by the API."""
+        self.close()
+        self._client.forget_place(self._content.video_id, self._place)
 
     def _connect(self) -> Answer:
         asked = ByteRange(self._position, self._stop)
         etag = self._content.validator.etag
-        answer, body = self._client.content_answer(
+        answer, body, self._place = self._client.content_answer(
             self._content.video_id,
             self._patience,
             span=asked,
@@ -799,6 +846,7 @@ class RangeDownload:
         if answer.status in (200, 206) and not body:
             span = self._judged(answer, asked)
             self._doubted.clear()
+            self._client.remember_place(self._content.video_id, self._place)
             self._answer, self._answer_left = answer, len(span)
             self._pace.restart()
             return answer

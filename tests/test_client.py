@@ -1,6 +1,7 @@
 # ruff: noqa: ARG002 (methods of a fake server get what an override may want)
 """The endpoint's vocabulary over HTTP: probe, list, ranges that resume, patience."""
 
+import contextlib
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -1081,6 +1082,9 @@ def test_a_dead_endpoint_is_given_up_quickly_after_some_failures(
 # --- redirects -----------------------------------------------------------------
 
 
+LOGIN = text_response(200, b"<html>Log in", "text/html")
+
+
 class TestPlaces:
     @pytest.fixture(autouse=True)
     def redirecting(self, endpoint) -> None:
@@ -1127,6 +1131,70 @@ class TestPlaces:
                 download(client, content, ByteRange(0, 10))
 
         assert self.servers(endpoint) == ["storage", "api", "api"]
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            *(faults.status(code) for code in (400, 416, 429, 500)),
+            faults.status(503, "3600"),
+            faults._instead("page", lambda: LOGIN),
+            faults.stall_before_headers(math.inf),
+            faults.reset_at(0),
+            faults.wrong_start(),
+        ],
+        ids=lambda fault: fault.name,
+    )
+    def test_r4_after_trouble_at_a_place_the_api_is_asked(
+        self, build, endpoint, content, fault
+    ):
+        client = build(read_seconds=2.0).client
+        download(client, content, ByteRange(0, 1000))
+        endpoint.reset_log()
+        endpoint.inject(fault)
+
+        assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
+        assert self.servers(endpoint) == ["storage", "api", "storage"]
+
+    def test_r4_a_place_that_is_dead_is_left_for_the_api(
+        self, client, endpoint, content
+    ):
+        download(client, content, ByteRange(0, 1000))
+        endpoint._servers["storage"].stop()
+        endpoint.personality = PERSONALITIES["openai"]
+
+        assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
+        assert client.probe("v").facts.size_bytes == SIZE
+
+    @pytest.mark.parametrize(
+        "page",
+        [
+            LOGIN,
+            text_response(206, b"<html>Log in", "text/html"),
+            text_response(200, b"<html>Log in", "video/mp4"),
+            text_response(206, b"<html>Log in", "video/mp4").with_headers(
+                {"Content-Range": f"bytes 0-11/{SIZE}"}
+            ),
+        ],
+        ids=["200", "206", "200 as video", "206 as video"],
+    )
+    @pytest.mark.parametrize("what", ["probe", "range"])
+    def test_r4_a_page_that_a_redirect_leads_to_is_no_place(
+        self, client, endpoint, content, *, page, what
+    ):
+        endpoint.inject(
+            faults._instead("page", lambda: page), where=lambda r: r.server == "storage"
+        )
+
+        with contextlib.suppress(HingError):
+            if what == "probe":
+                client.probe("v")
+            else:
+                download(client, content, ByteRange(0, 1000))
+        download(client, content, ByteRange(0, 1000))
+
+        asked = endpoint.requests_of("content", "GET")
+        (number,) = [n for n, record in enumerate(asked) if record.fault == "page"]
+        assert asked[number + 1].server == "api"
 
     def test_r4_a_place_is_given_up_after_its_time(
         self, client, endpoint, content, monkeypatch
