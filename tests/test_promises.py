@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import pytest
 
 from hingfs import catalog as catalog_module
+from hingfs import fetcher as fetcher_module
 from hingfs import reader as reader_module
 from hingfs.binding import Refusal
 from hingfs.config import Token
@@ -96,7 +97,7 @@ def test_exactly_the_bytes_or_an_error(view, video, endpoint, expected_log):
 
 
 def test_two_versions_are_never_mixed(view, video, expected_log):
-    """Two versions of a video are never mixed: a handle reads the version it was opened on, or fails with ESTALE."""
+    """Two versions of a video are never mixed: a handle reads the version it was opened on, or fails with ESTALE. Versions are told apart by size and ETag, without an ETag by Last-Modified; where these are equal or absent, they cannot be."""
     expected_log("ESTALE")
     files = view()
     with opened(files, "v") as handle:
@@ -105,6 +106,32 @@ def test_two_versions_are_never_mixed(view, video, expected_log):
         video.replace()
         said = {errno_of(partial(handle.read, at, 1)) for at in (10**6, 0)}
     assert said == {"ESTALE"}
+
+
+@pytest.mark.parametrize(
+    ("told", "size_bytes", "errno"),
+    [
+        ((), SIZE_BYTES, "none"),  # nobody can tell
+        ((), SIZE_BYTES + 1, "ESTALE"),
+        (("ETag",), SIZE_BYTES, "ESTALE"),
+        (("Last-Modified",), SIZE_BYTES, "ESTALE"),
+    ],
+    ids=["nothing", "size", "etag", "last-modified"],
+)
+def test_versions_are_told_apart(view, endpoint, quiet_log, *, told, size_bytes, errno):
+    if errno == "ESTALE":
+        quiet_log("ESTALE")
+    video = endpoint.add("large", size_bytes=SIZE_BYTES)
+    untold = {"ETag", "Last-Modified"} - {*told}
+    spoil = lambda answer, _line: answer.without_headers(*untold)  # noqa: E731
+    endpoint.inject(faults.Fault("terse", spoil, faults.video_answer), math.inf)
+    files = view()
+    with opened(files, "large") as handle:
+        assert handle.read(0, 1000) == video.read(0, 1000)
+        endpoint.wait_until_idle()
+        video.replace(size_bytes=size_bytes)
+
+        assert errno_of(lambda: handle.read(SIZE_BYTES // 2, 10)) == errno
 
 
 # ESTALE: a length of its own looks like another version.
@@ -278,6 +305,7 @@ def mounted(request: pytest.FixtureRequest) -> Iterator[Mounted]:
         Mounted(endpoint, request.param, "--negative-ttl", "0s") as mounted,
     ):
         endpoint.add("v", size_bytes=SIZE_BYTES)
+        endpoint.add("late", status="queued")
         yield mounted
 
 
@@ -297,8 +325,11 @@ def mounted(request: pytest.FixtureRequest) -> Iterator[Mounted]:
     ],
 )
 def test_every_attempt_to_change_is_erofs(mounted, call):
-    """Every attempt to write, create, rename, delete or change is EROFS."""
+    """Every attempt to write, create, rename, delete or change is EROFS; where the kernel looks the name up first, and that fails, it is that error (EAGAIN, ENOENT)."""
     assert errno_of_process(mounted.path("v"), call) == "EROFS"
+    if re.search("chmod|utime|truncate|open.path,", call):
+        assert errno_of_process(mounted.path("late"), call) == "EAGAIN"
+        assert errno_of_process(mounted.path("missing"), call) == "ENOENT"
 
 
 # --- what is remembered ----------------------------------------------------------
@@ -338,20 +369,41 @@ def test_what_is_known_is_kept_while_the_server_is_away(
 
 
 def test_refusals_are_remembered_for_a_moment(view, endpoint, expected_log):
-    """EAGAIN and ENOENT are remembered for `--negative-ttl` (2 s); other errors are not remembered."""
+    """EAGAIN, ENOENT and a failed rendering are remembered for `--negative-ttl` (2 s), a read that failed for 1.5 s; other errors are not remembered."""
     expected_log("EIO")
+    names = ("late", "no", "failed", "v")
     endpoint.add("late", status="queued")
+    endpoint.add("failed", status="failed")
     endpoint.inject(faults.status(500), math.inf, lambda r: r.video_id == "v")
     files = view({"negative_ttl_seconds": 3600.0})
-    first = [errno_of(partial(files.size_bytes, n)) for n in ("late", "no", "v")]
+    first = [errno_of(partial(files.size_bytes, name)) for name in names]
     endpoint.calm()
+    endpoint.set_status("failed", "completed")
     endpoint.reset_log()
 
-    again = [errno_of(partial(files.size_bytes, n)) for n in ("late", "no", "v")]
+    again = [errno_of(partial(files.size_bytes, name)) for name in names]
 
-    assert first == ["EAGAIN", "ENOENT", "EIO"]
-    assert again == ["EAGAIN", "ENOENT", "none"]
+    assert first == ["EAGAIN", "ENOENT", "EIO", "EIO"]
+    assert again == ["EAGAIN", "ENOENT", "EIO", "none"]
     assert {r.video_id for r in endpoint.log} == {"v"}
+
+
+def test_a_read_that_failed_is_remembered_for_a_moment(
+    view, video, endpoint, expected_log, monkeypatch
+):
+    expected_log("read_into .*EIO")
+    assert fetcher_module.FAILURE_MEMORY_SECONDS == 1.5
+    monkeypatch.setattr(fetcher_module, "FAILURE_MEMORY_SECONDS", 3600.0)
+    files = view()
+    with opened(files, "v") as handle:
+        endpoint.wait_until_idle()
+        endpoint.inject(faults.status(500), math.inf)
+        assert errno_of(lambda: handle.read(SIZE_BYTES // 2, 10)) == "EIO"
+        endpoint.calm()
+        endpoint.reset_log()
+
+        assert errno_of(lambda: handle.read(SIZE_BYTES // 2, 10)) == "EIO"
+        assert endpoint.log == []
 
 
 def test_a_listing_is_fresh_for_its_time(view, endpoint, monkeypatch):
@@ -373,17 +425,33 @@ def test_a_listing_is_fresh_for_its_time(view, endpoint, monkeypatch):
     assert len(endpoint.requests_of("list")) == 2
 
 
-def test_attributes_of_known_files_need_no_network(view, video, endpoint):
-    """Attributes of known files, and `df`, are answered from memory: they need no network and cannot fail."""
+def test_attributes_of_known_files_need_no_network(
+    view, video, endpoint, expected_log, monkeypatch
+):
+    """Attributes of known files, and `df`, are answered from memory and need no network; only after a file expired or changed, or was refused to an open, are its attributes asked for again, and can fail."""
+    expected_log("getattr .*EIO")
+    expires_at = int(time.time()) + 10**6
+    endpoint.add("short", size_bytes=SIZE_BYTES, expires_at=expires_at)
+    endpoint.add("gone", size_bytes=SIZE_BYTES)
     files = view({"metadata_ttl_seconds": 0.0})
-    files.size_bytes("v")
+    for name in ("v", "short", "gone"):
+        files.size_bytes(name)
+    endpoint.remove("gone")
+    assert errno_of(lambda: files.open("gone")) == "ENOENT"
+    opened_file = files.mount.catalog.lookup("v")
     endpoint.stop()
     endpoint.reset_log()
 
-    assert files.size_bytes("v") == SIZE_BYTES
+    assert files.size_bytes("v") == files.size_bytes("short") == SIZE_BYTES
     space = files.mount.operations.statfs()
-    assert space["f_blocks"] * space["f_frsize"] >= SIZE_BYTES
+    assert space["f_blocks"] * space["f_frsize"] >= 2 * SIZE_BYTES
     assert endpoint.log == []
+
+    opened_file.content.changed = True
+    clock = SimpleNamespace(time=lambda: float(expires_at), monotonic=time.monotonic)
+    monkeypatch.setattr("hingfs.catalog.time", clock)
+    said = [errno_of(partial(files.size_bytes, n)) for n in ("v", "short", "gone")]
+    assert said == ["EIO", "EIO", "EIO"]
 
 
 def test_the_time_of_a_version_never_changes(view, endpoint, expected_log):
@@ -508,7 +576,7 @@ def test_progress_keeps_patience(view, video, endpoint):
 
 
 def test_a_pause_is_kept_by_all(view, video, endpoint, expected_log):
-    """When the server asks for a pause, all readers keep it; a pause longer than `--retry-after-limit` (10 s) is EAGAIN for names and EIO for reads."""
+    """When the API asks for a pause, all keep it, for two minutes at most; a pause longer than `--retry-after-limit` (10 s) is EAGAIN for names and EIO for reads. A storage host's pause is kept by who met it."""
     expected_log("rate-limiting")
     files = view(retry_after_seconds=10.0)
     middle = SIZE_BYTES // 2
@@ -518,7 +586,7 @@ def test_a_pause_is_kept_by_all(view, video, endpoint, expected_log):
             lambda: len(endpoint.requests_of("content", method="GET")) == 2, 10
         )
         endpoint.wait_until_idle()
-        endpoint.inject(faults.status(429, "100"), math.inf)
+        endpoint.inject(faults.status(429, "1000"), math.inf)
         said = [errno_of(lambda: files.size_bytes("other"))]
         endpoint.calm()
 
@@ -529,6 +597,18 @@ def test_a_pause_is_kept_by_all(view, video, endpoint, expected_log):
     assert {r.video_id for r in endpoint.log} == {"v", "other"}
     spans = [r.range for r in endpoint.requests_of("content", "GET", "v") if r.range]
     assert not any(start <= middle < (stop or 0) for start, stop in spans)
+    assert 100 < files.mount.transport.paused_seconds() <= 120
+
+
+def test_a_pause_of_a_storage_host_is_kept_by_who_met_it(view, video, endpoint):
+    endpoint.personality = PERSONALITIES["token360"]
+    endpoint.inject(faults.status(503, "3600"), where=lambda r: r.server == "storage")
+    files = view()
+
+    check_reads(files, video, sequential(SIZE_BYTES))
+
+    assert endpoint.faults_left == 0
+    assert files.mount.transport.paused_seconds() == 0
 
 
 def test_a_dead_server_costs_seconds(view, video, endpoint, quiet_log, monkeypatch):
