@@ -30,6 +30,7 @@ Buffer = bytes | memoryview
 
 CREATED_AT = 1_790_000_000
 RENDER_SECONDS = 60
+UPLOAD_SECONDS = 7  # from completion to the time that the file itself has
 FINAL_FAILURES = frozenset({"failed", "cancelled", "canceled", "expired"})
 
 # --- content -------------------------------------------------------------------
@@ -177,7 +178,8 @@ class Video:
 
     @property
     def last_modified(self) -> str:
-        return formatdate(self.completed_at or self.created_at, usegmt=True)
+        completed_at = self.completed_at or self.created_at
+        return formatdate(completed_at + UPLOAD_SECONDS, usegmt=True)
 
     def read(self, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of this version, clipped to its size."""

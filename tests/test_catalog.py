@@ -37,6 +37,7 @@ from tests.personalities import (
     CREATED_AT,
     PERSONALITIES,
     RENDER_SECONDS,
+    UPLOAD_SECONDS,
     Aisix,
     HingNetVeo,
     Personality,
@@ -47,6 +48,7 @@ from tests.personalities import (
 SIZE = 300_000
 SECOND_NS = 10**9
 COMPLETED_NS = (CREATED_AT + RENDER_SECONDS) * SECOND_NS
+MODIFIED_NS = COMPLETED_NS + UPLOAD_SECONDS * SECOND_NS
 
 
 @pytest.fixture
@@ -328,7 +330,7 @@ class TestTime:
         [
             (Personality(), COMPLETED_NS),
             (Unfinished(), CREATED_AT * SECOND_NS),
-            (NoStatus(), COMPLETED_NS),  # by Last-Modified
+            (NoStatus(), MODIFIED_NS),
             (Bare(), 0),
             (Aisix(), 0),  # its created_at is 0, which means unknown
         ],

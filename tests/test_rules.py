@@ -23,6 +23,7 @@ from .personalities import (
     CREATED_AT,
     PERSONALITIES,
     RENDER_SECONDS,
+    UPLOAD_SECONDS,
     Personality,
     Request,
     Response,
@@ -711,10 +712,10 @@ def test_r23_the_id_of_the_list_is_the_name(view, endpoint):
         (CREATED_AT, CREATED_AT + 5, CREATED_AT + 5),
         (CREATED_AT, None, CREATED_AT),
         (CREATED_AT, 0, CREATED_AT),
-        (0, 0, 0),
+        (0, 0, UPLOAD_SECONDS),  # by Last-Modified
     ],
 )
-def test_r24_mtime_is_completion_else_creation_else_the_epoch(
+def test_r24_mtime_is_completion_else_creation_else_last_modified(
     view, endpoint, created_at, completed_at, seconds
 ):
     endpoint.add("v", created_at=created_at, completed_at=completed_at)
@@ -736,4 +737,5 @@ def test_r24_without_times_last_modified_is_the_mtime(view, endpoint):
 
     attributes = view(Timeless()).mount.operations.getattr("/v.mp4", None)
 
-    assert attributes["st_mtime"] == (CREATED_AT + RENDER_SECONDS) * 10**9
+    modified_at = CREATED_AT + RENDER_SECONDS + UPLOAD_SECONDS
+    assert attributes["st_mtime"] == modified_at * 10**9
