@@ -46,7 +46,7 @@ from tests.mounting import (
     eventually,
     run,
 )
-from tests.personalities import PERSONALITIES, Request
+from tests.personalities import PERSONALITIES, Request, text_response
 from tests.test_transport import certificate
 
 # Several requests: head and tail at open, the rest in between as it is read.
@@ -587,6 +587,117 @@ def test_a_fault_that_stays_hides_a_name_until_it_is_over(
     forgive(quiet_log, "hingfs.operations: (getattr|open) ")
 
 
+NOT_SERVED = frozenset({"EAGAIN"})
+
+# What may become of the one GET by which a name is learnt where HEAD is not answered.
+# *stays*: what the name is then, while it is not seen as it is.
+PROBE_CASES = [
+    Case("206 with a wrong start", faults.wrong_start, ARRIVES),
+    Case("206 with a wrong total", faults.wrong_total, CHANGED, identity=True),
+    Case("multipart", faults.multipart_206, NOT_SERVED),
+    Case("416", faults.status_416, NOT_SERVED),
+    Case("empty body", faults.empty_body, NOT_SERVED),
+    Case("short body with Content-Length", lambda: faults.short_content_length(1)),
+    Case("short of its Content-Range", lambda: faults.short_of_range(1), ARRIVES),
+    Case("200 to a range", faults.answer_200_to_range, ARRIVES),
+    Case("an error as 200", faults.json_200, NOT_SERVED),
+    Case("a page as 200", lambda: faults.json_200(b"<h1>Log in"), NOT_SERVED),
+]
+
+
+@pytest.mark.parametrize("times", [1, math.inf])
+@pytest.mark.parametrize("personality", ["sglang", "litellm_new"])
+@pytest.mark.parametrize("case", PROBE_CASES, ids=lambda case: case.name)
+def test_a_fault_of_the_probe_is_no_wrong_size_for_a_reader(
+    make: Callable[..., Program],
+    endpoint: FakeEndpoint,
+    video: Video,
+    quiet_log: LogWatch,
+    *,
+    case: Case,
+    personality: str,
+    times: float,
+) -> None:
+    """Never ENOENT and never for long: once it is over, all is well without a remount."""
+    endpoint.personality = PERSONALITIES[personality]
+    program = make(cache={"negative_ttl_seconds": 0.0})
+    endpoint.inject(case.fault(), times, content_get)
+
+    # A wrong total cannot be told from another version before anything is read.
+    sizes = {SIZE_BYTES, SIZE_BYTES + 1} if case.identity else {SIZE_BYTES}
+    assert told_of(program, video) in sizes | case.stays
+    endpoint.calm()
+    if program.size_of(video) != SIZE_BYTES:
+        with program.opened(video) as handle:
+            assert errno_refused(lambda: program.check_all(handle, video)) == "ESTALE"
+
+    with program.opened(video) as handle:
+        program.check_all(handle, video)
+    assert program.size_of(video) == SIZE_BYTES
+    forgive(quiet_log, "hingfs.operations: read_into .*ESTALE")
+
+
+def told_of(program: Program, video: Video) -> int | str:
+    """What stat says of *video*: its size, or the name of an errno."""
+    try:
+        return program.size_of(video)
+    except Refusal as refused:
+        return errno.errorcode[refused.errno or 0]
+
+
+def page(code: int) -> Fault:
+    """What a gateway says in place of an API that is being maintained."""
+    answer = text_response(code, b"<html>We will be back", "text/html")
+    return faults._instead("page", lambda: answer)
+
+
+each_page = pytest.mark.parametrize("code", [200, 404, 405, 500, 503])
+
+
+@each_page
+def test_a_page_in_place_of_the_status_hides_a_name_until_it_is_over(
+    make: Callable[..., Program],
+    endpoint: FakeEndpoint,
+    video: Video,
+    expected_log: LogWatch,
+    code: int,
+) -> None:
+    """The route gave a status once; what is served now may be half written."""
+    expected_log("getattr .*EIO")
+    endpoint.personality = PERSONALITIES["sglang_partial"]
+    other = endpoint.add("other", status="in_progress", size_bytes=SIZE_BYTES)
+    program = make(cache={"negative_ttl_seconds": 0.0})
+    assert told_of(program, video) == SIZE_BYTES
+    endpoint.inject(page(code), math.inf, lambda r: r.kind == "status")
+
+    assert [told_of(program, other) for _ in range(2)] == ["EIO"] * 2
+
+    endpoint.calm()
+    assert told_of(program, other) == "EAGAIN"
+    endpoint.set_status("other", "completed")
+    assert told_of(program, other) == SIZE_BYTES
+
+
+@each_page
+def test_a_page_in_place_of_the_list_empties_and_ends_no_listing(
+    make: Callable[..., Program],
+    endpoint: FakeEndpoint,
+    video: Video,
+    expected_log: LogWatch,
+    code: int,
+) -> None:
+    expected_log("the last listing")
+    program = make(cache={"listing_ttl_seconds": 0.0})
+    assert program.names() == ["video.mp4"]
+    endpoint.add("other")
+    endpoint.inject(page(code), math.inf, lambda r: r.kind == "list")
+
+    assert [program.names() for _ in range(2)] == [["video.mp4"]] * 2
+
+    endpoint.calm()
+    assert program.names() == ["other.mp4", "video.mp4"]
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -629,10 +740,7 @@ def enter(program: Program, video: Video) -> None:
 
 
 def sized(program: Program, video: Video) -> bool:
-    try:
-        return program.size_of(video) == video.size_bytes
-    except Refusal:
-        return False
+    return told_of(program, video) == video.size_bytes
 
 
 # --- what changes, expires or is refused under way ------------------------------------------
