@@ -73,6 +73,7 @@ _MOST_PAGES = 200
 _MOST_LISTED = 100_000
 _MOST_PAGE_BYTES = 8 * MIB
 _MOST_ERROR_BYTES = 64 * KIB
+_MOST_STATUS_BYTES = 1 * MIB  # the prompt may be in it, and pictures in that
 # A body is judged again, as more of it arrives, up to here: as far as its judge looks.
 _JUDGED_BYTES = 8 * KIB
 # Servers refuse request lines beyond some 8 KiB.
@@ -364,10 +365,7 @@ class VideoClient:
             raise ServerBroken("the list cannot be paged: an id is no text") from error
         if len(url) > _LONGEST_URL:
             raise ServerBroken("the list cannot be paged: an id is too long to be sent")
-        answer, body = self._send("GET", url, patience)
-        with answer:
-            if answer.status == 200:
-                body = answer.read_text(patience.deadline, _MOST_PAGE_BYTES + 1)
+        answer, body = self._json(url, patience, _MOST_PAGE_BYTES)
         if len(body) > _MOST_PAGE_BYTES:
             raise ServerBroken("a page of the list is larger than 8 MiB")
         refusal = verdict.refusal(answer.status, body, verdict.UNSAID)
@@ -387,10 +385,7 @@ class VideoClient:
     def _status(self, video_id: str, tries: int) -> Status:
         patience = self._patience(tries, self._config.metadata_seconds)
         url = self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}")
-        answer, body = self._send("GET", url, patience)
-        with answer:
-            if answer.status in (200, 206):
-                body = answer.read_text(patience.deadline)
+        answer, body = self._json(url, patience, _MOST_STATUS_BYTES)
         try:
             status = verdict.judge_status(
                 answer.status, answer.headers, body, time.time()
@@ -602,6 +597,24 @@ class VideoClient:
                 return answer, body  # what HEAD refuses, GET may serve
             else:
                 patience.failed(_broken(answer))
+
+    def _json(
+        self, url: str, patience: Patience, most_bytes: int
+    ) -> tuple[Answer, bytes]:
+        """What the API tells at *url*, closed, with its body up to *most_bytes* + 1.
+
+        JSON that breaks off is asked for again: as it is, it would be taken for a page
+        in place of what was asked for.
+        """
+        while True:
+            answer, body = self._send("GET", url, patience)
+            if answer.status not in (200, 206):
+                return answer, body
+            with answer:
+                body = answer.read_text(patience.deadline, most_bytes + 1)
+            if len(body) > most_bytes or not verdict.is_cut_short(body):
+                return answer, body
+            patience.failed(BodyCut("the answer broke off"))
 
     def _has_new_token(self, answer: Answer, body: bytes) -> bool:
         """Whether *answer* refuses a token, and the token file holds another by now."""

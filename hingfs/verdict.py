@@ -289,6 +289,11 @@ def judge_list(body: bytes, now_seconds: float) -> ListPage | None:
     return ListPage(len(data), tuple(videos), last_id, has_more)
 
 
+def is_cut_short(body: bytes) -> bool:
+    """Whether *body* begins as JSON and cannot be read to its end."""
+    return body.lstrip()[:1] in (b"{", b"[") and _parsed_json(body) is None
+
+
 def refusal(code: int, body: bytes, status: Status) -> HingError:
     """The error that a content answer without content means, given the *status*."""
     text = _text_of(body)

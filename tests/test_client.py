@@ -51,6 +51,8 @@ SIZE = 300_000
 COMPLETED_AT = CREATED_AT + RENDER_SECONDS
 COMPLETED = Status(State.READY, "completed", completed_at_seconds=COMPLETED_AT)
 RETRY_DELAY = "_FIRST_DELAY_SECONDS"
+# JSON that breaks off.
+CUT = replace(faults.close_at(30), suits=faults.any_answer)
 
 
 def methods(endpoint, kind="content"):
@@ -298,6 +300,18 @@ class TestProbe:
         endpoint.set_status("v", "completed")
         assert client.probe("v").status.mtime_seconds == COMPLETED_AT
 
+    def test_a_status_that_is_cut_is_asked_for_again(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["sglang_partial"]
+        endpoint.add("v", status="in_progress", size_bytes=SIZE)
+        client = build().client
+        endpoint.inject(CUT, where=lambda r: r.kind == "status")
+
+        with pytest.raises(VideoNotReady):
+            client.probe("v")
+        endpoint.inject(CUT, math.inf, where=lambda r: r.kind == "status")
+        with pytest.raises(BodyCut):
+            client.probe("v")
+
     def test_r10_a_refusal_is_judged_by_its_words_when_the_status_cannot_be_had(
         self, build, endpoint
     ):
@@ -532,6 +546,17 @@ class TestList:
         assert self.ids(client) is None
         assert self.ids(client) is None
         assert self.ids(client) == ["v"]
+
+    def test_a_list_that_is_cut_is_asked_for_again_and_is_none_of_no_videos(
+        self, client, endpoint
+    ):
+        endpoint.add("v")
+        endpoint.inject(CUT)
+        assert self.ids(client) == ["v"]
+        endpoint.inject(CUT, math.inf)
+
+        with pytest.raises(BodyCut):
+            client.list_videos(has_name)
 
     @pytest.mark.parametrize("answer", NO_LIST, ids=lambda fault: fault.name)
     def test_r23_what_gave_a_list_once_is_broken_without_one(
