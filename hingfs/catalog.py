@@ -118,7 +118,7 @@ class _Known:
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """A whole listing: the ids that can be read, ascending, with their status."""
+    """A listing: the ids that can be read, ascending, with their status."""
 
     taken_at: float  # monotonic
     statuses: dict[str, Status]
@@ -154,7 +154,9 @@ class Catalog:
         )
         # ("look up" | "refresh" | "list", id) -> what is under way
         self._under_way: dict[tuple[str, str], Future[object]] = {}
-        self._listing: _Listing | None = None
+        self._listing: _Listing | None = None  # the last whole one
+        self._order: _Listing | None = None  # the last one, or the newest part of it
+        self._strangers = 0  # names in a row that were neither known nor listed
         self._last_looked_up = ""
 
     def lookup(self, video_id: str) -> VideoFile:
@@ -199,10 +201,10 @@ class Catalog:
         """What comes after *video_id* in the listing, as far as known; asks nobody."""
         contents = []
         with self._lock:
-            listing = self._listing
-            if listing is not None and video_id in listing.positions:
-                first = listing.positions[video_id] + 1
-                for neighbour in listing.order[first : first + NEIGHBOURS]:
+            order = self._order
+            if order is not None and video_id in order.positions:
+                first = order.positions[video_id] + 1
+                for neighbour in order.order[first : first + NEIGHBOURS]:
                     known = self._known.get(neighbour)
                     if known is None:
                         break
@@ -280,16 +282,12 @@ class Catalog:
 
     def _find(self, video_id: str) -> VideoFile:
         with self._lock:
-            listing = self._listing
+            order = self._order
             unmeasured = self._unmeasured.get(video_id)
         if unmeasured is not None:
             return self._measured(*unmeasured)
-        fresh = listing is not None and (
-            time.monotonic() - listing.taken_at < self._config.listing_ttl_seconds
-        )
-        listed = (
-            listing.statuses.get(video_id) if listing is not None and fresh else None
-        )
+        fresh = order is not None and self._is_fresh(order)
+        listed = order.statuses.get(video_id) if order is not None and fresh else None
         try:
             probe = self._client.probe(video_id, listed)
             if self._contradicted(video_id, probe):
@@ -408,42 +406,68 @@ class Catalog:
             return listing
 
     def _list(self) -> _Listing:
-        videos: list[Listed] = self._client.list_videos(has_name) or []
-        statuses = {
-            video.video_id: video.status
-            for video in videos
-            if video.status.state is State.READY
-        }
-        order = tuple(sorted(statuses))
-        positions = {video_id: index for index, video_id in enumerate(order)}
-        listing = _Listing(time.monotonic(), statuses, order, positions)
+        listing = _listing_of(self._client.list_videos(has_name) or [])
         with self._lock:
-            self._listing = listing
+            self._listing = self._order = listing
         return listing
 
-    def _look_ahead(self, video_id: str) -> None:
-        """Fetch the attributes of the next listed videos, if they seem to be next."""
+    def _glance(self) -> None:
+        """Look at the newest part of the list, for the order of names alone."""
+        order = _listing_of(self._client.newest_videos(has_name) or [])
         with self._lock:
-            listing, last = self._listing, self._last_looked_up
+            self._order = order
+
+    def _look_ahead(self, video_id: str) -> None:
+        """Fetch the attributes of the next listed videos, if they seem to be next.
+
+        A program that is given names has listed nothing: two of them in a row that are
+        not known are worth a look at the list.
+        """
+        with self._lock:
+            order, last = self._order, self._last_looked_up
+            if last == video_id:
+                return
             self._last_looked_up = video_id
-        if listing is None or last == video_id:
+            listed = order is not None and video_id in order.positions
+            strange = not listed and video_id not in self._known
+            self._strangers = self._strangers + 1 if strange else 0
+            if self._strangers > 1 and not self._is_fresh(order):
+                self._start_locked("glance", "", self._glance)
+        if order is None or not listed or last not in order.positions:
             return
-        position = listing.positions.get(video_id)
-        before = listing.positions.get(last)
-        if position is None or before is None:
+        position = order.positions[video_id]
+        if not 0 < position - order.positions[last] <= _NEIGHBOUR_DISTANCE:
             return
-        if not 0 < position - before <= _NEIGHBOUR_DISTANCE:
-            return
-        for neighbour in listing.order[position + 1 : position + 1 + NEIGHBOURS]:
-            key = ("look up", neighbour)
+        for neighbour in order.order[position + 1 : position + 1 + NEIGHBOURS]:
             with self._lock:
-                asked = key in self._under_way or neighbour in self._refused
-                if asked or neighbour in self._known:
-                    continue
-                with contextlib.suppress(TransportError):  # no thread for it
-                    self._under_way[key] = self._pool.submit(
-                        self._run, key, self._find, neighbour
-                    )
+                if neighbour not in self._refused and neighbour not in self._known:
+                    self._start_locked("look up", neighbour, self._find, neighbour)
+
+    def _start_locked(
+        self, what: str, id_: str, job: Callable[..., object], *args: object
+    ) -> None:
+        """Have *job* done unless it is under way; nobody waits for it."""
+        key = (what, id_)
+        if key not in self._under_way:
+            with contextlib.suppress(TransportError):  # no thread for it
+                self._under_way[key] = self._pool.submit(self._run, key, job, *args)
+
+    def _is_fresh(self, listing: _Listing | None) -> bool:
+        if listing is None:
+            return False
+        return time.monotonic() - listing.taken_at < self._config.listing_ttl_seconds
+
+
+def _listing_of(videos: list[Listed]) -> _Listing:
+    """Those of *videos* that can be read, in the order of their names."""
+    statuses = {
+        video.video_id: video.status
+        for video in videos
+        if video.status.state is State.READY
+    }
+    order = tuple(sorted(statuses))
+    positions = {video_id: index for index, video_id in enumerate(order)}
+    return _Listing(time.monotonic(), statuses, order, positions)
 
 
 def _same(content: Content, facts: Facts) -> bool:

@@ -33,6 +33,7 @@ from hingfs.errors import (
 )
 from tests import endpoint as faults
 from tests.conftest import Build
+from tests.mounting import eventually
 from tests.personalities import (
     CREATED_AT,
     PERSONALITIES,
@@ -624,6 +625,41 @@ class TestListing:
             catalog.lookup(f"v{number:02}")
 
         assert len(endpoint.requests_of("content")) == count
+
+    def test_names_that_are_given_in_order_are_looked_up_ahead_as_well(
+        self, build, endpoint
+    ):
+        """As `rsync -a a.mp4 b.mp4 c.mp4 …` does, which lists nothing."""
+        count = catalog_module.NEIGHBOURS + 2
+        for number in range(count):
+            endpoint.add(f"v{number:02}", size_bytes=SIZE)
+        catalog = build().catalog
+
+        catalog.lookup("v00")
+        assert not endpoint.requests_of("list"), "one name is no order"
+        catalog.lookup("v01")
+        endpoint.wait_until(lambda: len(endpoint.requests_of("list")) == 1)
+        endpoint.wait_until_idle()
+        eventually(lambda: catalog.following("v00"), "the order of names")
+        catalog.lookup("v02")
+        endpoint.wait_until(lambda: len(endpoint.requests_of("content")) == count)
+
+        for number in range(count):
+            catalog.lookup(f"v{number:02}")
+        assert len(endpoint.requests_of("content")) == count
+        assert len(endpoint.requests_of("list")) == 1
+
+    @pytest.mark.parametrize("kind", ["new_api_new", "openai"])
+    def test_names_that_no_list_knows_cost_one_look_at_it(self, build, endpoint, kind):
+        endpoint.personality = PERSONALITIES[kind]
+        catalog = build().catalog
+
+        for number in range(20):
+            with pytest.raises(VideoNotFound):
+                catalog.lookup(f"v{number}")
+        endpoint.wait_until_idle()
+
+        assert len(endpoint.requests_of("list")) == 1
 
     def test_a_look_up_out_of_order_fetches_no_neighbours(self, build, endpoint):
         for number in range(40):
