@@ -156,7 +156,7 @@ class Catalog:
         self._under_way: dict[tuple[str, str], Future[object]] = {}
         self._listing: _Listing | None = None  # the last whole one
         self._order: _Listing | None = None  # the last one, or the newest part of it
-        self._strangers = 0  # names in a row that were neither known nor listed
+        self._unlisted = 0  # names in a row that were found and are in no listing
         self._last_looked_up = ""
 
     def lookup(self, video_id: str) -> VideoFile:
@@ -168,7 +168,9 @@ class Catalog:
         known = self._remembered(video_id)
         if known is not None:
             return known.file
-        return self._joined("look up", video_id, self._find, video_id)
+        file = self._joined("look up", video_id, self._find, video_id)
+        self._seek_order(video_id)
+        return file
 
     def open(self, video_id: str) -> VideoFile:
         """The file to be opened: as `lookup`, but confirmed when it has grown old.
@@ -418,30 +420,32 @@ class Catalog:
             self._order = order
 
     def _look_ahead(self, video_id: str) -> None:
-        """Fetch the attributes of the next listed videos, if they seem to be next.
-
-        A program that is given names has listed nothing: two of them in a row that are
-        not known are worth a look at the list.
-        """
+        """Fetch the attributes of the next listed videos, if they seem to be next."""
         with self._lock:
             order, last = self._order, self._last_looked_up
-            if last == video_id:
-                return
             self._last_looked_up = video_id
-            listed = order is not None and video_id in order.positions
-            strange = not listed and video_id not in self._known
-            self._strangers = self._strangers + 1 if strange else 0
-            if self._strangers > 1 and not self._is_fresh(order):
-                self._start_locked("glance", "", self._glance)
-        if order is None or not listed or last not in order.positions:
+        if order is None or last == video_id:
             return
-        position = order.positions[video_id]
-        if not 0 < position - order.positions[last] <= _NEIGHBOUR_DISTANCE:
+        position, before = order.positions.get(video_id), order.positions.get(last)
+        if position is None or before is None:
+            return
+        if not 0 < position - before <= _NEIGHBOUR_DISTANCE:
             return
         for neighbour in order.order[position + 1 : position + 1 + NEIGHBOURS]:
             with self._lock:
                 if neighbour not in self._refused and neighbour not in self._known:
                     self._start_locked("look up", neighbour, self._find, neighbour)
+
+    def _seek_order(self, video_id: str) -> None:
+        """*video_id* was found by its name alone; look at the list if others were.
+
+        A program that is given names, as rsync and cp are, lists nothing.
+        """
+        with self._lock:
+            listed = self._order is not None and video_id in self._order.positions
+            self._unlisted = 0 if listed else self._unlisted + 1
+            if self._unlisted > 1 and not self._is_fresh(self._order):
+                self._start_locked("glance", "", self._glance)
 
     def _start_locked(
         self, what: str, id_: str, job: Callable[..., object], *args: object

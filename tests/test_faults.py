@@ -1082,9 +1082,9 @@ def test_a_name_of_a_host_that_is_not_found_is_an_errno_until_it_is(
         program.check(handle, video, 0, READ_BYTES)
         endpoint.wait_until_idle()
         resolver.mood = mood
+        resolver.asked = 0
         endpoint.stop()  # so that new connections need the resolver
         endpoint.start()
-        resolver.asked = 0
 
         def far() -> None:
             program.check(handle, video, 5_000_000, 1000)

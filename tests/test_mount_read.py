@@ -404,13 +404,21 @@ def test_pages_that_the_kernel_dropped_are_asked_for_and_not_what_is_between(
             for place in places:
                 start = place // gone * gone
                 os.posix_fadvise(opened.fd, start, gone, os.POSIX_FADV_DONTNEED)
+            missing = size - held_by_kernel(mounted.path("video"))
 
             assert opened.read_all() == expected
 
         endpoint.wait_until_idle()
-        requests = endpoint.requests_of("content", "GET")
-        assert len(requests) == len(places)
-        assert bytes_beside_probes(endpoint, video) <= len(places) * 2 * 128 * 1024
+        assert missing >= (len(places) - 1) * gone, "or nothing is tested"
+        # It may have dropped others of its own; each costs the blocks that it touches.
+        assert bytes_beside_probes(endpoint, video) <= 4 * missing
+
+
+def held_by_kernel(path: Path) -> int:
+    """How many bytes of *path* are in the page cache."""
+    command = ["fincore", "--bytes", "--noheadings", "--output", "RES", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout)
 
 
 @pytest.mark.fuse
