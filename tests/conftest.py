@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from hingfs import client
+from hingfs import patience
 from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Token
 from hingfs.mount import Mount
 from tests.endpoint import FakeEndpoint
@@ -90,7 +90,7 @@ def build(
     *cache* holds fields of CacheConfig; the others are of EndpointConfig. Patience is
     short, and pauses between tries are next to none.
     """
-    monkeypatch.setattr(client, "_FIRST_DELAY_SECONDS", 0.001)
+    monkeypatch.setattr(patience, "_FIRST_DELAY_SECONDS", 0.001)
     made: list[Mount] = []
 
     def build(cache: dict[str, object] | None = None, **options: object) -> Mount:

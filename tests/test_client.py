@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hingfs import client as client_module
+from hingfs import patience, places
 from hingfs.blocks import ByteRange, Content, Validator
 from hingfs.catalog import has_name
 from hingfs.client import VideoClient
@@ -712,7 +713,7 @@ class TestRanges:
 
     def test_r18_progress_renews_patience(self, client, endpoint):
         """A body cut more often than there are tries still arrives."""
-        times = 3 * client_module.READ_TRIES
+        times = 3 * patience.READ_TRIES
         endpoint.inject(faults.close_at(10_000), times=times)
         content = content_of(endpoint)
 
@@ -772,7 +773,7 @@ class TestRanges:
 
         with pytest.raises(BodyCut):
             download(client, content_of(endpoint), ByteRange(0, SIZE))
-        assert len(endpoint.log) == client_module.READ_TRIES
+        assert len(endpoint.log) == patience.READ_TRIES
 
     @pytest.mark.parametrize(
         "fault",
@@ -904,8 +905,8 @@ class TestRanges:
         body.close()
 
     def test_the_deadline_ends_the_tries(self, build, endpoint, monkeypatch):
-        monkeypatch.setattr(client_module, RETRY_DELAY, 100.0)
-        monkeypatch.setattr(client_module, "_LONGEST_DELAY_SECONDS", 100.0)
+        monkeypatch.setattr(patience, RETRY_DELAY, 100.0)
+        monkeypatch.setattr(patience, "_LONGEST_DELAY_SECONDS", 100.0)
         endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(faults.status(500), math.inf)
 
@@ -1073,7 +1074,7 @@ class TestPauses:
 
         with pytest.raises(RateLimited):
             client.probe("v", COMPLETED)
-        assert len(endpoint.log) <= 2 * client_module.METADATA_TRIES
+        assert len(endpoint.log) <= 2 * patience.METADATA_TRIES
 
     def test_r21_no_header_can_end_the_mount(self, build, endpoint):
         mount = build()
@@ -1082,7 +1083,7 @@ class TestPauses:
         with pytest.raises(RateLimited):
             mount.client.list_videos(has_name)
 
-        longest = client_module._LONGEST_PAUSE_SECONDS
+        longest = patience._LONGEST_PAUSE_SECONDS
         assert 0 < mount.transport.paused_seconds() <= longest
 
 
@@ -1224,7 +1225,7 @@ class TestPlaces:
     def test_r4_a_place_is_given_up_after_its_time(
         self, client, endpoint, content, monkeypatch
     ):
-        monkeypatch.setattr(client_module, "_PLACE_SECONDS", 0.0)
+        monkeypatch.setattr(places, "_PLACE_SECONDS", 0.0)
 
         for _ in range(2):
             download(client, content, ByteRange(0, 10))
@@ -1292,12 +1293,12 @@ class TestPlaces:
         assert "authorization" not in asked[1].headers
 
     def test_places_are_bounded(self, client, endpoint, monkeypatch):
-        monkeypatch.setattr(client_module, "_MOST_PLACES", 3)
+        monkeypatch.setattr(places, "_MOST_PLACES", 3)
         for number in range(5):
             endpoint.add(f"v{number}", size_bytes=SIZE)
             download(client, Content(f"v{number}", SIZE, Validator()), ByteRange(0, 9))
 
-        assert len(client._places) == 3
+        assert len(client._places._places) == 3
 
 
 def test_ids_that_look_like_paths_stay_inside_the_api(build, endpoint: FakeEndpoint):

@@ -27,7 +27,7 @@ from types import MethodType
 
 import pytest
 
-from hingfs import client, operations, reader, spool
+from hingfs import client, download, operations, reader, spool
 from hingfs.binding import Refusal
 from hingfs.mount import Mount
 from tests.conftest import Build, LogWatch
@@ -175,7 +175,7 @@ def works(call: Callable[[], object]) -> bool:
 
 PLACES = {
     "name": (client.VideoClient, "probe"),
-    "fetch": (client.RangeDownload, "read_into"),
+    "fetch": (download.RangeDownload, "read_into"),
     "spool": (spool.Spool, "append"),
     "operation": (reader.VideoReader, "read_into"),
 }

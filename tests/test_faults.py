@@ -28,8 +28,8 @@ import urllib3.util.connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hingfs import client as client_module
 from hingfs import fetcher as fetcher_module
+from hingfs import patience
 from hingfs import transport as transport_module
 from hingfs.binding import Refusal
 from hingfs.config import Token
@@ -357,7 +357,7 @@ def test_one_failure_wakes_every_waiter(
 
     assert set(outcomes) <= BROKEN
     # A reader that comes after the failure may be the first of another transfer.
-    assert len(endpoint.requests_of("content")) <= 2 * client_module.READ_TRIES
+    assert len(endpoint.requests_of("content")) <= 2 * patience.READ_TRIES
 
 
 def test_a_drip_slower_than_the_deadline_is_etimedout_and_is_not_wasted(
@@ -441,7 +441,7 @@ def test_any_sequence_of_passing_faults_is_invisible(
     size_bytes: int,
 ) -> None:
     """Six in a row are fewer than the tries that a transfer has."""
-    assert len(sequence) < client_module.READ_TRIES
+    assert len(sequence) < patience.READ_TRIES
     video = endpoint.add(f"video-{next(numbers)}", size_bytes=size_bytes)
     program = make(read_seconds=4.0)
     assert program.size_of(video) == size_bytes

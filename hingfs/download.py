@@ -1,0 +1,314 @@
+"""The bytes of one range in order, whatever becomes of the connections.
+
+A body that breaks off is resumed at the byte reached. Decides what a range's answers
+are worth: whether they are the bytes asked for, of the version that was opened, and
+come fast enough to be waited for.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+
+from . import verdict
+from .blocks import KIB, ByteRange, Content, views_of
+from .errors import (
+    BodyCut,
+    ContentChanged,
+    HingError,
+    NotAVideo,
+    RangesIgnored,
+    ServerBroken,
+    TransportError,
+    printable,
+)
+from .patience import Patience
+from .places import Places
+from .transport import Answer
+
+# A body that brings less than this a second, over a stall time-out, has stalled: a
+# byte now and then would hold a connection and its thread for ever. No link that a
+# video is read over is so slow. A guess.
+_SLOWEST_BYTES_PER_SECOND = 1 * KIB
+# A body is judged again, as more of it arrives, up to here: as far as its judge looks.
+_JUDGED_BYTES = 8 * KIB
+MOST_ERROR_BYTES = 64 * KIB
+
+
+class Served(NamedTuple):
+    """An answer to a GET of content.
+
+    *body* is what was read of it for judging, else b"". *place* is the URL of the bytes
+    where that is not the API's own: to be remembered once they are known to be content.
+    """
+
+    answer: Answer
+    body: bytes
+    place: str | None
+
+
+class ContentApi(Protocol):
+    """What a download needs of the client."""
+
+    def content_answer(
+        self,
+        video_id: str,
+        patience: Patience,
+        *,
+        span: ByteRange | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Served:
+        """The answer to a GET of a video's content, wherever the API keeps it."""
+
+    def refused(self, video_id: str, answer: Answer, body: bytes) -> HingError:
+        """The error that *answer*, which is no content, means for *video_id*."""
+
+    def distrust_ranges(self) -> None:
+        """A video announced ranges and sent the whole: announcements prove nothing."""
+
+
+class Pace:
+    """Whether a body comes fast enough to be waited for; judged each *seconds*.
+
+    Used by one thread.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.restart()
+
+    def restart(self) -> None:
+        """What came until now counts no more."""
+        self._since = time.monotonic()
+        self._came = 0
+
+    def took(self, count: int) -> None:
+        """Note *count* bytes. The wait for the first ones tells nothing of the link."""
+        if not self._came:
+            self._since = time.monotonic()
+        self._came += count
+
+    @property
+    def judged_at(self) -> float:
+        """When it is time to judge (monotonic)."""
+        return self._since + self._seconds
+
+    @property
+    def good(self) -> bool:
+        """Whether bytes came, and, if that took long, not too few of them."""
+        elapsed = time.monotonic() - self._since
+        enough = self._came >= elapsed * _SLOWEST_BYTES_PER_SECOND
+        return self._came > 0 and (enough or elapsed < self._seconds)
+
+
+class RangeDownload:
+    """The bytes of one range in order, whatever becomes of the connections.
+
+    A body that breaks off is resumed at the byte reached. Every answer is checked
+    against what was asked and against the version that was opened.
+
+    Thread safety: one thread reads and closes; `abort` may come from any other.
+    """
+
+    def __init__(
+        self,
+        api: ContentApi,
+        places: Places,
+        content: Content,
+        span: ByteRange,
+        *,
+        patience: Patience,
+        pace: Pace,
+    ) -> None:
+        self._api = api
+        self._places = places
+        self._content = content
+        self._patience = patience
+        self._pace = pace
+        self._position = span.start
+        self._stop = span.stop
+        self._answer: Answer | None = None
+        self._answer_left = 0
+        self._place: str | None = None  # where the last answer came from
+        self._doubted: set[type[HingError]] = set()
+        self._aborted = False
+
+    def read_into(
+        self, buffers: Sequence[bytearray], start: int, least_bytes: int
+    ) -> int:
+        """Put the next bytes over *buffers*, laid end to end, from *start* on.
+
+        Returns how many: at least *least_bytes*, and more where they are there and
+        fit. Raises ContentChanged, RangesIgnored (its first argument is then the open
+        Answer with the whole file), NotAVideo, or what the refusal means; and
+        TransportError once patience is over.
+        """
+        at_start = self._position == 0
+        count = 0
+        while count < least_bytes:
+            judged = at_start and count < _JUDGED_BYTES
+            least = 1 if judged else least_bytes - count
+            count += self._next_piece(buffers, start + count, least)
+            if judged:
+                most = start + min(count, MOST_ERROR_BYTES)
+                self._refuse_message(b"".join(views_of(buffers, start, most)))
+        return count
+
+    def abort(self) -> None:
+        """Wake the reading thread; its `read_into` raises BodyCut."""
+        self._aborted = True
+        answer = self._answer
+        if answer is not None:
+            answer.abort()
+
+    def close(self) -> None:
+        """Give the connection back, or drop it if bytes are left in it."""
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _next_piece(
+        self, buffers: Sequence[bytearray], start: int, least_bytes: int
+    ) -> int:
+        """Put at least one byte over *buffers* from *start* on; returns how many.
+
+        Fewer than *least_bytes* only where the body ends, breaks off or comes slowly.
+        """
+        while True:
+            if self._aborted:
+                raise BodyCut("the transfer was cut off here")
+            try:
+                answer = self._answer or self._connect()
+                views = views_of(buffers, start, start + self._answer_left)
+                count = answer.read_into(views, least_bytes, self._pace.judged_at)
+            except (BodyCut, ServerBroken, NotAVideo) as error:
+                trouble: TransportError | NotAVideo = error
+            else:
+                if count:
+                    self._took(count)
+                    return count
+                trouble = BodyCut("the body ended before its range")
+            self._failed(trouble)
+
+    def _took(self, count: int) -> None:
+        self._position += count
+        self._answer_left -= count
+        self._pace.took(count)
+        if self._answer_left == 0:
+            self.close()
+            self._progressed()
+        elif time.monotonic() >= self._pace.judged_at:
+            if self._pace.good:
+                self._progressed()
+            else:
+                self._failed(BodyCut("the body came too slowly"))
+
+    def _progressed(self) -> None:
+        self._patience.progressed()
+        self._pace.restart()
+
+    def _failed(self, trouble: TransportError | NotAVideo) -> None:
+        """Wait before another request for what is missing; raise if there is none."""
+        self._leave()
+        if self._pace.good:  # this attempt does not count against the tries
+            self._patience.progressed()
+        self._pace.restart()
+        if not self._aborted:
+            self._patience.failed(trouble)
+
+    def _refuse_message(self, first: bytes) -> None:
+        """Raise NotAVideo if what begins with *first* is a message called a video."""
+        if verdict.looks_like_message(first):
+            self._leave()
+            raise _message_error(first)
+
+    def _leave(self) -> None:
+        """Close after trouble; the next answer shall come by the API."""
+        self.close()
+        self._places.forget(self._content.video_id, self._place)
+
+    def _connect(self) -> Answer:
+        asked = ByteRange(self._position, self._stop)
+        etag = self._content.validator.etag
+        answer, body, self._place = self._api.content_answer(
+            self._content.video_id,
+            self._patience,
+            span=asked,
+            headers={"If-Range": etag} if etag else None,
+        )
+        if answer.status in (200, 206) and not body:
+            span = self._judged(answer, asked)
+            self._doubted.clear()
+            self._places.remember(self._content.video_id, self._place)
+            self._answer, self._answer_left = answer, len(span)
+            self._pace.restart()
+            return answer
+        answer.close()
+        if answer.status == 416:
+            changed = ContentChanged("the size is another one now")
+            said = verdict.changed_by_416(answer.headers, self._content)
+            if said and not self._seen_once(changed):
+                raise changed
+            raise ServerBroken("416 for a range inside the file")
+        raise self._api.refused(self._content.video_id, answer, body)
+
+    def _judged(self, answer: Answer, asked: ByteRange) -> ByteRange:
+        """The bytes of *asked* that *answer* brings; closed if there are none."""
+        try:
+            return verdict.judge_range(
+                answer.status, answer.headers, asked, self._content
+            )
+        except RangesIgnored as error:
+            # A server that has answered, or announced, ranges: one 200 may be a fault,
+            # and what it leads to is for good, the whole file in the spool.
+            if self._content.ranges and self._seen_once(error):
+                answer.close()
+                raise ServerBroken(f"seen once: {error}") from error
+            if self._content.ranges:
+                self._api.distrust_ranges()
+            raise RangesIgnored(answer) from None
+        except ContentChanged as error:
+            with answer:
+                self._refuse_short_message(answer)
+            if self._seen_once(error):
+                raise ServerBroken(f"seen once: {error}") from error
+            raise
+        except HingError:
+            answer.close()
+            raise
+
+    def _refuse_short_message(self, answer: Answer) -> None:
+        """Raise NotAVideo if all that *answer* brings is a message.
+
+        Its length is another than the video's, which alone would mean a change.
+        """
+        length = answer.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length[:9]) <= MOST_ERROR_BYTES:
+            self._refuse_message(
+                answer.read_text(self._patience.deadline, MOST_ERROR_BYTES)
+            )
+
+    def _seen_once(self, error: HingError) -> bool:
+        """Whether this answer is the first to say *error* since a good one came.
+
+        One may be a fault; a second that says the same is believed.
+        """
+        once = type(error) not in self._doubted
+        self._doubted.add(type(error))
+        return once
+
+
+def _message_error(body: bytes) -> NotAVideo:
+    said = printable(body[:200].decode("utf-8", "replace"))
+    return NotAVideo(f"no video, but: {said}")
