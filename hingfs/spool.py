@@ -17,6 +17,7 @@ import contextlib
 import logging
 import mmap
 import os
+import string
 import tempfile
 import threading
 import time
@@ -47,6 +48,11 @@ UNKNOWN_SIZE = -1
 FAILURE_MEMORY_SECONDS = 1.5
 _PIECE_BYTES = 256 * KIB
 _MOST_STREAMS = 8
+# A body is judged again, as more of it arrives, up to here: as far as its judge looks.
+_JUDGED_BYTES = 8 * KIB
+# With what a message may begin: blanks and a byte order mark, then one of these.
+_BLANK = b"\xef\xbb\xbf" + string.whitespace.encode()
+_OPENINGS = (b"", b"{", b"[", b"<")
 # Attempts in a row that bring nothing new before a stream is given up.
 _MOST_VAIN_ATTEMPTS = 4
 # The part of the cache budget that one spool, and all of them, may fill.
@@ -389,15 +395,8 @@ class SpoolStore:
         """Read *answer* to its end into *spool*; raises BodyCut if it ends early."""
         position = _start_of(answer)
         announced = _end_of(answer, spool.content)
-        decoded = is_encoded(answer.headers)
-        while True:
-            if spool.error is not None:
-                raise BodyCut("the spool was given up")
-            piece = answer.read_some(_PIECE_BYTES, decoded=decoded)
-            if not piece:
-                break
-            if position == 0 and looks_like_message(piece):
-                raise NotAVideo("a message arrived where the file was due")
+        pieces = _pieces(spool, answer)
+        for piece in pieces if position else _judged(pieces):
             self._place(spool, piece, position)
             position += len(piece)
         if announced is not None and position < announced:
@@ -425,6 +424,33 @@ class SpoolStore:
                         len(piece), self._disk_bytes, in_memory=False, growing=spool
                     )
             spool.append(piece[overlap:])
+
+
+def _pieces(spool: Spool, answer: Answer) -> Iterator[bytes]:
+    """The body of *answer* as it arrives, while *spool* is wanted."""
+    decoded = is_encoded(answer.headers)
+    while piece := answer.read_some(_PIECE_BYTES, decoded=decoded):
+        yield piece
+        if spool.error is not None:
+            raise BodyCut("the spool was given up")
+
+
+def _judged(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes, held back while they may turn out to be a message.
+
+    A message may come in small pieces, and blanks before it. Raises NotAVideo.
+    """
+    head = b""
+    for piece in pieces:
+        head += piece
+        may_be_message = head.lstrip(_BLANK)[:1] in _OPENINGS
+        if not may_be_message or len(head) >= _JUDGED_BYTES:
+            break
+    said = head.lstrip(_BLANK)
+    if looks_like_message(said) or (head and not said):
+        raise NotAVideo("a message arrived where the file was due")
+    yield head
+    yield from pieces
 
 
 def _start_of(answer: Answer) -> int:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import Self
 
@@ -33,7 +34,7 @@ from hingfs.mount import Mount
 from hingfs.spool import UNKNOWN_SIZE, Spool, SpoolStore
 from tests import endpoint as faults
 from tests.endpoint import FakeEndpoint, ramp
-from tests.personalities import PERSONALITIES, NewApiOld
+from tests.personalities import PERSONALITIES, NewApiOld, Response
 
 SIZE = 3 * MIB + 17
 SMALL = 100 * KIB  # fits the share of memory
@@ -249,6 +250,29 @@ class TestErrors:
 
         with pytest.raises(NotAVideo):
             rig.read(rig.add(), 0, 10)
+
+    def test_r7_blanks_and_a_pause_before_a_message_make_no_file(self, rig):
+        """Gateways send blanks to keep a connection while they wait."""
+        go_on = threading.Event()
+
+        def body(line):
+            yield b"\n"
+            line.pause(go_on)
+            yield faults.ERROR
+
+        def spoil(_answer, line):
+            return Response(200, {"Content-Type": "video/mp4"}, body(line), None)
+
+        rig.endpoint.inject(faults.Fault("late", spoil), math.inf)
+        spool = rig.store.open(rig.add(known=False))
+        rig.endpoint.wait_until(
+            lambda: any(record.body_bytes == 1 for record in rig.endpoint.log)
+        )
+        go_on.set()
+
+        with pytest.raises(NotAVideo):
+            spool.wait_complete(time.monotonic() + 10)
+        assert spool.frontier == 0
 
     def test_r7_one_message_is_not_the_end(self, rig):
         """Old LiteLLM says 200 to whatever befell its upstream."""
@@ -496,6 +520,74 @@ class Pieces:
         pass
 
 
+class Bodies:
+    """A source of one body, again and again, in pieces of a length."""
+
+    def __init__(self, body: bytes, step: int) -> None:
+        self._body = body
+        self._step = step
+
+    def open_whole(self, _content: Content, _offset: int) -> Pieces:
+        return Pieces(200, 0, self._body, self._step)
+
+
+def streamed(source: object, size: int) -> Spool:
+    """The spool of a content of *size* from *source*, whole or failed."""
+    store = SpoolStore(
+        source,  # type: ignore[arg-type]
+        MemoryBlockCache(MIB),
+        disk_bytes=MIB,
+        directory=None,
+    )
+    spool = store.open(Content("v", size, Validator(), ranges=False))
+    with suppress(HingError):
+        spool.wait_complete(time.monotonic() + 10)
+    return spool
+
+
+@pytest.mark.parametrize("step", [1, 3, 8000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error": {"message": "Out of order"}}',
+        b'\r\n\r\n  {\n  "error": "Out of order"\n}\n',
+        b'\xef\xbb\xbf{"error": "Out of order"}',
+        b"\xef\xbb\xbf<!doctype html><p>Sorry",
+        b"\n" * 50 + b"<html>Sorry",
+        b'[{"error": "Out of order"}]',
+        b'{"error": "' + b"x" * 20_000 + b'"}',
+        b"\n",
+        b" " * 20_000,
+    ],
+    ids=[
+        "json",
+        "blanks",
+        "mark",
+        "page",
+        "html",
+        "list",
+        "long",
+        "a blank",
+        "blanks only",
+    ],
+)
+def test_r7_a_message_is_no_file_in_whatever_pieces_it_comes(body, step):
+    """And none of it can be read meanwhile."""
+    spool = streamed(Bodies(body, step), len(body))
+
+    assert isinstance(spool.error, NotAVideo)
+    assert spool.frontier == 0
+
+
+@pytest.mark.parametrize("step", [1, 3, 8000])
+@pytest.mark.parametrize("body", [b"[", b"{}x", b" \n<", b"\xef\xbb\xbf\0", b"\n\0"])
+def test_what_begins_like_a_message_and_is_none_is_a_file(body, step):
+    spool = streamed(Bodies(body, step), len(body))
+
+    assert spool.error is None
+    assert spool.frontier == len(body)
+
+
 @given(
     st.integers(1, 2000),
     st.lists(st.tuples(st.booleans(), st.integers(0, 2000)), max_size=3),
@@ -513,18 +605,11 @@ def test_a_file_is_whole_however_its_attempts_were_cut(size, cuts, step):
                 return Pieces(206, offset, whole[offset : offset + length], step)
             return Pieces(200, 0, whole[:length], step)
 
-    store = SpoolStore(
-        Source(),  # type: ignore[arg-type]
-        MemoryBlockCache(16 * KIB),
-        disk_bytes=MIB,
-        directory=None,
-    )
-    spool = store.open(Content("v", size, Validator(), ranges=False))
-    assert spool.wait_complete(time.monotonic() + 10) == size
+    spool = streamed(Source(), size)
+    assert spool.wait_complete(time.monotonic()) == size
 
     target = bytearray(size)
     spool.read_into(memoryview(target), 0, time.monotonic())
-    store.close(Closing("over"))
     assert target == whole
 
 
