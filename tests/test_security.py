@@ -68,6 +68,7 @@ from .personalities import (
 from .views import Direct, check_reads, errno_of, opened, sequential
 
 SECRET = "oh-secret-0123456789"
+TOKEN = Token(SECRET)
 SIZE_BYTES = 300_000
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\r\n\x08\x9b31m\u202eevil\u2028"
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u202a-\u202e]")
@@ -532,7 +533,7 @@ def log_file(tmp_path, expected_log) -> Iterator[Path]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     file = tmp_path / "log"
-    mount.configure_logs("debug", file)
+    mount.configure_logs("debug", file, TOKEN)
     yield file
     for handler in list(root.handlers):
         handler.close()
@@ -600,6 +601,91 @@ def test_text_of_servers_is_stripped_on_the_terminal(tmp_path, monkeypatch, caps
     assert CONTROLS.findall(said.replace("\n", "")) == []
     assert said.count("\n") == 1
     assert len(said) < 500
+
+
+@dataclass(frozen=True)
+class Echoing(Personality):
+    """Refuses requests of one kind and quotes the key, after so many other letters."""
+
+    kind: str = "content"
+    code: int = 401
+    before: int = 0
+
+    def respond(self, request: Request, site: Site) -> Response:
+        if request.kind != self.kind:
+            return super().respond(request, site)
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
+        message = f"{'x' * self.before} Incorrect API key provided: {key}"
+        if self.code == 200:  # as the word for its state
+            return json_response(200, {"id": "v", "status": key})
+        return self.error(self.code, message)
+
+
+@pytest.mark.parametrize("before", [0, 70, 180])
+@pytest.mark.parametrize("code", [200, 400, 401, 404, 422, 500])
+@pytest.mark.parametrize("kind", ["content", "status", "list"])
+def test_a_token_that_the_server_quotes_is_not_logged(
+    build, endpoint, log_file, *, kind, code, before
+) -> None:
+    """Whole or cut off, by whichever answer, at whatever level."""
+    logging.getLogger("hingfs").warning("a line to expect")
+    endpoint.add("v", size_bytes=SIZE_BYTES, status="queued")
+    view = Direct(build(token=TOKEN))
+    endpoint.personality = Echoing(kind, code, before)
+
+    said = [errno_of(lambda: view.size_bytes("v")), errno_of(view.names)]
+    endpoint.set_status("v", "completed")
+    said.append(errno_of(lambda: view.open("w").read(0, 10)))
+
+    assert said != ["none"] * 3
+    text = log_file.read_text(encoding="utf-8").lower()
+    assert "/v1/videos" in text
+    assert SECRET[: len(SECRET) // 2 + 1] not in text
+
+
+def test_a_token_that_the_server_quotes_is_not_printed(
+    tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("HINGFS_TOKEN", SECRET)
+    with FakeEndpoint(SECRET, Echoing("list")) as endpoint:
+        assert cli.main(["mount", str(tmp_path), "--base-url", endpoint.base_url]) == 3
+
+    said = capsys.readouterr().err
+    assert "Incorrect API key provided: [token]" in said
+    assert SECRET not in said
+
+
+# Fails as a daemon would that met a server quoting its token.
+QUOTING = """
+import sys
+from hingfs import cli, errors, mount
+class Mount:
+    def __init__(self, config, on_up):
+        self.token = config.endpoint.token.read()
+    def run(self):
+        raise getattr(errors, sys.argv.pop())(f"not with {self.token}")
+mount.Mount = Mount
+errors.Odd = RuntimeError
+sys.exit(cli.main(sys.argv[1:-1]))
+"""
+
+
+@pytest.mark.fuse
+@pytest.mark.parametrize("error", ["MountpointError", "Odd"])
+def test_a_daemon_tells_its_parent_no_token(tmp_path, error) -> None:
+    with mount_directory() as directory:
+        done = run(
+            [
+                *(sys.executable, "-c", QUOTING, "mount", directory, "--no-check"),
+                *("--log-file", tmp_path / "log", error),
+            ],
+            env=environment(HINGFS_TOKEN=SECRET),
+        )
+
+    assert done.returncode != 0
+    assert "not with [token]" in done.stderr
+    assert SECRET not in done.stderr + done.stdout
+    assert SECRET not in (tmp_path / "log").read_text()
 
 
 # --- bounds ----------------------------------------------------------------------------
