@@ -4,6 +4,7 @@ Each part has its own dataclass with the defaults beside it; `cli` fills them fr
 arguments and environment. Nothing here reads either.
 """
 
+import ipaddress
 import os
 import re
 import stat
@@ -80,9 +81,10 @@ def normalized_base_url(text: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether *host*, a name or an address in a URL, is this machine."""
-    return host in ("localhost", "::1") or bool(
-        re.fullmatch(r"127(\.\d{1,3}){3}", host)
-    )
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import requests
 import requests.adapters
@@ -200,6 +201,7 @@ class HttpTransport:
         self._config = config
         self._api_origin = origin_of(config.base_url)
         self._session = _session(config, self._admit)
+        self._proxies = _Proxies()
         self._lock = threading.Lock()
         self._token = config.token.read()  # guarded by _lock
         self._token_number = 0  # counts the renewals; guarded by _lock
@@ -247,7 +249,8 @@ class HttpTransport:
         A failure is left for the first request to report. Does nothing behind a
         proxy, where a connection belongs to one request.
         """
-        if requests.utils.select_proxy(self._config.base_url, self._session.proxies):
+        proxies = self._proxies.of(self._config.base_url)
+        if requests.utils.select_proxy(self._config.base_url, proxies):
             return
         request = requests.Request("GET", self._config.base_url).prepare()
         adapter = self._session.get_adapter(self._config.base_url)
@@ -355,6 +358,7 @@ class HttpTransport:
                     headers=headers,
                     auth=_Bearer(token, self._api_origin) if to_api else _no_auth,
                     allow_redirects=False,
+                    proxies=self._proxies.of(url),
                     stream=True,
                     timeout=(
                         min(self._config.connect_seconds, left),
@@ -463,6 +467,39 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
+class _Proxies:
+    """The proxies of the environment as it is now, for one host or another.
+
+    This machine is never reached through one: a token that may go to it in clear
+    text would go to the proxy.
+    """
+
+    def __init__(self) -> None:
+        self._found = getproxies()
+
+    def of(self, url: str) -> dict[str, str]:
+        """Scheme -> proxy for *url*; empty where NO_PROXY names its host."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        place = f"{host}:{parts.port}" if parts.port else host
+        direct = (
+            is_loopback(host)
+            or proxy_bypass(place, self._found)
+            or _in_networks(host, self._found.get("no", ""))
+        )
+        return {} if direct else self._found
+
+
+def _in_networks(host: str, networks: str) -> bool:
+    """Whether *host* is an address in one of *networks*, as in "10.0.0.0/8, ::1"."""
+    for network in networks.split(","):
+        with contextlib.suppress(ValueError):  # most entries are names
+            held = ipaddress.ip_network(network.strip(), strict=False)
+            if ipaddress.ip_address(host) in held:
+                return True
+    return False
+
+
 Admit = Callable[[str, socket.socket], None]
 
 
@@ -513,9 +550,8 @@ def _admitted(
 def _session(config: EndpointConfig, admit: Admit) -> requests.Session:
     session = requests.Session()
     # With trust_env, requests reads netrc for each request and for each host that a
-    # redirect names. What of the environment is wanted is copied here, once.
+    # redirect names. What of the environment is wanted is copied, once: see _Proxies.
     session.trust_env = False
-    session.proxies = dict(requests.utils.get_environ_proxies(config.base_url))
     session.verify = next(
         (
             os.environ[name]

@@ -11,11 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import requests
 import urllib3
+import urllib3.util.connection
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -148,11 +150,69 @@ class TestRequests:
         (asked,) = endpoint.log
         assert asked.path == "http://api.example:81/v1/videos/v/content"
 
-    def test_no_proxy_is_respected(self, make, endpoint, monkeypatch):
-        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3"])
+    @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+    def test_this_machine_is_never_reached_through_a_proxy(
+        self, make, endpoint, monkeypatch, *, host, variable
+    ):
+        """Its base URL may be plain http, and a proxy would see the token."""
+        with FakeEndpoint() as proxy:
+            monkeypatch.setenv(variable, proxy.base_url)
+            base_url = endpoint.base_url.replace("127.0.0.1", host)
+            transport = make(base_url)
 
-        assert read(make(endpoint.base_url), endpoint.url("v")) == ramp("v", 0, SIZE)
+            transport.warm(1)
+            with suppress(Unreachable):  # nobody listens on 127.1.2.3
+                read(transport, f"{base_url}/v1/videos/v/content")
+
+            assert proxy.connections_seen == 0
+
+    @pytest.mark.parametrize(
+        "exempt",
+        ["cdn.example", ".example", "x, cdn.example:81", "*", "10.0.0.1/8", "10.1.2.3"],
+    )
+    def test_no_proxy_is_respected_wherever_a_redirect_leads(
+        self, make, endpoint, monkeypatch, exempt
+    ):
+        """And whatever the environment is by then."""
+        host = "10.1.2.3" if exempt.startswith("10") else "cdn.example"
+        place = f"http://{host}:81/v1/videos/v/content"
+        asked = []
+
+        def connect(target, *_args, **_options):
+            asked.append(target)
+            raise ConnectionRefusedError
+
+        monkeypatch.setenv("http_proxy", endpoint.base_url)
+        monkeypatch.setenv("no_proxy", exempt)
+        transport = make("http://api.test:81", insecure_http=True)
+        monkeypatch.setenv("no_proxy", "")
+        monkeypatch.setattr(urllib3.util.connection, "create_connection", connect)
+        monkeypatch.setattr(transport, "_api_is_public", lambda: False)
+
+        with pytest.raises(Unreachable):
+            read(transport, place)
+
+        assert asked == [(host, 81)]
+        assert endpoint.connections_seen == 0
+
+    def test_a_host_that_is_not_exempt_is_asked_through_the_proxy(
+        self, make, endpoint, monkeypatch
+    ):
+        """Though the API is: each host of a chain of redirects is looked at."""
+        place = "http://cdn.example:81/v1/videos/v/content"
+        with FakeEndpoint(SECRET) as proxy:
+            proxy.add("v", size_bytes=SIZE)
+            monkeypatch.setenv("http_proxy", proxy.base_url)
+            monkeypatch.setenv("no_proxy", "127.0.0.1")
+            transport = make(endpoint.base_url)
+            endpoint.inject(faults.redirect_to(place))
+
+            get(transport, endpoint.url("v")).close()
+
+            (asked,) = proxy.log
+            assert asked.path == place
+            assert "authorization" not in asked.headers
 
     @pytest.mark.parametrize(
         ("url", "origin"),
