@@ -6,7 +6,8 @@ reached, or starts again and is compared with what is there, so a changed file i
 noticed and never mixed.
 
 Small spools live in memory and count against the cache budget; others in an unlinked
-file, bounded together by *disk_bytes*. The least recently used make room.
+file, bounded together by *disk_bytes*. The least recently used make room, but none
+that is in use: giving it up would fail its readers, or have all of it sent again.
 
 Threads: one daemon thread of a small pool per running stream. `_lock` of the store
 guards its table; the condition of each spool guards that spool's fields. Neither is
@@ -58,6 +59,9 @@ _MOST_VAIN_ATTEMPTS = 4
 # The part of the cache budget that one spool, and all of them, may fill.
 _LARGEST_MEMORY_SHARE = 4
 _MEMORY_SHARE = 2
+# Who reads a file comes back within this time, unless it was the end: a player asks
+# its kernel for the next half megabyte each second. A guess.
+_IN_USE_SECONDS = 3.0
 
 
 class WholeSource(Protocol):
@@ -113,14 +117,16 @@ class Spool:
     def __init__(self, content: Content, storage: "_Memory | _File") -> None:
         self.content = content
         self.in_memory = isinstance(storage, _Memory)
-        self.used_at = time.monotonic()  # written without the lock: a hint for eviction
+        # Both are written without the lock, in one assignment each.
+        self.used_at = time.monotonic()
+        self._left = False  # who used it last has no more to ask
         self._storage = storage
         self._arrived = threading.Condition()
         self._frontier = 0
         self._complete = False
         self._error: HingError | None = None
         self._failed_at = 0.0
-        self._users = 0  # threads that read or write the storage just now
+        self._users = 0  # threads that read, wait to read, or write just now
         self._given_up = False
 
     def read_into(self, target: memoryview, offset: int, deadline: float) -> None:
@@ -128,21 +134,37 @@ class Spool:
 
         Raises DeadlineExceeded at *deadline* (monotonic), or what the stream met.
         """
-        self.used_at = time.monotonic()
-        self._wait(lambda: self._frontier >= offset + len(target), deadline)
         with self._in_use():
+            self._wait(lambda: self._frontier >= offset + len(target), deadline)
             self._storage.read_into(target, offset)
+            self._left = self._complete and offset + len(target) == self._frontier
+        self.used_at = time.monotonic()
 
     def wait_complete(self, deadline: float) -> int:
         """The size in bytes, once all of it has arrived. Raises as `read_into`."""
         self._wait(lambda: self._complete, deadline)
+        self._left = True
         return self._frontier
+
+    def touch(self) -> None:
+        """It will be read: it is in use from here on."""
+        self.used_at = time.monotonic()
+        self._left = False
 
     @property
     def frontier(self) -> int:
         """How many bytes have arrived."""
         with self._arrived:
             return self._frontier
+
+    @property
+    def in_use(self) -> bool:
+        """Whether it is being filled or read, or more of it may be read soon."""
+        with self._arrived:
+            if self._users > 0 or not self._complete:
+                return self._users > 0 or self._error is None
+            age = time.monotonic() - self.used_at
+            return age < _IN_USE_SECONDS and not self._left
 
     @property
     def error(self) -> HingError | None:
@@ -278,7 +300,8 @@ class SpoolStore:
                 if start:
                     self._drop_locked(content)
                     spool = self._spools[content] = self._make_locked(content)
-            assert spool is not None
+                assert spool is not None
+                spool.touch()  # or it could be given up before it is read
             if start:
                 self._start(spool, answer)
                 used = True
@@ -312,8 +335,9 @@ class SpoolStore:
     def _make_locked(self, content: Content) -> Spool:
         size = content.size_bytes
         budget = self._cache.budget_bytes
-        if 0 <= size <= budget // _LARGEST_MEMORY_SHARE:
-            self._make_room_locked(size, budget // _MEMORY_SHARE, in_memory=True)
+        share = budget // _MEMORY_SHARE
+        small = 0 <= size <= budget // _LARGEST_MEMORY_SHARE
+        if small and self._make_room_locked(size, share, in_memory=True):
             self._cache.reserve(size)
             return Spool(content, _Memory(size))
         if size > self._disk_bytes:
@@ -321,24 +345,34 @@ class SpoolStore:
                 f"{size} bytes do not fit the spool of {self._disk_bytes} bytes that "
                 "this server's files need, since it ignores ranges; see --spool-size"
             )
-        self._make_room_locked(max(size, 0), self._disk_bytes, in_memory=False)
+        if not self._make_room_locked(max(size, 0), self._disk_bytes, in_memory=False):
+            raise self._full()
         try:
             return Spool(content, _File(self._directory))
         except OSError as error:
             raise SpoolFull(f"no spool file can be made: {error}") from error
 
-    def _make_room_locked(
-        self, size: int, bound: int, *, in_memory: bool, growing: Spool | None = None
-    ) -> None:
-        """Give up spools until *size* more bytes fit; *growing* is not given up."""
+    def _full(self) -> SpoolFull:
+        return SpoolFull(
+            f"the files that are read just now fill the spool of {self._disk_bytes} "
+            "bytes that this server's files need; see --spool-size"
+        )
+
+    def _make_room_locked(self, size: int, bound: int, *, in_memory: bool) -> bool:
+        """Give up spools until *size* more bytes fit; whether they do then.
+
+        If they cannot, none is given up.
+        """
         alike = [s for s in self._spools.values() if s.in_memory is in_memory]
-        held = sum(_extent(spool) for spool in alike)
-        for spool in sorted(alike, key=lambda spool: spool.used_at):
-            if held + size <= bound:
-                return
-            if spool is not growing:
-                held -= _extent(spool)
+        excess = sum(map(_extent, alike)) + size - bound
+        idle = [spool for spool in alike if not spool.in_use]
+        if excess > sum(map(_extent, idle)):
+            return False
+        for spool in sorted(idle, key=lambda spool: spool.used_at):
+            if excess > 0:
+                excess -= _extent(spool)
                 self._drop_locked(spool.content)
+        return True
 
     def _drop_locked(self, content: Content) -> None:
         spool = self._spools.pop(content, None)
@@ -420,9 +454,10 @@ class SpoolStore:
                 raise SpoolFull("the file is larger than the spool; see --spool-size")
             if limit < 0:
                 with self._lock:
-                    self._make_room_locked(
-                        len(piece), self._disk_bytes, in_memory=False, growing=spool
-                    )
+                    if not self._make_room_locked(
+                        len(piece), self._disk_bytes, in_memory=False
+                    ):
+                        raise self._full()
             spool.append(piece[overlap:])
 
 

@@ -5,8 +5,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Self
 
@@ -34,6 +34,7 @@ from hingfs.mount import Mount
 from hingfs.spool import UNKNOWN_SIZE, Spool, SpoolStore
 from tests import endpoint as faults
 from tests.endpoint import FakeEndpoint, ramp
+from tests.mounting import eventually
 from tests.personalities import PERSONALITIES, NewApiOld, Response
 
 SIZE = 3 * MIB + 17
@@ -400,6 +401,58 @@ class TestRoom:
         assert cache.stats().reserved_bytes == rig.store.held_bytes()
         assert rig.store.held_bytes() <= cache.budget_bytes // 2
 
+    @pytest.mark.parametrize("known", [True, False])
+    def test_readers_side_by_side_take_no_room_from_each_other(self, make, known):
+        """What memory has no room for goes to disk, and each is sent once."""
+        rig = make(budget_bytes=8 * MIB)
+        size = 1_900_000
+        with waiting(rig, "abc", size, known=known) as reads:
+            pass
+
+        assert [read.result() for read in reads] == [ramp(v, 0, size) for v in "abc"]
+        assert [len(rig.sent(name)) for name in "abc"] == [1, 1, 1]
+        assert rig.store._cache.stats().reserved_bytes <= 4 * MIB
+
+    def test_who_finds_no_room_on_disk_is_told_and_nobody_is_disturbed(self, make):
+        rig = make(disk_bytes=3 * SIZE - 1)
+        third = rig.add("c")
+        with waiting(rig, "ab", SIZE) as reads, pytest.raises(SpoolFull, match="size"):
+            rig.store.open(third)
+
+        assert [read.result() for read in reads] == [ramp(v, 0, SIZE) for v in "ab"]
+        assert [len(rig.sent(name)) for name in "abc"] == [1, 1, 0]
+        assert rig.whole(third) == ramp("c", 0, SIZE)
+
+    def test_files_that_grow_beyond_all_room_leave_one_another_in_peace(self, make):
+        rig = make(disk_bytes=2 * SIZE)
+        with waiting(rig, "abc", SIZE, known=False) as reads:
+            pass
+
+        for name, read in zip("abc", reads, strict=True):
+            error = read.exception()
+            assert isinstance(error, SpoolFull | None)
+            assert error or read.result() == ramp(name, 0, SIZE)
+        assert rig.store.held_bytes() <= 2 * SIZE
+
+    def test_what_was_read_a_moment_ago_is_in_use(self, make, monkeypatch):
+        rig = make(disk_bytes=SIZE)
+        other = rig.add("b")
+        content = rig.add("a")
+        rig.whole(content)
+        rig.read(content, 0, 10)
+
+        with pytest.raises(SpoolFull):
+            rig.store.open(other)
+        monkeypatch.setattr(spool_module, "_IN_USE_SECONDS", 0.0)
+        assert rig.whole(other) == ramp("b", 0, SIZE)
+
+    def test_what_was_read_to_its_end_makes_room_at_once(self, make):
+        """Files are copied one after the other, and fast."""
+        rig = make(disk_bytes=SIZE)
+
+        for name in "abc":
+            assert rig.whole(rig.add(name)) == ramp(name, 0, SIZE)
+
     def test_a_full_disk_is_an_error_and_no_wrong_byte(
         self, rig, monkeypatch, expected_log
     ):
@@ -437,6 +490,26 @@ class TestRoom:
         rig.whole(rig.add())
 
         assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def waiting(
+    rig: Rig, names: str, size: int, *, known: bool = True
+) -> Iterator[list[Future[bytes]]]:
+    """Reads of whole files, which are on their way together; they end after it."""
+    go_on = threading.Event()
+    if not known:
+        rig.endpoint.inject(faults.chunked() + faults.stall_at(1000, go_on), math.inf)
+    rig.endpoint.inject(faults.stall_at(1000, go_on), math.inf)
+    contents = [rig.add(name, size, known=known) for name in names]
+    with ThreadPoolExecutor(len(names)) as threads:
+        reads = [threads.submit(rig.whole, content) for content in contents]
+        for content in contents:
+            eventually(lambda: rig.store.open(content).frontier == 1000, "a start")  # noqa: B023
+        try:
+            yield reads
+        finally:
+            go_on.set()
 
 
 class Slow:
