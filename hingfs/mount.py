@@ -33,6 +33,7 @@ from .client import VideoClient
 from .config import Config, Token
 from .errors import (
     Closing,
+    EndpointError,
     MountpointError,
     RangesIgnored,
     SetupError,
@@ -58,6 +59,8 @@ _TRIM_SECONDS = 5.0
 # give it up at their next read or wait anyway; taking it earlier only makes them trade
 # it: a film on loopback 850 MB/s at 5 ms, 1,000 at 20 ms (no FUSE, 2026-11-22).
 SWITCH_SECONDS = 0.02
+# How long the threads of the check may take to end; they are idle by then.
+_CHECK_ENDS_SECONDS = 2.0
 _END_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
@@ -196,6 +199,11 @@ def check(config: Config) -> None:
         VideoClient(transport, config.endpoint, pool).check()
     finally:
         transport.close()
+    if not transport.join(_CHECK_ENDS_SECONDS):
+        raise EndpointError(  # a thread that is left would be forked in the middle of it
+            f"{config.endpoint.host} was found, but another lookup of it hangs; try "
+            "again, or skip this check with --no-check"
+        )
 
 
 def prepare(config: Config) -> None:

@@ -10,7 +10,7 @@ A public API cannot send us into the private network: the names it redirects to 
 looked up, and each connection's peer is looked at before anything is sent, since a
 name may lead elsewhere a moment later.
 
-Threads: one `Session` serves all threads. What they share in it is the connection
+Threads: those of `connections`, and none of its own. One `Session` serves all threads. What they share in it is the connection
 pool, which is thread-safe; cookies are refused, and nothing else changes after
 construction. `_lock` guards the pause, the breaker, the token and the open answers.
 """
@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -36,11 +36,11 @@ import requests
 import requests.adapters
 import requests.utils
 import urllib3
-import urllib3.connection
 import urllib3.exceptions
 
 from .blocks import KIB, ByteRange
 from .config import EndpointConfig, is_loopback
+from .connections import Adapter, Names, Watchdog
 from .errors import (
     BodyCut,
     Closing,
@@ -200,7 +200,15 @@ class HttpTransport:
     def __init__(self, config: EndpointConfig) -> None:
         self._config = config
         self._api_origin = origin_of(config.base_url)
-        self._session = _session(config, self._admit)
+        # Who asks again, having waited as long as it may, joins the same look-up once.
+        self._names = Names(2 * config.connect_seconds)
+        self._watchdog = Watchdog()
+        # Threads that may hold a connection at once: fetch workers and metadata
+        # workers. A pool that is too small would throw warm connections away.
+        connections = config.connections + 16
+        self._session = _session(
+            Adapter(self._names, self._watchdog, self._admit, connections)
+        )
         self._proxies = _Proxies()
         self._lock = threading.Lock()
         self._token = config.token.read()  # guarded by _lock
@@ -331,12 +339,18 @@ class HttpTransport:
             raise Closing("the mount is ending")
 
     def close(self) -> None:
-        """Refuse new requests and wake every thread that reads a body."""
+        """Refuse new requests and wake every thread that waits for one."""
         self._closed.set()
+        self._names.close(Closing("the mount is ending"))
+        self._watchdog.close()
         with self._lock:
             answers = list(self._open)
         for answer in answers:
             answer.abort()
+
+    def join(self, seconds: float) -> bool:
+        """Whether its threads have ended within *seconds* each; after `close`."""
+        return self._watchdog.join(seconds) and self._names.join(seconds)
 
     def _exchange(
         self, method: str, url: str, headers: dict[str, str], deadline: float
@@ -368,6 +382,8 @@ class HttpTransport:
                     ),
                 )
         except TransportError as error:
+            if self._closed.is_set():
+                raise Closing("the mount is ending") from error
             # An answer that breaks HTTP is an answer: the server is there.
             if to_api and not isinstance(error, ServerBroken):
                 self._count_failure(started)
@@ -420,7 +436,7 @@ class HttpTransport:
             # As it will be sent. urllib3 reads "http://a\\@b/" as host a, urlsplit as
             # host b: what is checked here must be what is connected to.
             target = requests.Request("GET", target).prepare().url or ""
-            scheme, host, _ = origin_of(target)
+            scheme, host, _port = origin_of(target)
         except (ValueError, requests.exceptions.RequestException) as error:
             raise ServerBroken("redirected to something that is no URL") from error
         if scheme not in ("http", "https") or not host:
@@ -429,7 +445,7 @@ class HttpTransport:
             )
         if urlsplit(url).scheme == "https" and scheme == "http":
             raise ServerBroken("redirected from https to http; refused")
-        if _is_private_host(host) and self._api_is_public():
+        if self._is_private_host(host) and self._api_is_public():
             raise ServerBroken(
                 f"redirected to the private address of {printable(host, 80)}; refused"
             )
@@ -437,7 +453,17 @@ class HttpTransport:
 
     def _api_is_public(self) -> bool:
         """Whether the API is on the Internet; asked late, since at boot there is no DNS."""
-        return not _is_private_host(self._api_origin[1])
+        return not self._is_private_host(self._api_origin[1])
+
+    def _is_private_host(self, host: str) -> bool:
+        """Whether *host* is, or resolves to, an address that is not on the Internet."""
+        if is_loopback(host):
+            return True
+        try:
+            found = self._names.look_up(host, 0, self._config.connect_seconds)
+        except OSError:
+            return False  # the request itself will say what is wrong with the name
+        return any(map(_is_private_address, found))
 
     def _admit(self, host: str, sock: socket.socket) -> None:
         """Raises OSError where *sock*, just connected to *host*, must not be used."""
@@ -500,54 +526,7 @@ def _in_networks(host: str, networks: str) -> bool:
     return False
 
 
-Admit = Callable[[str, socket.socket], None]
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Direct connections that ask *admit* about their peer before anything is sent.
-
-    Connections to a proxy are none of these: there the proxy looks up the name.
-    """
-
-    def __init__(self, admit: Admit, connections: int) -> None:
-        self._admit = admit
-        super().__init__(pool_connections=8, pool_maxsize=connections, max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _pool_classes(self._admit)
-
-
-def _pool_classes(admit: Admit) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    class Connection(urllib3.connection.HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return _admitted(self, super()._new_conn(), admit)
-
-    class TlsConnection(urllib3.connection.HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return _admitted(self, super()._new_conn(), admit)
-
-    class Pool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Connection
-
-    class TlsPool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = TlsConnection
-
-    return {"http": Pool, "https": TlsPool}
-
-
-def _admitted(
-    connection: urllib3.connection.HTTPConnection, sock: socket.socket, admit: Admit
-) -> socket.socket:
-    try:
-        admit(connection.host, sock)
-    except OSError as error:
-        sock.close()
-        raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
-    return sock
-
-
-def _session(config: EndpointConfig, admit: Admit) -> requests.Session:
+def _session(adapter: Adapter) -> requests.Session:
     session = requests.Session()
     # With trust_env, requests reads netrc for each request and for each host that a
     # redirect names. What of the environment is wanted is copied, once: see _Proxies.
@@ -565,9 +544,6 @@ def _session(config: EndpointConfig, admit: Admit) -> requests.Session:
     session.headers.update(
         {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "hingfs"}
     )
-    # Threads that may hold a connection at once: fetch workers and metadata workers.
-    # A pool that is too small would throw warm connections away.
-    adapter = _Adapter(admit, config.connections + 16)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
@@ -587,17 +563,6 @@ def _set_body_timeout(response: requests.Response, seconds: float) -> None:
     if sock is not None:
         with contextlib.suppress(OSError):
             sock.settimeout(seconds)
-
-
-def _is_private_host(host: str) -> bool:
-    """Whether *host* is, or resolves to, an address that is not on the Internet."""
-    if is_loopback(host):
-        return True
-    try:
-        found = [info[4][0] for info in socket.getaddrinfo(host, None)]
-    except (OSError, UnicodeError):
-        return False  # the request itself will say what is wrong with the name
-    return any(_is_private_address(str(address)) for address in found)
 
 
 def _is_private_address(address: str) -> bool:
@@ -665,7 +630,8 @@ def _reason(error: BaseException) -> str:
     """The innermost cause in one line; urllib3 wraps it in several coats."""
     seen = 0
     while seen < 8:
-        inner = getattr(error, "reason", None) or error.__cause__ or error.__context__
+        around = None if error.__suppress_context__ else error.__context__
+        inner = getattr(error, "reason", None) or error.__cause__ or around
         if not isinstance(inner, BaseException):
             break
         error, seen = inner, seen + 1

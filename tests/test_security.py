@@ -376,16 +376,17 @@ class Internet:
     addresses: dict[str, str]
     ports: dict[str, int]
     connected: list[str]
-    rebound: dict[str, str]  # names that have another address once they are used
+    rebound: dict[str, str]  # names that have another address when they are used
 
     def resolve(self, host, port, *_args, **_options):
         address = self.addresses.get(host, host)
+        if port:  # to connect to it; the check of a redirect wants the address alone
+            address = self.rebound.get(host, address)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         return [(family, socket.SOCK_STREAM, 6, "", (address, port or 0))]
 
     def connect(self, target, *_args, **_options) -> socket.socket:
-        address = self.addresses.get(target[0], target[0])
-        address = self.rebound.get(target[0], address)
+        address = target[0]
         self.connected.append(address)
         port = self.ports.get(address, target[1])
         real = socket.create_connection(("127.0.0.1", port))

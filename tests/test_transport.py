@@ -176,6 +176,7 @@ class TestRequests:
     ):
         """And whatever the environment is by then."""
         host = "10.1.2.3" if exempt.startswith("10") else "cdn.example"
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.1.2.3", 81))]
         place = f"http://{host}:81/v1/videos/v/content"
         asked = []
 
@@ -187,13 +188,14 @@ class TestRequests:
         monkeypatch.setenv("no_proxy", exempt)
         transport = make("http://api.test:81", insecure_http=True)
         monkeypatch.setenv("no_proxy", "")
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
         monkeypatch.setattr(urllib3.util.connection, "create_connection", connect)
         monkeypatch.setattr(transport, "_api_is_public", lambda: False)
 
         with pytest.raises(Unreachable):
             read(transport, place)
 
-        assert asked == [(host, 81)]
+        assert asked == [("10.1.2.3", 81)]
         assert endpoint.connections_seen == 0
 
     def test_a_host_that_is_not_exempt_is_asked_through_the_proxy(
@@ -288,8 +290,8 @@ class TestRedirects:
         assert len(endpoint.log) == 1
 
     def test_r4_https_is_never_left_for_http(self, make, monkeypatch):
-        monkeypatch.setattr(transport_module, "_is_private_host", lambda _host: False)
         transport = make("https://api.example")
+        monkeypatch.setattr(transport, "_is_private_host", lambda _host: False)
 
         with pytest.raises(ServerBroken, match="https to http"):
             transport.redirect_target("https://api.example/a", "http://api.example/b")
@@ -315,7 +317,7 @@ class TestRedirects:
     ):
         names = {"api.example": "93.184.216.34", "cdn.example": address}
 
-        def resolve(host, _port):
+        def resolve(host, *_):
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (names[host], 0))]
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
@@ -337,11 +339,11 @@ class TestRedirects:
 
         assert read(transport, endpoint.url("v")) == ramp("v", 0, SIZE)
 
-    def test_one_private_address_among_many_is_enough(self, monkeypatch):
+    def test_one_private_address_among_many_is_enough(self, transport, monkeypatch):
         found = [(0, 0, 0, "", (a, 0)) for a in ("93.184.216.34", "10.0.0.1")]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
 
-        assert transport_module._is_private_host("mixed.example")
+        assert transport._is_private_host("mixed.example")
 
 
 def certificate(directory: Path, host: str) -> tuple[str, str]:
