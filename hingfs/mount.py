@@ -85,6 +85,7 @@ class Mount:
             self.cache,
             disk_bytes=cache.spool_bytes,
             directory=cache.directory,
+            stall_seconds=endpoint.stall_seconds,
         )
         self.fetcher = BlockFetcher(
             self.client,

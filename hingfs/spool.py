@@ -54,6 +54,9 @@ _JUDGED_BYTES = 8 * KIB
 # With what a message may begin: blanks and a byte order mark, then one of these.
 _BLANK = b"\xef\xbb\xbf" + string.whitespace.encode()
 _OPENINGS = (b"", b"{", b"[", b"<")
+# What is slower than this, over the time of a stall, is one: the threads are few, and
+# such a stream would have one for hours. A guess; no clip plays at that rate.
+_LEAST_BYTES_PER_SECOND = 1 * KIB
 # Attempts in a row that bring nothing new before a stream is given up.
 _MOST_VAIN_ATTEMPTS = 4
 # The part of the cache budget that one spool, and all of them, may fill.
@@ -275,8 +278,10 @@ class SpoolStore:
         *,
         disk_bytes: int,
         directory: Path | None,
+        stall_seconds: float,
     ) -> None:
         self._source = source
+        self._stall_seconds = stall_seconds
         self._cache = cache
         self._disk_bytes = disk_bytes
         self._directory = directory
@@ -400,25 +405,31 @@ class SpoolStore:
             spool.finish()
 
     def _fill(self, spool: Spool, answer: Answer | None) -> None:
-        """Stream until all is there; an attempt that brought bytes costs no patience."""
+        """Stream until all is there; an attempt that brought bytes costs no patience.
+
+        Unless it brought them as a trickle.
+        """
         vain = 0
         encoded = False
         if answer is not None and answer.status != 200:
             answer.close()  # a range that is none of the file: see `verdict.judge_range`
             answer = None
         while True:
-            before = spool.frontier
+            before, began = spool.frontier, time.monotonic()
             try:
                 # What has arrived of an encoded body is no offset into it.
                 resumed_at = 0 if encoded else before
                 answer = answer or self._source.open_whole(spool.content, resumed_at)
                 encoded = is_encoded(answer.headers)
+                began = time.monotonic()
                 with answer:
                     self._take(spool, answer)
             except (TransportError, NotAVideo):
                 if spool.frontier == spool.content.size_bytes:
                     return  # only the end of the body was spoilt
-                vain = 0 if spool.frontier > before else vain + 1
+                brought = spool.frontier - before
+                least = _LEAST_BYTES_PER_SECOND * (time.monotonic() - began)
+                vain = 0 if brought > 0 and brought >= least else vain + 1
                 if vain >= _MOST_VAIN_ATTEMPTS or spool.error is not None:
                     raise
             else:
@@ -429,7 +440,7 @@ class SpoolStore:
         """Read *answer* to its end into *spool*; raises BodyCut if it ends early."""
         position = _start_of(answer)
         announced = _end_of(answer, spool.content)
-        pieces = _pieces(spool, answer)
+        pieces = _pieces(spool, answer, self._stall_seconds)
         for piece in pieces if position else _judged(pieces):
             self._place(spool, piece, position)
             position += len(piece)
@@ -461,13 +472,23 @@ class SpoolStore:
             spool.append(piece[overlap:])
 
 
-def _pieces(spool: Spool, answer: Answer) -> Iterator[bytes]:
-    """The body of *answer* as it arrives, while *spool* is wanted."""
+def _pieces(spool: Spool, answer: Answer, stall_seconds: float) -> Iterator[bytes]:
+    """The body of *answer* as it arrives, while *spool* is wanted.
+
+    Raises BodyCut where it trickles for *stall_seconds*.
+    """
     decoded = is_encoded(answer.headers)
+    since, came = time.monotonic(), 0
     while piece := answer.read_some(_PIECE_BYTES, decoded=decoded):
         yield piece
         if spool.error is not None:
             raise BodyCut("the spool was given up")
+        came += len(piece)
+        seconds = time.monotonic() - since
+        if seconds >= stall_seconds:
+            if came < _LEAST_BYTES_PER_SECOND * seconds:
+                raise BodyCut(f"no more than {came} bytes came in {seconds:.0f} s")
+            since, came = time.monotonic(), 0
 
 
 def _judged(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -85,7 +85,11 @@ def make(build, endpoint, tmp_path):
         mount = build()
         cache = MemoryBlockCache(budget_bytes)
         store = SpoolStore(
-            mount.client, cache, disk_bytes=disk_bytes, directory=tmp_path
+            mount.client,
+            cache,
+            disk_bytes=disk_bytes,
+            directory=tmp_path,
+            stall_seconds=0.5,
         )
         stores.append(store)
         return Rig(endpoint, mount, store)
@@ -611,6 +615,7 @@ def streamed(source: object, size: int) -> Spool:
         MemoryBlockCache(MIB),
         disk_bytes=MIB,
         directory=None,
+        stall_seconds=10.0,
     )
     spool = store.open(Content("v", size, Validator(), ranges=False))
     with suppress(HingError):
@@ -692,6 +697,32 @@ def test_a_source_that_never_gets_on_is_given_up(rig):
     with pytest.raises(TransportError):
         rig.read(rig.add(), 0, 10)
     assert len(rig.sent()) == spool_module._MOST_VAIN_ATTEMPTS
+
+
+def test_streams_that_trickle_leave_their_threads_to_others(rig):
+    """Each brings a byte now and then, which never stalls."""
+
+    def slow(request):
+        return (request.video_id or "").startswith("slow")
+
+    rig.endpoint.inject(faults.drip(20), math.inf, slow)
+    slow_ones = [
+        rig.store.open(rig.add(f"slow-{number}"))
+        for number in range(spool_module._MOST_STREAMS)
+    ]
+    rig.endpoint.wait_until(lambda: len(rig.endpoint.log) == len(slow_ones))
+
+    assert rig.whole(rig.add()) == ramp("v", 0, SIZE)
+    with pytest.raises(BodyCut, match="no more than"):
+        slow_ones[0].wait_complete(time.monotonic() + 10)
+
+
+def test_a_stream_that_is_slow_and_no_trickle_arrives(rig):
+    size = 20_000
+    rig.endpoint.inject(faults.drip(10_000), math.inf)
+
+    assert rig.whole(rig.add(size=size)) == ramp("v", 0, size)
+    assert len(rig.sent()) == 1
 
 
 def test_a_server_that_keeps_failing_is_broken(rig):
