@@ -60,6 +60,9 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Header lines beyond this are an attack or a fault (http.client's own bound is
 # 64 KiB a line and 100 lines).
 _MOST_TEXT_BYTES = 64 * KIB
+# A connection is worth this much waiting for the body of a redirect: about what a new
+# one costs. A guess.
+_DRAIN_SECONDS = 0.3
 # Wait for headers at most this part of a call's time, so that one attempt that gets
 # no answer leaves time for another. A guess.
 _HEADER_SHARE = 0.5
@@ -168,11 +171,13 @@ class Answer:
         return b"".join(pieces)
 
     def drain_and_close(self, most_bytes: int = 16 * KIB) -> None:
-        """Close, keeping the connection if no more than *most_bytes* are left."""
+        """Close, keeping the connection if what is left is little and comes at once."""
         left = self.headers.get("Content-Length", "")
         if left.isdecimal() and len(left) <= 9 and int(left) <= most_bytes:
+            deadline = time.monotonic() + _DRAIN_SECONDS
+            _set_body_timeout(self._response, _DRAIN_SECONDS)
             with contextlib.suppress(BodyCut):
-                while self.read_some(most_bytes):
+                while time.monotonic() < deadline and self.read_some(most_bytes):
                     pass
         self.close()
 
@@ -526,8 +531,18 @@ def _in_networks(host: str, networks: str) -> bool:
     return False
 
 
+class _Session(requests.Session):
+    """A session for which no answer is a redirect: `request` looks at each of them.
+
+    Told not to follow one, requests reads its whole body all the same.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None, whatever *resp* says."""
+
+
 def _session(adapter: Adapter) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     # With trust_env, requests reads netrc for each request and for each host that a
     # redirect names. What of the environment is wanted is copied, once: see _Proxies.
     session.trust_env = False

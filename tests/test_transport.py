@@ -4,6 +4,7 @@ import datetime as dt
 import email.utils
 import io
 import ipaddress
+import itertools
 import logging
 import math
 import socket
@@ -655,6 +656,32 @@ class TestBodies:
             answer.drain_and_close()
 
         assert endpoint.connections_seen == 1
+
+    def test_a_redirect_whose_body_trickles_is_followed_at_once(self, make, endpoint):
+        transport = make(endpoint.base_url, stall_seconds=30)
+
+        def body(line):
+            while True:
+                line.pause(0.02)
+                yield b"x"
+
+        def spoil(_answer, line):
+            headers = {"Location": endpoint.sign("v")}
+            return Response(302, headers, body(line), 16_000)
+
+        endpoint.inject(faults.Fault("moved", spoil))
+
+        assert read(transport, endpoint.url("v")) == ramp("v", 0, SIZE)
+
+    def test_a_redirect_whose_body_never_ends_is_followed_at_once(
+        self, transport, endpoint
+    ):
+        headers = {"Location": endpoint.sign("v")}
+        moved = Response(302, headers, itertools.repeat(b"x" * 100_000), None)
+        endpoint.inject(faults.Fault("moved", lambda _answer, _line: moved))
+
+        assert read(transport, endpoint.url("v")) == ramp("v", 0, SIZE)
+        assert endpoint.log[0].body_bytes < 50_000_000
 
     def test_nothing_is_left_open(self, transport, endpoint):
         for fault in (faults.reset_at(5), faults.redirect_loop()):
