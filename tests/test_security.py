@@ -418,6 +418,18 @@ PRIVATE = [
     "fe80::1",
     "fc00::1",
     "::",
+    # What leads to an IPv4 address, and none of it to a public one.
+    "64:ff9b::7f00:1",  # NAT64 of 127.0.0.1
+    "64:ff9b::a00:1",
+    "64:ff9b:1::a9fe:a9fe",  # its local form, of 169.254.169.254
+    "2002:a00:1::1",  # 6to4 of 10.0.0.1
+    "2002:7f00:1::",
+    "2001:0:5ef5:79fd:0:59d:f5ff:fffe",  # Teredo of 10.0.0.1
+    "::127.0.0.1",
+    "::10.0.0.1",
+    "fec0::1",
+    "224.0.0.1",
+    "ff0e::1",
 ]
 PUBLIC = "93.184.216.34"
 
@@ -475,21 +487,31 @@ def test_a_name_that_changes_its_address_after_it_was_checked_is_no_way_in(
     assert elsewhere.log == []
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "8.8.8.8",
+        "2606:4700::1",
+        "64:ff9b::808:808",
+        "2002:808:808::1",
+        "::ffff:8.8.8.8",
+    ],
+)
 def test_a_public_api_may_lead_to_a_public_storage(
-    build, internet, endpoint, elsewhere
+    build, internet, endpoint, elsewhere, address
 ) -> None:
     video = endpoint.add("v", size_bytes=SIZE_BYTES)
     elsewhere.add("v", size_bytes=SIZE_BYTES)
     signed = elsewhere.sign("v")
     host, _, path = signed.removeprefix("http://").partition("/")
-    internet.addresses["cdn.example"] = "8.8.8.8"
-    internet.ports["8.8.8.8"] = int(host.rpartition(":")[2])
+    internet.addresses["cdn.example"] = address
+    internet.ports[address] = int(host.rpartition(":")[2])
     view = public_view(build, internet, endpoint)
     endpoint.personality = Leading("content", f"http://cdn.example/{path}")
 
     check_reads(view, video, sequential(SIZE_BYTES))
 
-    assert {"8.8.8.8", PUBLIC} == set(internet.connected)
+    assert {address, PUBLIC} == set(internet.connected)
 
 
 def test_an_api_in_the_private_network_may_lead_to_private_storage(
