@@ -25,6 +25,7 @@ import socket
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -159,6 +160,7 @@ class Answer:
     def read_text(self, deadline: float, most_bytes: int = _MOST_TEXT_BYTES) -> bytes:
         """The body up to *most_bytes*, for judging; what arrived, if it breaks off.
 
+        Compressed, as some gateways send it unasked, it is unpacked up to as many.
         Raises DeadlineExceeded when *deadline* (monotonic seconds) passes meanwhile.
         """
         pieces: list[bytes] = []
@@ -174,7 +176,8 @@ class Answer:
                 break
             pieces.append(piece)
             missing -= len(piece)
-        return b"".join(pieces)
+        coding = self.headers.get("Content-Encoding", "")
+        return _unpacked(b"".join(pieces), coding, most_bytes)
 
     def drain_and_close(self, most_bytes: int = 16 * KIB) -> None:
         """Close, keeping the connection if what is left is little and comes at once."""
@@ -635,6 +638,18 @@ _BODY_ERRORS = (
     ValueError,
     AttributeError,  # the answer to a connection closed under one's hands
 )
+
+
+def _unpacked(body: bytes, coding: str, most_bytes: int) -> bytes:
+    """*body* without its content coding, up to *most_bytes*; or as it is, if it has none.
+
+    What it is not coded as, and codings that are not in the standard library, are left.
+    """
+    formats = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
+    for window_bits in formats.get(coding.strip().lower(), ()):
+        with contextlib.suppress(zlib.error):
+            return zlib.decompressobj(window_bits).decompress(body, most_bytes)
+    return body
 
 
 def _read_at_least(

@@ -672,6 +672,15 @@ def gzip_encoded() -> Fault:
     return Fault("gzip_encoded", spoil, video_answer)
 
 
+def gzip_message() -> Fault:
+    """As `gzip_encoded`, of what is no video."""
+
+    def suits(request: Request, response: Response) -> bool:
+        return request.method == "GET" and response.video is None
+
+    return Fault("gzip_message", gzip_encoded().spoil, suits)
+
+
 def multipart_206() -> Fault:
     """The range as a multipart/byteranges body of one part."""
 

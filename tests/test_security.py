@@ -917,6 +917,42 @@ def test_a_bomb_of_compressed_zeros_stops_at_the_bound_of_the_spool(
         assert errno_of(lambda: view.size_bytes("v")) == "EIO"
 
 
+@pytest.mark.parametrize("kind", ["content", "status", "list"])
+def test_a_bomb_of_compressed_zeros_is_no_message(
+    build, endpoint, quiet_log, kind
+) -> None:
+    """1 MB that unpack to 1 GB: no more of it is unpacked than is read of any body."""
+    quiet_log(".")
+    logging.getLogger("hingfs").warning("a line to expect")
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(1024))
+    answer = text_response(200, bomb + packer.flush(), "application/json")
+    answer = answer.with_headers({"Content-Encoding": "gzip"})
+    endpoint.inject(
+        faults.Fault("bomb", lambda _answer, _line: answer),
+        math.inf,
+        where=lambda r: r.kind == kind,
+    )
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+    view = Direct(build())
+
+    with little_memory(40_000_000), in_time():
+        said = [
+            errno_of(lambda: view.size_bytes("v")),
+            errno_of(lambda: view.open("v").read(0, 1000)),
+            errno_of(view.names),
+        ]
+
+    assert (
+        said
+        == {
+            "content": ["EAGAIN", "EAGAIN", "none"],  # the status route says completed
+            "status": ["none", "none", "none"],
+            "list": ["none", "none", "EIO"],
+        }[kind]
+    )
+
+
 def test_a_refusal_with_a_long_key_is_judged_in_little_memory() -> None:
     """64 kB of JSON whose texts would each repeat a key of 30 kB: 300 MB once."""
     body = json.dumps({"k" * 30_000: [[["q"] * 32] * 32] * 8}).encode()

@@ -10,6 +10,7 @@ import math
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -40,7 +41,7 @@ from hingfs.errors import (
 from hingfs.transport import Answer, HttpTransport, origin_of, parse_retry_after
 from tests import endpoint as faults
 from tests.endpoint import FakeEndpoint, ramp
-from tests.personalities import Response
+from tests.personalities import Response, text_response
 
 SIZE = 200_000
 SECRET = "oh-test-token"
@@ -607,6 +608,39 @@ class TestBodies:
             text = answer.read_text(time.monotonic() + 10)
 
         assert text == ramp("v", 0, 1000)
+
+    @pytest.mark.parametrize(
+        ("coding", "window_bits"),
+        [("gzip", 31), ("X-Gzip", 31), ("deflate", 15), ("deflate", -15)],
+    )
+    @pytest.mark.parametrize("cut", [0, 5])
+    def test_a_text_that_is_compressed_is_unpacked(
+        self, transport, endpoint, *, coding, window_bits, cut
+    ):
+        """Nobody asked for it; and what a cut leaves is unpacked as far as it goes."""
+        packer = zlib.compressobj(9, zlib.DEFLATED, window_bits)
+        packed = packer.compress(b"text " * 1000) + packer.flush()
+        body = packed[: len(packed) - cut]
+        answer = text_response(200, body, "text/plain")
+        answer = answer.with_headers({"Content-Encoding": coding})
+        endpoint.inject(faults.Fault("packed", lambda _answer, _line: answer))
+
+        with get(transport, endpoint.url("v")) as got:
+            text = got.read_text(time.monotonic() + 10)
+
+        assert (b"text " * 1000).startswith(text)
+        assert len(text) == 5000 if not cut else len(text) > 0
+
+    @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip"])
+    def test_a_text_that_is_not_what_it_says_is_what_it_is(
+        self, transport, endpoint, coding
+    ):
+        answer = text_response(200, b'{"a": 1}', "application/json")
+        answer = answer.with_headers({"Content-Encoding": coding})
+        endpoint.inject(faults.Fault("plain", lambda _answer, _line: answer))
+
+        with get(transport, endpoint.url("v")) as got:
+            assert got.read_text(time.monotonic() + 10) == b'{"a": 1}'
 
     def test_a_text_that_drips_ends_at_the_deadline(self, transport, endpoint):
         endpoint.inject(faults.drip(100))
