@@ -175,19 +175,22 @@ class Spool:
         with self._arrived:
             return self._error
 
-    @property
-    def worth_another(self) -> bool:
-        """Whether the stream ended with an error that a new one may not meet.
+    def resume(self) -> bool:
+        """Forget an error that ended the stream, if a new one may not meet it.
 
-        What the server said is believed for a moment; trouble on the way is not.
+        Returns whether it did. What the server said is believed for a moment; trouble
+        on the way is not.
         """
         with self._arrived:
-            if self._error is None or isinstance(self._error, ContentChanged):
-                return False
             age = time.monotonic() - self._failed_at
-            return isinstance(self._error, TransportError) or (
-                age >= FAILURE_MEMORY_SECONDS
+            passing = isinstance(self._error, TransportError) or (
+                self._error is not None
+                and not isinstance(self._error, ContentChanged)
+                and age >= FAILURE_MEMORY_SECONDS
             )
+            if passing:
+                self._error = None
+            return passing
 
     def append(self, data: bytes) -> None:
         """Put *data* behind the frontier; for the stream's thread only."""
@@ -291,7 +294,7 @@ class SpoolStore:
         self._closing: HingError | None = None  # guarded by _lock
 
     def open(self, content: Content, answer: Answer | None = None) -> Spool:
-        """The spool of *content*, started if there is none.
+        """The spool of *content*, started if there is none, or resumed if it failed.
 
         *answer*, a 200 that came unasked, is used as its stream, or closed.
         """
@@ -301,11 +304,9 @@ class SpoolStore:
                 if self._closing:
                     raise self._closing.again()
                 spool = self._spools.get(content)
-                start = spool is None or spool.worth_another
-                if start:
-                    self._drop_locked(content)
+                start = spool is None or spool.resume()
+                if spool is None:
                     spool = self._spools[content] = self._make_locked(content)
-                assert spool is not None
                 spool.touch()  # or it could be given up before it is read
             if start:
                 self._start(spool, answer)

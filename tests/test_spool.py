@@ -164,6 +164,43 @@ class TestOneTransfer:
         rig.endpoint.wait_until_idle()
         assert rig.endpoint.bytes_served_twice("v") == 0
 
+    def test_after_a_hopeless_stream_a_new_one_goes_on_where_it_was(self, make, size):
+        rig = make()
+        rig.endpoint.personality = PERSONALITIES["openai"]
+        rig.endpoint.inject(faults.close_at(50_000))
+        rig.endpoint.inject(faults.status(500), math.inf)
+        content = rig.add(size=size)
+        with pytest.raises(TransportError):
+            rig.whole(content)
+        rig.endpoint.calm()
+
+        assert rig.whole(content) == ramp("v", 0, size)
+        rig.endpoint.wait_until_idle()
+        assert rig.endpoint.bytes_served_twice("v") == 0
+
+    def test_after_a_hopeless_stream_what_had_come_is_still_there(self, rig, size):
+        rig.endpoint.inject(faults.close_at(50_000))
+        rig.endpoint.inject(faults.status(500), math.inf)
+        content = rig.add(size=size)
+        with pytest.raises(TransportError):
+            rig.whole(content)
+
+        assert rig.read(content, 0, 50_000) == ramp("v", 0, 50_000)
+        rig.endpoint.calm()
+        assert rig.whole(content) == ramp("v", 0, size)
+
+    def test_a_change_before_a_new_stream_is_noticed(self, rig, size):
+        rig.endpoint.inject(faults.close_at(50_000))
+        rig.endpoint.inject(faults.status(500), math.inf)
+        content = rig.add(size=size)
+        with pytest.raises(TransportError):
+            rig.whole(content)
+        rig.endpoint.videos["v"].replace()
+        rig.endpoint.calm()
+
+        with pytest.raises(ContentChanged):
+            rig.whole(content)
+
     def test_a_change_between_two_attempts_is_noticed(self, rig, size):
         go_on = threading.Event()
         rig.endpoint.inject(faults.stall_at(50_000, go_on) + faults.close_at(50_000))
