@@ -620,6 +620,8 @@ def _request_errors() -> Iterator[None]:
     except requests.exceptions.ReadTimeout as error:
         raise TransportError("the server did not begin its answer in time") from error
     except requests.exceptions.ConnectionError as error:
+        if _breaks_http(error):
+            raise ServerBroken(f"the answer is no HTTP: {_reason(error)}") from error
         raise Unreachable(_reason(error)) from error
     except (
         requests.exceptions.RequestException,
@@ -677,15 +679,29 @@ def _body_cut(error: BaseException) -> BodyCut:
     return BodyCut(f"the body broke off: {_reason(error)}")
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost cause in one line; urllib3 wraps it in several coats."""
-    seen = 0
-    while seen < 8:
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """*error* and what it came of, innermost last; urllib3 wraps it in several coats."""
+    for _ in range(8):
+        yield error
         around = None if error.__suppress_context__ else error.__context__
         inner = getattr(error, "reason", None) or error.__cause__ or around
         if not isinstance(inner, BaseException):
-            break
-        error, seen = inner, seen + 1
+            return
+        error = inner
+
+
+def _breaks_http(error: BaseException) -> bool:
+    """Whether an answer came whose status line or headers are none, or too many."""
+    return any(
+        isinstance(cause, http.client.HTTPException)
+        and not isinstance(cause, ConnectionError)  # as a closed connection is, too
+        for cause in _causes(error)
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause of *error* in one line."""
+    *_, error = _causes(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         return printable(error.verify_message)
     return printable(

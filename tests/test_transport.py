@@ -40,7 +40,7 @@ from hingfs.errors import (
 )
 from hingfs.transport import Answer, HttpTransport, origin_of, parse_retry_after
 from tests import endpoint as faults
-from tests.endpoint import FakeEndpoint, ramp
+from tests.endpoint import CutError, FakeEndpoint, ramp
 from tests.personalities import Response, text_response
 
 SIZE = 200_000
@@ -517,12 +517,35 @@ class TestFailures:
         assert endpoint.log == []
 
     @pytest.mark.parametrize(
-        "fault", [faults.header_bomb(), faults.refuse_connection()]
+        "text",
+        [
+            b"220 mail.example ESMTP\r\n\r\n",
+            b"HTTP/1.1 two hundred\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 200 + b"\r\n",
+        ],
+        ids=["mail", "status", "long", "many"],
     )
-    def test_an_answer_that_is_no_http_is_an_error(self, transport, endpoint, fault):
-        endpoint.inject(fault)
+    def test_an_answer_that_is_no_http_is_one_all_the_same(
+        self, transport, endpoint, text
+    ):
+        """One route that is broken is no reason to leave the others in peace."""
 
-        with pytest.raises(TransportError):
+        def spoil(_answer, line):
+            line.send_raw(text)
+            raise CutError(reset=False)
+
+        endpoint.inject(faults.Fault("no HTTP", spoil), math.inf)
+
+        for _ in range(transport_module._BREAKER_FAILURES):
+            with pytest.raises(ServerBroken):
+                get(transport, endpoint.url("v"))
+        assert not transport.breaker_open()
+
+    def test_no_answer_is_no_connection(self, transport, endpoint):
+        endpoint.inject(faults.refuse_connection())
+
+        with pytest.raises(Unreachable):
             get(transport, endpoint.url("v"))
 
     @pytest.mark.parametrize(
