@@ -152,6 +152,19 @@ class TestRequests:
         (asked,) = endpoint.log
         assert asked.path == "http://api.example:81/v1/videos/v/content"
 
+    def test_a_proxy_for_https_is_told_the_place_and_nothing_else(
+        self, make, endpoint, monkeypatch
+    ):
+        monkeypatch.setenv("https_proxy", endpoint.base_url)
+        transport = make("https://api.example")
+
+        with pytest.raises(Unreachable):  # it makes no tunnels
+            get(transport, "https://api.example/v1/videos/v/content")
+
+        (asked,) = endpoint.log
+        assert (asked.method, asked.path) == ("CONNECT", "api.example:443")
+        assert "authorization" not in asked.headers
+
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3"])
     @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
     def test_this_machine_is_never_reached_through_a_proxy(
