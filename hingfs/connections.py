@@ -75,6 +75,7 @@ class Names:
         with self._lock:
             lookup = self._lookups.get(place)
             if lookup is None or now - lookup.started_at >= self._patience_seconds:
+                self._forget_old_locked(now)
                 lookup = _Lookup(self._pool.submit(_find, host, port), now)
                 self._lookups[place] = lookup
         try:
@@ -89,6 +90,15 @@ class Names:
         if error is not None:  # several may raise it: a copy each
             raise socket.gaierror(*error.args) from error
         return lookup.addresses.result()
+
+    def _forget_old_locked(self, now: float) -> None:
+        """Drop late answers that nobody came for."""
+        self._lookups = {
+            place: lookup
+            for place, lookup in self._lookups.items()
+            if not lookup.addresses.done()
+            or now - lookup.started_at < self._patience_seconds
+        }
 
     def close(self, error: HingError) -> None:
         """Wake who waits with *error*; a look-up that hangs is left behind."""

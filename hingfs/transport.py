@@ -10,9 +10,10 @@ A public API cannot send us into the private network: the names it redirects to 
 looked up, and each connection's peer is looked at before anything is sent, since a
 name may lead elsewhere a moment later.
 
-Threads: those of `connections`, and none of its own. One `Session` serves all threads. What they share in it is the connection
-pool, which is thread-safe; cookies are refused, and nothing else changes after
-construction. `_lock` guards the pause, the breaker, the token and the open answers.
+Threads: those of `connections`, and none of its own. One `Session` serves all threads.
+What they share in it is the connection pool, which is thread-safe; cookies are refused,
+and nothing else changes after construction. `_lock` guards the pause, the breaker, the
+token and the open answers.
 """
 
 import contextlib

@@ -131,6 +131,22 @@ class TestNames:
 
         assert names.look_up("a.test", 80, LONG) == [LOCAL]
 
+    def test_late_answers_that_nobody_comes_for_are_forgotten(self, system, make):
+        names = make(patience_seconds=0.0)
+        late = [f"{number}.test" for number in range(9)]
+        system.hanging.update(late)
+        for name in late:
+            with pytest.raises(TimeoutError):
+                names.look_up(name, 80, 0.001)
+        system.over.set()
+
+        def ended() -> bool:
+            return all(each.addresses.done() for each in names._lookups.values())
+
+        eventually(ended, "the late answers")
+        names.look_up("a.test", 80, LONG)
+        assert names._lookups == {}
+
     def test_names_that_hang_are_not_in_the_way_of_others(self, system, make):
         names = make()
         hanging = [f"{number}.hanging.test" for number in range(20)]

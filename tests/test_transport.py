@@ -877,6 +877,22 @@ def test_an_answer_of_many_kinds_keeps_its_headers(transport, endpoint):
         assert got.from_api
 
 
+def test_no_thread_is_left_after_close(make, endpoint):
+    """The daemon is forked after the check, and forks no other thread with it."""
+    before = set(threading.enumerate())
+    host = endpoint.base_url.replace("127.0.0.1", "localhost")
+    transport = make(host)
+    read(transport, f"{host}/v1/videos/v/content")
+    names = {thread.name for thread in set(threading.enumerate()) - before}
+    assert {"hingfs-names-1", "hingfs-watch"} <= names
+
+    transport.close()
+
+    assert transport.join(10)
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not [name for name in left if name.startswith("hingfs")]
+
+
 def test_threads_are_none_of_the_transport(make, endpoint):
     before = threading.active_count()
 
