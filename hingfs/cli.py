@@ -308,6 +308,16 @@ def _add_demo(commands: "_Commands") -> None:
 
 def _mount(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     config = config_from(arguments, environ)
+    try:
+        return _mount_as(config, arguments, environ)
+    except HingError as error:  # which may quote the server
+        error.args = (config.endpoint.token.hide(str(error)),)
+        raise
+
+
+def _mount_as(
+    config: Config, arguments: argparse.Namespace, environ: Mapping[str, str]
+) -> int:
     level = arguments.log_level or environ.get("HINGFS_LOG_LEVEL") or "warning"
     if level.lower() not in ("debug", "info", "warning", "error"):
         raise UsageError(f"--log-level {level}: choose debug, info, warning or error")
@@ -319,7 +329,7 @@ def _mount(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         mount.check(config)
 
     def configure_logs() -> None:
-        mount.configure_logs(level, log_path)
+        mount.configure_logs(level, log_path, config.endpoint.token)
 
     if not _switch(arguments, environ, "foreground"):
         mount.serve_in_background(config, configure_logs)
@@ -366,7 +376,7 @@ def _run_demo(directory: Path, environ: Mapping[str, str], *, check: bool) -> in
             ),
         )
         mount.prepare(config)
-        mount.configure_logs("warning", None)
+        mount.configure_logs("warning", None, config.endpoint.token)
         demo = _Demo(endpoint, directory, check=check)
         mount.serve(config, demo.start)
         return demo.status

@@ -4,6 +4,7 @@ Each part has its own dataclass with the defaults beside it; `cli` fills them fr
 arguments and environment. Nothing here reads either.
 """
 
+import ipaddress
 import os
 import re
 import stat
@@ -22,6 +23,8 @@ _SIZE_EXPONENT = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _TIME_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 _MOST_TOKEN_BYTES = 16 * KIB
+# What is shorter is a placeholder ("none", "EMPTY") and may be part of any word.
+_SHORTEST_SECRET = 6
 
 
 def parse_size(text: str) -> int:
@@ -78,20 +81,23 @@ def normalized_base_url(text: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether *host*, a name or an address in a URL, is this machine."""
-    return host in ("localhost", "::1") or bool(
-        re.fullmatch(r"127(\.\d{1,3}){3}", host)
-    )
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
     """Where the bearer token comes from: a value, or a file that may be renewed.
 
-    Its repr never shows the token.
+    Its repr never shows the token, and `hide` keeps it out of what others said.
+    Thread safety: all methods; what was read is only ever added to.
     """
 
     value: str | None = field(default=None, repr=False)
     file: Path | None = None
+    _known: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def read(self) -> str:
         """The token as it is now.
@@ -99,6 +105,24 @@ class Token:
         Raises TokenError if there is none, if it cannot stand in a header, or if
         the file can be read by others.
         """
+        token = self._read()
+        self._known.add(token)
+        return token
+
+    def hide(self, text: str) -> str:
+        """*text* with "[token]" for each token read so far.
+
+        Servers quote the token they refuse, perhaps in small letters; and where their
+        text was cut, half a token is too much as well.
+        """
+        for token in sorted(self._known, key=len, reverse=True):
+            for secret in (token, token[: max(len(token) // 2, _SHORTEST_SECRET)]):
+                if len(secret) >= _SHORTEST_SECRET:
+                    said = re.escape(secret)
+                    text = re.sub(said, "[token]", text, flags=re.IGNORECASE)
+        return text
+
+    def _read(self) -> str:
         if self.file is None:
             return _checked_token(self.value or "", "HINGFS_TOKEN")
         try:

@@ -30,9 +30,10 @@ from .block_cache import MemoryBlockCache
 from .blocks import MIB, Content
 from .catalog import Catalog
 from .client import VideoClient
-from .config import Config
+from .config import Config, Token
 from .errors import (
     Closing,
+    EndpointError,
     MountpointError,
     RangesIgnored,
     SetupError,
@@ -58,6 +59,8 @@ _TRIM_SECONDS = 5.0
 # give it up at their next read or wait anyway; taking it earlier only makes them trade
 # it: a film on loopback 850 MB/s at 5 ms, 1,000 at 20 ms (no FUSE, 2026-11-22).
 SWITCH_SECONDS = 0.02
+# How long the threads of the check may take to end; they are idle by then.
+_CHECK_ENDS_SECONDS = 2.0
 _END_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
@@ -82,6 +85,7 @@ class Mount:
             self.cache,
             disk_bytes=cache.spool_bytes,
             directory=cache.directory,
+            stall_seconds=endpoint.stall_seconds,
         )
         self.fetcher = BlockFetcher(
             self.client,
@@ -196,6 +200,11 @@ def check(config: Config) -> None:
         VideoClient(transport, config.endpoint, pool).check()
     finally:
         transport.close()
+    if not transport.join(_CHECK_ENDS_SECONDS):
+        raise EndpointError(  # a thread that is left would be forked in the middle of it
+            f"{config.endpoint.host} was found, but another lookup of it hangs; try "
+            "again, or skip this check with --no-check"
+        )
 
 
 def prepare(config: Config) -> None:
@@ -284,10 +293,9 @@ def _serve_as_daemon(
     """The child's side of `serve_in_background`."""
 
     def report(status: int, message: str) -> None:
+        said = {"status": status, "message": config.endpoint.token.hide(message)}
         with contextlib.suppress(OSError):  # reported before, or nobody listens
-            os.write(
-                writing, json.dumps({"status": status, "message": message}).encode()
-            )
+            os.write(writing, json.dumps(said).encode())
             os.close(writing)
 
     def up() -> None:
@@ -327,18 +335,27 @@ def _detach_streams() -> None:
 
 
 class _LineFormatter(logging.Formatter):
-    """Lines without control characters, also in what `printable` never saw.
+    """Lines without control characters and tokens, whoever logged them.
 
     A traceback ends with the text of an exception that may quote the server.
     """
 
+    def __init__(self, token: Token) -> None:
+        super().__init__(
+            "%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"
+        )
+        self._token = token
+
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = self._token.hide(super().format(record))
         return "\n".join(plain(line) for line in text.split("\n"))
 
 
-def configure_logs(level: str, file: Path | None) -> None:
-    """Send log lines of *level* and above to *file* (0600), or to standard error."""
+def configure_logs(level: str, file: Path | None, token: Token) -> None:
+    """Send log lines of *level* and above to *file* (0600), or to standard error.
+
+    They never show *token*.
+    """
     handler: logging.Handler
     if file is None:
         handler = logging.StreamHandler()
@@ -350,9 +367,7 @@ def configure_logs(level: str, file: Path | None) -> None:
             )
         except OSError as error:
             raise SetupError(f"log file {file}: {error.strerror}") from None
-    handler.setFormatter(
-        _LineFormatter("%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s")
-    )
+    handler.setFormatter(_LineFormatter(token))
     root = logging.getLogger()
     handlers: Sequence[logging.Handler] = list(root.handlers)
     for old in handlers:

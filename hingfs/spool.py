@@ -6,7 +6,8 @@ reached, or starts again and is compared with what is there, so a changed file i
 noticed and never mixed.
 
 Small spools live in memory and count against the cache budget; others in an unlinked
-file, bounded together by *disk_bytes*. The least recently used make room.
+file, bounded together by *disk_bytes*. The least recently used make room, but none
+that is in use: giving it up would fail its readers, or have all of it sent again.
 
 Threads: one daemon thread of a small pool per running stream. `_lock` of the store
 guards its table; the condition of each spool guards that spool's fields. Neither is
@@ -17,6 +18,7 @@ import contextlib
 import logging
 import mmap
 import os
+import string
 import tempfile
 import threading
 import time
@@ -47,11 +49,22 @@ UNKNOWN_SIZE = -1
 FAILURE_MEMORY_SECONDS = 1.5
 _PIECE_BYTES = 256 * KIB
 _MOST_STREAMS = 8
+# A body is judged again, as more of it arrives, up to here: as far as its judge looks.
+_JUDGED_BYTES = 8 * KIB
+# With what a message may begin: blanks and a byte order mark, then one of these.
+_BLANK = b"\xef\xbb\xbf" + string.whitespace.encode()
+_OPENINGS = (b"", b"{", b"[", b"<")
+# What is slower than this, over the time of a stall, is one: the threads are few, and
+# such a stream would have one for hours. A guess; no clip plays at that rate.
+_LEAST_BYTES_PER_SECOND = 1 * KIB
 # Attempts in a row that bring nothing new before a stream is given up.
 _MOST_VAIN_ATTEMPTS = 4
 # The part of the cache budget that one spool, and all of them, may fill.
 _LARGEST_MEMORY_SHARE = 4
 _MEMORY_SHARE = 2
+# Who reads a file comes back within this time, unless it was the end: a player asks
+# its kernel for the next half megabyte each second. A guess.
+_IN_USE_SECONDS = 3.0
 
 
 class WholeSource(Protocol):
@@ -107,14 +120,16 @@ class Spool:
     def __init__(self, content: Content, storage: "_Memory | _File") -> None:
         self.content = content
         self.in_memory = isinstance(storage, _Memory)
-        self.used_at = time.monotonic()  # written without the lock: a hint for eviction
+        # Both are written without the lock, in one assignment each.
+        self.used_at = time.monotonic()
+        self._left = False  # who used it last has no more to ask
         self._storage = storage
         self._arrived = threading.Condition()
         self._frontier = 0
         self._complete = False
         self._error: HingError | None = None
         self._failed_at = 0.0
-        self._users = 0  # threads that read or write the storage just now
+        self._users = 0  # threads that read, wait to read, or write just now
         self._given_up = False
 
     def read_into(self, target: memoryview, offset: int, deadline: float) -> None:
@@ -122,15 +137,22 @@ class Spool:
 
         Raises DeadlineExceeded at *deadline* (monotonic), or what the stream met.
         """
-        self.used_at = time.monotonic()
-        self._wait(lambda: self._frontier >= offset + len(target), deadline)
         with self._in_use():
+            self._wait(lambda: self._frontier >= offset + len(target), deadline)
             self._storage.read_into(target, offset)
+            self._left = self._complete and offset + len(target) == self._frontier
+        self.used_at = time.monotonic()
 
     def wait_complete(self, deadline: float) -> int:
         """The size in bytes, once all of it has arrived. Raises as `read_into`."""
         self._wait(lambda: self._complete, deadline)
+        self._left = True
         return self._frontier
+
+    def touch(self) -> None:
+        """It will be read: it is in use from here on."""
+        self.used_at = time.monotonic()
+        self._left = False
 
     @property
     def frontier(self) -> int:
@@ -139,24 +161,36 @@ class Spool:
             return self._frontier
 
     @property
+    def in_use(self) -> bool:
+        """Whether it is being filled or read, or more of it may be read soon."""
+        with self._arrived:
+            if self._users > 0 or not self._complete:
+                return self._users > 0 or self._error is None
+            age = time.monotonic() - self.used_at
+            return age < _IN_USE_SECONDS and not self._left
+
+    @property
     def error(self) -> HingError | None:
         """What ended the stream for good, None while it is alive or complete."""
         with self._arrived:
             return self._error
 
-    @property
-    def worth_another(self) -> bool:
-        """Whether the stream ended with an error that a new one may not meet.
+    def resume(self) -> bool:
+        """Forget an error that ended the stream, if a new one may not meet it.
 
-        What the server said is believed for a moment; trouble on the way is not.
+        Returns whether it did. What the server said is believed for a moment; trouble
+        on the way is not.
         """
         with self._arrived:
-            if self._error is None or isinstance(self._error, ContentChanged):
-                return False
             age = time.monotonic() - self._failed_at
-            return isinstance(self._error, TransportError) or (
-                age >= FAILURE_MEMORY_SECONDS
+            passing = isinstance(self._error, TransportError) or (
+                self._error is not None
+                and not isinstance(self._error, ContentChanged)
+                and age >= FAILURE_MEMORY_SECONDS
             )
+            if passing:
+                self._error = None
+            return passing
 
     def append(self, data: bytes) -> None:
         """Put *data* behind the frontier; for the stream's thread only."""
@@ -247,8 +281,10 @@ class SpoolStore:
         *,
         disk_bytes: int,
         directory: Path | None,
+        stall_seconds: float,
     ) -> None:
         self._source = source
+        self._stall_seconds = stall_seconds
         self._cache = cache
         self._disk_bytes = disk_bytes
         self._directory = directory
@@ -258,7 +294,7 @@ class SpoolStore:
         self._closing: HingError | None = None  # guarded by _lock
 
     def open(self, content: Content, answer: Answer | None = None) -> Spool:
-        """The spool of *content*, started if there is none.
+        """The spool of *content*, started if there is none, or resumed if it failed.
 
         *answer*, a 200 that came unasked, is used as its stream, or closed.
         """
@@ -268,11 +304,10 @@ class SpoolStore:
                 if self._closing:
                     raise self._closing.again()
                 spool = self._spools.get(content)
-                start = spool is None or spool.worth_another
-                if start:
-                    self._drop_locked(content)
+                start = spool is None or spool.resume()
+                if spool is None:
                     spool = self._spools[content] = self._make_locked(content)
-            assert spool is not None
+                spool.touch()  # or it could be given up before it is read
             if start:
                 self._start(spool, answer)
                 used = True
@@ -306,8 +341,9 @@ class SpoolStore:
     def _make_locked(self, content: Content) -> Spool:
         size = content.size_bytes
         budget = self._cache.budget_bytes
-        if 0 <= size <= budget // _LARGEST_MEMORY_SHARE:
-            self._make_room_locked(size, budget // _MEMORY_SHARE, in_memory=True)
+        share = budget // _MEMORY_SHARE
+        small = 0 <= size <= budget // _LARGEST_MEMORY_SHARE
+        if small and self._make_room_locked(size, share, in_memory=True):
             self._cache.reserve(size)
             return Spool(content, _Memory(size))
         if size > self._disk_bytes:
@@ -315,24 +351,34 @@ class SpoolStore:
                 f"{size} bytes do not fit the spool of {self._disk_bytes} bytes that "
                 "this server's files need, since it ignores ranges; see --spool-size"
             )
-        self._make_room_locked(max(size, 0), self._disk_bytes, in_memory=False)
+        if not self._make_room_locked(max(size, 0), self._disk_bytes, in_memory=False):
+            raise self._full()
         try:
             return Spool(content, _File(self._directory))
         except OSError as error:
             raise SpoolFull(f"no spool file can be made: {error}") from error
 
-    def _make_room_locked(
-        self, size: int, bound: int, *, in_memory: bool, growing: Spool | None = None
-    ) -> None:
-        """Give up spools until *size* more bytes fit; *growing* is not given up."""
+    def _full(self) -> SpoolFull:
+        return SpoolFull(
+            f"the files that are read just now fill the spool of {self._disk_bytes} "
+            "bytes that this server's files need; see --spool-size"
+        )
+
+    def _make_room_locked(self, size: int, bound: int, *, in_memory: bool) -> bool:
+        """Give up spools until *size* more bytes fit; whether they do then.
+
+        If they cannot, none is given up.
+        """
         alike = [s for s in self._spools.values() if s.in_memory is in_memory]
-        held = sum(_extent(spool) for spool in alike)
-        for spool in sorted(alike, key=lambda spool: spool.used_at):
-            if held + size <= bound:
-                return
-            if spool is not growing:
-                held -= _extent(spool)
+        excess = sum(map(_extent, alike)) + size - bound
+        idle = [spool for spool in alike if not spool.in_use]
+        if excess > sum(map(_extent, idle)):
+            return False
+        for spool in sorted(idle, key=lambda spool: spool.used_at):
+            if excess > 0:
+                excess -= _extent(spool)
                 self._drop_locked(spool.content)
+        return True
 
     def _drop_locked(self, content: Content) -> None:
         spool = self._spools.pop(content, None)
@@ -360,25 +406,31 @@ class SpoolStore:
             spool.finish()
 
     def _fill(self, spool: Spool, answer: Answer | None) -> None:
-        """Stream until all is there; an attempt that brought bytes costs no patience."""
+        """Stream until all is there; an attempt that brought bytes costs no patience.
+
+        Unless it brought them as a trickle.
+        """
         vain = 0
         encoded = False
         if answer is not None and answer.status != 200:
             answer.close()  # a range that is none of the file: see `verdict.judge_range`
             answer = None
         while True:
-            before = spool.frontier
+            before, began = spool.frontier, time.monotonic()
             try:
                 # What has arrived of an encoded body is no offset into it.
                 resumed_at = 0 if encoded else before
                 answer = answer or self._source.open_whole(spool.content, resumed_at)
                 encoded = is_encoded(answer.headers)
+                began = time.monotonic()
                 with answer:
                     self._take(spool, answer)
             except (TransportError, NotAVideo):
                 if spool.frontier == spool.content.size_bytes:
                     return  # only the end of the body was spoilt
-                vain = 0 if spool.frontier > before else vain + 1
+                brought = spool.frontier - before
+                least = _LEAST_BYTES_PER_SECOND * (time.monotonic() - began)
+                vain = 0 if brought > 0 and brought >= least else vain + 1
                 if vain >= _MOST_VAIN_ATTEMPTS or spool.error is not None:
                     raise
             else:
@@ -389,15 +441,8 @@ class SpoolStore:
         """Read *answer* to its end into *spool*; raises BodyCut if it ends early."""
         position = _start_of(answer)
         announced = _end_of(answer, spool.content)
-        decoded = is_encoded(answer.headers)
-        while True:
-            if spool.error is not None:
-                raise BodyCut("the spool was given up")
-            piece = answer.read_some(_PIECE_BYTES, decoded=decoded)
-            if not piece:
-                break
-            if position == 0 and looks_like_message(piece):
-                raise NotAVideo("a message arrived where the file was due")
+        pieces = _pieces(spool, answer, self._stall_seconds)
+        for piece in pieces if position else _judged(pieces):
             self._place(spool, piece, position)
             position += len(piece)
         if announced is not None and position < announced:
@@ -421,10 +466,48 @@ class SpoolStore:
                 raise SpoolFull("the file is larger than the spool; see --spool-size")
             if limit < 0:
                 with self._lock:
-                    self._make_room_locked(
-                        len(piece), self._disk_bytes, in_memory=False, growing=spool
-                    )
+                    if not self._make_room_locked(
+                        len(piece), self._disk_bytes, in_memory=False
+                    ):
+                        raise self._full()
             spool.append(piece[overlap:])
+
+
+def _pieces(spool: Spool, answer: Answer, stall_seconds: float) -> Iterator[bytes]:
+    """The body of *answer* as it arrives, while *spool* is wanted.
+
+    Raises BodyCut where it trickles for *stall_seconds*.
+    """
+    decoded = is_encoded(answer.headers)
+    since, came = time.monotonic(), 0
+    while piece := answer.read_some(_PIECE_BYTES, decoded=decoded):
+        yield piece
+        if spool.error is not None:
+            raise BodyCut("the spool was given up")
+        came += len(piece)
+        seconds = time.monotonic() - since
+        if seconds >= stall_seconds:
+            if came < _LEAST_BYTES_PER_SECOND * seconds:
+                raise BodyCut(f"no more than {came} bytes came in {seconds:.0f} s")
+            since, came = time.monotonic(), 0
+
+
+def _judged(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes, held back while they may turn out to be a message.
+
+    A message may come in small pieces, and blanks before it. Raises NotAVideo.
+    """
+    head = b""
+    for piece in pieces:
+        head += piece
+        may_be_message = head.lstrip(_BLANK)[:1] in _OPENINGS
+        if not may_be_message or len(head) >= _JUDGED_BYTES:
+            break
+    said = head.lstrip(_BLANK)
+    if looks_like_message(said) or (head and not said):
+        raise NotAVideo("a message arrived where the file was due")
+    yield head
+    yield from pieces
 
 
 def _start_of(answer: Answer) -> int:

@@ -10,9 +10,10 @@ A public API cannot send us into the private network: the names it redirects to 
 looked up, and each connection's peer is looked at before anything is sent, since a
 name may lead elsewhere a moment later.
 
-Threads: one `Session` serves all threads. What they share in it is the connection
-pool, which is thread-safe; cookies are refused, and nothing else changes after
-construction. `_lock` guards the pause, the breaker, the token and the open answers.
+Threads: those of `connections`, and none of its own. One `Session` serves all threads.
+What they share in it is the connection pool, which is thread-safe; cookies are refused,
+and nothing else changes after construction. `_lock` guards the pause, the breaker, the
+token and the open answers.
 """
 
 import contextlib
@@ -27,21 +28,23 @@ import ssl
 import struct
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import requests
 import requests.adapters
 import requests.utils
 import urllib3
-import urllib3.connection
 import urllib3.exceptions
 
 from .blocks import KIB, ByteRange, views_of
 from .config import EndpointConfig, is_loopback
+from .connections import Adapter, Names, Watchdog
 from .errors import (
     BodyCut,
     Closing,
@@ -61,6 +64,9 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Header lines beyond this are an attack or a fault (http.client's own bound is
 # 64 KiB a line and 100 lines).
 _MOST_TEXT_BYTES = 64 * KIB
+# A connection is worth this much waiting for the body of a redirect: about what a new
+# one costs. A guess.
+_DRAIN_SECONDS = 0.3
 # Wait for headers at most this part of a call's time, so that one attempt that gets
 # no answer leaves time for another. A guess.
 _HEADER_SHARE = 0.5
@@ -77,6 +83,12 @@ PATIENCE_SECONDS = 0.01
 _BREAKER_FAILURES = 4
 _BREAKER_SECONDS = 2.0
 _LONGEST_BREAKER_SECONDS = 10.0
+
+# IPv6 networks whose last 32 bits are an IPv4 address: NAT64 (RFC 6052, RFC 8215) and
+# the "IPv4-compatible" ones of old, with :: and ::1 among them.
+_EMBEDDING = tuple(
+    map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
+)
 
 Origin = tuple[str, str, int]
 
@@ -194,6 +206,7 @@ class Answer:
     def read_text(self, deadline: float, most_bytes: int = _MOST_TEXT_BYTES) -> bytes:
         """The body up to *most_bytes*, for judging; what arrived, if it breaks off.
 
+        Compressed, as some gateways send it unasked, it is unpacked up to as many.
         Raises DeadlineExceeded when *deadline* (monotonic seconds) passes meanwhile.
         """
         pieces: list[bytes] = []
@@ -209,14 +222,17 @@ class Answer:
                 break
             pieces.append(piece)
             missing -= len(piece)
-        return b"".join(pieces)
+        coding = self.headers.get("Content-Encoding", "")
+        return _unpacked(b"".join(pieces), coding, most_bytes)
 
     def drain_and_close(self, most_bytes: int = 16 * KIB) -> None:
-        """Close, keeping the connection if no more than *most_bytes* are left."""
+        """Close, keeping the connection if what is left is little and comes at once."""
         left = self.headers.get("Content-Length", "")
         if left.isdecimal() and len(left) <= 9 and int(left) <= most_bytes:
+            deadline = time.monotonic() + _DRAIN_SECONDS
+            _set_body_timeout(self._response, _DRAIN_SECONDS)
             with contextlib.suppress(BodyCut):
-                while self.read_some(most_bytes):
+                while time.monotonic() < deadline and self.read_some(most_bytes):
                     pass
         self.close()
 
@@ -244,7 +260,16 @@ class HttpTransport:
     def __init__(self, config: EndpointConfig) -> None:
         self._config = config
         self._api_origin = origin_of(config.base_url)
-        self._session = _session(config, self._admit)
+        # Who asks again, having waited as long as it may, joins the same look-up once.
+        self._names = Names(2 * config.connect_seconds)
+        self._watchdog = Watchdog()
+        # Threads that may hold a connection at once: fetch workers and metadata
+        # workers. A pool that is too small would throw warm connections away.
+        connections = config.connections + 16
+        self._session = _session(
+            Adapter(self._names, self._watchdog, self._admit, connections)
+        )
+        self._proxies = _Proxies()
         self._lock = threading.Lock()
         self._token = config.token.read()  # guarded by _lock
         self._token_number = 0  # counts the renewals; guarded by _lock
@@ -292,7 +317,8 @@ class HttpTransport:
         A failure is left for the first request to report. Does nothing behind a
         proxy, where a connection belongs to one request.
         """
-        if requests.utils.select_proxy(self._config.base_url, self._session.proxies):
+        proxies = self._proxies.of(self._config.base_url)
+        if requests.utils.select_proxy(self._config.base_url, proxies):
             return
         request = requests.Request("GET", self._config.base_url).prepare()
         adapter = self._session.get_adapter(self._config.base_url)
@@ -373,12 +399,18 @@ class HttpTransport:
             raise Closing("the mount is ending")
 
     def close(self) -> None:
-        """Refuse new requests and wake every thread that reads a body."""
+        """Refuse new requests and wake every thread that waits for one."""
         self._closed.set()
+        self._names.close(Closing("the mount is ending"))
+        self._watchdog.close()
         with self._lock:
             answers = list(self._open)
         for answer in answers:
             answer.abort()
+
+    def join(self, seconds: float) -> bool:
+        """Whether its threads have ended within *seconds* each; after `close`."""
+        return self._watchdog.join(seconds) and self._names.join(seconds)
 
     def _exchange(
         self, method: str, url: str, headers: dict[str, str], deadline: float
@@ -400,6 +432,7 @@ class HttpTransport:
                     headers=headers,
                     auth=_Bearer(token, self._api_origin) if to_api else _no_auth,
                     allow_redirects=False,
+                    proxies=self._proxies.of(url),
                     stream=True,
                     timeout=(
                         min(self._config.connect_seconds, left),
@@ -409,6 +442,8 @@ class HttpTransport:
                     ),
                 )
         except TransportError as error:
+            if self._closed.is_set():
+                raise Closing("the mount is ending") from error
             # An answer that breaks HTTP is an answer: the server is there.
             if to_api and not isinstance(error, ServerBroken):
                 self._count_failure(started)
@@ -462,7 +497,7 @@ class HttpTransport:
             # As it will be sent. urllib3 reads "http://a\\@b/" as host a, urlsplit as
             # host b: what is checked here must be what is connected to.
             target = requests.Request("GET", target).prepare().url or ""
-            scheme, host, _ = origin_of(target)
+            scheme, host, _port = origin_of(target)
         except (ValueError, requests.exceptions.RequestException) as error:
             raise ServerBroken("redirected to something that is no URL") from error
         if scheme not in ("http", "https") or not host:
@@ -471,7 +506,7 @@ class HttpTransport:
             )
         if urlsplit(url).scheme == "https" and scheme == "http":
             raise ServerBroken("redirected from https to http; refused")
-        if _is_private_host(host) and self._api_is_public():
+        if self._is_private_host(host) and self._api_is_public():
             raise ServerBroken(
                 f"redirected to the private address of {printable(host, 80)}; refused"
             )
@@ -479,7 +514,17 @@ class HttpTransport:
 
     def _api_is_public(self) -> bool:
         """Whether the API is on the Internet; asked late, since at boot there is no DNS."""
-        return not _is_private_host(self._api_origin[1])
+        return not self._is_private_host(self._api_origin[1])
+
+    def _is_private_host(self, host: str) -> bool:
+        """Whether *host* is, or resolves to, an address that is not on the Internet."""
+        if is_loopback(host):
+            return True
+        try:
+            found = self._names.look_up(host, 0, self._config.connect_seconds)
+        except OSError:
+            return False  # the request itself will say what is wrong with the name
+        return any(map(_is_private_address, found))
 
     def _admit(self, host: str, sock: socket.socket) -> None:
         """Raises OSError where *sock*, just connected to *host*, must not be used."""
@@ -509,59 +554,54 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-Admit = Callable[[str, socket.socket], None]
+class _Proxies:
+    """The proxies of the environment as it is now, for one host or another.
 
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Direct connections that ask *admit* about their peer before anything is sent.
-
-    Connections to a proxy are none of these: there the proxy looks up the name.
+    This machine is never reached through one: a token that may go to it in clear
+    text would go to the proxy.
     """
 
-    def __init__(self, admit: Admit, connections: int) -> None:
-        self._admit = admit
-        super().__init__(pool_connections=8, pool_maxsize=connections, max_retries=0)
+    def __init__(self) -> None:
+        self._found = getproxies()
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _pool_classes(self._admit)
-
-
-def _pool_classes(admit: Admit) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    class Connection(urllib3.connection.HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return _admitted(self, super()._new_conn(), admit)
-
-    class TlsConnection(urllib3.connection.HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return _admitted(self, super()._new_conn(), admit)
-
-    class Pool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Connection
-
-    class TlsPool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = TlsConnection
-
-    return {"http": Pool, "https": TlsPool}
+    def of(self, url: str) -> dict[str, str]:
+        """Scheme -> proxy for *url*; empty where NO_PROXY names its host."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        place = f"{host}:{parts.port}" if parts.port else host
+        direct = (
+            is_loopback(host)
+            or proxy_bypass(place, self._found)
+            or _in_networks(host, self._found.get("no", ""))
+        )
+        return {} if direct else self._found
 
 
-def _admitted(
-    connection: urllib3.connection.HTTPConnection, sock: socket.socket, admit: Admit
-) -> socket.socket:
-    try:
-        admit(connection.host, sock)
-    except OSError as error:
-        sock.close()
-        raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
-    return sock
+def _in_networks(host: str, networks: str) -> bool:
+    """Whether *host* is an address in one of *networks*, as in "10.0.0.0/8, ::1"."""
+    for network in networks.split(","):
+        with contextlib.suppress(ValueError):  # most entries are names
+            held = ipaddress.ip_network(network.strip(), strict=False)
+            if ipaddress.ip_address(host) in held:
+                return True
+    return False
 
 
-def _session(config: EndpointConfig, admit: Admit) -> requests.Session:
-    session = requests.Session()
+class _Session(requests.Session):
+    """A session for which no answer is a redirect: `request` looks at each of them.
+
+    Told not to follow one, requests reads its whole body all the same.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None, whatever *resp* says."""
+
+
+def _session(adapter: Adapter) -> requests.Session:
+    session = _Session()
     # With trust_env, requests reads netrc for each request and for each host that a
-    # redirect names. What of the environment is wanted is copied here, once.
+    # redirect names. What of the environment is wanted is copied, once: see _Proxies.
     session.trust_env = False
-    session.proxies = dict(requests.utils.get_environ_proxies(config.base_url))
     session.verify = next(
         (
             os.environ[name]
@@ -575,9 +615,6 @@ def _session(config: EndpointConfig, admit: Admit) -> requests.Session:
     session.headers.update(
         {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "hingfs"}
     )
-    # Threads that may hold a connection at once: fetch workers and metadata workers.
-    # A pool that is too small would throw warm connections away.
-    adapter = _Adapter(admit, config.connections + 16)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
@@ -599,19 +636,23 @@ def _set_body_timeout(response: requests.Response, seconds: float) -> None:
             sock.settimeout(seconds)
 
 
-def _is_private_host(host: str) -> bool:
-    """Whether *host* is, or resolves to, an address that is not on the Internet."""
-    if is_loopback(host):
-        return True
-    try:
-        found = [info[4][0] for info in socket.getaddrinfo(host, None)]
-    except (OSError, UnicodeError):
-        return False  # the request itself will say what is wrong with the name
-    return any(_is_private_address(str(address)) for address in found)
-
-
 def _is_private_address(address: str) -> bool:
-    return not ipaddress.ip_address(address.partition("%")[0]).is_global
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.is_site_local:  # fec0::/10, which Python calls global
+            return True
+        ip = _embedded(ip) or ip
+    return not ip.is_global or ip.is_multicast
+
+
+def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that *ip* leads to by way of a gateway, if it is such a one.
+
+    Teredo's are not unwrapped: none of them is global.
+    """
+    if any(ip in network for network in _EMBEDDING):
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour
 
 
 @contextlib.contextmanager
@@ -626,6 +667,8 @@ def _request_errors() -> Iterator[None]:
     except requests.exceptions.ReadTimeout as error:
         raise TransportError("the server did not begin its answer in time") from error
     except requests.exceptions.ConnectionError as error:
+        if _breaks_http(error):
+            raise ServerBroken(f"the answer is no HTTP: {_reason(error)}") from error
         raise Unreachable(_reason(error)) from error
     except (
         requests.exceptions.RequestException,
@@ -644,6 +687,18 @@ _BODY_ERRORS = (
     ValueError,
     AttributeError,  # the answer to a connection closed under one's hands
 )
+
+
+def _unpacked(body: bytes, coding: str, most_bytes: int) -> bytes:
+    """*body* without its content coding, up to *most_bytes*; or as it is, if it has none.
+
+    What it is not coded as, and codings that are not in the standard library, are left.
+    """
+    formats = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
+    for window_bits in formats.get(coding.strip().lower(), ()):
+        with contextlib.suppress(zlib.error):
+            return zlib.decompressobj(window_bits).decompress(body, most_bytes)
+    return body
 
 
 def _read_at_least(
@@ -720,14 +775,29 @@ def _body_cut(error: BaseException) -> BodyCut:
     return BodyCut(f"the body broke off: {_reason(error)}")
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost cause in one line; urllib3 wraps it in several coats."""
-    seen = 0
-    while seen < 8:
-        inner = getattr(error, "reason", None) or error.__cause__ or error.__context__
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """*error* and what it came of, innermost last; urllib3 wraps it in several coats."""
+    for _ in range(8):
+        yield error
+        around = None if error.__suppress_context__ else error.__context__
+        inner = getattr(error, "reason", None) or error.__cause__ or around
         if not isinstance(inner, BaseException):
-            break
-        error, seen = inner, seen + 1
+            return
+        error = inner
+
+
+def _breaks_http(error: BaseException) -> bool:
+    """Whether an answer came whose status line or headers are none, or too many."""
+    return any(
+        isinstance(cause, http.client.HTTPException)
+        and not isinstance(cause, ConnectionError)  # as a closed connection is, too
+        for cause in _causes(error)
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause of *error* in one line."""
+    *_, error = _causes(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         return printable(error.verify_message)
     return printable(

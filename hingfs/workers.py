@@ -2,14 +2,15 @@
 
 concurrent.futures.ThreadPoolExecutor joins its threads at interpreter exit, so one
 request stalled in a name lookup would keep an unmounted process alive.
-These threads are daemons: nobody waits for them, and `close` wakes whoever waits
-for their results.
+These threads are daemons: nobody has to wait for them, and `close` wakes whoever waits
+for their results and ends those that are idle.
 """
 
 import contextlib
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, TypeVar
@@ -25,17 +26,17 @@ class DaemonPool:
     """At most *size* threads named *name*-N, started when there is work for them.
 
     Thread safety: every method may be called from any thread. `_lock` guards the
-    counters and the set of unfinished futures; jobs run without it.
+    threads and the set of unfinished futures; jobs run without it.
     """
 
     def __init__(self, name: str, size: int) -> None:
         self._name = name
         self._size = size
         self._jobs: queue.SimpleQueue[
-            tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
-        ] = queue.SimpleQueue()
+            tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None
+        ] = queue.SimpleQueue()  # None ends a thread
         self._lock = threading.Lock()
-        self._threads = 0  # guarded by _lock
+        self._threads: list[threading.Thread] = []  # guarded by _lock
         self._unfinished: set[Future[Any]] = set()  # guarded by _lock
         self._closed: Exception | None = None  # guarded by _lock
 
@@ -50,25 +51,25 @@ class DaemonPool:
                 future.set_exception(self._closed)
                 return future
             self._unfinished.add(future)
-            start = len(self._unfinished) > self._threads < self._size
-            if start:
-                self._threads += 1
-                number = self._threads
+            thread = None
+            if len(self._unfinished) > len(self._threads) < self._size:
+                name = f"{self._name}-{len(self._threads) + 1}"
+                thread = threading.Thread(target=self._run, name=name, daemon=True)
+                self._threads.append(thread)
         self._jobs.put((future, job, args))
-        if start:
-            self._start(number, future)
+        if thread is not None:
+            self._start(thread, future)
         return future
 
-    def _start(self, number: int, future: Future[Any]) -> None:
+    def _start(self, thread: threading.Thread, future: Future[Any]) -> None:
         """One more thread; where the system has none left, the others must do."""
-        name = f"{self._name}-{number}"
         try:
-            threading.Thread(target=self._run, name=name, daemon=True).start()
+            thread.start()
         except RuntimeError as error:
             with self._lock:
-                self._threads -= 1
-                alone = self._threads == 0
-            log.warning("%s: %s", name, error)
+                self._threads.remove(thread)
+                alone = not self._threads
+            log.warning("%s: %s", thread.name, error)
             if alone:  # nobody would run the job
                 refusal = TransportError(f"no thread can be started: {error}")
                 self._forget(future)
@@ -79,21 +80,32 @@ class DaemonPool:
     def close(self, error: Exception) -> None:
         """Fail every unfinished future with *error*, and later submissions too.
 
-        Jobs under way are not interrupted; what they return is dropped.
+        Jobs under way are not interrupted; what they return is dropped, and their
+        threads end after them.
         """
         with self._lock:
             self._closed = error
             unfinished = list(self._unfinished)
             self._unfinished.clear()
+            for _ in self._threads:
+                self._jobs.put(None)
         for future in unfinished:
             with contextlib.suppress(InvalidStateError):  # it finished just now
                 future.set_exception(error)
 
+    def join(self, seconds: float) -> bool:
+        """Whether every thread has ended within *seconds*; after `close`."""
+        deadline = time.monotonic() + seconds
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
     def _run(self) -> None:
-        while True:
-            future, job, args = self._jobs.get()
-            self._perform(future, job, args)
-            del future, job, args  # an idle thread keeps nothing alive
+        while (queued := self._jobs.get()) is not None:
+            self._perform(*queued)
+            del queued  # an idle thread keeps nothing alive
 
     def _perform(
         self, future: Future[Any], job: Callable[..., Any], args: tuple[Any, ...]

@@ -158,6 +158,10 @@ class Connection:
             self._send(b"0\r\n\r\n")
         return chunked or headers.get("Content-Length") == self.body_bytes
 
+    def send_raw(self, data: bytes) -> None:
+        """Send *data* as it is, for faults that spoil more than a body."""
+        self._send(data)
+
     def pause(self, until: float | threading.Event) -> None:
         """Wait that many seconds, or for the event, while the client stays."""
         hang_up = select.POLLRDHUP | select.POLLHUP | select.POLLERR
@@ -516,6 +520,18 @@ def stall_before_headers(until: float | threading.Event) -> Fault:
     return Fault("stall_before_headers", spoil)
 
 
+def drip_headers(bytes_per_second: int) -> Fault:
+    """The headers byte by byte, at that rate, without end."""
+
+    def spoil(answer: Response, line: Connection) -> Response:
+        line.send_raw(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nX-Drip: ")
+        while True:
+            line.send_raw(b"x")
+            line.pause(1 / bytes_per_second)
+
+    return Fault("drip_headers", spoil)
+
+
 def drip(bytes_per_second: int) -> Fault:
     """The body in small pieces, at that rate."""
 
@@ -654,6 +670,15 @@ def gzip_encoded() -> Fault:
         return zipped.with_headers({"Content-Encoding": "gzip"})
 
     return Fault("gzip_encoded", spoil, video_answer)
+
+
+def gzip_message() -> Fault:
+    """As `gzip_encoded`, of what is no video."""
+
+    def suits(request: Request, response: Response) -> bool:
+        return request.method == "GET" and response.video is None
+
+    return Fault("gzip_message", gzip_encoded().spoil, suits)
 
 
 def multipart_206() -> Fault:

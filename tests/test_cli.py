@@ -2,15 +2,17 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from hingfs import __version__, cli
+from hingfs import __version__, cli, mount
 from hingfs.config import Config, Token
 
 from .endpoint import FakeEndpoint
@@ -54,6 +56,37 @@ def refusal(
 
 
 # --- refusals ---------------------------------------------------------------------------
+
+
+@pytest.mark.fuse
+def test_a_lookup_that_still_hangs_after_the_check_is_status_4(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    server: FakeEndpoint,
+) -> None:
+    """The daemon would be forked in the middle of it, and might never look up a name."""
+    real, hangs, over = socket.getaddrinfo, [True], threading.Event()
+
+    def find(host: object, *args: object) -> object:
+        if host != "api.hing.test":
+            return real(host, *args)  # type: ignore[arg-type]
+        if hangs:
+            hangs.clear()
+            over.wait()
+        return real("127.0.0.1", *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    monkeypatch.setattr(mount, "_CHECK_ENDS_SECONDS", 0.0)
+    base_url = server.base_url.replace("127.0.0.1", "api.hing.test")
+    options = ("--insecure-http", "--connect-timeout", "50ms", "--base-url", base_url)
+    try:
+        said = refusal(capsys, 4, "mount", tmp_path, *options)
+    finally:
+        over.set()
+
+    assert "lookup" in said
+    assert server.requests_of("list")  # the check itself went well
 
 
 def test_a_missing_token_is_status_3(

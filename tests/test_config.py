@@ -269,3 +269,39 @@ class TestToken:
             with pytest.raises(TokenError) as refused:
                 token.read()
             assert SECRET not in str(refused.value)
+
+    @pytest.mark.parametrize(
+        "said", [SECRET, f"key={SECRET}&", SECRET.upper(), f"{SECRET} {SECRET}"]
+    )
+    def test_it_is_hidden_where_others_quote_it(self, said):
+        token = Token(SECRET)
+        token.read()
+
+        hidden = token.hide(f"wrong key: {said}")
+
+        assert SECRET.lower() not in hidden.lower()
+        assert "wrong key: " in hidden
+        assert "[token]" in hidden
+
+    def test_no_more_than_half_of_it_is_shown(self):
+        token = Token(SECRET)
+        token.read()
+
+        for length in range(len(SECRET)):
+            hidden = token.hide(f"wrong key: {SECRET[:length]}…")
+            assert SECRET[: len(SECRET) // 2 + 1] not in hidden
+
+    def test_what_it_was_before_is_hidden_too(self, file):
+        token = Token(file=file)
+        for secret in ("oh-first-0123", "oh-second-4567"):
+            file.write_text(secret)
+            token.read()
+
+        hidden = token.hide("oh-first-0123, oh-second-4567")
+        assert hidden == "[token], [token]"
+
+    def test_a_placeholder_is_no_secret(self):
+        token = Token("none")
+        token.read()
+
+        assert token.hide("none of them") == "none of them"

@@ -287,16 +287,28 @@ def test_a_thread_that_cannot_be_started_is_not_missed_later(
 # Makes a thread of ours die at its first step, as a defect would.
 DYING = """
 import sys
-from hingfs import cli, mountpoint
+from hingfs import cli, connections, mount, mountpoint
 def dies(*args):
     raise LookupError("raised by the test")
-mountpoint.raise_kernel_readahead = dies
+owner, name = {
+    "hingfs-up": (mountpoint, "raise_kernel_readahead"),
+    "hingfs-trim": (mount, "_give_memory_back"),
+    "hingfs-signals": (mount.Mount, "_await_signal"),
+    "hingfs-watch": (connections.Watchdog, "_run"),
+}[sys.argv.pop(1)]
+setattr(owner, name, dies)
 sys.exit(cli.main(sys.argv[1:]))
 """
 
 
 @pytest.mark.fuse
-def test_a_thread_that_dies_is_told_in_the_log_and_the_mount_comes_up() -> None:
+@each_binding
+@pytest.mark.parametrize(
+    "thread", ["hingfs-up", "hingfs-trim", "hingfs-signals", "hingfs-watch"]
+)
+def test_a_thread_that_dies_is_told_in_the_log_and_the_mount_comes_up(
+    binding: str, thread: str
+) -> None:
     """Also in the background, where standard error leads nowhere."""
     require_fuse()
     with FakeEndpoint() as endpoint, mount_directory() as directory:
@@ -305,9 +317,10 @@ def test_a_thread_that_dies_is_told_in_the_log_and_the_mount_comes_up() -> None:
             log = Path(logs) / "log"
             done = run(
                 [
-                    *(sys.executable, "-c", DYING, "mount", directory),
+                    *(sys.executable, "-c", DYING, thread, "mount", directory),
                     *("--base-url", endpoint.base_url, "--log-file", log),
-                    *("--fuse", "mfusepy"),
+                    # The check has a watchdog too, in a process without a log.
+                    *("--fuse", binding, "--no-check"),
                 ],
                 env=environment(HINGFS_TOKEN=endpoint.token),
             )
@@ -316,7 +329,7 @@ def test_a_thread_that_dies_is_told_in_the_log_and_the_mount_comes_up() -> None:
             assert hingfs("umount", directory).returncode == 0
             text = log.read_text()
 
-    assert "hingfs-up died" in text
+    assert f"{thread} died" in text
     assert text.count("Traceback") == 1
     assert "ERROR" in text
 

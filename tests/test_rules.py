@@ -465,6 +465,25 @@ def test_r19_an_encoded_body_is_read_decoded_or_not_at_all(view, endpoint):
     read_through(view("litellm_new"), video)
 
 
+@pytest.mark.parametrize("personality", ["openai", "new_api_new", "litellm_new"])
+def test_r19_an_encoded_message_is_understood(
+    view, endpoint, expected_log, personality
+):
+    """Status, list and refusals; some gateways compress whatever was asked."""
+    expected_log("rendering failed")
+    endpoint.inject(faults.gzip_message(), math.inf)
+    files = view(personality)
+    for status in ("completed", "queued", "failed"):
+        endpoint.add(f"{status}:x", size_bytes=SIZE_BYTES, status=status)
+
+    assert errnos(files, "completed:x") == {"none"}
+    assert errnos(files, "queued:x") == {"EAGAIN"}
+    assert errnos(files, "failed:x") == {"EIO"}
+    assert errnos(files, "missing:x") == {"ENOENT"}
+    assert files.names() == ["completed:x.mp4"]
+    assert "gzip_message" in {record.fault for record in endpoint.log}
+
+
 def test_r20_max_age_keeps_no_old_bytes_alive(view, endpoint):
     """new-api says `public, max-age=86400` of everything."""
     video = endpoint.add("v", size_bytes=SIZE_BYTES)

@@ -5,7 +5,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Self
 
@@ -33,7 +34,8 @@ from hingfs.mount import Mount
 from hingfs.spool import UNKNOWN_SIZE, Spool, SpoolStore
 from tests import endpoint as faults
 from tests.endpoint import FakeEndpoint, ramp
-from tests.personalities import PERSONALITIES, NewApiOld
+from tests.mounting import eventually
+from tests.personalities import PERSONALITIES, NewApiOld, Response
 
 SIZE = 3 * MIB + 17
 SMALL = 100 * KIB  # fits the share of memory
@@ -83,7 +85,11 @@ def make(build, endpoint, tmp_path):
         mount = build()
         cache = MemoryBlockCache(budget_bytes)
         store = SpoolStore(
-            mount.client, cache, disk_bytes=disk_bytes, directory=tmp_path
+            mount.client,
+            cache,
+            disk_bytes=disk_bytes,
+            directory=tmp_path,
+            stall_seconds=0.5,
         )
         stores.append(store)
         return Rig(endpoint, mount, store)
@@ -157,6 +163,43 @@ class TestOneTransfer:
         assert rig.whole(content) == ramp("v", 0, size)
         rig.endpoint.wait_until_idle()
         assert rig.endpoint.bytes_served_twice("v") == 0
+
+    def test_after_a_hopeless_stream_a_new_one_goes_on_where_it_was(self, make, size):
+        rig = make()
+        rig.endpoint.personality = PERSONALITIES["openai"]
+        rig.endpoint.inject(faults.close_at(50_000))
+        rig.endpoint.inject(faults.status(500), math.inf)
+        content = rig.add(size=size)
+        with pytest.raises(TransportError):
+            rig.whole(content)
+        rig.endpoint.calm()
+
+        assert rig.whole(content) == ramp("v", 0, size)
+        rig.endpoint.wait_until_idle()
+        assert rig.endpoint.bytes_served_twice("v") == 0
+
+    def test_after_a_hopeless_stream_what_had_come_is_still_there(self, rig, size):
+        rig.endpoint.inject(faults.close_at(50_000))
+        rig.endpoint.inject(faults.status(500), math.inf)
+        content = rig.add(size=size)
+        with pytest.raises(TransportError):
+            rig.whole(content)
+
+        assert rig.read(content, 0, 50_000) == ramp("v", 0, 50_000)
+        rig.endpoint.calm()
+        assert rig.whole(content) == ramp("v", 0, size)
+
+    def test_a_change_before_a_new_stream_is_noticed(self, rig, size):
+        rig.endpoint.inject(faults.close_at(50_000))
+        rig.endpoint.inject(faults.status(500), math.inf)
+        content = rig.add(size=size)
+        with pytest.raises(TransportError):
+            rig.whole(content)
+        rig.endpoint.videos["v"].replace()
+        rig.endpoint.calm()
+
+        with pytest.raises(ContentChanged):
+            rig.whole(content)
 
     def test_a_change_between_two_attempts_is_noticed(self, rig, size):
         go_on = threading.Event()
@@ -249,6 +292,29 @@ class TestErrors:
 
         with pytest.raises(NotAVideo):
             rig.read(rig.add(), 0, 10)
+
+    def test_r7_blanks_and_a_pause_before_a_message_make_no_file(self, rig):
+        """Gateways send blanks to keep a connection while they wait."""
+        go_on = threading.Event()
+
+        def body(line):
+            yield b"\n"
+            line.pause(go_on)
+            yield faults.ERROR
+
+        def spoil(_answer, line):
+            return Response(200, {"Content-Type": "video/mp4"}, body(line), None)
+
+        rig.endpoint.inject(faults.Fault("late", spoil), math.inf)
+        spool = rig.store.open(rig.add(known=False))
+        rig.endpoint.wait_until(
+            lambda: any(record.body_bytes == 1 for record in rig.endpoint.log)
+        )
+        go_on.set()
+
+        with pytest.raises(NotAVideo):
+            spool.wait_complete(time.monotonic() + 10)
+        assert spool.frontier == 0
 
     def test_r7_one_message_is_not_the_end(self, rig):
         """Old LiteLLM says 200 to whatever befell its upstream."""
@@ -376,6 +442,58 @@ class TestRoom:
         assert cache.stats().reserved_bytes == rig.store.held_bytes()
         assert rig.store.held_bytes() <= cache.budget_bytes // 2
 
+    @pytest.mark.parametrize("known", [True, False])
+    def test_readers_side_by_side_take_no_room_from_each_other(self, make, known):
+        """What memory has no room for goes to disk, and each is sent once."""
+        rig = make(budget_bytes=8 * MIB)
+        size = 1_900_000
+        with waiting(rig, "abc", size, known=known) as reads:
+            pass
+
+        assert [read.result() for read in reads] == [ramp(v, 0, size) for v in "abc"]
+        assert [len(rig.sent(name)) for name in "abc"] == [1, 1, 1]
+        assert rig.store._cache.stats().reserved_bytes <= 4 * MIB
+
+    def test_who_finds_no_room_on_disk_is_told_and_nobody_is_disturbed(self, make):
+        rig = make(disk_bytes=3 * SIZE - 1)
+        third = rig.add("c")
+        with waiting(rig, "ab", SIZE) as reads, pytest.raises(SpoolFull, match="size"):
+            rig.store.open(third)
+
+        assert [read.result() for read in reads] == [ramp(v, 0, SIZE) for v in "ab"]
+        assert [len(rig.sent(name)) for name in "abc"] == [1, 1, 0]
+        assert rig.whole(third) == ramp("c", 0, SIZE)
+
+    def test_files_that_grow_beyond_all_room_leave_one_another_in_peace(self, make):
+        rig = make(disk_bytes=2 * SIZE)
+        with waiting(rig, "abc", SIZE, known=False) as reads:
+            pass
+
+        for name, read in zip("abc", reads, strict=True):
+            error = read.exception()
+            assert isinstance(error, SpoolFull | None)
+            assert error or read.result() == ramp(name, 0, SIZE)
+        assert rig.store.held_bytes() <= 2 * SIZE
+
+    def test_what_was_read_a_moment_ago_is_in_use(self, make, monkeypatch):
+        rig = make(disk_bytes=SIZE)
+        other = rig.add("b")
+        content = rig.add("a")
+        rig.whole(content)
+        rig.read(content, 0, 10)
+
+        with pytest.raises(SpoolFull):
+            rig.store.open(other)
+        monkeypatch.setattr(spool_module, "_IN_USE_SECONDS", 0.0)
+        assert rig.whole(other) == ramp("b", 0, SIZE)
+
+    def test_what_was_read_to_its_end_makes_room_at_once(self, make):
+        """Files are copied one after the other, and fast."""
+        rig = make(disk_bytes=SIZE)
+
+        for name in "abc":
+            assert rig.whole(rig.add(name)) == ramp(name, 0, SIZE)
+
     def test_a_full_disk_is_an_error_and_no_wrong_byte(
         self, rig, monkeypatch, expected_log
     ):
@@ -413,6 +531,26 @@ class TestRoom:
         rig.whole(rig.add())
 
         assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def waiting(
+    rig: Rig, names: str, size: int, *, known: bool = True
+) -> Iterator[list[Future[bytes]]]:
+    """Reads of whole files, which are on their way together; they end after it."""
+    go_on = threading.Event()
+    if not known:
+        rig.endpoint.inject(faults.chunked() + faults.stall_at(1000, go_on), math.inf)
+    rig.endpoint.inject(faults.stall_at(1000, go_on), math.inf)
+    contents = [rig.add(name, size, known=known) for name in names]
+    with ThreadPoolExecutor(len(names)) as threads:
+        reads = [threads.submit(rig.whole, content) for content in contents]
+        for content in contents:
+            eventually(lambda: rig.store.open(content).frontier == 1000, "a start")  # noqa: B023
+        try:
+            yield reads
+        finally:
+            go_on.set()
 
 
 class Slow:
@@ -496,6 +634,75 @@ class Pieces:
         pass
 
 
+class Bodies:
+    """A source of one body, again and again, in pieces of a length."""
+
+    def __init__(self, body: bytes, step: int) -> None:
+        self._body = body
+        self._step = step
+
+    def open_whole(self, _content: Content, _offset: int) -> Pieces:
+        return Pieces(200, 0, self._body, self._step)
+
+
+def streamed(source: object, size: int) -> Spool:
+    """The spool of a content of *size* from *source*, whole or failed."""
+    store = SpoolStore(
+        source,  # type: ignore[arg-type]
+        MemoryBlockCache(MIB),
+        disk_bytes=MIB,
+        directory=None,
+        stall_seconds=10.0,
+    )
+    spool = store.open(Content("v", size, Validator(), ranges=False))
+    with suppress(HingError):
+        spool.wait_complete(time.monotonic() + 10)
+    return spool
+
+
+@pytest.mark.parametrize("step", [1, 3, 8000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error": {"message": "Out of order"}}',
+        b'\r\n\r\n  {\n  "error": "Out of order"\n}\n',
+        b'\xef\xbb\xbf{"error": "Out of order"}',
+        b"\xef\xbb\xbf<!doctype html><p>Sorry",
+        b"\n" * 50 + b"<html>Sorry",
+        b'[{"error": "Out of order"}]',
+        b'{"error": "' + b"x" * 20_000 + b'"}',
+        b"\n",
+        b" " * 20_000,
+    ],
+    ids=[
+        "json",
+        "blanks",
+        "mark",
+        "page",
+        "html",
+        "list",
+        "long",
+        "a blank",
+        "blanks only",
+    ],
+)
+def test_r7_a_message_is_no_file_in_whatever_pieces_it_comes(body, step):
+    """And none of it can be read meanwhile."""
+    spool = streamed(Bodies(body, step), len(body))
+
+    assert isinstance(spool.error, NotAVideo)
+    assert spool.frontier == 0
+
+
+@pytest.mark.parametrize("step", [1, 3, 8000])
+@pytest.mark.parametrize("body", [b"[", b"{}x", b" \n<", b"\xef\xbb\xbf\0", b"\n\0"])
+def test_what_begins_like_a_message_and_is_none_is_a_file(body, step):
+    spool = streamed(Bodies(body, step), len(body))
+
+    assert spool.error is None
+    assert spool.frontier == len(body)
+
+
 @given(
     st.integers(1, 2000),
     st.lists(st.tuples(st.booleans(), st.integers(0, 2000)), max_size=3),
@@ -513,18 +720,11 @@ def test_a_file_is_whole_however_its_attempts_were_cut(size, cuts, step):
                 return Pieces(206, offset, whole[offset : offset + length], step)
             return Pieces(200, 0, whole[:length], step)
 
-    store = SpoolStore(
-        Source(),  # type: ignore[arg-type]
-        MemoryBlockCache(16 * KIB),
-        disk_bytes=MIB,
-        directory=None,
-    )
-    spool = store.open(Content("v", size, Validator(), ranges=False))
-    assert spool.wait_complete(time.monotonic() + 10) == size
+    spool = streamed(Source(), size)
+    assert spool.wait_complete(time.monotonic()) == size
 
     target = bytearray(size)
     spool.read_into(memoryview(target), 0, time.monotonic())
-    store.close(Closing("over"))
     assert target == whole
 
 
@@ -534,6 +734,32 @@ def test_a_source_that_never_gets_on_is_given_up(rig):
     with pytest.raises(TransportError):
         rig.read(rig.add(), 0, 10)
     assert len(rig.sent()) == spool_module._MOST_VAIN_ATTEMPTS
+
+
+def test_streams_that_trickle_leave_their_threads_to_others(rig):
+    """Each brings a byte now and then, which never stalls."""
+
+    def slow(request):
+        return (request.video_id or "").startswith("slow")
+
+    rig.endpoint.inject(faults.drip(20), math.inf, slow)
+    slow_ones = [
+        rig.store.open(rig.add(f"slow-{number}"))
+        for number in range(spool_module._MOST_STREAMS)
+    ]
+    rig.endpoint.wait_until(lambda: len(rig.endpoint.log) == len(slow_ones))
+
+    assert rig.whole(rig.add()) == ramp("v", 0, SIZE)
+    with pytest.raises(BodyCut, match="no more than"):
+        slow_ones[0].wait_complete(time.monotonic() + 10)
+
+
+def test_a_stream_that_is_slow_and_no_trickle_arrives(rig):
+    size = 20_000
+    rig.endpoint.inject(faults.drip(10_000), math.inf)
+
+    assert rig.whole(rig.add(size=size)) == ramp("v", 0, size)
+    assert len(rig.sent()) == 1
 
 
 def test_a_server_that_keeps_failing_is_broken(rig):

@@ -4,18 +4,22 @@ import datetime as dt
 import email.utils
 import io
 import ipaddress
+import itertools
 import logging
 import math
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import requests
 import urllib3
+import urllib3.util.connection
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -36,8 +40,8 @@ from hingfs.errors import (
 )
 from hingfs.transport import Answer, HttpTransport, origin_of, parse_retry_after
 from tests import endpoint as faults
-from tests.endpoint import FakeEndpoint, ramp
-from tests.personalities import Response
+from tests.endpoint import CutError, FakeEndpoint, ramp
+from tests.personalities import Response, text_response
 
 SIZE = 200_000
 SECRET = "oh-test-token"
@@ -148,11 +152,84 @@ class TestRequests:
         (asked,) = endpoint.log
         assert asked.path == "http://api.example:81/v1/videos/v/content"
 
-    def test_no_proxy_is_respected(self, make, endpoint, monkeypatch):
-        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
+    def test_a_proxy_for_https_is_told_the_place_and_nothing_else(
+        self, make, endpoint, monkeypatch
+    ):
+        monkeypatch.setenv("https_proxy", endpoint.base_url)
+        transport = make("https://api.example")
 
-        assert read(make(endpoint.base_url), endpoint.url("v")) == ramp("v", 0, SIZE)
+        with pytest.raises(Unreachable):  # it makes no tunnels
+            get(transport, "https://api.example/v1/videos/v/content")
+
+        (asked,) = endpoint.log
+        assert (asked.method, asked.path) == ("CONNECT", "api.example:443")
+        assert "authorization" not in asked.headers
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3"])
+    @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+    def test_this_machine_is_never_reached_through_a_proxy(
+        self, make, endpoint, monkeypatch, *, host, variable
+    ):
+        """Its base URL may be plain http, and a proxy would see the token."""
+        with FakeEndpoint() as proxy:
+            monkeypatch.setenv(variable, proxy.base_url)
+            base_url = endpoint.base_url.replace("127.0.0.1", host)
+            transport = make(base_url)
+
+            transport.warm(1)
+            with suppress(Unreachable):  # nobody listens on 127.1.2.3
+                read(transport, f"{base_url}/v1/videos/v/content")
+
+            assert proxy.connections_seen == 0
+
+    @pytest.mark.parametrize(
+        "exempt",
+        ["cdn.example", ".example", "x, cdn.example:81", "*", "10.0.0.1/8", "10.1.2.3"],
+    )
+    def test_no_proxy_is_respected_wherever_a_redirect_leads(
+        self, make, endpoint, monkeypatch, exempt
+    ):
+        """And whatever the environment is by then."""
+        host = "10.1.2.3" if exempt.startswith("10") else "cdn.example"
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.1.2.3", 81))]
+        place = f"http://{host}:81/v1/videos/v/content"
+        asked = []
+
+        def connect(target, *_args, **_options):
+            asked.append(target)
+            raise ConnectionRefusedError
+
+        monkeypatch.setenv("http_proxy", endpoint.base_url)
+        monkeypatch.setenv("no_proxy", exempt)
+        transport = make("http://api.test:81", insecure_http=True)
+        monkeypatch.setenv("no_proxy", "")
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        monkeypatch.setattr(urllib3.util.connection, "create_connection", connect)
+        monkeypatch.setattr(transport, "_api_is_public", lambda: False)
+
+        with pytest.raises(Unreachable):
+            read(transport, place)
+
+        assert asked == [("10.1.2.3", 81)]
+        assert endpoint.connections_seen == 0
+
+    def test_a_host_that_is_not_exempt_is_asked_through_the_proxy(
+        self, make, endpoint, monkeypatch
+    ):
+        """Though the API is: each host of a chain of redirects is looked at."""
+        place = "http://cdn.example:81/v1/videos/v/content"
+        with FakeEndpoint(SECRET) as proxy:
+            proxy.add("v", size_bytes=SIZE)
+            monkeypatch.setenv("http_proxy", proxy.base_url)
+            monkeypatch.setenv("no_proxy", "127.0.0.1")
+            transport = make(endpoint.base_url)
+            endpoint.inject(faults.redirect_to(place))
+
+            get(transport, endpoint.url("v")).close()
+
+            (asked,) = proxy.log
+            assert asked.path == place
+            assert "authorization" not in asked.headers
 
     @pytest.mark.parametrize(
         ("url", "origin"),
@@ -228,8 +305,8 @@ class TestRedirects:
         assert len(endpoint.log) == 1
 
     def test_r4_https_is_never_left_for_http(self, make, monkeypatch):
-        monkeypatch.setattr(transport_module, "_is_private_host", lambda _host: False)
         transport = make("https://api.example")
+        monkeypatch.setattr(transport, "_is_private_host", lambda _host: False)
 
         with pytest.raises(ServerBroken, match="https to http"):
             transport.redirect_target("https://api.example/a", "http://api.example/b")
@@ -255,7 +332,7 @@ class TestRedirects:
     ):
         names = {"api.example": "93.184.216.34", "cdn.example": address}
 
-        def resolve(host, _port):
+        def resolve(host, *_):
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (names[host], 0))]
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
@@ -277,11 +354,11 @@ class TestRedirects:
 
         assert read(transport, endpoint.url("v")) == ramp("v", 0, SIZE)
 
-    def test_one_private_address_among_many_is_enough(self, monkeypatch):
+    def test_one_private_address_among_many_is_enough(self, transport, monkeypatch):
         found = [(0, 0, 0, "", (a, 0)) for a in ("93.184.216.34", "10.0.0.1")]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
 
-        assert transport_module._is_private_host("mixed.example")
+        assert transport._is_private_host("mixed.example")
 
 
 def certificate(directory: Path, host: str) -> tuple[str, str]:
@@ -453,12 +530,35 @@ class TestFailures:
         assert endpoint.log == []
 
     @pytest.mark.parametrize(
-        "fault", [faults.header_bomb(), faults.refuse_connection()]
+        "text",
+        [
+            b"220 mail.example ESMTP\r\n\r\n",
+            b"HTTP/1.1 two hundred\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 200 + b"\r\n",
+        ],
+        ids=["mail", "status", "long", "many"],
     )
-    def test_an_answer_that_is_no_http_is_an_error(self, transport, endpoint, fault):
-        endpoint.inject(fault)
+    def test_an_answer_that_is_no_http_is_one_all_the_same(
+        self, transport, endpoint, text
+    ):
+        """One route that is broken is no reason to leave the others in peace."""
 
-        with pytest.raises(TransportError):
+        def spoil(_answer, line):
+            line.send_raw(text)
+            raise CutError(reset=False)
+
+        endpoint.inject(faults.Fault("no HTTP", spoil), math.inf)
+
+        for _ in range(transport_module._BREAKER_FAILURES):
+            with pytest.raises(ServerBroken):
+                get(transport, endpoint.url("v"))
+        assert not transport.breaker_open()
+
+    def test_no_answer_is_no_connection(self, transport, endpoint):
+        endpoint.inject(faults.refuse_connection())
+
+        with pytest.raises(Unreachable):
             get(transport, endpoint.url("v"))
 
     @pytest.mark.parametrize(
@@ -589,6 +689,39 @@ class TestBodies:
 
         assert text == ramp("v", 0, 1000)
 
+    @pytest.mark.parametrize(
+        ("coding", "window_bits"),
+        [("gzip", 31), ("X-Gzip", 31), ("deflate", 15), ("deflate", -15)],
+    )
+    @pytest.mark.parametrize("cut", [0, 5])
+    def test_a_text_that_is_compressed_is_unpacked(
+        self, transport, endpoint, *, coding, window_bits, cut
+    ):
+        """Nobody asked for it; and what a cut leaves is unpacked as far as it goes."""
+        packer = zlib.compressobj(9, zlib.DEFLATED, window_bits)
+        packed = packer.compress(b"text " * 1000) + packer.flush()
+        body = packed[: len(packed) - cut]
+        answer = text_response(200, body, "text/plain")
+        answer = answer.with_headers({"Content-Encoding": coding})
+        endpoint.inject(faults.Fault("packed", lambda _answer, _line: answer))
+
+        with get(transport, endpoint.url("v")) as got:
+            text = got.read_text(time.monotonic() + 10)
+
+        assert (b"text " * 1000).startswith(text)
+        assert len(text) == 5000 if not cut else len(text) > 0
+
+    @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip"])
+    def test_a_text_that_is_not_what_it_says_is_what_it_is(
+        self, transport, endpoint, coding
+    ):
+        answer = text_response(200, b'{"a": 1}', "application/json")
+        answer = answer.with_headers({"Content-Encoding": coding})
+        endpoint.inject(faults.Fault("plain", lambda _answer, _line: answer))
+
+        with get(transport, endpoint.url("v")) as got:
+            assert got.read_text(time.monotonic() + 10) == b'{"a": 1}'
+
     def test_a_text_that_drips_ends_at_the_deadline(self, transport, endpoint):
         endpoint.inject(faults.drip(100))
 
@@ -637,6 +770,32 @@ class TestBodies:
             answer.drain_and_close()
 
         assert endpoint.connections_seen == 1
+
+    def test_a_redirect_whose_body_trickles_is_followed_at_once(self, make, endpoint):
+        transport = make(endpoint.base_url, stall_seconds=30)
+
+        def body(line):
+            while True:
+                line.pause(0.02)
+                yield b"x"
+
+        def spoil(_answer, line):
+            headers = {"Location": endpoint.sign("v")}
+            return Response(302, headers, body(line), 16_000)
+
+        endpoint.inject(faults.Fault("moved", spoil))
+
+        assert read(transport, endpoint.url("v")) == ramp("v", 0, SIZE)
+
+    def test_a_redirect_whose_body_never_ends_is_followed_at_once(
+        self, transport, endpoint
+    ):
+        headers = {"Location": endpoint.sign("v")}
+        moved = Response(302, headers, itertools.repeat(b"x" * 100_000), None)
+        endpoint.inject(faults.Fault("moved", lambda _answer, _line: moved))
+
+        assert read(transport, endpoint.url("v")) == ramp("v", 0, SIZE)
+        assert endpoint.log[0].body_bytes < 50_000_000
 
     def test_nothing_is_left_open(self, transport, endpoint):
         for fault in (faults.reset_at(5), faults.redirect_loop()):
@@ -760,6 +919,22 @@ def test_an_answer_of_many_kinds_keeps_its_headers(transport, endpoint):
         assert got.headers.get("etag") == '"e"'
         assert got.headers.get("Content-Type") == "x/y"
         assert got.from_api
+
+
+def test_no_thread_is_left_after_close(make, endpoint):
+    """The daemon is forked after the check, and forks no other thread with it."""
+    before = set(threading.enumerate())
+    host = endpoint.base_url.replace("127.0.0.1", "localhost")
+    transport = make(host)
+    read(transport, f"{host}/v1/videos/v/content")
+    names = {thread.name for thread in set(threading.enumerate()) - before}
+    assert {"hingfs-names-1", "hingfs-watch"} <= names
+
+    transport.close()
+
+    assert transport.join(10)
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not [name for name in left if name.startswith("hingfs")]
 
 
 def test_threads_are_none_of_the_transport(make, endpoint):

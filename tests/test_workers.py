@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 
 import pytest
 
@@ -105,17 +105,35 @@ def test_close_wakes_who_waits_for_running_and_for_queued_jobs(pool):
 
 def test_a_job_that_was_queued_at_close_never_runs():
     pool = DaemonPool("test-queue", 1)
-    go_on, drained = threading.Event(), threading.Event()
+    go_on = threading.Event()
     ran: list[int] = []
     pool.submit(go_on.wait, 10)
     pool.submit(ran.append, 1)
 
     pool.close(Closing("the mount is ending"))
-    pool._jobs.put((Future(), drained.set, ()))  # the lone thread comes to it last
     go_on.set()
 
-    assert drained.wait(10)
+    assert pool.join(10)
     assert ran == []
+
+
+def test_close_ends_idle_threads_and_busy_ones_after_their_job():
+    pool = DaemonPool("test-end", 2)
+    go_on, started = threading.Event(), threading.Event()
+    pool.submit(int).result(10)
+
+    def busy() -> None:
+        started.set()
+        go_on.wait(10)
+
+    pool.submit(busy)
+    assert started.wait(10)
+    pool.close(Closing("the mount is ending"))
+
+    assert not pool.join(0)
+    go_on.set()
+    assert pool.join(10)
+    assert threads_of("test-end") == []
 
 
 def test_after_close_a_job_is_refused_and_not_run(pool):

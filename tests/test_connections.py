@@ -1,0 +1,275 @@
+"""Names, peers and answers: whoever waits for them is told in time."""
+
+import http.client
+import math
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from hingfs import connections as connections_module
+from hingfs.connections import Names, Watchdog
+from hingfs.errors import Closing, TransportError
+
+from .mounting import eventually
+
+LOCAL = "127.0.0.1"
+SOON = 0.05
+LONG = 10.0
+
+
+class System:
+    """getaddrinfo of a system where some names hang, until the test is over."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        self.hanging: set[str] = set()
+        self.unknown: set[str] = set()
+        self.over = threading.Event()
+        monkeypatch.setattr(socket, "getaddrinfo", self.find)
+
+    def find(self, host: str, port: int, *_args: object) -> list[tuple[object, ...]]:
+        self.asked.append(host)
+        if host in self.hanging:
+            self.over.wait()
+        if host in self.unknown:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        address = host if host[0].isdigit() else LOCAL
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+
+@pytest.fixture
+def system(monkeypatch) -> Iterator[System]:
+    system = System(monkeypatch)
+    yield system
+    system.over.set()
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Names]]:
+    made: list[Names] = []
+
+    def make(patience_seconds: float = LONG) -> Names:
+        made.append(Names(patience_seconds))
+        return made[-1]
+
+    yield make
+    for names in made:
+        names.close(Closing("the test is over"))
+
+
+class TestNames:
+    @pytest.mark.usefixtures("system")
+    def test_a_name_has_addresses(self, make):
+        assert make().look_up("a.test", 80, LONG) == [LOCAL]
+
+    def test_an_unknown_name_is_an_error(self, system, make):
+        system.unknown.add("a.test")
+
+        with pytest.raises(socket.gaierror, match="not known"):
+            make().look_up("a.test", 80, LONG)
+
+    @pytest.mark.parametrize("name", ["a" * 64 + ".test", "a..test", "\udcff.test"])
+    def test_what_can_be_no_name_is_an_error(self, make, name):
+        with pytest.raises(OSError):
+            make().look_up(name, 80, LONG)
+
+    @pytest.mark.usefixtures("system")
+    def test_an_address_needs_no_thread(self, make):
+        before = threading.active_count()
+
+        assert make().look_up("192.0.2.1", 80, LONG) == ["192.0.2.1"]
+        assert threading.active_count() == before
+
+    def test_a_link_local_address_keeps_its_interface(self, make, monkeypatch):
+        place = ("fe80::1", 80, 0, 7)
+        found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", place)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+
+        assert make().look_up("a.test", 80, LONG) == ["fe80::1%7"]
+
+    def test_a_lookup_that_hangs_is_left_behind(self, system, make):
+        system.hanging.add("a.test")
+
+        with pytest.raises(TimeoutError, match="name lookup took too long"):
+            make().look_up("a.test", 80, SOON)
+
+    def test_those_who_want_one_name_wait_for_one_lookup(self, system, make):
+        names = make()
+        system.hanging.add("a.test")
+        with ThreadPoolExecutor(9) as threads:
+            waiting = [
+                threads.submit(names.look_up, "a.test", 80, LONG) for _ in range(9)
+            ]
+            eventually(lambda: system.asked, "a look-up")
+            system.over.set()
+
+            assert [each.result() for each in waiting] == [[LOCAL]] * 9
+        assert len(system.asked) <= 2  # the last may come when the first has gone
+
+    def test_an_answer_that_came_late_is_the_next_ones(self, system, make):
+        """Else a resolver that needs six seconds would never be heard in five."""
+        names = make()
+        system.hanging.add("a.test")
+        with pytest.raises(TimeoutError):
+            names.look_up("a.test", 80, SOON)
+        system.over.set()
+
+        assert names.look_up("a.test", 80, LONG) == [LOCAL]
+        assert system.asked == ["a.test"]
+        names.look_up("a.test", 80, LONG)
+        assert system.asked == ["a.test"] * 2  # and used once
+
+    def test_beside_a_lookup_that_hangs_for_long_another_is_started(self, system, make):
+        names = make(patience_seconds=0.0)
+        system.hanging.add("a.test")
+        with pytest.raises(TimeoutError):
+            names.look_up("a.test", 80, SOON)
+        system.hanging.clear()
+
+        assert names.look_up("a.test", 80, LONG) == [LOCAL]
+
+    def test_late_answers_that_nobody_comes_for_are_forgotten(self, system, make):
+        names = make(patience_seconds=0.0)
+        late = [f"{number}.test" for number in range(9)]
+        system.hanging.update(late)
+        for name in late:
+            with pytest.raises(TimeoutError):
+                names.look_up(name, 80, 0.001)
+        system.over.set()
+
+        def ended() -> bool:
+            return all(each.addresses.done() for each in names._lookups.values())
+
+        eventually(ended, "the late answers")
+        names.look_up("a.test", 80, LONG)
+        assert names._lookups == {}
+
+    def test_names_that_hang_are_not_in_the_way_of_others(self, system, make):
+        names = make()
+        hanging = [f"{number}.hanging.test" for number in range(20)]
+        system.hanging.update(hanging)
+        for name in hanging:
+            with pytest.raises(TimeoutError):
+                names.look_up(name, 80, 0.001)
+
+        assert names.look_up("a.test", 80, LONG) == [LOCAL]
+
+    def test_lookups_that_hang_are_bounded(self, system, make, monkeypatch):
+        monkeypatch.setattr(connections_module, "_MOST_LOOKUPS", 3)
+        names = make(patience_seconds=0.0)
+        system.hanging.add("a.test")
+        for _ in range(9):
+            with pytest.raises(TimeoutError):
+                names.look_up("a.test", 80, 0.001)
+
+        eventually(lambda: len(system.asked) == 3, "three look-ups")
+
+    def test_close_wakes_who_waits(self, system, make):
+        names = make()
+        system.hanging.add("a.test")
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(names.look_up, "a.test", 80, LONG)
+            eventually(lambda: system.asked, "a look-up")
+            names.close(Closing("the mount is ending"))
+
+            with pytest.raises(Closing):
+                waiting.result()
+        with pytest.raises(Closing):
+            names.look_up("b.test", 80, LONG)
+        assert not names.join(0)
+        system.over.set()
+        assert names.join(LONG)
+
+
+@pytest.fixture
+def watchdog() -> Iterator[Watchdog]:
+    watchdog = Watchdog()
+    yield watchdog
+    watchdog.close()
+    assert watchdog.join(LONG)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends of a connection, as `limit` gets one and a server holds the other."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+class TestWatchdog:
+    def wait_for_byte(
+        self, watchdog: Watchdog, sock: socket.socket, seconds: float
+    ) -> bytes:
+        with watchdog.limit(sock, seconds):
+            return sock.recv(1)
+
+    def test_who_is_in_time_is_left_alone(self, watchdog, pair):
+        ours, theirs = pair
+        theirs.send(b"ab")
+
+        assert self.wait_for_byte(watchdog, ours, LONG) == b"a"
+        assert ours.recv(1) == b"b"
+
+    def test_who_waits_too_long_is_woken(self, watchdog, pair):
+        with pytest.raises(TimeoutError):
+            self.wait_for_byte(watchdog, pair[0], SOON)
+
+    def test_headers_cut_off_by_it_are_no_answer(self, watchdog, pair):
+        """http.client takes what came before the end for all of them."""
+        ours, theirs = pair
+        theirs.send(b"HTTP/1.1 200 OK\r\nContent-Length: 12")
+        answer = http.client.HTTPResponse(ours)
+
+        with answer, pytest.raises(TimeoutError), watchdog.limit(ours, SOON):
+            answer.begin()
+
+    def test_the_first_to_be_due_is_the_first_to_be_woken(self, watchdog, pair):
+        """Also if it came last."""
+        other, _far = socket.socketpair()
+        with other, _far, ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(self.wait_for_byte, watchdog, other, 1000.0)
+            eventually(lambda: watchdog._wakes_at < math.inf, "a wait")
+
+            with pytest.raises(TimeoutError):
+                self.wait_for_byte(watchdog, pair[0], SOON)
+            assert not waiting.done()
+            watchdog.close()
+            with pytest.raises(TimeoutError):
+                waiting.result()
+
+    def test_it_sleeps_while_nothing_is_under_way(self, watchdog, pair):
+        ours, theirs = pair
+        theirs.send(b"abc")
+        for _ in range(3):
+            self.wait_for_byte(watchdog, ours, SOON)
+
+        eventually(lambda: watchdog._wakes_at == math.inf, "rest")
+
+    def test_close_ends_what_is_under_way_and_what_comes_later(self, watchdog, pair):
+        waiting: Future[bytes]
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(self.wait_for_byte, watchdog, pair[0], LONG)
+            eventually(lambda: watchdog._watched, "a wait")
+            watchdog.close()
+
+            with pytest.raises(TimeoutError):
+                waiting.result()
+        with pytest.raises(TimeoutError):
+            self.wait_for_byte(watchdog, pair[0], 1000.0)
+
+    def test_without_a_thread_the_exchange_fails(self, watchdog, pair, monkeypatch):
+        def start(_thread):
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            with pytest.raises(TransportError, match="no thread"):
+                self.wait_for_byte(watchdog, pair[0], LONG)
+        assert not watchdog._watched
+
+        pair[1].send(b"a")
+        assert self.wait_for_byte(watchdog, pair[0], LONG) == b"a"
