@@ -120,6 +120,9 @@ class Spool:
     def __init__(self, content: Content, storage: "_Memory | _File") -> None:
         self.content = content
         self.in_memory = isinstance(storage, _Memory)
+        # So far there is room for it, where its size is not known. For the store, under
+        # its lock: two that grow at once must not both take the last room.
+        self.promised_bytes = 0
         # Both are written without the lock, in one assignment each.
         self.used_at = time.monotonic()
         self._left = False  # who used it last has no more to ask
@@ -470,6 +473,7 @@ class SpoolStore:
                         len(piece), self._disk_bytes, in_memory=False
                     ):
                         raise self._full()
+                    spool.promised_bytes = position + len(piece)
             spool.append(piece[overlap:])
 
 
@@ -534,4 +538,4 @@ def _end_of(answer: Answer, content: Content) -> int | None:
 
 
 def _extent(spool: Spool) -> int:
-    return max(spool.content.size_bytes, spool.frontier)
+    return max(spool.content.size_bytes, spool.promised_bytes, spool.frontier)

@@ -792,8 +792,24 @@ OF_CONTENT = {
     "a Content-Length of 2**64": "none",
     "a Content-Length of 5000 digits": "none",
 }
+# A status route that is broken, not one that is not there or says nothing: what it
+# would have said decides whether the file is whole.
+NO_STATUS = {
+    "an error page without end",
+    "deep JSON",
+    "deep objects",
+    "a number of a million digits",
+    "a header bomb",
+    "a header of 200 kB",
+    "a loop of redirects",
+    "a redirect of 60 kB",
+}
 # Lists that are broken, and no web page or another kind of object.
 NO_LIST = {
+    "deep JSON",
+    "deep objects",
+    "wide JSON",
+    "a number of a million digits",
     "an error page without end",
     "a 200 page without end",
     "a header bomb",
@@ -810,7 +826,7 @@ def errnos_of_harm(what: str, kind: str) -> list[str]:
             return [*[OF_CONTENT.get(what, "EAGAIN")] * 2, "none"]
         case "list":
             return ["none", "none", "EIO" if what in NO_LIST else "none"]
-    return ["none"] * 3  # a status that is none leaves it to the content
+    return [*["EIO" if what in NO_STATUS else "none"] * 2, "none"]
 
 
 @pytest.mark.parametrize("kind", ["content", "status", "list"])
