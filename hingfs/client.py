@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from . import verdict
+from .answer import Answer
 from .blocks import KIB, MIB, ByteRange, Content
 from .config import EndpointConfig
 from .download import MOST_ERROR_BYTES, Pace, RangeDownload, Served
@@ -35,7 +36,7 @@ from .errors import (
 )
 from .patience import METADATA_TRIES, READ_TRIES, Patience
 from .places import Places
-from .transport import Answer, HttpTransport, parse_retry_after
+from .transport import HttpTransport, parse_retry_after
 from .verdict import Facts, ListPage, State, Status
 from .workers import DaemonPool
 

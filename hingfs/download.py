@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from . import verdict
+from .answer import Answer
 from .blocks import KIB, ByteRange, Content, views_of
 from .errors import (
     BodyCut,
@@ -24,7 +25,6 @@ from .errors import (
 )
 from .patience import Patience
 from .places import Places
-from .transport import Answer
 
 # A body that brings less than this a second, over a stall time-out, has stalled: a
 # byte now and then would hold a connection and its thread for ever. No link that a

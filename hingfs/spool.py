@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from .answer import Answer
 from .block_cache import MemoryBlockCache
 from .blocks import KIB, Content
 from .errors import (
@@ -38,7 +39,6 @@ from .errors import (
     TransportError,
     Unforeseen,
 )
-from .transport import Answer
 from .verdict import is_encoded, looks_like_message, parse_content_range
 from .workers import DaemonPool
 

@@ -17,22 +17,15 @@ token and the open answers.
 """
 
 import contextlib
-import http.client
-import io
 import ipaddress
 import logging
-import math
 import os
 import socket
-import ssl
-import struct
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -42,11 +35,12 @@ import requests.utils
 import urllib3
 import urllib3.exceptions
 
-from .blocks import KIB, ByteRange, views_of
+from .addresses import is_private_address
+from .answer import Answer, breaks_http, reason_of, set_body_timeout
+from .blocks import ByteRange
 from .config import EndpointConfig, is_loopback
 from .connections import Adapter, Names, Watchdog
 from .errors import (
-    BodyCut,
     Closing,
     DeadlineExceeded,
     ServerBroken,
@@ -61,21 +55,9 @@ log = logging.getLogger(__name__)
 MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# Header lines beyond this are an attack or a fault (http.client's own bound is
-# 64 KiB a line and 100 lines).
-_MOST_TEXT_BYTES = 64 * KIB
-# A connection is worth this much waiting for the body of a redirect: about what a new
-# one costs. A guess.
-_DRAIN_SECONDS = 0.3
 # Wait for headers at most this part of a call's time, so that one attempt that gets
 # no answer leaves time for another. A guess.
 _HEADER_SHARE = 0.5
-# How long a read of a body waits for all that it has room for, before it hands out what
-# has come. A fast link brings a MiB meanwhile, in one read; a slow one is held up for no
-# more than this. Film on loopback, with reads that take what is there: 1,009 MB/s and
-# 1.08 CPU seconds a GB through libfuse 3, 818 and 1.21 through libfuse 2; as it stands
-# here: 1,122 and 0.84, 911 and 1.05 (medians of five, in turn, 2026-11-24).
-PATIENCE_SECONDS = 0.01
 # Failures in a row (no connection, or no answer in time, while nothing else was
 # answered) after which names fail at once, and for how long: twice what the last one
 # took, within these bounds. A hundred names on a dead server must cost seconds, also
@@ -83,12 +65,6 @@ PATIENCE_SECONDS = 0.01
 _BREAKER_FAILURES = 4
 _BREAKER_SECONDS = 2.0
 _LONGEST_BREAKER_SECONDS = 10.0
-
-# IPv6 networks whose last 32 bits are an IPv4 address: NAT64 (RFC 6052, RFC 8215) and
-# the "IPv4-compatible" ones of old, with :: and ::1 among them.
-_EMBEDDING = tuple(
-    map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
-)
 
 Origin = tuple[str, str, int]
 
@@ -101,157 +77,6 @@ def origin_of(url: str) -> Origin:
     parts = urlsplit(url)
     port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
     return parts.scheme, (parts.hostname or "").lower(), port
-
-
-class Answer:
-    """One HTTP answer whose body has not been read yet. Close it, or read it out.
-
-    Thread safety: one thread reads; `abort` may come from any other.
-    """
-
-    def __init__(
-        self,
-        response: requests.Response,
-        *,
-        from_api: bool,
-        token_number: int,
-        stall_seconds: float,
-        on_close: Callable[["Answer"], None],
-    ) -> None:
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        self.url: str = response.url
-        self.by_tls = self.url.startswith("https:")
-        self.from_api = from_api
-        self.token_number = token_number  # which token was sent, by its renewals
-        self._response = response
-        self._stall_seconds = stall_seconds
-        self._socket: socket.socket | None = None  # once read without *fp*'s buffer
-        self._on_close = on_close
-        self._aborted = False
-
-    def read_into(
-        self,
-        targets: Sequence[memoryview],
-        least_bytes: int = 1,
-        until: float = math.inf,
-    ) -> int:
-        """What has arrived, undecoded, put over *targets* in turn; 0 at the end.
-
-        At most what fits, and *least_bytes*, for which the first target has room,
-        unless the body ends before; or at least one byte, once it is past *until*
-        (monotonic). Raises BodyCut if it stalls or breaks off; where bytes had come,
-        they are returned and the next call raises. This passes urllib3 by, which would
-        give each piece memory of its own; so the other ways to read do not go on from
-        here.
-        """
-        body = self._response.raw._original_response  # noqa: SLF001
-        if body is None or body.chunked or body.length is None:  # no way around urllib3
-            piece = self.read_some(len(targets[0]))
-            targets[0][: len(piece)] = piece
-            return len(piece)
-        if body.isclosed() or not body.length:
-            return 0
-        targets = views_of(targets, 0, body.length)
-        count = self._take(body.fp, targets, least_bytes, until)
-        if self._aborted:
-            raise BodyCut("the transfer was cut off here")
-        if not count:
-            raise BodyCut("the body ended before its length")
-        body.length -= count
-        if not body.length:
-            body.close()
-            self._response.raw.release_conn()
-        return count
-
-    def _take(
-        self,
-        stream: Any,  # noqa: ANN401 - http.client's
-        targets: Sequence[memoryview],
-        least_bytes: int,
-        until: float,
-    ) -> int:
-        """By *stream*'s buffer while anything may be in it, then past it."""
-        if self._socket is None and (
-            self.by_tls or len(targets[0]) <= io.DEFAULT_BUFFER_SIZE
-        ):
-            return _read_at_least(stream, targets[0], least_bytes, until)
-        count = 0
-        if self._socket is None:
-            # One read into more than the buffer holds leaves nothing behind in it.
-            count = _read_at_least(stream, targets[0], 1, until)
-            self._socket = _blocking(stream.raw._sock)  # noqa: SLF001
-        return _receive(
-            self._socket,
-            targets,
-            count,
-            least_bytes,
-            until=until,
-            stall_seconds=self._stall_seconds,
-        )
-
-    def read_some(self, most_bytes: int, *, decoded: bool = False) -> bytes:
-        """What has arrived, at least one byte, at most *most_bytes*; b"" at the end.
-
-        With *decoded*, the content coding is undone. Raises as `read_into`.
-        """
-        try:
-            data: bytes = self._response.raw.read1(most_bytes, decode_content=decoded)
-        except _BODY_ERRORS as error:
-            raise _body_cut(error) from error
-        if self._aborted:
-            raise BodyCut("the transfer was cut off here")
-        return data
-
-    def read_text(self, deadline: float, most_bytes: int = _MOST_TEXT_BYTES) -> bytes:
-        """The body up to *most_bytes*, for judging; what arrived, if it breaks off.
-
-        Compressed, as some gateways send it unasked, it is unpacked up to as many.
-        Raises DeadlineExceeded when *deadline* (monotonic seconds) passes meanwhile.
-        """
-        pieces: list[bytes] = []
-        missing = most_bytes
-        while missing > 0:
-            if time.monotonic() > deadline:
-                raise DeadlineExceeded("the server's answer took too long to arrive")
-            try:
-                piece = self.read_some(missing)
-            except BodyCut:
-                break
-            if not piece:
-                break
-            pieces.append(piece)
-            missing -= len(piece)
-        coding = self.headers.get("Content-Encoding", "")
-        return _unpacked(b"".join(pieces), coding, most_bytes)
-
-    def drain_and_close(self, most_bytes: int = 16 * KIB) -> None:
-        """Close, keeping the connection if what is left is little and comes at once."""
-        left = self.headers.get("Content-Length", "")
-        if left.isdecimal() and len(left) <= 9 and int(left) <= most_bytes:
-            deadline = time.monotonic() + _DRAIN_SECONDS
-            _set_body_timeout(self._response, _DRAIN_SECONDS)
-            with contextlib.suppress(BodyCut):
-                while time.monotonic() < deadline and self.read_some(most_bytes):
-                    pass
-        self.close()
-
-    def abort(self) -> None:
-        """Wake the reading thread, whatever it waits for; it gets BodyCut."""
-        self._aborted = True
-        with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):
-            self._response.raw.shutdown()
-
-    def close(self) -> None:
-        """Give the connection back, or drop it if the body was not read out."""
-        self._on_close(self)
-        self._response.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class HttpTransport:
@@ -461,7 +286,7 @@ class HttpTransport:
                 self._broken_until = 0.0
                 self._answered_at = time.monotonic()
             self._open.add(answer)
-        _set_body_timeout(response, self._config.stall_seconds)
+        set_body_timeout(response, self._config.stall_seconds)
         log.debug(
             "%s %s %s -> %d in %.3f s",
             method,
@@ -524,11 +349,11 @@ class HttpTransport:
             found = self._names.look_up(host, 0, self._config.connect_seconds)
         except OSError:
             return False  # the request itself will say what is wrong with the name
-        return any(map(_is_private_address, found))
+        return any(map(is_private_address, found))
 
     def _admit(self, host: str, sock: socket.socket) -> None:
         """Raises OSError where *sock*, just connected to *host*, must not be used."""
-        if _is_private_address(sock.getpeername()[0]) and self._api_is_public():
+        if is_private_address(sock.getpeername()[0]) and self._api_is_public():
             raise OSError(f"{printable(host, 80)} has a private address; refused")
 
 
@@ -620,189 +445,28 @@ def _session(adapter: Adapter) -> requests.Session:
     return session
 
 
-def _set_body_timeout(response: requests.Response, seconds: float) -> None:
-    """From here on, *seconds* without a byte end the exchange.
-
-    The time-out given to requests covers the wait for the headers as well, which
-    may be longer. Where the socket has left the connection object (bodies without
-    a length), the longer one stays in force.
-    """
-    connection = getattr(response.raw, "connection", None) or getattr(
-        response.raw, "_connection", None
-    )
-    sock = getattr(connection, "sock", None)
-    if sock is not None:
-        with contextlib.suppress(OSError):
-            sock.settimeout(seconds)
-
-
-def _is_private_address(address: str) -> bool:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.is_site_local:  # fec0::/10, which Python calls global
-            return True
-        ip = _embedded(ip) or ip
-    return not ip.is_global or ip.is_multicast
-
-
-def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that *ip* leads to by way of a gateway, if it is such a one.
-
-    Teredo's are not unwrapped: none of them is global.
-    """
-    if any(ip in network for network in _EMBEDDING):
-        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.ipv4_mapped or ip.sixtofour
-
-
 @contextlib.contextmanager
 def _request_errors() -> Iterator[None]:
     """Turn what a request can raise before its answer into TransportError."""
     try:
         yield
     except requests.exceptions.SSLError as error:
-        raise Unreachable(f"TLS: {_reason(error)}") from error
+        raise Unreachable(f"TLS: {reason_of(error)}") from error
     except requests.exceptions.ConnectTimeout as error:
         raise Unreachable("no connection within the connect time-out") from error
     except requests.exceptions.ReadTimeout as error:
         raise TransportError("the server did not begin its answer in time") from error
     except requests.exceptions.ConnectionError as error:
-        if _breaks_http(error):
-            raise ServerBroken(f"the answer is no HTTP: {_reason(error)}") from error
-        raise Unreachable(_reason(error)) from error
+        if breaks_http(error):
+            raise ServerBroken(f"the answer is no HTTP: {reason_of(error)}") from error
+        raise Unreachable(reason_of(error)) from error
     except (
         requests.exceptions.RequestException,
         urllib3.exceptions.HTTPError,
     ) as error:
-        raise ServerBroken(f"the exchange failed: {_reason(error)}") from error
+        raise ServerBroken(f"the exchange failed: {reason_of(error)}") from error
     except (OSError, ValueError) as error:  # ValueError: headers that cannot be parsed
-        raise TransportError(f"the exchange failed: {_reason(error)}") from error
-
-
-_BODY_ERRORS = (
-    urllib3.exceptions.HTTPError,
-    requests.exceptions.RequestException,
-    http.client.HTTPException,
-    OSError,
-    ValueError,
-    AttributeError,  # the answer to a connection closed under one's hands
-)
-
-
-def _unpacked(body: bytes, coding: str, most_bytes: int) -> bytes:
-    """*body* without its content coding, up to *most_bytes*; or as it is, if it has none.
-
-    What it is not coded as, and codings that are not in the standard library, are left.
-    """
-    formats = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
-    for window_bits in formats.get(coding.strip().lower(), ()):
-        with contextlib.suppress(zlib.error):
-            return zlib.decompressobj(window_bits).decompress(body, most_bytes)
-    return body
-
-
-def _read_at_least(
-    stream: io.BufferedReader, target: memoryview, least_bytes: int, until: float
-) -> int:
-    """Read what has arrived into *target*; an error only if that is nothing.
-
-    By TLS a piece is 16 KiB, so what is done for each of them is dear.
-    """
-    least_bytes = min(least_bytes, len(target))
-    count = 0
-    try:
-        while count < least_bytes and (came := stream.readinto1(target[count:])):
-            count += came
-            if time.monotonic() > until:
-                break
-    except _BODY_ERRORS as error:
-        if not count:
-            raise _body_cut(error) from error
-    return count
-
-
-def _blocking(sock: socket.socket) -> socket.socket:
-    """*sock* in blocking mode, with `PATIENCE_SECONDS` as the time-out of a read.
-
-    The kernel keeps it. Python would keep it by a poll before each read, which is one
-    more hand-over of the interpreter lock, and whose reads cannot wait for more than
-    the first bytes. urllib3 sets the mode anew for each request.
-    """
-    timeval = struct.pack("ll", 0, int(PATIENCE_SECONDS * 1e6))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
-    sock.settimeout(None)
-    return sock
-
-
-def _receive(
-    sock: socket.socket,
-    targets: Sequence[memoryview],
-    count: int,
-    least_bytes: int,
-    *,
-    until: float,
-    stall_seconds: float,
-) -> int:
-    """As `_read_at_least`, over several *targets*, and straight from a `_blocking` one.
-
-    The first *count* bytes are there already, and count.
-    """
-    total = sum(map(len, targets))
-    stalled_at = time.monotonic() + stall_seconds
-    try:
-        while count < least_bytes and not (count and time.monotonic() > until):
-            views = views_of(targets, count, total)
-            try:
-                came = sock.recvmsg_into(views, 0, socket.MSG_WAITALL)[0]
-            except BlockingIOError:
-                if time.monotonic() < stalled_at:
-                    continue
-                raise TimeoutError from None
-            if not came:
-                break
-            count += came
-            stalled_at = time.monotonic() + stall_seconds
-    except _BODY_ERRORS as error:
-        if not count:
-            raise _body_cut(error) from error
-    return count
-
-
-def _body_cut(error: BaseException) -> BodyCut:
-    """What reading a body raised, one of _BODY_ERRORS, as ours."""
-    if isinstance(error, (TimeoutError, urllib3.exceptions.ReadTimeoutError)):
-        return BodyCut("the body stalled")
-    return BodyCut(f"the body broke off: {_reason(error)}")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """*error* and what it came of, innermost last; urllib3 wraps it in several coats."""
-    for _ in range(8):
-        yield error
-        around = None if error.__suppress_context__ else error.__context__
-        inner = getattr(error, "reason", None) or error.__cause__ or around
-        if not isinstance(inner, BaseException):
-            return
-        error = inner
-
-
-def _breaks_http(error: BaseException) -> bool:
-    """Whether an answer came whose status line or headers are none, or too many."""
-    return any(
-        isinstance(cause, http.client.HTTPException)
-        and not isinstance(cause, ConnectionError)  # as a closed connection is, too
-        for cause in _causes(error)
-    )
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause of *error* in one line."""
-    *_, error = _causes(error)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return printable(error.verify_message)
-    return printable(
-        getattr(error, "strerror", None) or str(error) or type(error).__name__
-    )
+        raise TransportError(f"the exchange failed: {reason_of(error)}") from error
 
 
 def parse_retry_after(value: str | None) -> float | None:

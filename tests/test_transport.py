@@ -27,6 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs import transport as transport_module
+from hingfs.answer import Answer
 from hingfs.blocks import ByteRange, views_of
 from hingfs.config import EndpointConfig, Token
 from hingfs.errors import (
@@ -38,7 +39,7 @@ from hingfs.errors import (
     TransportError,
     Unreachable,
 )
-from hingfs.transport import Answer, HttpTransport, origin_of, parse_retry_after
+from hingfs.transport import HttpTransport, origin_of, parse_retry_after
 from tests import endpoint as faults
 from tests.endpoint import CutError, FakeEndpoint, ramp
 from tests.personalities import Response, text_response
