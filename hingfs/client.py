@@ -20,7 +20,7 @@ from . import verdict
 from .answer import Answer
 from .blocks import KIB, MIB, ByteRange, Content
 from .config import EndpointConfig
-from .download import MOST_ERROR_BYTES, Pace, RangeDownload, Served
+from .download import MOST_ERROR_BYTES, RangeDownload, Served
 from .errors import (
     AccessDenied,
     BodyCut,
@@ -34,6 +34,7 @@ from .errors import (
     VideoNotServed,
     printable,
 )
+from .pace import Pace
 from .patience import METADATA_TRIES, READ_TRIES, Patience
 from .places import Places
 from .transport import HttpTransport, parse_retry_after

@@ -39,6 +39,7 @@ from .errors import (
     TransportError,
     Unforeseen,
 )
+from .pace import SLOWEST_BYTES_PER_SECOND, Pace
 from .verdict import is_encoded, looks_like_message, parse_content_range
 from .workers import DaemonPool
 
@@ -54,9 +55,6 @@ _JUDGED_BYTES = 8 * KIB
 # With what a message may begin: blanks and a byte order mark, then one of these.
 _BLANK = b"\xef\xbb\xbf" + string.whitespace.encode()
 _OPENINGS = (b"", b"{", b"[", b"<")
-# What is slower than this, over the time of a stall, is one: the threads are few, and
-# such a stream would have one for hours. A guess; no clip plays at that rate.
-_LEAST_BYTES_PER_SECOND = 1 * KIB
 # Attempts in a row that bring nothing new before a stream is given up.
 _MOST_VAIN_ATTEMPTS = 4
 # The part of the cache budget that one spool, and all of them, may fill.
@@ -432,7 +430,7 @@ class SpoolStore:
                 if spool.frontier == spool.content.size_bytes:
                     return  # only the end of the body was spoilt
                 brought = spool.frontier - before
-                least = _LEAST_BYTES_PER_SECOND * (time.monotonic() - began)
+                least = SLOWEST_BYTES_PER_SECOND * (time.monotonic() - began)
                 vain = 0 if brought > 0 and brought >= least else vain + 1
                 if vain >= _MOST_VAIN_ATTEMPTS or spool.error is not None:
                     raise
@@ -483,17 +481,16 @@ def _pieces(spool: Spool, answer: Answer, stall_seconds: float) -> Iterator[byte
     Raises BodyCut where it trickles for *stall_seconds*.
     """
     decoded = is_encoded(answer.headers)
-    since, came = time.monotonic(), 0
+    pace = Pace(stall_seconds)
     while piece := answer.read_some(_PIECE_BYTES, decoded=decoded):
         yield piece
         if spool.error is not None:
             raise BodyCut("the spool was given up")
-        came += len(piece)
-        seconds = time.monotonic() - since
-        if seconds >= stall_seconds:
-            if came < _LEAST_BYTES_PER_SECOND * seconds:
-                raise BodyCut(f"no more than {came} bytes came in {seconds:.0f} s")
-            since, came = time.monotonic(), 0
+        pace.took(len(piece))
+        if time.monotonic() >= pace.judged_at:
+            if not pace.good:
+                raise BodyCut("the body came too slowly")
+            pace.restart()
 
 
 def _judged(pieces: Iterator[bytes]) -> Iterator[bytes]:
