@@ -285,7 +285,7 @@ def test_a_fault_that_passes_is_invisible(
 def test_a_fault_of_every_second_answer_is_invisible(
     make: Callable[..., Program], endpoint: FakeEndpoint, video: Video, case: Case
 ) -> None:
-    program = make(read_seconds=20.0)
+    program = make(read_seconds=6.0)
     assert program.size_of(video) == SIZE_BYTES
     fault = case.fault()
     endpoint.inject(fault, math.inf, every_second(content_get))
