@@ -68,6 +68,7 @@ class Concurrency:
         self._best_rate = 0.0
         self._before = self.limit
         self._settled_bytes = 0  # to go until the next step; 0 while climbing
+        self._doubted = False  # the last rate was too low
 
     def running(self, count: int, now: float) -> None:
         """So many requests run from *now* (monotonic) on."""
@@ -95,9 +96,13 @@ class Concurrency:
             return
         rise = RISE_THAT_PAYS * (self.limit - self._before) / self._before
         if rate < self._best_rate * (1 + rise):
-            self.limit = self._before
-            self._settled_bytes = _RELEARN_BYTES
+            # One rate may be noise; a second that says the same is believed.
+            self._doubted = not self._doubted
+            if not self._doubted:
+                self.limit = self._before
+                self._settled_bytes = _RELEARN_BYTES
             return
+        self._doubted = False
         self._best_rate = rate
         self._before = self.limit
         step = max(2, self.limit // 2)
@@ -112,5 +117,6 @@ class Concurrency:
         """The endpoint failed or asked for a pause: use fewer, and learn anew."""
         self.limit = max(1, self.limit // 2)
         self._before = self.limit
+        self._doubted = False
         self._best_rate = 0.0
         self._settled_bytes = 0

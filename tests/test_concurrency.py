@@ -37,6 +37,15 @@ class TestConnections:
         assert max(limits) > first, "one step is tried"
         assert limits[-1] == first
 
+    def test_one_low_rate_is_noise(self):
+        concurrency = Concurrency(10)
+        rates = iter([150e6, 120e6, 250e6, 250e6])
+
+        for rate in rates:
+            concurrency.measured(rate, 8 * MIB)
+
+        assert concurrency.limit == 10
+
     def test_it_stays_where_the_rate_stops_rising(self):
         limits = self.run(Concurrency(32), lambda limit: min(limit, 10) * 25e6)
 
