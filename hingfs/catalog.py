@@ -39,7 +39,8 @@ from .errors import (
     printable,
 )
 from .spool import UNKNOWN_SIZE, SpoolStore
-from .verdict import Facts, State, Status
+from .statuses import State, Status
+from .verdict import Facts
 from .workers import DaemonPool
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,8 @@
 
 Nothing is cached here but what the *server* can do (whether HEAD, status and list
 routes exist) and where it keeps the bytes.
-Decides how often and how long to try; what an answer means is `verdict`'s, how it is
+Decides how often and how long to try; what an answer means is left to
+`verdict`, `refusals`, `statuses` and `listing`, how it is
 had is `transport`'s.
 
 Threads: every method may be called from any thread. The flags about the server are
@@ -16,7 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
-from . import verdict
+from . import bodies, listing, refusals, statuses, verdict
 from .answer import Answer
 from .blocks import KIB, MIB, ByteRange, Content
 from .config import EndpointConfig
@@ -34,11 +35,13 @@ from .errors import (
     VideoNotServed,
     printable,
 )
+from .listing import ListPage
 from .pace import Pace
 from .patience import METADATA_TRIES, READ_TRIES, Patience
 from .places import Places
+from .statuses import UNSAID, State, Status
 from .transport import HttpTransport, parse_retry_after
-from .verdict import Facts, ListPage, State, Status
+from .verdict import Facts
 from .workers import DaemonPool
 
 log = logging.getLogger(__name__)
@@ -106,9 +109,7 @@ class VideoClient:
                 "the network, or skip this check with --no-check"
             ) from error
         answer.close()
-        if isinstance(
-            verdict.refusal(answer.status, body, verdict.UNSAID), AccessDenied
-        ):
+        if isinstance(refusals.refusal(answer.status, body, UNSAID), AccessDenied):
             raise TokenError(
                 f"{self._config.base_url} refuses the token ({answer.status}): "
                 f"{printable(body.decode('utf-8', 'replace'), 120)}"
@@ -130,18 +131,18 @@ class VideoClient:
             listed = None
         asked = self._asked(video_id, tries) if listed is None else None
         facts = None if self._head_useless else self._head(video_id, patience)
-        status = listed or verdict.UNSAID
+        status = listed or UNSAID
         if asked is not None:
             try:
                 status = _awaited(asked, patience.deadline)
             except TransportError:
                 if facts is None:  # the words of a refusal may still decide
-                    self._probe_by_get(video_id, verdict.UNSAID, patience)
+                    self._probe_by_get(video_id, UNSAID, patience)
                 raise  # it is served, and nobody says whether all of it is there
         if status.state in (State.NOT_READY, State.FAILED):
             # Some servers serve a file that is still being written.
             self._warn_of_word(status)
-            raise verdict.refusal(200, b"", status)
+            raise refusals.refusal(200, b"", status)
         if facts is None:
             facts = self._probe_by_get(video_id, status, patience)
         if asked is not None:
@@ -231,7 +232,7 @@ class VideoClient:
 
     def _list_page(self, after: str) -> ListPage | None:
         code, body = self._list_answer(after)
-        page = verdict.judge_list(body, time.time()) if code == 200 else None
+        page = listing.judge_list(body, time.time()) if code == 200 else None
         if page is not None:
             self._seen_list = True
         elif self._seen_list or code not in _NO_LIST_CODES:
@@ -254,7 +255,7 @@ class VideoClient:
         answer, body = self._json(url, patience, _MOST_PAGE_BYTES)
         if len(body) > _MOST_PAGE_BYTES:
             raise ServerBroken("a page of the list is larger than 8 MiB")
-        refusal = verdict.refusal(answer.status, body, verdict.UNSAID)
+        refusal = refusals.refusal(answer.status, body, UNSAID)
         if isinstance(refusal, AccessDenied):
             self._warn("denied", str(refusal))
             raise refusal
@@ -273,7 +274,7 @@ class VideoClient:
         url = self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}")
         answer, body = self._json(url, patience, _MOST_STATUS_BYTES)
         try:
-            status = verdict.judge_status(
+            status = statuses.judge_status(
                 answer.status, answer.headers, body, time.time()
             )
         except AccessDenied as error:
@@ -320,18 +321,18 @@ class VideoClient:
         if not answer.from_api:
             return _broken(answer)
         if (
-            verdict.route_missing(answer.status, answer.headers, body)
+            refusals.route_missing(answer.status, answer.headers, body)
             and not self._seen_video
         ):
             self._warn(
                 "base URL",
                 f"{self._config.base_url} answers with a web page; check the base URL",
             )
-        if status is None and verdict.is_final(answer.status, body):
+        if status is None and refusals.is_final(answer.status, body):
             status = self._status_if_told(video_id)
-        status = status or verdict.UNSAID
+        status = status or UNSAID
         self._warn_of_word(status)
-        error = verdict.refusal(answer.status, body, status)
+        error = refusals.refusal(answer.status, body, status)
         if isinstance(error, AccessDenied):
             self._warn("denied", str(error))
         return error
@@ -339,13 +340,13 @@ class VideoClient:
     def _status_if_told(self, video_id: str) -> Status:
         asked = self._asked(video_id, METADATA_TRIES)
         if asked is None:
-            return verdict.UNSAID
+            return UNSAID
         try:
             return _awaited(asked, time.monotonic() + self._config.metadata_seconds)
         except TransportError as error:
             # What was refused is judged by its words.
             log.debug("the status route did not answer: %s", error)
-            return verdict.UNSAID
+            return UNSAID
 
     # -- content -----------------------------------------------------------------
 
@@ -481,7 +482,7 @@ class VideoClient:
                 patience.limited(retry_after)
             elif wants_pause:  # a storage host does not speak for the API
                 patience.failed(_broken(answer), retry_after or 0.0)
-            elif method == "HEAD" or verdict.is_final(answer.status, body):
+            elif method == "HEAD" or refusals.is_final(answer.status, body):
                 return answer, body  # what HEAD refuses, GET may serve
             else:
                 patience.failed(_broken(answer))
@@ -500,13 +501,13 @@ class VideoClient:
                 return answer, body
             with answer:
                 body = answer.read_text(patience.deadline, most_bytes + 1)
-            if len(body) > most_bytes or not verdict.is_cut_short(body):
+            if len(body) > most_bytes or not bodies.is_cut_short(body):
                 return answer, body
             patience.failed(BodyCut("the answer broke off"))
 
     def _has_new_token(self, answer: Answer, body: bytes) -> bool:
         """Whether *answer* refuses a token, and the token file holds another by now."""
-        if not (answer.from_api and verdict.refuses_token(answer.status, body)):
+        if not (answer.from_api and refusals.refuses_token(answer.status, body)):
             return False
         # Of requests refused at the same time, only one finds a new token.
         if not (

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
-from . import verdict
+from . import bodies, verdict
 from .answer import Answer
 from .blocks import KIB, ByteRange, Content, views_of
 from .errors import (
@@ -192,7 +192,7 @@ class RangeDownload:
 
     def _refuse_message(self, first: bytes) -> None:
         """Raise NotAVideo if what begins with *first* is a message called a video."""
-        if verdict.looks_like_message(first):
+        if bodies.looks_like_message(first):
             self._leave()
             raise _message_error(first)
 

@@ -29,6 +29,7 @@ from typing import Protocol
 from .answer import Answer
 from .block_cache import MemoryBlockCache
 from .blocks import KIB, Content
+from .bodies import looks_like_message
 from .errors import (
     BodyCut,
     ContentChanged,
@@ -40,7 +41,7 @@ from .errors import (
     Unforeseen,
 )
 from .pace import SLOWEST_BYTES_PER_SECOND, Pace
-from .verdict import is_encoded, looks_like_message, parse_content_range
+from .verdict import is_encoded, parse_content_range
 from .workers import DaemonPool
 
 log = logging.getLogger(__name__)

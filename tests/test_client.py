@@ -35,7 +35,7 @@ from hingfs.errors import (
     VideoNotReady,
     VideoNotServed,
 )
-from hingfs.verdict import State, Status
+from hingfs.statuses import State, Status
 from tests import endpoint as faults
 from tests.conftest import Build
 from tests.endpoint import FakeEndpoint, ramp

@@ -29,7 +29,7 @@ import urllib3.util.connection
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hingfs import cli, mount, verdict
+from hingfs import cli, listing, mount, refusals, statuses, verdict
 from hingfs.catalog import name_of, video_id_of
 from hingfs.client import VideoClient
 from hingfs.config import (
@@ -41,8 +41,8 @@ from hingfs.config import (
     parse_time,
 )
 from hingfs.errors import AccessDenied, HingError, ServerBroken, UsageError, printable
+from hingfs.statuses import UNSAID
 from hingfs.transport import HttpTransport, parse_retry_after
-from hingfs.verdict import UNSAID
 
 from . import endpoint as faults
 from .endpoint import FakeEndpoint
@@ -1016,7 +1016,7 @@ def test_a_refusal_with_a_long_key_is_judged_in_little_memory() -> None:
     body = json.dumps({"k" * 30_000: [[["q"] * 32] * 32] * 8}).encode()
 
     with little_memory(4_000_000):
-        verdict.refusal(400, body, UNSAID)
+        refusals.refusal(400, body, UNSAID)
 
 
 def test_a_page_of_empty_objects_is_judged_in_little_memory() -> None:
@@ -1024,7 +1024,7 @@ def test_a_page_of_empty_objects_is_judged_in_little_memory() -> None:
     body = wide_json(8_000_000)
 
     with little_memory(4_000_000):
-        assert verdict.judge_list(body, 0.0) is None
+        assert listing.judge_list(body, 0.0) is None
 
 
 # --- properties --------------------------------------------------------------------------
@@ -1108,7 +1108,7 @@ def test_any_retry_after_is_a_pause_or_nothing(value: str) -> None:
 @given(st.sampled_from([200, 400, 401, 404, 422, 429, 500, 502]), bodies)
 def test_any_status_answer_has_a_state(code: int, body: bytes) -> None:
     with contextlib.suppress(AccessDenied):
-        status = verdict.judge_status(code, {}, body, 1e9)
+        status = statuses.judge_status(code, {}, body, 1e9)
         for seconds in (status.mtime_seconds, status.expires_at_seconds):
             assert seconds is None or 0 < seconds < 1e11
         assert len(status.word) <= 40
@@ -1117,7 +1117,7 @@ def test_any_status_answer_has_a_state(code: int, body: bytes) -> None:
 
 @given(bodies)
 def test_any_list_answer_is_entries_or_nothing(body: bytes) -> None:
-    page = verdict.judge_list(body, 1e9)
+    page = listing.judge_list(body, 1e9)
 
     if page is not None:
         assert page.has_more in (True, False, None)
@@ -1129,7 +1129,7 @@ def test_any_list_answer_is_entries_or_nothing(body: bytes) -> None:
 
 @given(st.integers(100, 599), bodies)
 def test_any_error_body_is_judged_in_one_short_line(code: int, body: bytes) -> None:
-    error = verdict.refusal(code, body, UNSAID)
+    error = refusals.refusal(code, body, UNSAID)
 
     assert isinstance(error, HingError)
     assert len(str(error)) < 250

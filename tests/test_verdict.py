@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs import verdict
+from hingfs import bodies, listing, refusals, statuses, verdict
 from hingfs.blocks import ByteRange, Content, Validator
 from hingfs.errors import (
     AccessDenied,
@@ -27,7 +27,8 @@ from hingfs.errors import (
     VideoNotReady,
     VideoNotServed,
 )
-from hingfs.verdict import UNSAID, ListPage, State, Status
+from hingfs.listing import ListPage
+from hingfs.statuses import UNSAID, State, Status
 from tests.personalities import MP4_HEAD
 
 NOW = 1_790_000_000.0
@@ -69,7 +70,7 @@ def content(size_bytes=SIZE, etag=None, last_modified=None):
 
 
 def kind_of(code, body, known=UNSAID):
-    return type(verdict.refusal(code, body, known))
+    return type(refusals.refusal(code, body, known))
 
 
 # --- the probe -----------------------------------------------------------------
@@ -197,7 +198,7 @@ def test_r6_a_file_of_no_bytes_is_told_from_a_refusal(code, headers, empty):
     ],
 )
 def test_r7_an_error_body_is_known_whatever_its_type(first):
-    assert verdict.looks_like_message(first)
+    assert bodies.looks_like_message(first)
     assert verdict.judge_probe(200, sized(), first) is None
 
 
@@ -217,18 +218,18 @@ def test_r7_an_error_body_is_known_whatever_its_type(first):
     ],
 )
 def test_r7_no_magic_is_demanded_of_a_video(first):
-    assert not verdict.looks_like_message(first)
+    assert not bodies.looks_like_message(first)
     assert verdict.judge_probe(200, sized(), first) is not None
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"{", b"[", b"<", b'{"']))
 def test_r7_any_first_bytes_are_judged_without_an_error(tail, head):
-    verdict.looks_like_message(head + tail)
+    bodies.looks_like_message(head + tail)
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
 def test_r7_json_too_deep_to_parse_is_no_video(opening):
-    assert verdict.looks_like_message(opening * 100_000)
+    assert bodies.looks_like_message(opening * 100_000)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +289,7 @@ WORDS = {
     [(word, state) for state, words in WORDS.items() for word in words.split()],
 )
 def test_r9_the_status_object_counts_whatever_its_code(word, state, code):
-    judged = verdict.judge_status(code, JSON, status(word), NOW)
+    judged = statuses.judge_status(code, JSON, status(word), NOW)
 
     assert judged.state is state
     assert judged.word == word.lower()
@@ -296,7 +297,7 @@ def test_r9_the_status_object_counts_whatever_its_code(word, state, code):
 
 
 def test_r9_a_word_nobody_knows_means_not_ready():
-    judged = verdict.judge_status(200, JSON, status("marinating"), NOW)
+    judged = statuses.judge_status(200, JSON, status("marinating"), NOW)
 
     assert judged.state is State.NOT_READY
     assert judged.unknown_word
@@ -309,7 +310,7 @@ def test_r9_a_word_nobody_knows_means_not_ready():
 def test_r9_a_completed_video_is_gone_once_it_expired(expires_at, state):
     body = status("completed", expires_at=expires_at)
 
-    assert verdict.judge_status(200, JSON, body, NOW).state is state
+    assert statuses.judge_status(200, JSON, body, NOW).state is state
 
 
 @pytest.mark.parametrize(
@@ -360,14 +361,14 @@ def test_r9_content_that_is_gone_though_completed_has_expired(code, body):
     ],
 )
 def test_r9_a_status_answer_without_a_status(code, headers, body, state):
-    assert verdict.judge_status(code, headers, body, NOW).state is state
+    assert statuses.judge_status(code, headers, body, NOW).state is state
 
 
 def test_r9_the_reason_of_a_failure_reaches_the_message():
     body = status("failed", error={"code": "x", "message": "blocked\x1b[31m by us"})
 
-    judged = verdict.judge_status(200, JSON, body, NOW)
-    said = str(verdict.refusal(400, b"", judged))
+    judged = statuses.judge_status(200, JSON, body, NOW)
+    said = str(refusals.refusal(400, b"", judged))
 
     assert "blocked [31m by us" in said
     assert "\x1b" not in said
@@ -469,7 +470,7 @@ def test_r12_a_route_that_is_not_there_is_no_missing_video(body):
     ],
 )
 def test_r12_a_404_page_may_mean_a_wrong_base_url(code, headers, body, missing):
-    assert verdict.route_missing(code, headers, body) is missing
+    assert refusals.route_missing(code, headers, body) is missing
 
 
 def test_r12_a_404_page_is_still_a_missing_video():
@@ -640,9 +641,9 @@ def test_r20_cache_control_changes_no_verdict():
 )
 def test_r21_a_refused_token_is_known_by_code_or_by_words(code, body, known):
     assert kind_of(code, body, known) is AccessDenied
-    assert verdict.is_final(code, body)
+    assert refusals.is_final(code, body)
     with pytest.raises(AccessDenied):
-        verdict.judge_status(code, JSON, body, NOW)
+        statuses.judge_status(code, JSON, body, NOW)
 
 
 def test_r21_429_asks_for_a_pause():
@@ -651,25 +652,25 @@ def test_r21_429_asks_for_a_pause():
 
 @pytest.mark.parametrize("code", [408, 500, 502, 503, 504, 520, 522, 524, 530])
 def test_r21_trouble_of_the_server_may_pass(code):
-    assert not verdict.is_final(code, b"oops")
+    assert not refusals.is_final(code, b"oops")
     assert kind_of(code, error("The job queue failed")) is ServerBroken
 
 
 @pytest.mark.parametrize("code", [200, 400, 401, 404, 409, 410, 416, 422])
 def test_r21_an_answer_that_is_not_trouble_is_final(code):
-    assert verdict.is_final(code, b"")
+    assert refusals.is_final(code, b"")
 
 
 @pytest.mark.parametrize("upstream", [404, 410])
 def test_r21_an_upstream_without_the_file_is_final(upstream):
-    assert verdict.is_final(502, error(f"Upstream service returned status {upstream}"))
-    assert not verdict.is_final(502, error("Upstream service returned status 500"))
+    assert refusals.is_final(502, error(f"Upstream service returned status {upstream}"))
+    assert not refusals.is_final(502, error("Upstream service returned status 500"))
 
 
 def test_r9_a_status_object_under_a_5xx_is_final():
     """vLLM-Omni answers for a failed job with 500 and the video object."""
-    assert verdict.is_final(500, status("failed"))
-    assert not verdict.is_final(500, b'{"status": "error", "message": "try later"}')
+    assert refusals.is_final(500, status("failed"))
+    assert not refusals.is_final(500, b'{"status": "error", "message": "try later"}')
 
 
 def test_r23_entries_of_a_page_keep_their_order_and_id():
@@ -687,7 +688,7 @@ def test_r23_entries_of_a_page_keep_their_order_and_id():
         "has_more": True,
     }
 
-    judged = verdict.judge_list(json.dumps(page).encode(), NOW)
+    judged = listing.judge_list(json.dumps(page).encode(), NOW)
 
     assert judged is not None
     assert [video_id for video_id, _ in judged.videos] == ["b", "a", "c"]
@@ -706,12 +707,12 @@ def test_r23_entries_of_a_page_keep_their_order_and_id():
     ],
 )
 def test_r23_a_page_says_of_more_what_it_says(body, has_more):
-    assert verdict.judge_list(body, NOW) == ListPage(0, (), "", has_more)
+    assert listing.judge_list(body, NOW) == ListPage(0, (), "", has_more)
 
 
 @pytest.mark.parametrize("body", [b'{"data": {}}', b"[]", PAGE, b"", b"[" * 100_000])
 def test_r23_anything_else_is_no_page_of_a_list(body):
-    assert verdict.judge_list(body, NOW) is None
+    assert listing.judge_list(body, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -735,14 +736,14 @@ def test_r23_anything_else_is_no_page_of_a_list(body):
     ],
 )
 def test_r24_the_time_is_that_of_completion_else_of_creation(fields, mtime):
-    judged = verdict.judge_status(200, JSON, status("completed", **fields), NOW)
+    judged = statuses.judge_status(200, JSON, status("completed", **fields), NOW)
 
     assert judged.mtime_seconds == mtime
 
 
 # --- for all input -------------------------------------------------------------
 
-bodies = st.one_of(
+any_body = st.one_of(
     st.binary(max_size=300),
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -774,20 +775,20 @@ headers_of_any_kind = st.dictionaries(
 )
 
 
-@given(codes, headers_of_any_kind, bodies)
+@given(codes, headers_of_any_kind, any_body)
 def test_any_answer_gets_a_verdict(code, headers, body):
     """Whatever a server sends: a verdict or one of our errors, never a crash."""
     verdict.judge_head(code, headers)
     verdict.judge_probe(code, headers, body[:16])
     verdict.is_empty_video(code, headers)
-    verdict.judge_list(body, NOW)
+    listing.judge_list(body, NOW)
     verdict.url_in_json(body, "https://api/v1")
-    verdict.is_final(code, body)
+    refusals.is_final(code, body)
     try:
-        known = verdict.judge_status(code, headers, body, NOW)
+        known = statuses.judge_status(code, headers, body, NOW)
     except AccessDenied:
         known = UNSAID
-    assert isinstance(verdict.refusal(code, body, known), HingError)
+    assert isinstance(refusals.refusal(code, body, known), HingError)
 
 
 @given(headers_of_any_kind, st.sampled_from([200, 206]))

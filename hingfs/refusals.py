@@ -1,0 +1,119 @@
+"""What an answer without content means: not ready, failed, missing, denied. Pure.
+
+Order of trust: the status object, then the wording of the refusal, then the code.
+"""
+
+from . import bodies, wording
+from .errors import (
+    AccessDenied,
+    HingError,
+    NotAVideo,
+    RateLimited,
+    ServerBroken,
+    VideoFailed,
+    VideoNotFound,
+    VideoNotReady,
+    VideoNotServed,
+    printable,
+)
+from .statuses import Headers, State, Status, is_html
+
+# Codes of trouble that may pass.
+PASSING_CODES = frozenset({408, 500, 502, 503, 504, *range(520, 531)})
+# Codes whose meaning only the status route knows.
+ASK_STATUS_CODES = frozenset({202, 204, 400, 404, 409, 410, 422, 423, 425})
+
+
+def refusal(code: int, body: bytes, status: Status) -> HingError:
+    """The error that a content answer without content means, given the *status*."""
+    text = bodies.text_of(body)
+    if wording.is_refusal_of_token(code, text):
+        return AccessDenied(
+            f"the API refused the token ({code}): {printable(text, 120)}"
+        )
+    if code == 429:
+        return RateLimited("the API asked for a pause (429)", None)
+    if status.state is State.READY and (
+        code == 410 or wording.UPSTREAM_410.search(text)
+    ):
+        return VideoNotFound("expired: the API lists it, its bytes are gone (410)")
+    return _by_status(status) or _by_text(code, text)
+
+
+def refuses_token(code: int, body: bytes) -> bool:
+    """Whether the API says no to the token, or to what it may have."""
+    return wording.is_refusal_of_token(code, bodies.text_of(body))
+
+
+def is_final(code: int, body: bytes) -> bool:
+    """Whether asking again at once is pointless: the server works, and said no.
+
+    A 5xx passes, unless its words say that the upstream has no such file, or that
+    the token is refused, or it is the video object of a failed job (vLLM-Omni).
+    """
+    if code not in PASSING_CODES:
+        return True
+    found = bodies.json_object(body)
+    if isinstance(found.get("status"), str) and {"id", "object"} & found.keys():
+        return True
+    text = bodies.text_of(body)
+    return bool(wording.UPSTREAM_GONE.search(text)) or wording.is_refusal_of_token(
+        code, text
+    )
+
+
+def route_missing(code: int, headers: Headers, body: bytes) -> bool:
+    """Whether a 404 looks as if the path, not the video, were unknown."""
+    return code == 404 and is_html(headers, body)
+
+
+def _by_status(status: Status) -> HingError | None:
+    detail = f": {status.reason}" if status.reason else ""
+    if status.state is State.NOT_READY:
+        return VideoNotReady(f"not ready (status {status.word}){detail}")
+    if status.state is State.READY:
+        return VideoNotServed("completed, but not served yet")
+    if status.state is State.FAILED:
+        return VideoFailed(f"rendering failed (status {status.word}){detail}")
+    if status.state is State.GONE:
+        return VideoNotFound(f"no such video, or expired{detail}")
+    return None
+
+
+def _by_text(code: int, text: str) -> HingError:
+    """Judge by the server's words, then by its code; some sentences serve two states."""
+    said = printable(text, 120)
+    named = wording.STATUS_IN_TEXT.search(text)
+    word = named[1].lower() if named else ""
+    judges_by_words = code in ASK_STATUS_CODES or code in (200, 206)
+    rules: tuple[tuple[bool, HingError], ...] = (
+        (
+            bool(wording.NO_ROUTE_TEXT.search(text)),
+            ServerBroken(f"no such route: {said}"),
+        ),
+        (word in wording.FAILED_WORDS, VideoFailed(f"rendering failed: {said}")),
+        (word in wording.GONE_WORDS, VideoNotFound(f"expired: {said}")),
+        (word in wording.NOT_READY_WORDS, VideoNotReady(f"not ready: {said}")),
+        (
+            judges_by_words and bool(wording.FAILED_TEXT.search(text)),
+            VideoFailed(f"rendering failed: {said}"),
+        ),
+        (
+            judges_by_words and bool(wording.NOT_READY_TEXT.search(text)),
+            VideoNotReady(f"not ready: {said}"),
+        ),
+        (
+            judges_by_words and bool(wording.GONE_TEXT.search(text)),
+            VideoNotFound(f"no such video: {said}"),
+        ),
+        (code in (404, 410), VideoNotFound(f"no such video ({code}): {said}")),
+        (
+            code in (202, 204, 409, 423, 425),
+            VideoNotReady(f"not ready ({code}): {said}"),
+        ),
+        (code in (200, 206), NotAVideo(f"no video, but: {said}")),
+    )
+    for applies, error in rules:
+        if applies:
+            return error
+    return ServerBroken(f"the server answered {code}: {said}")
