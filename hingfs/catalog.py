@@ -295,7 +295,7 @@ class Catalog:
             probe = self._client.probe(video_id, listed)
             if self._contradicted(video_id, probe):
                 # The bytes were not what HEAD says, and it says the same again.
-                self._client.distrust_head()
+                self._client.distrust_head(video_id)
                 probe = self._client.probe(video_id, probe.status)
         except VideoNotServed as error:
             raise self._lagging(video_id, error) from error

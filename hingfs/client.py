@@ -1,13 +1,12 @@
 """The endpoint's vocabulary: videos, their status, their bytes.
 
-Nothing is cached here but what the *server* can do (whether HEAD, status and list
-routes exist) and where it keeps the bytes.
+Nothing is cached here but what is learnt about the *server* (`endpoint_facts`) and
+where it keeps the bytes.
 Decides how often and how long to try; what an answer means is left to
 `verdict`, `refusals`, `statuses` and `listing`, how it is
 had is `transport`'s.
 
-Threads: every method may be called from any thread. The flags about the server are
-single assignments that only ever go one way, so a race costs one request.
+Threads: every method may be called from any thread.
 """
 
 import logging
@@ -22,6 +21,7 @@ from .answer import Answer
 from .blocks import KIB, MIB, ByteRange, Content
 from .config import EndpointConfig
 from .download import MOST_ERROR_BYTES, RangeDownload, Served
+from .endpoint_facts import Belief, EndpointFacts
 from .errors import (
     AccessDenied,
     BodyCut,
@@ -67,6 +67,22 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class _Head:
+    """What HEAD answered: its code, 0 where it was not asked, and its length.
+
+    *facts* None: it proves nothing.
+    """
+
+    code: int
+    facts: Facts | None
+    size_bytes: int | None = None
+
+    def tells(self, size_bytes: int | None) -> bool:
+        """Whether it told the size that GET tells, if GET does."""
+        return self.code == 200 and self.size_bytes == size_bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Listed:
     """One video of the API's list."""
 
@@ -83,12 +99,7 @@ class VideoClient:
         self._transport = transport
         self._config = config
         self._pool = pool
-        self._head_useless = False
-        self._no_status_route = False  # means nothing once a status was seen
-        self._seen_status = False
-        self._seen_list = False
-        self._seen_video = False
-        self._announces_falsely = False  # "Accept-Ranges: bytes", and ignores them
+        self._endpoint = EndpointFacts()
         self._warned: set[str] = set()
         self._places = Places()
 
@@ -130,24 +141,25 @@ class VideoClient:
         if listed is not None and listed.completed_at_seconds is None:
             listed = None
         asked = self._asked(video_id, tries) if listed is None else None
-        facts = None if self._head_useless else self._head(video_id, patience)
+        head = self._head(video_id, patience)
+        facts = head.facts
         status = listed or UNSAID
         if asked is not None:
             try:
                 status = _awaited(asked, patience.deadline)
             except TransportError:
                 if facts is None:  # the words of a refusal may still decide
-                    self._probe_by_get(video_id, UNSAID, patience)
+                    self._probe_by_get(video_id, UNSAID, patience, head)
                 raise  # it is served, and nobody says whether all of it is there
         if status.state in (State.NOT_READY, State.FAILED):
             # Some servers serve a file that is still being written.
             self._warn_of_word(status)
             raise refusals.refusal(200, b"", status)
         if facts is None:
-            facts = self._probe_by_get(video_id, status, patience)
+            facts = self._probe_by_get(video_id, status, patience, head)
         if asked is not None:
             self._weigh(status)
-        self._seen_video = True
+        self._endpoint.served()
         return Probe(facts, status)
 
     def _weigh(self, status: Status) -> None:
@@ -158,11 +170,10 @@ class VideoClient:
         """
         if status.word:
             return
-        if self._seen_status:
+        if self._endpoint.has_told_status:
             raise ServerBroken("the video is served, and its status is not told")
         if status.state is State.GONE:
-            # It serves the video and knows nothing of it: there is no such route.
-            self._no_status_route = True
+            self._endpoint.status_missing("it knows nothing of a video that is served")
 
     def refresh(self, content: Content) -> Facts | None:
         """The facts of a known video now; None if the server says "not modified".
@@ -172,26 +183,21 @@ class VideoClient:
         tries = self._transport.tries(METADATA_TRIES)
         patience = self._patience(tries, self._config.metadata_seconds)
         etag = content.validator.etag
-        if not self._head_useless:
-            headers = {"If-None-Match": etag} if etag else {}
-            answer, _ = self._send(
-                "HEAD", self._content_url(content.video_id), patience, headers=headers
-            )
-            answer.close()
-            if answer.status == 304:
-                return None
-            facts = verdict.judge_head(answer.status, answer.headers)
-            if facts is not None:
-                return facts
-        return self._probe_by_get(content.video_id, None, patience)
+        headers = {"If-None-Match": etag} if etag else {}
+        head = self._head(content.video_id, patience, headers)
+        if head.code == 304:
+            return None
+        if head.facts is not None:
+            return head.facts
+        return self._probe_by_get(content.video_id, None, patience, head)
 
-    def distrust_head(self) -> None:
-        """HEAD said something that GET contradicted: use GET from now on."""
-        self._head_useless = True
+    def distrust_head(self, video_id: str) -> None:
+        """HEAD said something of *video_id* that GET contradicted."""
+        self._endpoint.head_contradicted(video_id, 200)
 
     def distrust_ranges(self) -> None:
         """A video announced ranges and sent the whole: announcements prove nothing."""
-        self._announces_falsely = True
+        self._endpoint.ranges_announced_falsely()
 
     def list_videos(self, wanted: Callable[[str], bool]) -> list[Listed] | None:
         """The videos of the API's list whose ids are *wanted*, newest first.
@@ -234,8 +240,8 @@ class VideoClient:
         code, body = self._list_answer(after)
         page = listing.judge_list(body, time.time()) if code == 200 else None
         if page is not None:
-            self._seen_list = True
-        elif self._seen_list or code not in _NO_LIST_CODES:
+            self._endpoint.list_given()
+        elif self._endpoint.has_listed or code not in _NO_LIST_CODES:
             # What gave a list once has one: anything else from it is trouble.
             raise ServerBroken(f"no list came, but another answer ({code})")
         return page
@@ -261,13 +267,23 @@ class VideoClient:
             raise refusal
         return answer.status, body
 
-    def _head(self, video_id: str, patience: Patience) -> Facts | None:
-        answer, _ = self._send("HEAD", self._content_url(video_id), patience)
+    def _head(
+        self,
+        video_id: str,
+        patience: Patience,
+        headers: Mapping[str, str] | None = None,
+    ) -> _Head:
+        """What HEAD says of the content; nothing where HEAD is not believed."""
+        if not self._endpoint.believes_head_of(video_id):
+            return _Head(0, None)
+        url = self._content_url(video_id)
+        answer, _ = self._send("HEAD", url, patience, headers=headers)
         answer.close()
+        self._endpoint.head_refused(answer.status)
         facts = verdict.judge_head(answer.status, answer.headers)
-        if facts is not None and self._announces_falsely:
+        if facts is not None and not self._endpoint.holds(Belief.ANNOUNCED_RANGES):
             facts = replace(facts, ranges=None)
-        return facts
+        return _Head(answer.status, facts, verdict.length_of(answer.headers))
 
     def _status(self, video_id: str, tries: int) -> Status:
         patience = self._patience(tries, self._config.metadata_seconds)
@@ -281,20 +297,21 @@ class VideoClient:
             self._warn("denied", str(error))
             raise
         if status.word:
-            self._seen_status = True
+            self._endpoint.status_told()
         if status.state is State.NO_ROUTE:
-            self._no_status_route = True
+            self._endpoint.status_missing(f"there is none ({answer.status})")
         return status
 
     def _asked(self, video_id: str, tries: int) -> Future[Status] | None:
         """The status, on its way; None where the server has no route for it."""
-        if self._no_status_route and not self._seen_status:
+        if not self._endpoint.holds(Belief.STATUS):
             return None
         return self._pool.submit(self._status, video_id, tries)
 
     def _probe_by_get(
-        self, video_id: str, status: Status | None, patience: Patience
+        self, video_id: str, status: Status | None, patience: Patience, head: _Head
     ) -> Facts:
+        """The facts that GET tells after *head* told none."""
         answer, body, place = self.content_answer(
             video_id, patience, span=verdict.PROBE
         )
@@ -306,7 +323,8 @@ class VideoClient:
         if empty or (facts is not None and not body):  # chunks may bring nothing, too
             raise VideoNotServed("the file has no bytes yet")
         if facts is not None:
-            self._head_useless = True  # or this GET would not have been needed
+            if head.code and not head.tells(facts.size_bytes):
+                self._endpoint.head_contradicted(video_id, head.code)
             self._places.remember(video_id, place)
             return facts
         raise self.refused(video_id, answer, body, status)
@@ -322,7 +340,7 @@ class VideoClient:
             return _broken(answer)
         if (
             refusals.route_missing(answer.status, answer.headers, body)
-            and not self._seen_video
+            and not self._endpoint.has_served
         ):
             self._warn(
                 "base URL",
@@ -515,6 +533,7 @@ class VideoClient:
         ):
             return False
         self._warned.discard("denied")  # that of another token is news
+        self._endpoint.token_renewed()
         return True
 
     def _patience(self, tries: int, seconds: float) -> Patience:

@@ -52,7 +52,7 @@ def judge_head(status: int, headers: Headers) -> Facts | None:
     """
     if status != 200 or not _is_media(headers) or is_encoded(headers):
         return None
-    size_bytes = _content_length(headers)
+    size_bytes = length_of(headers)
     if size_bytes is None or size_bytes < SMALLEST_BELIEVED_BYTES:
         return None
     # Only a hint, since some servers announce ranges and ignore them.
@@ -78,9 +78,7 @@ def judge_probe(status: int, headers: Headers, first: bytes) -> Facts | None:
         if answered and answered[0].start == 0 and answered[1] is not None:
             return Facts(answered[1], validator, ranges=True, last_modified=modified)
         return Facts(None, validator, ranges=False, last_modified=modified)
-    size_bytes = (
-        None if is_encoded(headers) or status == 206 else _content_length(headers)
-    )
+    size_bytes = None if is_encoded(headers) or status == 206 else length_of(headers)
     return Facts(size_bytes, validator, ranges=False, last_modified=modified)
 
 
@@ -91,7 +89,7 @@ def is_empty_video(status: int, headers: Headers) -> bool:
             "bytes*/0",
             "bytes=*/0",
         )
-    return status == 200 and _is_media(headers) and _content_length(headers) == 0
+    return status == 200 and _is_media(headers) and length_of(headers) == 0
 
 
 def may_be_message(headers: Headers) -> bool:
@@ -131,7 +129,7 @@ def judge_range(
         )
     if content.validator.contradicts(validator_of(headers)):
         raise ContentChanged("the server's validator is another one now")
-    length = None if is_encoded(headers) else _content_length(headers)
+    length = None if is_encoded(headers) else length_of(headers)
     if status == 200:
         _check_size(length, content)
         raise RangesIgnored("200 to a Range request")
@@ -205,7 +203,8 @@ def _modified(headers: Headers) -> str | None:
     return value if value and len(value) <= 64 else None
 
 
-def _content_length(headers: Headers) -> int | None:
+def length_of(headers: Headers) -> int | None:
+    """The Content-Length, None if there is none that can be believed."""
     value = headers.get("Content-Length", "").strip()
     if not (value.isascii() and value.isdecimal() and len(value) <= 19):
         return None

@@ -155,30 +155,75 @@ def test_r4_a_storage_host_neither_denies_nor_removes_a_video(
 # --- the probe -------------------------------------------------------------------
 
 
+PAGE_200 = faults._instead("page", lambda: text_response(200, HTML, "text/html"))
+JSON_200 = faults._instead("json", lambda: json_response(200, {"error": "x"}))
+TINY_200 = faults._instead("tiny", lambda: text_response(200, b"x" * 99, "video/mp4"))
+
+
 @pytest.mark.parametrize(
-    "fault",
+    ("fault", "asked"),
     [
-        *(faults.status(code) for code in (400, 403, 404, 405, 500)),
-        faults._instead("page", lambda: text_response(200, HTML, "text/html")),
-        faults._instead("json", lambda: json_response(200, {"error": "x"})),
-        faults._instead("tiny", lambda: text_response(200, b"x" * 99, "video/mp4")),
-        faults.chunked(),
-        faults.redirect_to("http://127.0.0.1:1/"),
+        *((faults.status(code), ["a"]) for code in (404, 405, 501)),
+        (faults.redirect_to("http://127.0.0.1:1/"), ["a"]),
+        *((faults.status(code), ["a", "b"]) for code in (400, 403, 406)),
+        *((fault, ["a", "b"]) for fault in (PAGE_200, JSON_200, TINY_200)),
+        (faults.chunked(), ["a", "b"]),
+        *((faults.status(code), ["a", "b", "c"]) for code in (408, 500, 502, 503)),
     ],
-    ids=lambda fault: fault.name,
+    ids=lambda value: value.name if isinstance(value, faults.Fault) else len(value),
 )
-def test_r5_a_head_that_proves_nothing_is_followed_by_a_get(view, endpoint, fault):
-    """And once GET worked where HEAD did not, HEAD is not tried again."""
-    first = endpoint.add("first", size_bytes=SIZE_BYTES)
-    second = endpoint.add("second", size_bytes=SIZE_BYTES)
+def test_r5_a_head_that_proves_nothing_is_followed_by_a_get(
+    view, endpoint, *, fault, asked, caplog
+):
+    """HEAD is given up on what says that there is none, or twice what GET denies.
+
+    Trouble that passes says nothing of HEAD. The log tells it once.
+    """
+    caplog.set_level("INFO", "hingfs.endpoint_facts")
+    videos = [endpoint.add(name, size_bytes=SIZE_BYTES) for name in "abc"]
     endpoint.inject(fault, math.inf, content("HEAD"))
     files = view()
 
-    read_through(files, first)
-    read_through(files, second)
+    for video in videos:
+        read_through(files, video)
 
     heads = endpoint.requests_of("content", "HEAD")
-    assert [r.video_id for r in heads] == ["first"]
+    assert [r.video_id for r in heads] == asked
+    said = [line for line in caplog.messages if "HEAD is not asked" in line]
+    assert len(said) == (0 if len(asked) == 3 else 1)
+
+
+def test_r5_a_404_that_get_confirms_says_nothing_of_head(view, endpoint):
+    files = view()
+    assert errnos(files, "nobody") == {"ENOENT"}
+
+    read_through(files, endpoint.add("v", size_bytes=SIZE_BYTES))
+
+    assert len(endpoint.requests_of("content", "HEAD", "v")) == 1
+    assert len(endpoint.requests_of("content", "GET", "v")) > 0
+    assert endpoint.requests_of("content", "GET", "v")[0].range != (0, 16)
+
+
+def test_r5_a_clip_too_small_to_be_believed_says_nothing_of_head(view, endpoint):
+    """HEAD tells the size that GET tells: it is asked about the next ones as well."""
+    files = view()
+    for name in ("a", "b", "c"):
+        assert files.size_bytes(endpoint.add(name, size_bytes=99).video_id) == 99
+
+    read_through(files, endpoint.add("v", size_bytes=SIZE_BYTES))
+
+    assert len(endpoint.requests_of("content", "HEAD")) == 4
+
+
+def test_r5_a_head_that_never_answers_says_nothing_of_head(view, endpoint):
+    endpoint.add("a", size_bytes=SIZE_BYTES)
+    endpoint.inject(faults.stall_before_headers(2.0), where=content("HEAD"))
+    files = view(metadata_seconds=4.0)
+    files.size_bytes("a")
+
+    files.size_bytes(endpoint.add("b", size_bytes=SIZE_BYTES).video_id)
+
+    assert len(endpoint.requests_of("content", "HEAD", "b")) == 1
 
 
 @pytest.mark.parametrize("personality", ["sglang", "litellm_new", "new_api_old"])

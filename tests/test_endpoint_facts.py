@@ -1,0 +1,145 @@
+"""What is learnt about an endpoint: how much evidence, for how long, said once."""
+
+import logging
+
+import pytest
+
+from hingfs.endpoint_facts import LESSON_SECONDS, Belief, EndpointFacts
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def facts(clock: Clock) -> EndpointFacts:
+    return EndpointFacts(clock)
+
+
+@pytest.fixture
+def story(caplog):
+    """The lines that tell the story of the server."""
+    caplog.set_level(logging.INFO, "hingfs.endpoint_facts")
+    return lambda: [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "hingfs.endpoint_facts"
+    ]
+
+
+@pytest.mark.parametrize("code", [405, 501])
+def test_a_method_that_is_not_there_ends_head_at_once(facts, code, story):
+    facts.head_refused(code)
+
+    assert not facts.holds(Belief.HEAD)
+    (line,) = story()
+    assert "HEAD" in line
+    assert str(code) in line
+
+
+@pytest.mark.parametrize("code", [200, 304, 400, 401, 403, 404, 408, 429, 500, 503])
+def test_any_other_answer_to_head_alone_ends_nothing(facts, code, story):
+    facts.head_refused(code)
+
+    assert facts.holds(Belief.HEAD)
+    assert story() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "videos"),
+    [(404, 1), (302, 1), (200, 2), (400, 2), (401, 2), (403, 2), (406, 2), (410, 2)],
+)
+def test_get_must_contradict_head_for_as_many_videos(facts, code, videos):
+    for number in range(videos):
+        assert facts.holds(Belief.HEAD)
+        for _ in range(3):  # the same one again says no more
+            facts.head_contradicted(f"v{number}", code)
+
+    assert not facts.holds(Belief.HEAD)
+
+
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504, 520])
+def test_trouble_that_passes_says_nothing_of_head(facts, code):
+    for number in range(9):
+        facts.head_contradicted(f"v{number}", code)
+
+    assert facts.holds(Belief.HEAD)
+    assert facts.believes_head_of("v1")
+
+
+def test_head_is_not_asked_about_the_one_video_of_which_it_lied(facts):
+    facts.head_contradicted("v", 200)
+
+    assert not facts.believes_head_of("v")
+    assert facts.believes_head_of("w")
+
+
+def test_validators_are_disbelieved_after_two_videos_for_a_day(facts, clock, story):
+    facts.validators_contradicted("v")
+    facts.validators_contradicted("v")
+    assert facts.holds(Belief.VALIDATORS)
+
+    facts.validators_contradicted("w")
+    clock.now += LESSON_SECONDS - 1
+    assert not facts.holds(Belief.VALIDATORS)
+    clock.now += 2
+
+    assert facts.holds(Belief.VALIDATORS)
+    assert facts.holds(Belief.VALIDATORS)
+    ended, resumed = story()
+    assert "ETag" in ended
+    assert "a day has passed" in resumed
+    facts.validators_contradicted("w")  # all of it must be seen again
+    assert facts.holds(Belief.VALIDATORS)
+
+
+def test_a_status_that_was_told_outweighs_all_that_says_there_is_none(facts, story):
+    facts.status_missing("404")
+    assert not facts.holds(Belief.STATUS)
+
+    facts.status_told()
+    facts.status_missing("404")
+
+    assert facts.holds(Belief.STATUS)
+    assert len(story()) == 2
+
+
+def test_a_list_that_is_given_again_is_believed_again(facts, story):
+    facts.list_withheld("403")
+    facts.list_withheld("403")
+    assert not facts.holds(Belief.LIST)
+
+    facts.list_given()
+
+    assert facts.holds(Belief.LIST)
+    assert len(story()) == 2
+
+
+def test_a_token_works_until_there_is_another(facts):
+    assert not facts.token_works
+    facts.served()
+    assert facts.token_works
+
+    facts.token_renewed()
+
+    assert not facts.token_works
+    assert facts.has_served
+
+
+def test_what_a_server_says_reaches_the_log_in_one_line(facts, story):
+    facts.list_withheld("403\nFORGED\x1b[31m")
+
+    (line,) = story()
+    assert "\n" not in line
+    assert "\x1b" not in line
