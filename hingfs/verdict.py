@@ -28,6 +28,13 @@ LARGEST_BELIEVED_BYTES = 1 << 50
 # How much of a probe's body is read to see whether it is video.
 PROBE = ByteRange(0, 16)
 
+# What servers write into Content-Encoding that changes no byte: how a body travelled
+# to the storage (aws-chunked), charsets, the type once more, words for none.
+_NO_CODING = re.compile(
+    r"|identity|none|null|no|off|raw|plain|aws-chunked|chunked|binary|8bit|7bit|"
+    r"utf-?8|(us-)?ascii|iso-8859-1|video/[a-z0-9.+-]+|(application|binary)/octet-stream",
+    re.IGNORECASE,
+)
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
 
 
@@ -159,9 +166,12 @@ def changed_by_416(headers: Headers, content: Content) -> bool:
 
 
 def is_encoded(headers: Headers) -> bool:
-    """Whether a body is compressed, so that its bytes are not those of the file."""
-    coding = headers.get("Content-Encoding", "").strip().lower()
-    return coding not in ("", "identity")
+    """Whether a body is compressed, so that its bytes are not those of the file.
+
+    A coding that nobody knows counts as one.
+    """
+    codings = headers.get("Content-Encoding", "").split(",")
+    return not all(_NO_CODING.fullmatch(coding.strip()) for coding in codings)
 
 
 def parse_content_range(value: str) -> tuple[ByteRange, int | None] | None:

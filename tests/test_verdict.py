@@ -604,10 +604,34 @@ def test_r19_an_encoded_range_is_no_range():
     assert (facts.size_bytes, facts.ranges) == (None, False)
 
 
-def test_r19_identity_is_no_encoding():
-    headers = sized(**{"Content-Encoding": "identity"})
+@pytest.mark.parametrize(
+    "coding",
+    [
+        *("identity", "Identity", "identity, identity", "", " ", ", ", "none", "None"),
+        *("aws-chunked", "aws-chunked,", "aws-chunked, identity", "null", "chunked"),
+        *("utf-8", "UTF8", "iso-8859-1", "binary", "8bit", "video/mp4"),
+    ],
+)
+def test_a_coding_that_changes_no_byte_is_none(coding):
+    """Storage says aws-chunked of what came to it so; others name a charset."""
+    headers = {"Content-Encoding": coding}
 
-    assert verdict.judge_head(200, headers) is not None
+    head = verdict.judge_head(200, sized(**headers))
+    probe = verdict.judge_probe(206, ranged((0, 16), **headers), MP4_HEAD[:16])
+    span = verdict.judge_range(206, ranged((1000, 2000), **headers), ASKED, content())
+
+    assert head is not None
+    assert probe is not None
+    assert (head.size_bytes, probe.size_bytes, probe.ranges) == (SIZE, SIZE, True)
+    assert span == ASKED
+
+
+@pytest.mark.parametrize(
+    "coding",
+    ["gzip, identity", "aws-chunked,gzip", "application/gzip", "base64", "utf-8, br"],
+)
+def test_one_coding_among_words_for_none_is_a_coding(coding):
+    assert verdict.is_encoded({"Content-Encoding": coding})
 
 
 def test_r20_cache_control_changes_no_verdict():
