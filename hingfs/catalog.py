@@ -52,6 +52,9 @@ LONGEST_NAME_BYTES = 1020  # tried on Linux 6.18: longer names fail in the kerne
 STALE_LISTING_SECONDS = 300.0
 # How long "completed" and "not served" may both hold: servers lag behind themselves.
 UNSERVED_SECONDS = 60.0
+# How long a row that is past its expiry stays out of listings once the server said that
+# it serves it no more. A guess: long enough for `rsync` in a loop to ask seldom.
+_LOST_SECONDS = 3600.0
 # Listed videos whose attributes are fetched before they are asked for, once a program
 # goes through the listing in order.
 NEIGHBOURS = 16
@@ -157,6 +160,8 @@ class Catalog:
         self._under_way: dict[tuple[str, str], Future[object]] = {}
         self._listing: _Listing | None = None  # the last whole one
         self._order: _Listing | None = None  # the last one, or the newest part of it
+        # Listed, past their expiry, and not served any more when they were asked for.
+        self._lost: TTLCache[str, None] = TTLCache(_MOST_NEGATIVE, _LOST_SECONDS)
         self._unlisted = 0  # names in a row that were found and are in no listing
         self._last_looked_up = ""
 
@@ -223,7 +228,8 @@ class Catalog:
         listed = self._current_listing()
         with self._lock:
             opened = [id_ for id_, known in self._known.items() if known.opened]
-        ids = sorted({*opened, *listed.order})
+            shown = [id_ for id_ in listed.order if id_ not in self._lost]
+        ids = sorted({*opened, *shown})
         return [(name_of(video_id), inode_of(video_id)) for video_id in ids]
 
     def known_bytes(self) -> int:
@@ -246,7 +252,9 @@ class Catalog:
             raise refused.again()
         if known is None or known.file.content.changed:
             return None
-        expired = known.expires_at is not None and known.expires_at <= time.time()
+        expired = (
+            known.expires_at is not None and known.expires_at <= self._client.now()
+        )
         return None if expired else known
 
     def _joined(
@@ -276,10 +284,18 @@ class Catalog:
                 self._refused[key[1]] = error
                 if isinstance(error, VideoNotFound):
                     self._known.pop(key[1], None)
+                    self._note_lost_locked(key[1])
             raise
         finally:
             with self._lock:
                 self._under_way.pop(key, None)
+
+    def _note_lost_locked(self, video_id: str) -> None:
+        """Leave *video_id* out of listings if its row says that it has expired."""
+        listing = self._listing
+        row = listing.statuses.get(video_id) if listing is not None else None
+        if row is not None and row.expired:
+            self._lost[video_id] = None
 
     # -- asking; on the pool's threads ---------------------------------------------------
 
@@ -301,6 +317,7 @@ class Catalog:
             raise self._lagging(video_id, error) from error
         with self._lock:
             self._unserved_since.pop(video_id, None)
+            self._lost.pop(video_id, None)
         return self._adopt(video_id, probe)
 
     def _contradicted(self, video_id: str, probe: Probe) -> bool:
@@ -327,7 +344,7 @@ class Catalog:
         with self._lock:
             before = self._known.get(video_id)
         expires_at = probe.status.expires_at_seconds
-        if expires_at is not None and expires_at <= time.time():
+        if expires_at is not None and expires_at <= self._client.now():
             expires_at = None  # it is served all the same
         if before is not None and _same(before.file.content, probe.facts):
             # The same version: its mtime and its blocks stay.

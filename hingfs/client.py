@@ -175,6 +175,10 @@ class VideoClient:
         if status.state is State.GONE:
             self._endpoint.status_missing("it knows nothing of a video that is served")
 
+    def now(self) -> float:
+        """Unix seconds by the API's clock, which its times are told by."""
+        return self._transport.clock.now()
+
     def refresh(self, content: Content) -> Facts | None:
         """The facts of a known video now; None if the server says "not modified".
 
@@ -238,7 +242,7 @@ class VideoClient:
 
     def _list_page(self, after: str) -> ListPage | None:
         code, body = self._list_answer(after)
-        page = listing.judge_list(body, time.time()) if code == 200 else None
+        page = listing.judge_list(body, self.now()) if code == 200 else None
         if page is not None:
             self._endpoint.list_given()
         elif self._endpoint.has_listed or code not in _NO_LIST_CODES:
@@ -291,7 +295,7 @@ class VideoClient:
         answer, body = self._json(url, patience, _MOST_STATUS_BYTES)
         try:
             status = statuses.judge_status(
-                answer.status, answer.headers, body, time.time()
+                answer.status, answer.headers, body, self.now()
             )
         except AccessDenied as error:
             self._warn("denied", str(error))

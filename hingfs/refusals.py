@@ -33,10 +33,9 @@ def refusal(code: int, body: bytes, status: Status) -> HingError:
         )
     if code == 429:
         return RateLimited("the API asked for a pause (429)", None)
-    if status.state is State.READY and (
-        code == 410 or wording.UPSTREAM_410.search(text)
-    ):
-        return VideoNotFound("expired: the API lists it, its bytes are gone (410)")
+    gone = status.expired or code == 410 or wording.UPSTREAM_410.search(text)
+    if status.state is State.READY and gone:
+        return VideoNotFound(f"expired: the API lists it, its bytes are gone ({code})")
     return _by_status(status) or _by_text(code, text)
 
 

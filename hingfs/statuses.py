@@ -33,6 +33,8 @@ class Status:
     completed_at_seconds: float | None = None
     created_at_seconds: float | None = None
     expires_at_seconds: float | None = None
+    # Whether that time had passed when this was told: the link may be gone, no more.
+    expired: bool = False
 
     @property
     def mtime_seconds(self) -> float | None:
@@ -82,8 +84,7 @@ def status_of(found: Mapping[str, object], word: str, now_seconds: float) -> Sta
     """What the video object *found* says, whose status is *word* in lower case."""
     expires_at = _unix_seconds(found.get("expires_at"))
     if word in wording.READY_WORDS:
-        expired = expires_at is not None and expires_at <= now_seconds
-        state = State.GONE if expired else State.READY
+        state = State.READY
     elif word in wording.FAILED_WORDS:
         state = State.FAILED
     elif word in wording.GONE_WORDS:
@@ -99,6 +100,7 @@ def status_of(found: Mapping[str, object], word: str, now_seconds: float) -> Sta
         _unix_seconds(found.get("completed_at")),
         _unix_seconds(found.get("created_at")),
         expires_at,
+        expired=expires_at is not None and expires_at <= now_seconds,
     )
 
 

@@ -38,6 +38,7 @@ import urllib3.exceptions
 from .addresses import is_private_address
 from .answer import Answer, breaks_http, reason_of, set_body_timeout
 from .blocks import ByteRange
+from .clock import ServerClock
 from .config import EndpointConfig, is_loopback
 from .connections import Adapter, Names, Watchdog
 from .errors import (
@@ -83,6 +84,7 @@ class HttpTransport:
     """The one way to the endpoint. See the module docstring for its threads."""
 
     def __init__(self, config: EndpointConfig) -> None:
+        self.clock = ServerClock()
         self._config = config
         self._api_origin = origin_of(config.base_url)
         # Who asks again, having waited as long as it may, joins the same look-up once.
@@ -280,6 +282,9 @@ class HttpTransport:
             stall_seconds=self._config.stall_seconds,
             on_close=self._forget,
         )
+        # A cache's answer (Age) is as old as it says.
+        if to_api and "Age" not in answer.headers:
+            self.clock.learn(answer.headers.get("Date"))
         with self._lock:
             if to_api:
                 self._failures = 0

@@ -23,8 +23,10 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from functools import partial
 from http.client import responses
 from itertools import count, repeat
@@ -862,6 +864,7 @@ class FakeEndpoint(RequestLog):
         self.personality = personality
         self.videos: dict[str, Video] = {}  # written under _changed
         self.storage = Storage()
+        self.ahead_seconds = 0.0  # of its clock, before that of this machine
         self._pending: list[Pending] = []  # under _changed, as the next
         self._chaos = Chaos(0, 0.0, ())
         self._tls: ssl.SSLContext | None = None
@@ -1032,7 +1035,9 @@ class FakeEndpoint(RequestLog):
         connection.body_bytes = 0
         span = None
         try:
+            now = formatdate(time.time() + self.ahead_seconds, usegmt=True)
             answer = self._respond(request)
+            answer = answer.with_headers({"Date": now, **answer.headers})
             fault = self._choose_fault(
                 lambda fault: not fault.at_accept and fault.suits(request, answer),
                 request,

@@ -860,14 +860,6 @@ class Rivus(HingNetVeo):
     base_path = "/v1"
 
 
-class NoCoding(Personality):
-    """Storage that names a coding which changes no byte, as versitygw and minio do."""
-
-    def serve(self, request: Request, video: Video, site: Site) -> Response:
-        coding = {"Content-Encoding": "aws-chunked"}
-        return super().serve(request, video, site).with_headers(coding)
-
-
 PERSONALITIES: Mapping[str, Personality] = {
     "openai": OpenAI(),
     "litellm_old": LiteLLMOld(),
@@ -887,5 +879,4 @@ PERSONALITIES: Mapping[str, Personality] = {
     "hingnet_sora": HingNetSora(),
     "hingnet_sora_redirect": HingNetSora(redirects=True),
     "rivus": Rivus(),
-    "no_coding": NoCoding(),
 }

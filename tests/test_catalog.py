@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from email.utils import formatdate
 
 import pytest
 from hypothesis import given
@@ -247,16 +248,16 @@ class TestLookup:
         with pytest.raises(ServerBroken):
             catalog.lookup("v")
 
-    def test_an_expired_video_is_asked_for_again(self, build, endpoint, monkeypatch):
-        now = [CREATED_AT + 100.0]
-        monkeypatch.setattr(time, "time", lambda: now[0])
-        catalog = catalog_with(build)
+    def test_an_expired_video_is_asked_for_again(self, build, endpoint):
+        mount = build()
+        catalog, clock = mount.catalog, mount.transport.clock
+        endpoint.ahead_seconds = CREATED_AT - time.time()
         endpoint.add("v", size_bytes=SIZE, expires_at=CREATED_AT + 200)
         catalog.lookup("v")
         endpoint.remove("v")
 
         catalog.lookup("v")
-        now[0] += 100
+        clock.learn(formatdate(CREATED_AT + 200, usegmt=True))
         with pytest.raises(VideoNotFound):
             catalog.lookup("v")
 
@@ -438,15 +439,14 @@ class TestVersions:
 
         assert catalog.lookup("v").content.size_bytes == SIZE * 2
 
-    def test_a_look_up_that_finds_a_new_version_ends_the_old_one(
-        self, build, endpoint, monkeypatch
-    ):
-        now = [CREATED_AT + 100.0]
-        monkeypatch.setattr(time, "time", lambda: now[0])
-        catalog = build().catalog
+    def test_a_look_up_that_finds_a_new_version_ends_the_old_one(self, build, endpoint):
+        mount = build()
+        catalog, clock = mount.catalog, mount.transport.clock
+        endpoint.ahead_seconds = CREATED_AT - time.time()
         endpoint.add("v", size_bytes=SIZE, expires_at=CREATED_AT + 200)
         old = catalog.lookup("v")
-        now[0] += 100  # so that it is asked for again
+        # It has expired, so it is asked for again.
+        clock.learn(formatdate(CREATED_AT + 200, usegmt=True))
         endpoint.videos["v"].replace()
         endpoint.videos["v"].expires_at = CREATED_AT + 1000
 
@@ -519,9 +519,30 @@ class TestListing:
             ["completed", "queued", "in_progress", "failed", "expired", "marinating"]
         ):
             endpoint.add(f"v{number}", status=status, size_bytes=SIZE)
-        endpoint.add("old", expires_at=CREATED_AT)
 
         assert build().catalog.listing() == [("v0.mp4", inode_of("v0"))]
+
+    def test_a_row_past_its_expiry_is_listed_until_it_is_not_served(
+        self, build, endpoint
+    ):
+        """Its expiry is that of the link; what may be gone costs one look."""
+        catalog = catalog_with(build, listing_ttl_seconds=0, negative_ttl_seconds=0)
+        endpoint.add("served", expires_at=CREATED_AT, size_bytes=SIZE)
+        endpoint.add("gone", expires_at=CREATED_AT, size_bytes=SIZE)
+        endpoint.inject(
+            faults.status(404),
+            2,  # HEAD and GET
+            lambda r: (r.video_id, r.kind) == ("gone", "content"),
+        )
+        assert listed(catalog) == ["gone.mp4", "served.mp4"]
+
+        with pytest.raises(VideoNotFound):
+            catalog.lookup("gone")
+        catalog.lookup("served")
+        assert listed(catalog) == ["served.mp4"]
+
+        catalog.lookup("gone")  # it is served again
+        assert listed(catalog) == ["gone.mp4", "served.mp4"]
 
     def test_names_are_sorted_and_quoted(self, build, endpoint):
         for video_id in ("b", "a/b", "a", ".hidden", "x\x07y", "a/../c"):

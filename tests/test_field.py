@@ -2,10 +2,11 @@
 
 Each kind is a server as somebody reported it, mounted for real, and its right value:
 what `cp`, `rsync -a`, `ffprobe` and `ls` must say of it. Tables of the same kinds are
-in test_verdict, more servers in `tests.personalities`.
+in test_verdict, the servers in `tests.field_servers`.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,13 @@ from pathlib import Path
 import pytest
 
 from .endpoint import FakeEndpoint
-from .mounting import CLIPS, Mounted, each_binding, run
+from .field_servers import FIELD
+from .mounting import BINDINGS, CLIPS, Mounted, each_binding, eventually, run
 from .personalities import PERSONALITIES, Personality
 
 pytestmark = pytest.mark.fuse
 
+DAY = 86_400.0
 CLIP = CLIPS / "moov_last.mp4"
 
 
@@ -27,7 +30,7 @@ def served(
 ) -> Iterator[Mounted]:
     """A mount of a server with one clip, `clip`, that refuses nothing for long."""
     if isinstance(personality, str):
-        personality = PERSONALITIES[personality]
+        personality = {**PERSONALITIES, **FIELD}[personality]
     options = ("--negative-ttl", "0s", "--listing-ttl", "0s", *options)
     with FakeEndpoint(personality=personality) as endpoint:
         endpoint.add("clip", data=CLIP)
@@ -48,6 +51,35 @@ def copied(mounted: Mounted, to: Path) -> bytes:
     done = run(["rsync", "-a", f"{mounted.directory}/", str(to)])
     assert done.returncode == 0, done.stderr
     return (to / "clip.mp4").read_bytes()
+
+
+class TestClocksAndExpiry:
+    """The server's Date is the clock, and a past `expires_at` is of the link alone."""
+
+    @pytest.mark.parametrize("ahead_days", [-2.0, 0.0, 2.0])
+    def test_a_clip_is_listed_and_copied_as_long_as_it_is_served(
+        self, ahead_days: float, tmp_path: Path
+    ) -> None:
+        """By a clock here that is days off, and past the expiry of its link."""
+        with served("openai", BINDINGS[0]) as mounted:
+            mounted.endpoint.ahead_seconds = ahead_days * DAY
+            mounted.endpoint.add("fresh", data=CLIP, expires_at=int(time.time() + 60))
+            mounted.endpoint.videos["clip"].expires_at = 1_790_000_000
+
+            assert copied(mounted, tmp_path) == CLIP.read_bytes()
+            assert (tmp_path / "fresh.mp4").read_bytes() == CLIP.read_bytes()
+
+    def test_what_is_known_ends_when_the_server_says_so(self) -> None:
+        """Its clock is two days ahead, and so is the expiry it names."""
+        ahead = 2 * DAY
+        with served("openai", BINDINGS[1]) as mounted:
+            expires_at = int(time.time() + ahead) + 1
+            mounted.endpoint.ahead_seconds = ahead
+            mounted.endpoint.add("short", data=CLIP, expires_at=expires_at)
+            assert mounted.path("short").stat().st_size == CLIP.stat().st_size
+            mounted.endpoint.remove("short")
+
+            eventually(lambda: not mounted.path("short").exists(), "its end", 4)
 
 
 class TestCodingsThatAreNone:

@@ -1,4 +1,4 @@
-"""The same expectations on every server of the survey, and on real mounts of three.
+"""The same expectations on every server of the survey and the field.
 
 `operations` are called directly for all personalities; the three that differ most
 (whole files only; a redirect to storage; everything by the book) are mounted on both
@@ -19,6 +19,7 @@ from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Toke
 from hingfs.mount import Mount
 
 from .endpoint import FakeEndpoint, Video
+from .field_servers import FIELD
 from .mounting import BINDINGS, Mounted, NotUpError
 from .personalities import PERSONALITIES
 from .views import Direct, Through, View, check_reads, errno_of, opened, sequential
@@ -30,7 +31,8 @@ MOUNTED = ("openai", "litellm_new", "aisix_redirect")
 LISTLESS = {"new_api_old", "new_api_new", "aisix_proxy", "aisix_redirect", "bifrost"}
 WRONG_TOKEN = "oh-wrong-token"
 
-DIRECT = [(name, "direct") for name in PERSONALITIES]
+SERVERS = {**PERSONALITIES, **FIELD}
+DIRECT = [(name, "direct") for name in SERVERS]
 THROUGH = [
     pytest.param((name, binding), marks=pytest.mark.fuse)
     for name in MOUNTED
@@ -94,7 +96,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server, and its files directly or through a mount."""
     name, way = request.param
     with ExitStack() as stack:
-        endpoint = stack.enter_context(FakeEndpoint(personality=PERSONALITIES[name]))
+        endpoint = stack.enter_context(FakeEndpoint(personality=SERVERS[name]))
         view = view_of(stack, endpoint, way, endpoint.token)
         yield Server(name, endpoint, view, count(1))
 
@@ -205,7 +207,7 @@ def test_a_wrong_token_is_eacces(case: tuple[str, str], expected_log) -> None:
     if way == "direct":
         expected_log("the API refused the token")
     with ExitStack() as stack:
-        endpoint = stack.enter_context(FakeEndpoint(personality=PERSONALITIES[name]))
+        endpoint = stack.enter_context(FakeEndpoint(personality=SERVERS[name]))
         view = view_of(stack, endpoint, way, WRONG_TOKEN)
         server = Server(name, endpoint, view, count(1))
         video = server.add()
@@ -218,7 +220,7 @@ def test_a_wrong_token_is_eacces(case: tuple[str, str], expected_log) -> None:
 @pytest.mark.fuse
 @pytest.mark.parametrize("name", MOUNTED)
 def test_a_wrong_token_is_refused_before_mounting(name: str) -> None:
-    with FakeEndpoint(personality=PERSONALITIES[name]) as endpoint:
+    with FakeEndpoint(personality=SERVERS[name]) as endpoint:
         mounted = Mounted(endpoint, BINDINGS[0], token=WRONG_TOKEN)
         with pytest.raises(NotUpError) as refused, mounted:
             pytest.fail("it was mounted")

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -425,9 +426,7 @@ def test_a_listing_is_fresh_for_its_time(view, endpoint, monkeypatch):
     assert len(endpoint.requests_of("list")) == 2
 
 
-def test_attributes_of_known_files_need_no_network(
-    view, video, endpoint, expected_log, monkeypatch
-):
+def test_attributes_of_known_files_need_no_network(view, video, endpoint, expected_log):
     """Attributes of known files, and `df`, are answered from memory and need no network; only after a file expired or changed, or was refused to an open, are its attributes asked for again, and can fail."""
     expected_log("getattr .*EIO")
     expires_at = int(time.time()) + 10**6
@@ -448,8 +447,7 @@ def test_attributes_of_known_files_need_no_network(
     assert endpoint.log == []
 
     opened_file.content.changed = True
-    clock = SimpleNamespace(time=lambda: float(expires_at), monotonic=time.monotonic)
-    monkeypatch.setattr("hingfs.catalog.time", clock)
+    files.mount.transport.clock.learn(formatdate(expires_at, usegmt=True))
     said = [errno_of(partial(files.size_bytes, n)) for n in ("v", "short", "gone")]
     assert said == ["EIO", "EIO", "EIO"]
 
@@ -507,7 +505,7 @@ def test_after_a_change_only_new_bytes(binding, size_bytes):
             assert errno_of(lambda: old.read(500_000, 4096)) == "ESTALE"
 
 
-def test_an_expired_video_is_asked_for_again(view, endpoint, monkeypatch):
+def test_an_expired_video_is_asked_for_again(view, endpoint):
     """When a video's `expires_at` has passed, it is asked for again: ENOENT if the server no longer has it. An open handle still reads what is in the cache."""
     expires_at = int(time.time()) + 10**6
     video = endpoint.add("short", size_bytes=SIZE_BYTES, expires_at=expires_at)
@@ -517,10 +515,7 @@ def test_an_expired_video_is_asked_for_again(view, endpoint, monkeypatch):
         endpoint.remove("short")
         assert errno_of(lambda: files.size_bytes("short")) == "none"
 
-        clock = SimpleNamespace(
-            time=lambda: float(expires_at), monotonic=time.monotonic
-        )
-        monkeypatch.setattr("hingfs.catalog.time", clock)
+        files.mount.transport.clock.learn(formatdate(expires_at, usegmt=True))
 
         assert errno_of(lambda: files.size_bytes("short")) == "ENOENT"
         assert errno_of(lambda: files.open("short")) == "ENOENT"

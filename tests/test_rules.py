@@ -9,9 +9,8 @@ operations as a kernel calls them, against a server that needs the rule.
 import json
 import math
 import threading
-import time
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
+from email.utils import formatdate
 
 import pytest
 
@@ -540,17 +539,14 @@ def test_r20_max_age_keeps_no_old_bytes_alive(view, endpoint):
     read_through(files, video)
 
 
-def test_r20_what_is_known_ends_when_the_video_expires(view, endpoint, monkeypatch):
+def test_r20_what_is_known_ends_when_the_video_expires(view, endpoint):
     endpoint.add("v", size_bytes=SIZE_BYTES, expires_at=CREATED_AT + 10**9)
     files = view(cache={"metadata_ttl_seconds": 10.0**9})
     files.size_bytes("v")
     endpoint.remove("v")
     assert errnos(files, "v") == {"none"}
 
-    clock = SimpleNamespace(
-        time=lambda: float(CREATED_AT + 10**9), monotonic=time.monotonic
-    )
-    monkeypatch.setattr("hingfs.catalog.time", clock)
+    files.mount.transport.clock.learn(formatdate(CREATED_AT + 10**9, usegmt=True))
 
     assert errnos(files, "v") == {"ENOENT"}
 

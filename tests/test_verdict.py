@@ -304,13 +304,26 @@ def test_r9_a_word_nobody_knows_means_not_ready():
 
 
 @pytest.mark.parametrize(
-    ("expires_at", "state"),
-    [(NOW - 1, State.GONE), (NOW, State.GONE), (NOW + 1, State.READY)],
+    ("expires_at", "expired"),
+    [(NOW - 1, True), (NOW, True), (NOW + 1, False), (None, False)],
 )
-def test_r9_a_completed_video_is_gone_once_it_expired(expires_at, state):
+def test_a_past_expiry_alone_says_nothing(expires_at, expired):
+    """The link may be gone; while the video is served, it is there."""
     body = status("completed", expires_at=expires_at)
 
-    assert statuses.judge_status(200, JSON, body, NOW).state is state
+    judged = statuses.judge_status(200, JSON, body, NOW)
+
+    assert (judged.state, judged.expired) == (State.READY, expired)
+
+
+@pytest.mark.parametrize(
+    ("expired", "meaning"), [(True, VideoNotFound), (False, VideoNotServed)]
+)
+@pytest.mark.parametrize("code", [200, 400, 404, 409, 422])
+def test_what_is_not_served_past_its_expiry_is_gone(code, expired, meaning):
+    known = Status(State.READY, "completed", expired=expired)
+
+    assert kind_of(code, error("?"), known) is meaning
 
 
 @pytest.mark.parametrize(
