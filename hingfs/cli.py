@@ -108,9 +108,9 @@ TIME_OPTIONS = (
     _Option("--metadata-timeout", "30s", "TIME", "for one stat or open"),
     _Option(
         "--retry-after-limit",
-        "10s",
+        "25s",
         "TIME",
-        "a pause the server may ask for inside one call",
+        "pauses the API may ask for inside one stat or open; longer is EAGAIN",
     ),
     _Option(
         "--metadata-ttl",

@@ -10,6 +10,7 @@ Threads: every method may be called from any thread.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -38,9 +39,10 @@ from .errors import (
 from .listing import ListPage
 from .pace import Pace
 from .patience import METADATA_TRIES, READ_TRIES, Patience
+from .pauses import asks_for_pause, named_pause
 from .places import Places
 from .statuses import UNSAID, State, Status
-from .transport import HttpTransport, parse_retry_after
+from .transport import HttpTransport
 from .verdict import Facts
 from .workers import DaemonPool
 
@@ -374,7 +376,7 @@ class VideoClient:
 
     def open_range(self, content: Content, span: ByteRange) -> RangeDownload:
         """The bytes of *span*, to be read in order; nothing is sent before `read`."""
-        patience = self._patience(READ_TRIES, self._config.read_seconds)
+        patience = self._read_patience()
         pace = Pace(self._config.stall_seconds)
         return RangeDownload(
             self, self._places, content, span, patience=patience, pace=pace
@@ -386,7 +388,7 @@ class VideoClient:
         Raises ContentChanged for another version than *content*, NotAVideo for a
         message, what the refusal means for anything else, and TransportError.
         """
-        patience = self._patience(READ_TRIES, self._config.read_seconds)
+        patience = self._read_patience()
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         if offset and content.validator.etag:
             headers["If-Range"] = content.validator.etag
@@ -454,7 +456,6 @@ class VideoClient:
         headers: Mapping[str, str] | None,
     ) -> Answer | None:
         """What looks like content at *place*; None for anything else, or trouble."""
-        patience.respect_pause()
         try:
             answer = self._transport.request(
                 "GET", place, deadline=patience.deadline, span=span, headers=headers
@@ -481,33 +482,45 @@ class VideoClient:
         """An answer that is no passing trouble; its body is read unless 200 or 206."""
         renewed = False
         while True:
-            patience.respect_pause()
+            turn = patience.turn()
             try:
-                answer = self._transport.request(
-                    method, url, deadline=patience.deadline, span=span, headers=headers
-                )
+                with turn:
+                    answer = self._transport.request(
+                        method,
+                        url,
+                        deadline=patience.deadline,
+                        span=span,
+                        headers=headers,
+                    )
             except TransportError as error:
                 patience.failed(error)
                 continue
             if answer.status in (200, 206):
+                self._transport.limit.answered()
                 return answer, b""
             with answer:
                 body = answer.read_text(patience.deadline, MOST_ERROR_BYTES)
             if not renewed and self._has_new_token(answer, body):
                 renewed = True
                 continue
-            retry_after = parse_retry_after(answer.headers.get("Retry-After"))
-            wants_pause = answer.status == 429 or (
-                answer.status == 503 and retry_after is not None
-            )
-            if wants_pause and answer.from_api:
-                patience.limited(retry_after)
-            elif wants_pause:  # a storage host does not speak for the API
-                patience.failed(_broken(answer), retry_after or 0.0)
-            elif method == "HEAD" or refusals.is_final(answer.status, body):
+            if asks_for_pause(answer.status, answer.headers, body):
+                self._pause(answer, body, patience)
+                continue
+            self._transport.limit.answered()
+            if method == "HEAD" or refusals.is_final(answer.status, body):
                 return answer, body  # what HEAD refuses, GET may serve
-            else:
-                patience.failed(_broken(answer))
+            patience.failed(_broken(answer))
+
+    def _pause(self, answer: Answer, body: bytes, patience: Patience) -> None:
+        """*answer* asks for a pause: quiet everybody, or this call alone.
+
+        A storage host does not speak for the API.
+        """
+        seconds = named_pause(answer.headers, body, self.now())
+        if answer.from_api:
+            patience.limited(seconds)
+        else:
+            patience.failed(_broken(answer), seconds or 0.0)
 
     def _json(
         self, url: str, patience: Patience, most_bytes: int
@@ -546,6 +559,15 @@ class VideoClient:
             seconds=seconds,
             tries=tries,
             retry_after_seconds=self._config.retry_after_seconds,
+        )
+
+    def _read_patience(self) -> Patience:
+        """That of a read, which waits for a pause as long as for anything else."""
+        return Patience(
+            self._transport,
+            seconds=self._config.read_seconds,
+            tries=READ_TRIES,
+            retry_after_seconds=math.inf,
         )
 
     def _content_url(self, video_id: str) -> str:

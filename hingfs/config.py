@@ -171,7 +171,8 @@ class EndpointConfig:
     stall_seconds: float = 10.0
     read_seconds: float = 60.0
     metadata_seconds: float = 30.0
-    retry_after_seconds: float = 10.0
+    # Below a stat's time-out, so that the pause can be waited for in one.
+    retry_after_seconds: float = 25.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", normalized_base_url(self.base_url))

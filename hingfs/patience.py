@@ -1,12 +1,13 @@
 """How long one call keeps trying, and how it waits between its tries.
 
-What the API asked for in the way of quiet is kept by `transport`, for all calls alike.
+What the API asked for in the way of quiet is kept by `limits`, for all calls alike.
 """
 
 import random
 import time
 
-from .errors import DeadlineExceeded, NotAVideo, RateLimited, TransportError
+from .errors import DeadlineExceeded, NotAVideo, TransportError
+from .limits import Turn
 from .transport import HttpTransport
 
 # Tries without a byte of progress: about 12 s of waiting for reads, so that a server
@@ -16,15 +17,13 @@ READ_TRIES = 8
 METADATA_TRIES = 3
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 3.0
-# However long the API asks for quiet, it is asked again after this: a wrong header
-# must not end the mount. A guess.
-_LONGEST_PAUSE_SECONDS = 120.0
 
 
 class Patience:
     """How long one call keeps trying: until its deadline, or *tries* in vain.
 
-    Used by one thread.
+    Pauses that the API asks for use up no try, but at most *retry_after_seconds* in
+    all. Used by one thread.
     """
 
     def __init__(
@@ -67,30 +66,20 @@ class Patience:
             delay = asked_seconds
         self._sleep(delay, error)
 
-    def limited(self, retry_after_seconds: float | None) -> None:
-        """The server asked for a pause: quiet everybody, and wait if it is short."""
-        self._failures += 1
-        # Retry-After: 0 must not become a stream of requests without a pause.
-        seconds = retry_after_seconds or _FIRST_DELAY_SECONDS * 2**self._failures
-        self._transport.pause(min(seconds, _LONGEST_PAUSE_SECONDS))
-        self.respect_pause()
+    def limited(self, seconds: float | None) -> None:
+        """The API asked for a pause of *seconds*, None if it named no time."""
+        self._transport.limit.pause(seconds)
 
-    def respect_pause(self) -> None:
-        """Wait while the endpoint wants to be left alone.
+    def turn(self) -> Turn:
+        """Wait until the API may be asked; the request belongs into its `with` block.
 
-        Raises RateLimited where that is longer than this call may wait for it.
+        Raises RateLimited where the API wants to be left alone for longer than this
+        call may wait for that.
         """
-        seconds = self._transport.paused_seconds()
-        if seconds <= 0:
-            return
-        error = RateLimited(
-            f"the API is rate-limiting; it asks for {seconds:.0f} s of quiet", seconds
-        )
-        too_long = seconds > self._longest_pause()
-        if too_long or self._failures >= 2 * self._tries:
-            raise error
-        self._pause_left -= seconds
-        self._sleep(seconds, error)
+        began = time.monotonic()
+        turn = self._transport.limit.take_turn(self._pause_left, self.deadline)
+        self._pause_left -= time.monotonic() - began
+        return turn
 
     def _longest_pause(self) -> float:
         return min(self._pause_left, self.deadline - time.monotonic())

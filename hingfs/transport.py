@@ -12,8 +12,8 @@ name may lead elsewhere a moment later.
 
 Threads: those of `connections`, and none of its own. One `Session` serves all threads.
 What they share in it is the connection pool, which is thread-safe; cookies are refused,
-and nothing else changes after construction. `_lock` guards the pause, the breaker, the
-token and the open answers.
+and nothing else changes after construction. `_lock` guards the breaker, the token and
+the open answers.
 """
 
 import contextlib
@@ -24,7 +24,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -50,6 +49,7 @@ from .errors import (
     Unreachable,
     printable,
 )
+from .limits import RequestLimit
 
 log = logging.getLogger(__name__)
 
@@ -97,11 +97,11 @@ class HttpTransport:
             Adapter(self._names, self._watchdog, self._admit, connections)
         )
         self._proxies = _Proxies()
+        self.limit = RequestLimit()
         self._lock = threading.Lock()
         self._token = config.token.read()  # guarded by _lock
         self._token_number = 0  # counts the renewals; guarded by _lock
         self._open: set[Answer] = set()  # guarded by _lock
-        self._paused_until = 0.0  # guarded by _lock
         self._failures = 0  # of the API, in a row; guarded by _lock
         self._answered_at = 0.0  # when the API last answered; guarded by _lock
         self._broken_until = 0.0  # guarded by _lock
@@ -167,16 +167,6 @@ class HttpTransport:
                 log.debug("no connection ahead of the first request: %s", error)
             pool._put_conn(connection)  # noqa: SLF001
 
-    def pause(self, seconds: float) -> None:
-        """Send nothing to the API for *seconds*: one 429 quiets every reader."""
-        with self._lock:
-            self._paused_until = max(self._paused_until, time.monotonic() + seconds)
-
-    def paused_seconds(self) -> float:
-        """How long `pause` still asks to wait; 0 when it does not."""
-        with self._lock:
-            return max(0.0, self._paused_until - time.monotonic())
-
     def breaker_open(self) -> bool:
         """Whether the endpoint was unreachable several times, just now."""
         with self._lock:
@@ -228,6 +218,7 @@ class HttpTransport:
     def close(self) -> None:
         """Refuse new requests and wake every thread that waits for one."""
         self._closed.set()
+        self.limit.close(Closing("the mount is ending"))
         self._names.close(Closing("the mount is ending"))
         self._watchdog.close()
         with self._lock:
@@ -472,20 +463,3 @@ def _request_errors() -> Iterator[None]:
         raise ServerBroken(f"the exchange failed: {reason_of(error)}") from error
     except (OSError, ValueError) as error:  # ValueError: headers that cannot be parsed
         raise TransportError(f"the exchange failed: {reason_of(error)}") from error
-
-
-def parse_retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks to wait (RFC 9110 §10.2.3).
-
-    None where it is absent or unreadable; a date in the past gives 0.
-    """
-    if not value:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdecimal():
-        return float(text[:9])
-    try:
-        when = parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return max(0.0, when - time.time())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from hingfs import patience
+from hingfs import limits, patience
 from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Token
 from hingfs.mount import Mount
 from tests.endpoint import FakeEndpoint
@@ -91,6 +91,7 @@ def build(
     short, and pauses between tries are next to none.
     """
     monkeypatch.setattr(patience, "_FIRST_DELAY_SECONDS", 0.001)
+    monkeypatch.setattr(limits, "_FIRST_PAUSE_SECONDS", 0.02)
     made: list[Mount] = []
 
     def build(cache: dict[str, object] | None = None, **options: object) -> Mount:

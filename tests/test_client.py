@@ -35,6 +35,7 @@ from hingfs.errors import (
     VideoNotReady,
     VideoNotServed,
 )
+from hingfs.limits import LONGEST_PAUSE_SECONDS
 from hingfs.statuses import State, Status
 from tests import endpoint as faults
 from tests.conftest import Build
@@ -1050,9 +1051,47 @@ class TestPauses:
         assert download(client, content_of(endpoint), ByteRange(0, 10))
         assert [record.status for record in endpoint.log] == [code, 206]
 
+    def test_r21_a_read_waits_for_longer_than_a_name(self, build, endpoint):
+        """Its own time-out is the bound; before, it was the one for names."""
+        endpoint.add("v", size_bytes=SIZE)
+        client = build(retry_after_seconds=0.5).client
+        endpoint.inject(faults.status(429, retry_after="1"), times=2)
+
+        assert download(client, content_of(endpoint), ByteRange(0, 10))
+        assert [record.status for record in endpoint.log] == [429, 429, 206]
+
+    @pytest.mark.parametrize(
+        ("code", "headers", "body"),
+        [
+            (429, {}, b"Please try again in 20s."),
+            (429, {}, "请在 20 秒后重试".encode()),
+            (429, {}, b'{"retry_after_ms": 20000}'),
+            (429, {"Retry-After-Ms": "20000"}, b""),
+            (429, {"RateLimit": '"default";r=0;t=20'}, b""),
+            (429, {"x-ratelimit-reset-requests": "20s"}, b""),
+            (403, {"Retry-After": "20"}, b""),
+            (403, {}, b"rateLimitExceeded, retry after 20 seconds"),
+            (502, {}, b"Upstream service returned status 429: try again in 20s"),
+        ],
+        ids=str,
+    )
+    def test_r21_the_pause_is_understood_however_it_is_named(
+        self, build, endpoint, code, headers, body
+    ):
+        endpoint.add("v", size_bytes=SIZE)
+        mount = build()
+        answer = text_response(code, body, "application/json").with_headers(headers)
+        endpoint.inject(faults._instead("limit", lambda: answer), math.inf)
+
+        with pytest.raises(RateLimited):
+            mount.client.list_videos(has_name)
+
+        assert mount.transport.limit.paused_seconds() == pytest.approx(20, abs=2)
+        assert len(endpoint.log) == 1
+
     def test_r21_a_long_pause_is_an_error_and_quiets_everybody(self, client, endpoint):
         endpoint.inject(faults.status(429, retry_after="30"))
-        content = content_of(endpoint)
+        content = content_of(endpoint)  # which is read within 10 s
         with pytest.raises(RateLimited) as limited:
             download(client, content, ByteRange(0, 10))
         assert limited.value.retry_after_seconds == pytest.approx(30, abs=2)
@@ -1083,8 +1122,7 @@ class TestPauses:
         with pytest.raises(RateLimited):
             mount.client.list_videos(has_name)
 
-        longest = patience._LONGEST_PAUSE_SECONDS
-        assert 0 < mount.transport.paused_seconds() <= longest
+        assert 0 < mount.transport.limit.paused_seconds() <= LONGEST_PAUSE_SECONDS
 
 
 def test_a_dead_endpoint_is_given_up_quickly_after_some_failures(
@@ -1255,7 +1293,7 @@ class TestPlaces:
         assert download(mount.client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
 
         assert waits == [1.0]
-        assert mount.transport.paused_seconds() == 0
+        assert mount.transport.limit.paused_seconds() == 0
         assert self.servers(endpoint) == ["api", "storage"] * 2
 
     @pytest.mark.parametrize("code", [429, 503])
@@ -1269,7 +1307,7 @@ class TestPlaces:
 
         assert download(mount.client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
 
-        assert mount.transport.paused_seconds() == 0
+        assert mount.transport.limit.paused_seconds() == 0
         assert self.servers(endpoint) == ["api", "storage"] * 2
 
     def test_r4_the_token_stays_with_the_api(self, client, endpoint, content):

@@ -1188,8 +1188,8 @@ def test_one_429_quiets_sixteen_readers(
 
         first = pool.submit(read, opened[0])
         transport = program.mount.transport
-        eventually(lambda: transport.paused_seconds() > 0, "a pause")
-        paused_until = time.monotonic() + transport.paused_seconds()
+        eventually(lambda: transport.limit.paused_seconds() > 0, "a pause")
+        paused_until = time.monotonic() + transport.limit.paused_seconds()
         endpoint.inject(NOTHING, math.inf, arrivals)
         others = [pool.submit(read, reader) for reader in opened[1:]]
         for reader in [first, *others]:

@@ -571,7 +571,7 @@ def test_progress_keeps_patience(view, video, endpoint):
 
 
 def test_a_pause_is_kept_by_all(view, video, endpoint, expected_log):
-    """When the API asks for a pause, all keep it, for two minutes at most; a pause longer than `--retry-after-limit` (10 s) is EAGAIN for names and EIO for reads. A storage host's pause is kept by who met it."""
+    """When the API asks for a pause, in whatever form, all keep it, for two minutes at most. A read waits for its end within `--read-timeout`, and is EIO where it is longer; a stat or open waits for up to `--retry-after-limit` (25 s), and is EAGAIN where it is longer. A storage host's pause is kept by who met it."""
     expected_log("rate-limiting")
     files = view(retry_after_seconds=10.0)
     middle = SIZE_BYTES // 2
@@ -592,7 +592,7 @@ def test_a_pause_is_kept_by_all(view, video, endpoint, expected_log):
     assert {r.video_id for r in endpoint.log} == {"v", "other"}
     spans = [r.range for r in endpoint.requests_of("content", "GET", "v") if r.range]
     assert not any(start <= middle < (stop or 0) for start, stop in spans)
-    assert 100 < files.mount.transport.paused_seconds() <= 120
+    assert 100 < files.mount.transport.limit.paused_seconds() <= 120
 
 
 def test_a_pause_of_a_storage_host_is_kept_by_who_met_it(view, video, endpoint):
@@ -603,7 +603,7 @@ def test_a_pause_of_a_storage_host_is_kept_by_who_met_it(view, video, endpoint):
     check_reads(files, video, sequential(SIZE_BYTES))
 
     assert endpoint.faults_left == 0
-    assert files.mount.transport.paused_seconds() == 0
+    assert files.mount.transport.limit.paused_seconds() == 0
 
 
 def test_a_dead_server_costs_seconds(view, video, endpoint, quiet_log, monkeypatch):

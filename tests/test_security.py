@@ -42,7 +42,7 @@ from hingfs.config import (
 )
 from hingfs.errors import AccessDenied, HingError, ServerBroken, UsageError, printable
 from hingfs.statuses import UNSAID
-from hingfs.transport import HttpTransport, parse_retry_after
+from hingfs.transport import HttpTransport
 
 from . import endpoint as faults
 from .endpoint import FakeEndpoint
@@ -1092,17 +1092,6 @@ retry_dates = st.one_of(
     st.datetimes().map(lambda when: when.strftime("%d %b %Y %H:%M:%S -0000")),
     st.from_regex(r"\d{1,3} [A-Z][a-z]{2} \d{1,6} \d\d:\d\d(:\d\d)? [+-]\d{4}"),
 )
-
-
-@given(st.one_of(header_text, retry_dates, st.integers().map(str)))
-@example("Mon, 01 Jan 0001 00:00:00 -0000")
-@example("Fri, 31 Dec 9999 23:59:59 -2359")
-@example("1 Jan 1 0:0 -9999")
-@example("9" * 5000)
-def test_any_retry_after_is_a_pause_or_nothing(value: str) -> None:
-    seconds = parse_retry_after(value)
-
-    assert seconds is None or 0 <= seconds < math.inf
 
 
 @given(st.sampled_from([200, 400, 401, 404, 422, 429, 500, 502]), bodies)

@@ -1,7 +1,6 @@
 """One HTTP exchange: what goes out and to whom, and what every failure becomes."""
 
 import datetime as dt
-import email.utils
 import io
 import ipaddress
 import itertools
@@ -23,8 +22,6 @@ import urllib3.util.connection
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hingfs import transport as transport_module
 from hingfs.answer import Answer
@@ -39,7 +36,7 @@ from hingfs.errors import (
     TransportError,
     Unreachable,
 )
-from hingfs.transport import HttpTransport, origin_of, parse_retry_after
+from hingfs.transport import HttpTransport, origin_of
 from tests import endpoint as faults
 from tests.endpoint import CutError, FakeEndpoint, ramp
 from tests.personalities import Response, text_response
@@ -807,13 +804,7 @@ class TestBodies:
         assert not transport._open
 
 
-class TestPeace:
-    def test_a_pause_is_shared_and_never_shortened(self, transport):
-        transport.pause(100)
-        transport.pause(1)
-
-        assert 90 < transport.paused_seconds() <= 100
-
+class TestBreaker:
     def test_the_breaker_opens_after_failures_in_a_row_only(self, transport, endpoint):
         url = endpoint.url("v")
         for _ in range(2):  # a success in between counts anew
@@ -863,40 +854,6 @@ class TestPeace:
 
         assert not transport.renew_token()
         assert read(transport, endpoint.url("v")) == ramp("v", 0, SIZE)
-
-
-class TestRetryAfter:
-    @pytest.mark.parametrize(
-        ("value", "seconds"),
-        [
-            ("120", 120.0),
-            (" 5 ", 5.0),
-            ("0", 0.0),
-            ("9" * 400, 999_999_999.0),
-            (None, None),
-            ("", None),
-            ("-5", None),
-            ("1.5", None),
-            ("soon", None),
-            ("٣", None),
-            ("Fri, 31 Foo 1999 23:59:59 GMT", None),
-            ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
-        ],
-    )
-    def test_r21_seconds_or_nothing(self, value, seconds):
-        assert parse_retry_after(value) == seconds
-
-    def test_r21_a_date_ahead(self, monkeypatch):
-        monkeypatch.setattr(time, "time", lambda: 1_790_000_000.0)
-        date = email.utils.formatdate(1_790_000_042, usegmt=True)
-
-        assert parse_retry_after(date) == 42.0
-
-    @given(st.text(max_size=60))
-    def test_any_text_is_parsed_without_an_error(self, text):
-        seconds = parse_retry_after(text)
-
-        assert seconds is None or seconds >= 0
 
 
 def test_many_threads_share_one_transport(transport, endpoint):

@@ -1,0 +1,215 @@
+"""Whether an answer asks to be left alone, and for how long. Pure.
+
+A pause is named in many ways: Retry-After (RFC 9110 §10.2.3) in seconds or as a date,
+its relatives in milliseconds, the fields of the RateLimit draft, the X-RateLimit fields
+of vendors, a field of the JSON in the body, or a sentence. Decides which answers ask for
+a pause and which of several times is meant. Leaves to `patience` who waits for it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+Headers = Mapping[str, str]
+
+# "Too many requests" in three dialects: RFC 6585, Twitter's, Anthropic's.
+_LIMIT_CODES = frozenset({420, 429, 529})
+# They ask for a pause only if they name one: Google answers 403 to too many requests,
+# nginx 503; else they are a refusal and an outage.
+_PERHAPS_LIMIT_CODES = frozenset({403, 503})
+_LIMIT_TEXT = re.compile(
+    r"rate.{0,3}limit|too.many.requests|throttl|slow.?down|reduce your request rate|"
+    r"requests? too frequent|status 429|限流|限速|频繁|请求过多|速率限制",
+    re.IGNORECASE,
+)
+_MOST_TEXT_BYTES = 4096
+_ESCAPE = re.compile(r"\\+u([0-9a-fA-F]{4})")
+# A number beyond this is a time since the epoch, not a span: it is the year 2001, or
+# thirty years. Beyond the second one it is in milliseconds.
+_EPOCH_SECONDS = 1e9
+_EPOCH_MILLISECONDS = 1e11
+
+_UNIT_SECONDS = (
+    (r"milliseconds?|millis|msecs?|ms|毫秒", 0.001),
+    (r"seconds?|secs?|s|秒钟|秒", 1.0),
+    (r"minutes?|mins?|m|分钟|分", 60.0),
+    (r"hours?|hrs?|h|小时", 3600.0),
+    (r"days?|d|天", 86400.0),
+)
+_NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
+_UNIT = "|".join(names for names, _seconds in _UNIT_SECONDS)
+_PART = re.compile(rf"({_NUMBER})\s*({_UNIT})", re.IGNORECASE)
+# "20s", "6m0s", "1 minute 30 seconds"; not the start of a longer word.
+_SPAN = (
+    rf"(?:{_NUMBER}\s*(?:{_UNIT})(?:\s*(?:,|and)?\s*(?={_NUMBER}))?){{1,4}}(?![A-Za-z])"
+)
+_ISO = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)?\s?(Z|UTC|[+-]\d\d:?\d\d)?"
+)
+_FIELD = re.compile(
+    r"(?:retry[-_ ]?(?:after|in|delay|at)|"
+    r"resets?(?:[-_ ]?(?:after|in|at|time))?|wait(?:[-_ ]?time)?)[-_ ]?"
+    r"(ms|millis(?:econds)?|s|secs?|seconds)?[\"'\\]*\s*[:=]\s*[\"'\\]*"
+    r"([^\"'\\,}\]]{1,40})",
+    re.IGNORECASE,
+)
+_SENTENCES = (
+    re.compile(
+        rf"(?:again|retry|available|wait|resets?)\b[^.\d]{{0,24}}?({_SPAN})",
+        re.IGNORECASE,
+    ),
+    re.compile(rf"({_SPAN})\s*(?:以|之)?后", re.IGNORECASE),
+    re.compile(rf"等待?\s*({_SPAN})", re.IGNORECASE),
+    re.compile(
+        rf"(?:again|retry)[- ](?:in|after)\s+({_NUMBER})(?![\d.]*\s*[A-Za-z/%])",
+        re.IGNORECASE,
+    ),
+)
+# Fields of limits that are not counted in requests: no request of ours uses tokens.
+_RESET_NAME = re.compile(r"rate-?limit(?!.*token).*reset", re.IGNORECASE)
+
+
+def asks_for_pause(status: int, headers: Headers, body: bytes) -> bool:
+    """Whether the answer says: not now, for you ask too often or I am overloaded."""
+    if status in _LIMIT_CODES:
+        return True
+    if status in _PERHAPS_LIMIT_CODES:
+        named = (*_after_headers(headers, 0.0), *_in_body(body, 0.0))
+        return bool(named) or _used_up(headers) or _speaks_of_limit(body)
+    # Gateways pass on, as an error of their own, what their upstream said.
+    return status >= 500 and _speaks_of_limit(body)
+
+
+def named_pause(headers: Headers, body: bytes, now_seconds: float) -> float | None:
+    """The seconds of quiet that an answer asks for; None where it names no time.
+
+    *now_seconds* is the Unix time, used for dates where the answer has no Date of its
+    own. What is nearest to the request wins: Retry-After, then the words of the body,
+    then the end of the server's window. A moment in the past is no pause: 0.
+    """
+    now_seconds = _unix_date(headers.get("Date", "")) or now_seconds
+    passed = None
+    for seconds in (
+        *_after_headers(headers, now_seconds),
+        *_in_body(body, now_seconds),
+        *_reset_headers(headers, now_seconds),
+    ):
+        if seconds > 0:
+            return seconds
+        passed = 0.0
+    return passed
+
+
+def _after_headers(headers: Headers, now_seconds: float) -> Iterator[float]:
+    for name in ("Retry-After-Ms", "X-Ms-Retry-After-Ms", "Retry-After"):
+        unit = "ms" if name.endswith("Ms") else ""
+        yield from _seconds_until(headers.get(name, ""), unit, now_seconds)
+
+
+def _in_body(body: bytes, now_seconds: float) -> Iterator[float]:
+    text = _text_of(body)
+    for field in _FIELD.finditer(text):
+        yield from _seconds_until(field[2], field[1] or "", now_seconds)
+    for sentence in _SENTENCES:
+        for found in sentence.finditer(text):
+            yield from _seconds_until(found[1], "", now_seconds)
+
+
+def _reset_headers(headers: Headers, now_seconds: float) -> list[float]:
+    """The end of the window that is used up; of several that may be, the nearest."""
+    ends: list[tuple[bool, float]] = []
+    for name, value in headers.items():
+        if name.lower() == "ratelimit":
+            ends += _structured(value)
+        elif _RESET_NAME.search(name):
+            left = headers.get(re.sub("reset", "remaining", name, flags=re.IGNORECASE))
+            if left is None or left.strip() == "0":
+                found = _seconds_until(value, "", now_seconds)
+                ends += [(left is not None, seconds) for seconds in found]
+    used_up = [seconds for is_used_up, seconds in ends if is_used_up]
+    if used_up:
+        return [max(used_up)]
+    return [min(seconds for _, seconds in ends)] if ends else []
+
+
+def _structured(value: str) -> Iterator[tuple[bool, float]]:
+    """(whether it is used up, seconds) of each window in a RateLimit field.
+
+    As `"default";r=0;t=30` (draft-ietf-httpapi-ratelimit-headers-08 and later), or as
+    `limit=100, remaining=0, reset=30` (draft 07).
+    """
+    value = re.sub(r'"[^"]*"', "", value)  # a name may hold anything
+    older = re.search(r"(?:^|,)\s*reset\s*=\s*(\d{1,9})", value)
+    if older:
+        yield True, float(older[1])
+    for window in value.split(","):
+        end = re.search(r";\s*t\s*=\s*(\d{1,9})", window)
+        left = re.search(r";\s*r\s*=\s*(\d{1,18})", window)
+        if end and (left is None or int(left[1]) == 0):
+            yield left is not None, float(end[1])
+
+
+def _used_up(headers: Headers) -> bool:
+    """Whether a field says that no request is left, as GitHub's does beside a 403."""
+    return any(
+        re.search(r"rate-?limit(?!.*token).*remaining", name, re.IGNORECASE)
+        and value.strip() == "0"
+        for name, value in headers.items()
+    )
+
+
+def _speaks_of_limit(body: bytes) -> bool:
+    return bool(_LIMIT_TEXT.search(_text_of(body)))
+
+
+def _text_of(body: bytes) -> str:
+    """*body* as it is, JSON or not, with its escapes of characters undone."""
+    text = body[:_MOST_TEXT_BYTES].decode("utf-8", "replace")
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
+
+
+def _seconds_until(value: str, unit: str, now_seconds: float) -> Iterable[float]:
+    """The seconds that *value* stands for, if any: a number, a span or a moment.
+
+    *unit* is that of a bare number: "ms", or anything else for seconds.
+    """
+    value = value.strip()
+    if value.isascii() and value.isdecimal():
+        value = value[:15]
+    if re.fullmatch(_NUMBER, value):
+        return [_bare_seconds(float(value), unit, now_seconds)]
+    moment = _unix_date(value)
+    if moment is not None:
+        return [max(0.0, moment - now_seconds)]
+    span = re.match(_SPAN, value, re.IGNORECASE)
+    parts = _PART.findall(span[0]) if span else []
+    return [sum(_part_seconds(*part) for part in parts)] if parts else []
+
+
+def _bare_seconds(number: float, unit: str, now_seconds: float) -> float:
+    if unit.lower().startswith("m"):
+        return number / 1000
+    if number >= _EPOCH_MILLISECONDS:
+        number /= 1000
+    return number if number < _EPOCH_SECONDS else max(0.0, number - now_seconds)
+
+
+def _part_seconds(number: str, unit: str) -> float:
+    for names, seconds in _UNIT_SECONDS:
+        if re.fullmatch(names, unit, re.IGNORECASE):
+            return float(number) * seconds
+    raise AssertionError(unit)
+
+
+def _unix_date(value: str) -> float | None:
+    """The moment that begins *value*, as HTTP or ISO 8601 writes it; None if none does."""
+    iso = _ISO.match(value.strip())
+    try:
+        if iso:
+            zone = (iso[3] or "Z").replace("UTC", "Z")
+            return datetime.fromisoformat(f"{iso[1]}T{iso[2]}{zone}").timestamp()
+        found = parsedate_to_datetime(value.strip())
+        return found.replace(tzinfo=found.tzinfo or UTC).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
