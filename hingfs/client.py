@@ -139,7 +139,7 @@ class VideoClient:
         was asked. Raises what `verdict` makes of the answers, and TransportError.
         """
         tries = self._transport.tries(METADATA_TRIES)
-        patience = self._patience(tries, self._config.metadata_seconds)
+        patience = self._patience(tries, self._config.metadata_seconds, video_id)
         if listed is not None and listed.completed_at_seconds is None:
             listed = None
         asked = self._asked(video_id, tries) if listed is None else None
@@ -187,7 +187,9 @@ class VideoClient:
         Raises as `probe` does.
         """
         tries = self._transport.tries(METADATA_TRIES)
-        patience = self._patience(tries, self._config.metadata_seconds)
+        patience = self._patience(
+            tries, self._config.metadata_seconds, content.video_id
+        )
         etag = content.validator.etag
         headers = {"If-None-Match": etag} if etag else {}
         head = self._head(content.video_id, patience, headers)
@@ -292,7 +294,7 @@ class VideoClient:
         return _Head(answer.status, facts, verdict.length_of(answer.headers))
 
     def _status(self, video_id: str, tries: int) -> Status:
-        patience = self._patience(tries, self._config.metadata_seconds)
+        patience = self._patience(tries, self._config.metadata_seconds, video_id)
         url = self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}")
         answer, body = self._json(url, patience, _MOST_STATUS_BYTES)
         try:
@@ -376,7 +378,7 @@ class VideoClient:
 
     def open_range(self, content: Content, span: ByteRange) -> RangeDownload:
         """The bytes of *span*, to be read in order; nothing is sent before `read`."""
-        patience = self._read_patience()
+        patience = self._read_patience(content.video_id)
         pace = Pace(self._config.stall_seconds)
         return RangeDownload(
             self, self._places, content, span, patience=patience, pace=pace
@@ -388,7 +390,7 @@ class VideoClient:
         Raises ContentChanged for another version than *content*, NotAVideo for a
         message, what the refusal means for anything else, and TransportError.
         """
-        patience = self._read_patience()
+        patience = self._read_patience(content.video_id)
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         if offset and content.validator.etag:
             headers["If-Range"] = content.validator.etag
@@ -489,6 +491,7 @@ class VideoClient:
                         method,
                         url,
                         deadline=patience.deadline,
+                        about=patience.about,
                         span=span,
                         headers=headers,
                     )
@@ -553,18 +556,20 @@ class VideoClient:
         self._endpoint.token_renewed()
         return True
 
-    def _patience(self, tries: int, seconds: float) -> Patience:
+    def _patience(self, tries: int, seconds: float, about: str = "") -> Patience:
         return Patience(
             self._transport,
+            about=about,
             seconds=seconds,
             tries=tries,
             retry_after_seconds=self._config.retry_after_seconds,
         )
 
-    def _read_patience(self) -> Patience:
+    def _read_patience(self, video_id: str) -> Patience:
         """That of a read, which waits for a pause as long as for anything else."""
         return Patience(
             self._transport,
+            about=video_id,
             seconds=self._config.read_seconds,
             tries=READ_TRIES,
             retry_after_seconds=math.inf,

@@ -1,24 +1,23 @@
-"""Connections that are made, and answered, in bounded time.
+"""Connections that are made in bounded time, and whose answers `exchange` reads.
 
-`requests` bounds one wait for a socket; nothing bounds the look-up of a name, nor
-headers that come byte by byte. Decides where names are looked up, how the time for a
-connection is shared by the addresses of a host, and when an exchange without an answer
-is ended. Leaves to `transport` what is sent, and whether a peer may be spoken to.
+`requests` bounds one wait for a socket; nothing bounds the look-up of a name. Decides
+where names are looked up, how the time for a connection is shared by the addresses of a
+host, and whether a kept connection may carry another request. Leaves to `transport`
+what is sent, and whether a peer may be spoken to.
 
 Threads: look-ups run on `hingfs-names-N`, since nothing can wake one that hangs: who
-waits for it leaves it behind. `hingfs-watch` ends exchanges that are overdue. All are
-daemons, started when there is work.
+waits for it leaves it behind. They are daemons, started when there is work.
 """
 
-import contextlib
+import http.client
 import ipaddress
-import math
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import requests.adapters
@@ -27,7 +26,9 @@ import urllib3.connection
 import urllib3.exceptions
 import urllib3.util.connection
 
-from .errors import HingError, TransportError
+from .errors import HingError, ServerBroken
+from .exchange import MOST_HEAD_BYTES, Exchange, Exchanges, Input
+from .framing import parse_head
 from .workers import DaemonPool
 
 # Names looked up at once, those included whose look-up hangs: the API's, and those of
@@ -135,112 +136,17 @@ def _is_address(host: str) -> bool:
     return True
 
 
-@dataclass(eq=False, slots=True)
-class _Watched:
-    sock: Any  # a socket, or what TLS makes of one
-    until: float  # monotonic
-    overdue: bool = False
-
-
-class Watchdog:
-    """Ends exchanges whose headers are not there in time.
-
-    A socket's own time-out begins anew with each byte, so it never ends a trickle.
-
-    Thread safety: all methods; `_changed` guards every field and each _Watched. Sockets
-    are shut down with it held, which does not wait, and so never one that was closed
-    meanwhile and may be another's.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._watched: set[_Watched] = set()
-        self._thread: threading.Thread | None = None
-        self._wakes_at = math.inf
-        self._closed = False
-
-    @contextlib.contextmanager
-    def limit(self, sock: object, seconds: float) -> Iterator[None]:
-        """Whatever waits for *sock* meanwhile is woken after *seconds*.
-
-        Raises TimeoutError then, whatever that became: http.client takes headers that
-        were cut off for whole ones.
-        """
-        watched = _Watched(sock, time.monotonic() + seconds)
-        self._watch(watched)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._watched.discard(watched)
-            if watched.overdue:
-                raise TimeoutError("the headers did not arrive in time")
-
-    def close(self) -> None:
-        """End every exchange that is watched, and the thread."""
-        with self._changed:
-            self._closed = True
-            for watched in self._watched:
-                _shut_down(watched)
-            self._changed.notify()
-
-    def join(self, seconds: float) -> bool:
-        """Whether the thread has ended within *seconds*; after `close`."""
-        thread = self._thread
-        if thread is not None:
-            thread.join(seconds)
-        return thread is None or not thread.is_alive()
-
-    def _watch(self, watched: _Watched) -> None:
-        with self._changed:
-            if self._thread is None and not self._closed:
-                self._start_locked()
-            self._watched.add(watched)
-            if self._closed:
-                _shut_down(watched)
-            elif watched.until < self._wakes_at:
-                self._changed.notify()
-
-    def _start_locked(self) -> None:
-        thread = threading.Thread(target=self._run, name="hingfs-watch", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:
-            raise TransportError(f"no thread can be started: {error}") from error
-        self._thread = thread
-
-    def _run(self) -> None:
-        with self._changed:
-            while not self._closed:
-                now = time.monotonic()
-                waiting = [w for w in self._watched if not w.overdue]
-                for watched in waiting:
-                    if watched.until <= now:
-                        _shut_down(watched)
-                self._wakes_at = min(
-                    (w.until for w in waiting if not w.overdue), default=math.inf
-                )
-                idle = self._wakes_at == math.inf
-                self._changed.wait(None if idle else self._wakes_at - now)
-
-
-def _shut_down(watched: _Watched) -> None:
-    watched.overdue = True
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        watched.sock.shutdown(socket.SHUT_RDWR)
-
-
 class Adapter(requests.adapters.HTTPAdapter):
-    """Connections whose names *names* looks up and whose answers *watchdog* awaits.
+    """Connections whose names *names* looks up, and whose answers are *exchanges*.
 
     *admit* is asked about each peer; not about a proxy, which looks up the name itself
     and is the user's own choice.
     """
 
     def __init__(
-        self, names: Names, watchdog: Watchdog, admit: Admit, connections: int
+        self, names: Names, exchanges: Exchanges, admit: Admit, connections: int
     ) -> None:
-        self._pool_classes = _pool_classes(names, watchdog, admit)
+        self._pool_classes = _pool_classes(names, exchanges, admit)
         super().__init__(pool_connections=8, pool_maxsize=connections, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
@@ -256,30 +162,88 @@ class Adapter(requests.adapters.HTTPAdapter):
         return manager
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What every connection of one adapter keeps to."""
+
+    names: Names
+    exchanges: Exchanges
+    admit: Admit
+
+
+class _Strict(urllib3.connection.HTTPConnection):
+    """A connection that reads nothing itself. Made by `_pool_classes`."""
+
+    _terms: _Terms
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
+        super().__init__(*args, **kwargs)
+        # Called by http.client, and no more; it is typed as a class.
+        made: Any = partial(Exchange, line=self, within=self._terms.exchanges)
+        self.response_class = made
+
+    def _new_conn(self) -> socket.socket:
+        sock = _connected(self, self._dns_host, self._terms.names)
+        return _admitted(self, sock, self._terms.admit)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a request may be sent, which the pool asks just before it is.
+
+        What waits on the socket then was sent without having been asked for, or is the
+        end of the connection; the next answer would be taken for another's.
+        """
+        pending = getattr(self.sock, "pending", None)  # deciphered by TLS, not yet read
+        return super().is_connected and not (pending is not None and pending())
+
+    def getresponse(self) -> Exchange:  # type: ignore[override] # stands in its place
+        """The answer, its head read; past urllib3, which would wrap it."""
+        answer: Any = http.client.HTTPConnection.getresponse(self)
+        assert isinstance(answer, Exchange)
+        return answer
+
+    def _tunnel(self) -> None:
+        """Have the proxy connect to the host, within the time-out."""
+        host = (self._tunnel_host or "").strip("[]")
+        place = f"{f'[{host}]' if ':' in host else host}:{self._tunnel_port}"
+        lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}"]
+        lines += [
+            f"{name}: {value}"
+            for name, value in self._tunnel_headers.items()  # type: ignore[attr-defined]
+            if name.lower() != "host"
+        ]
+        until = time.monotonic() + _seconds_of(self)
+        self.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        received = Input(self.sock)
+        head = parse_head(received.head(MOST_HEAD_BYTES, until), "CONNECT")
+        while head.is_interim:
+            head = parse_head(received.head(MOST_HEAD_BYTES, until), "CONNECT")
+        if not 200 <= head.status < 300:
+            raise OSError(f"Tunnel connection failed: {head.status} {head.reason}")
+        if received.holds_more:
+            raise ServerBroken("the proxy sent more than it was asked for")
+
+
+class _StrictTls(_Strict, urllib3.connection.HTTPSConnection):
+    """The same by TLS."""
+
+
 def _pool_classes(
-    names: Names, watchdog: Watchdog, admit: Admit
+    names: Names, exchanges: Exchanges, admit: Admit
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    class Connection(urllib3.connection.HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return _admitted(self, _connected(self, self._dns_host, names), admit)
+    terms = _Terms(names, exchanges, admit)
 
-        def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # as there
-            with watchdog.limit(self.sock, _seconds_of(self)):
-                return super().getresponse()
+    class Connection(_Strict):
+        _terms = terms
 
-    class TlsConnection(urllib3.connection.HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return _admitted(self, _connected(self, self._dns_host, names), admit)
-
-        def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # as there
-            with watchdog.limit(self.sock, _seconds_of(self)):
-                return super().getresponse()
+    class TlsConnection(_StrictTls):
+        _terms = terms
 
     class Pool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Connection
+        ConnectionCls = Connection  # type: ignore[assignment] # as for `getresponse`
 
     class TlsPool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = TlsConnection
+        ConnectionCls = TlsConnection  # type: ignore[assignment] # as above
 
     return {"http": Pool, "https": TlsPool}
 

@@ -215,6 +215,7 @@ class RangeDownload:
             self._doubted.clear()
             self._places.remember(self._content.video_id, self._place)
             self._answer, self._answer_left = answer, len(span)
+            answer.expect(len(span))
             self._pace.restart()
             return answer
         answer.close()

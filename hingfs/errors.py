@@ -13,6 +13,7 @@ HingError
  ├ SpoolFull          no room for a whole-file stream
  ├ TransportError     the exchange failed; trying again may help
  │  ├ Unreachable     no connection (DNS, refused, TLS)
+ │  ├ NoAnswer        connected and asked, and no answer in time
  │  ├ BodyCut         a body ended or stalled before its announced length
  │  ├ ServerBroken    5xx, or an answer that breaks HTTP or the range contract
  │  ├ RateLimited     429; carries how long to wait
@@ -104,6 +105,10 @@ class TransportError(HingError):
 
 class Unreachable(TransportError):
     """No connection: name lookup, refusal, reset before an answer, TLS."""
+
+
+class NoAnswer(TransportError):
+    """The server took a request, and did not begin its answer in time."""
 
 
 class BodyCut(TransportError):

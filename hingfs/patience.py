@@ -22,18 +22,21 @@ _LONGEST_DELAY_SECONDS = 3.0
 class Patience:
     """How long one call keeps trying: until its deadline, or *tries* in vain.
 
-    Pauses that the API asks for use up no try, but at most *retry_after_seconds* in
-    all. Used by one thread.
+    *about* is the video that the call is for, "" where it is for none. Pauses that the
+    API asks for use up no try, but at most *retry_after_seconds* in all. Used by one
+    thread.
     """
 
     def __init__(
         self,
         transport: HttpTransport,
         *,
+        about: str,
         seconds: float,
         tries: int,
         retry_after_seconds: float,
     ) -> None:
+        self.about = about
         self._transport = transport
         self._seconds = seconds
         self._tries = tries

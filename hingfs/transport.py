@@ -12,15 +12,16 @@ name may lead elsewhere a moment later.
 
 Threads: those of `connections`, and none of its own. One `Session` serves all threads.
 What they share in it is the connection pool, which is thread-safe; cookies are refused,
-and nothing else changes after construction. `_lock` guards the breaker, the token and
-the open answers.
+and nothing else changes after construction. `_lock` guards the breaker and the token.
 """
 
 import contextlib
+import http.client
 import ipaddress
 import logging
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -35,20 +36,22 @@ import urllib3
 import urllib3.exceptions
 
 from .addresses import is_private_address
-from .answer import Answer, breaks_http, reason_of, set_body_timeout
+from .answer import Answer
 from .blocks import ByteRange
 from .clock import ServerClock
 from .config import EndpointConfig, is_loopback
-from .connections import Adapter, Names, Watchdog
+from .connections import Adapter, Names
 from .errors import (
     Closing,
     DeadlineExceeded,
+    NoAnswer,
     ServerBroken,
     TokenError,
     TransportError,
     Unreachable,
     printable,
 )
+from .exchange import Exchanges
 from .limits import RequestLimit
 
 log = logging.getLogger(__name__)
@@ -89,20 +92,22 @@ class HttpTransport:
         self._api_origin = origin_of(config.base_url)
         # Who asks again, having waited as long as it may, joins the same look-up once.
         self._names = Names(2 * config.connect_seconds)
-        self._watchdog = Watchdog()
+        self._exchanges = Exchanges()
         # Threads that may hold a connection at once: fetch workers and metadata
         # workers. A pool that is too small would throw warm connections away.
         connections = config.connections + 16
         self._session = _session(
-            Adapter(self._names, self._watchdog, self._admit, connections)
+            Adapter(self._names, self._exchanges, self._admit, connections)
         )
         self._proxies = _Proxies()
         self.limit = RequestLimit()
         self._lock = threading.Lock()
         self._token = config.token.read()  # guarded by _lock
         self._token_number = 0  # counts the renewals; guarded by _lock
-        self._open: set[Answer] = set()  # guarded by _lock
-        self._failures = 0  # of the API, in a row; guarded by _lock
+        # The API did not answer, in a row: how often there was no connection, and what
+        # it was asked about when it was silent. Guarded by _lock.
+        self._unreachable = 0
+        self._silent_about: set[str] = set()
         self._answered_at = 0.0  # when the API last answered; guarded by _lock
         self._broken_until = 0.0  # guarded by _lock
         self._closed = threading.Event()
@@ -117,6 +122,7 @@ class HttpTransport:
         url: str,
         *,
         deadline: float,
+        about: str = "",
         span: ByteRange | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
@@ -124,13 +130,15 @@ class HttpTransport:
 
         GET follows redirects (at most five, never from https to http, never from a
         public host to a private address); HEAD does not. *deadline* is in monotonic
-        seconds. Raises TransportError, or Closing once `close` was called.
+        seconds. *about* is the video that is asked for, "" for what is none: silence
+        about one says nothing of the others. Raises TransportError, or Closing once
+        `close` was called.
         """
         sent = dict(headers or {})
         if span is not None:
             sent["Range"] = span.to_header()
         for _ in range(MOST_REDIRECTS + 1):
-            answer = self._exchange(method, url, sent, deadline)
+            answer = self._exchange(method, url, sent, deadline, about)
             target = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or method != "GET" or not target:
                 return answer
@@ -178,12 +186,13 @@ class HttpTransport:
         That one is given to one call at a time. Raises Unreachable for the others.
         """
         with self._lock:
-            if self._failures < _BREAKER_FAILURES:
+            failures = self._failures_locked()
+            if failures < _BREAKER_FAILURES:
                 return most
             now = time.monotonic()
             if now < self._broken_until:
                 raise Unreachable(
-                    f"the server did not answer {self._failures} times in a row; "
+                    f"the server did not answer {failures} times in a row; "
                     f"asked again in {self._broken_until - now:.0f} s"
                 )
             self._broken_until = now + _LONGEST_BREAKER_SECONDS  # or until it ends
@@ -220,18 +229,19 @@ class HttpTransport:
         self._closed.set()
         self.limit.close(Closing("the mount is ending"))
         self._names.close(Closing("the mount is ending"))
-        self._watchdog.close()
-        with self._lock:
-            answers = list(self._open)
-        for answer in answers:
-            answer.abort()
+        self._exchanges.close()
 
     def join(self, seconds: float) -> bool:
         """Whether its threads have ended within *seconds* each; after `close`."""
-        return self._watchdog.join(seconds) and self._names.join(seconds)
+        return self._names.join(seconds)
 
     def _exchange(
-        self, method: str, url: str, headers: dict[str, str], deadline: float
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        deadline: float,
+        about: str,
     ) -> Answer:
         if self._closed.is_set():
             raise Closing("the mount is ending")
@@ -262,27 +272,24 @@ class HttpTransport:
         except TransportError as error:
             if self._closed.is_set():
                 raise Closing("the mount is ending") from error
-            # An answer that breaks HTTP is an answer: the server is there.
-            if to_api and not isinstance(error, ServerBroken):
-                self._count_failure(started)
+            if to_api:
+                self._count_failure(error, about, started)
             raise
         answer = Answer(
             response,
             from_api=to_api,
             token_number=token_number,
             stall_seconds=self._config.stall_seconds,
-            on_close=self._forget,
         )
         # A cache's answer (Age) is as old as it says.
         if to_api and "Age" not in answer.headers:
             self.clock.learn(answer.headers.get("Date"))
-        with self._lock:
-            if to_api:
-                self._failures = 0
+        if to_api:
+            with self._lock:
+                self._unreachable = 0
+                self._silent_about.clear()
                 self._broken_until = 0.0
                 self._answered_at = time.monotonic()
-            self._open.add(answer)
-        set_body_timeout(response, self._config.stall_seconds)
         log.debug(
             "%s %s %s -> %d in %.3f s",
             method,
@@ -293,18 +300,23 @@ class HttpTransport:
         )
         return answer
 
-    def _forget(self, answer: Answer) -> None:
-        with self._lock:
-            self._open.discard(answer)
+    def _failures_locked(self) -> int:
+        return self._unreachable + len(self._silent_about)
 
-    def _count_failure(self, started: float) -> None:
-        """The API did not answer a request of *started* (monotonic)."""
+    def _count_failure(self, error: TransportError, about: str, started: float) -> None:
+        """The API did not answer a request about *about* of *started* (monotonic)."""
         now = time.monotonic()
         with self._lock:
             if self._answered_at > started:
                 return  # it answers others: one slow video is no dead server
-            self._failures += 1
-            if self._failures >= _BREAKER_FAILURES:
+            if isinstance(error, Unreachable):
+                self._unreachable += 1
+            elif isinstance(error, NoAnswer):
+                if len(self._silent_about) < _BREAKER_FAILURES:
+                    self._silent_about.add(about)
+            else:
+                return  # an answer that breaks HTTP is an answer: the server is there
+            if self._failures_locked() >= _BREAKER_FAILURES:
                 cost = max(_BREAKER_SECONDS, 2 * (now - started))
                 self._broken_until = now + min(cost, _LONGEST_BREAKER_SECONDS)
 
@@ -448,18 +460,36 @@ def _request_errors() -> Iterator[None]:
         yield
     except requests.exceptions.SSLError as error:
         raise Unreachable(f"TLS: {reason_of(error)}") from error
-    except requests.exceptions.ConnectTimeout as error:
+    except requests.exceptions.Timeout as error:  # an answer's is told by `exchange`
         raise Unreachable("no connection within the connect time-out") from error
-    except requests.exceptions.ReadTimeout as error:
-        raise TransportError("the server did not begin its answer in time") from error
     except requests.exceptions.ConnectionError as error:
-        if breaks_http(error):
-            raise ServerBroken(f"the answer is no HTTP: {reason_of(error)}") from error
         raise Unreachable(reason_of(error)) from error
     except (
         requests.exceptions.RequestException,
         urllib3.exceptions.HTTPError,
+        http.client.HTTPException,
     ) as error:
         raise ServerBroken(f"the exchange failed: {reason_of(error)}") from error
-    except (OSError, ValueError) as error:  # ValueError: headers that cannot be parsed
+    except (OSError, ValueError) as error:  # ValueError: what cannot stand in a request
         raise TransportError(f"the exchange failed: {reason_of(error)}") from error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """*error* and what it came of, innermost last; urllib3 wraps it in several coats."""
+    for _ in range(8):
+        yield error
+        around = None if error.__suppress_context__ else error.__context__
+        inner = getattr(error, "reason", None) or error.__cause__ or around
+        if not isinstance(inner, BaseException):
+            return
+        error = inner
+
+
+def reason_of(error: BaseException) -> str:
+    """The innermost cause of *error* in one line."""
+    *_, error = _causes(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return printable(error.verify_message)
+    return printable(
+        getattr(error, "strerror", None) or str(error) or type(error).__name__
+    )

@@ -758,7 +758,7 @@ def huge_content_length(size_bytes: int = 2**63) -> Fault:
     return _headers("huge_content_length", lambda: {"Content-Length": str(size_bytes)})
 
 
-def header_bomb(headers: int = 1000) -> Fault:
+def header_bomb(headers: int = 3000) -> Fault:
     """More headers than clients take."""
     bomb = {f"X-Bomb-{number}": "x" * 100 for number in range(headers)}
     return _headers("header_bomb", lambda: bomb)

@@ -1,17 +1,15 @@
 """Names, peers and answers: whoever waits for them is told in time."""
 
-import http.client
-import math
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from hingfs import connections as connections_module
-from hingfs.connections import Names, Watchdog
-from hingfs.errors import Closing, TransportError
+from hingfs.connections import Names
+from hingfs.errors import Closing
 
 from .mounting import eventually
 
@@ -182,94 +180,3 @@ class TestNames:
         assert not names.join(0)
         system.over.set()
         assert names.join(LONG)
-
-
-@pytest.fixture
-def watchdog() -> Iterator[Watchdog]:
-    watchdog = Watchdog()
-    yield watchdog
-    watchdog.close()
-    assert watchdog.join(LONG)
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Two ends of a connection, as `limit` gets one and a server holds the other."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
-
-
-class TestWatchdog:
-    def wait_for_byte(
-        self, watchdog: Watchdog, sock: socket.socket, seconds: float
-    ) -> bytes:
-        with watchdog.limit(sock, seconds):
-            return sock.recv(1)
-
-    def test_who_is_in_time_is_left_alone(self, watchdog, pair):
-        ours, theirs = pair
-        theirs.send(b"ab")
-
-        assert self.wait_for_byte(watchdog, ours, LONG) == b"a"
-        assert ours.recv(1) == b"b"
-
-    def test_who_waits_too_long_is_woken(self, watchdog, pair):
-        with pytest.raises(TimeoutError):
-            self.wait_for_byte(watchdog, pair[0], SOON)
-
-    def test_headers_cut_off_by_it_are_no_answer(self, watchdog, pair):
-        """http.client takes what came before the end for all of them."""
-        ours, theirs = pair
-        theirs.send(b"HTTP/1.1 200 OK\r\nContent-Length: 12")
-        answer = http.client.HTTPResponse(ours)
-
-        with answer, pytest.raises(TimeoutError), watchdog.limit(ours, SOON):
-            answer.begin()
-
-    def test_the_first_to_be_due_is_the_first_to_be_woken(self, watchdog, pair):
-        """Also if it came last."""
-        other, _far = socket.socketpair()
-        with other, _far, ThreadPoolExecutor(1) as threads:
-            waiting = threads.submit(self.wait_for_byte, watchdog, other, 1000.0)
-            eventually(lambda: watchdog._wakes_at < math.inf, "a wait")
-
-            with pytest.raises(TimeoutError):
-                self.wait_for_byte(watchdog, pair[0], SOON)
-            assert not waiting.done()
-            watchdog.close()
-            with pytest.raises(TimeoutError):
-                waiting.result()
-
-    def test_it_sleeps_while_nothing_is_under_way(self, watchdog, pair):
-        ours, theirs = pair
-        theirs.send(b"abc")
-        for _ in range(3):
-            self.wait_for_byte(watchdog, ours, SOON)
-
-        eventually(lambda: watchdog._wakes_at == math.inf, "rest")
-
-    def test_close_ends_what_is_under_way_and_what_comes_later(self, watchdog, pair):
-        waiting: Future[bytes]
-        with ThreadPoolExecutor(1) as threads:
-            waiting = threads.submit(self.wait_for_byte, watchdog, pair[0], LONG)
-            eventually(lambda: watchdog._watched, "a wait")
-            watchdog.close()
-
-            with pytest.raises(TimeoutError):
-                waiting.result()
-        with pytest.raises(TimeoutError):
-            self.wait_for_byte(watchdog, pair[0], 1000.0)
-
-    def test_without_a_thread_the_exchange_fails(self, watchdog, pair, monkeypatch):
-        def start(_thread):
-            raise RuntimeError("can't start new thread")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", start)
-            with pytest.raises(TransportError, match="no thread"):
-                self.wait_for_byte(watchdog, pair[0], LONG)
-        assert not watchdog._watched
-
-        pair[1].send(b"a")
-        assert self.wait_for_byte(watchdog, pair[0], LONG) == b"a"

@@ -287,14 +287,13 @@ def test_a_thread_that_cannot_be_started_is_not_missed_later(
 # Makes a thread of ours die at its first step, as a defect would.
 DYING = """
 import sys
-from hingfs import cli, connections, mount, mountpoint
+from hingfs import cli, mount, mountpoint
 def dies(*args):
     raise LookupError("raised by the test")
 owner, name = {
     "hingfs-up": (mountpoint, "raise_kernel_readahead"),
     "hingfs-trim": (mount, "_give_memory_back"),
     "hingfs-signals": (mount.Mount, "_await_signal"),
-    "hingfs-watch": (connections.Watchdog, "_run"),
 }[sys.argv.pop(1)]
 setattr(owner, name, dies)
 sys.exit(cli.main(sys.argv[1:]))
@@ -303,9 +302,7 @@ sys.exit(cli.main(sys.argv[1:]))
 
 @pytest.mark.fuse
 @each_binding
-@pytest.mark.parametrize(
-    "thread", ["hingfs-up", "hingfs-trim", "hingfs-signals", "hingfs-watch"]
-)
+@pytest.mark.parametrize("thread", ["hingfs-up", "hingfs-trim", "hingfs-signals"])
 def test_a_thread_that_dies_is_told_in_the_log_and_the_mount_comes_up(
     binding: str, thread: str
 ) -> None:

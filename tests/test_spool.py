@@ -399,7 +399,7 @@ class TestRoom:
         with pytest.raises(SpoolFull):
             rig.store.open(content, answer)
 
-        assert not rig.mount.transport._open
+        assert not rig.mount.transport._exchanges._open
 
     def test_a_file_of_unknown_length_stops_at_the_bound(self, make):
         rig = make(disk_bytes=SIZE - 1)
