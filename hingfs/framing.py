@@ -18,8 +18,9 @@ from .errors import ServerBroken, printable
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: ([^\r\n\0]*))?")
 _FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*", re.DOTALL)
 _FOLD = re.compile(rb"\r?\n[ \t]+")
-# More digits than any length that is believed later.
-_LENGTH = re.compile(r"\d{1,19}", re.ASCII)
+_LENGTH = re.compile(r"0*(\d+)", re.ASCII)
+# What a length of more digits is taken for; no body ever has as many bytes.
+_ENDLESS_BYTES = 10**19
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?")
 # The line before a chunk, at the beginning of a body that is said to have none.
 _LOOKS_CHUNKED = re.compile(rb"[0-9A-Fa-f]{1,8}[ \t]*(?:;[^\r\n]*)?\r\n")
@@ -165,10 +166,10 @@ def _length_of(headers: dict[str, str]) -> int | None:
     if said is None:
         return None
     lengths = {length.strip() for length in said.split(",")}
-    length = lengths.pop()
-    if lengths or not _LENGTH.fullmatch(length):
+    match = _LENGTH.fullmatch(lengths.pop())
+    if lengths or not match:
         raise _broken("its Content-Length is no length", said.encode("latin-1"))
-    return int(length)
+    return int(match[1]) if len(match[1]) <= 19 else _ENDLESS_BYTES
 
 
 def _keeps_open(headers: dict[str, str], *, persistent: bool) -> bool:

@@ -261,6 +261,8 @@ def test_a_fault_that_passes_is_invisible(
     """It strikes once in a read of the whole file, and the reader gets every byte."""
     program = make(read_seconds=case.patience_seconds)
     assert program.size_of(video) == SIZE_BYTES
+    endpoint.stop()  # or the connections of the stat would be used again
+    endpoint.start()
     endpoint.inject(case.fault(), where=content_get)
 
     with program.opened(video) as handle:
@@ -1303,7 +1305,10 @@ def test_a_hundred_names_on_a_dead_server_cost_seconds(
     dead: Callable[[], AbstractContextManager[str]],
     quiet_log: LogWatch,
 ) -> None:
-    """The first finds out, the others are told: a handful of connections in all."""
+    """The first few find out, the others are told: a handful of connections in all.
+
+    Four of them: a server that takes requests and is silent may be so about one video.
+    """
     attempts = Attempts(monkeypatch)
     with dead() as base_url, FakeEndpoint() as endpoint:
         videos = [endpoint.add(f"video-{n}") for n in range(FILES)]
@@ -1320,7 +1325,7 @@ def test_a_hundred_names_on_a_dead_server_cost_seconds(
 
         assert said <= BROKEN
         assert time.monotonic() - started < SECONDS_NOT_MINUTES
-        assert attempts.count <= 16
+        assert attempts.count <= 24
         assert attempts.count >= 1 or dead is nameless  # which has no address
     forgive(quiet_log, "hingfs.operations: ")
 

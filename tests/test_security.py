@@ -771,8 +771,8 @@ HARMFUL = {
         b'"completed_at":1' + b"0" * 400 + b"}"
     ),
     "a header bomb": of_any(faults.header_bomb()),
-    "a header of 200 kB": of_any(
-        faults._headers("long", lambda: {"X-Long": "x" * 200_000})
+    "a header of 300 kB": of_any(
+        faults._headers("long", lambda: {"X-Long": "x" * 300_000})
     ),
     "a loop of redirects": faults.redirect_loop(),
     "a redirect of 60 kB": faults.redirect_to("http://127.0.0.1:1/" + "x" * 60_000),
@@ -785,7 +785,7 @@ HARMFUL = {
 OF_CONTENT = {
     "an error page without end": "EIO",
     "a header bomb": "EIO",
-    "a header of 200 kB": "EIO",
+    "a header of 300 kB": "EIO",
     "a loop of redirects": "EIO",
     "a redirect of 60 kB": "EIO",
     "a Content-Length of 2**63": "none",
@@ -800,7 +800,7 @@ NO_STATUS = {
     "deep objects",
     "a number of a million digits",
     "a header bomb",
-    "a header of 200 kB",
+    "a header of 300 kB",
     "a loop of redirects",
     "a redirect of 60 kB",
 }
@@ -813,7 +813,7 @@ NO_LIST = {
     "an error page without end",
     "a 200 page without end",
     "a header bomb",
-    "a header of 200 kB",
+    "a header of 300 kB",
     "a loop of redirects",
     "a redirect of 60 kB",
 }
