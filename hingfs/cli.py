@@ -326,7 +326,9 @@ def _mount_as(
     config.endpoint.token.read()
     mount.prepare(config)
     if not _switch(arguments, environ, "no_check"):
-        mount.check(config)
+        warning = mount.check(config)
+        if warning:
+            print(f"hingfs: warning: {warning}", file=sys.stderr)
 
     def configure_logs() -> None:
         mount.configure_logs(level, log_path, config.endpoint.token)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from . import bodies, listing, refusals, statuses, verdict
 from .answer import Answer
@@ -33,6 +33,7 @@ from .errors import (
     ServerBroken,
     TokenError,
     TransportError,
+    Unreachable,
     VideoNotServed,
     printable,
 )
@@ -44,6 +45,7 @@ from .places import Places
 from .statuses import UNSAID, State, Status
 from .transport import HttpTransport
 from .verdict import Facts
+from .wording import DENIED_CODES
 from .workers import DaemonPool
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,8 @@ _MOST_PAGE_BYTES = 8 * MIB
 _MOST_STATUS_BYTES = 1 * MIB  # the prompt may be in it, and pictures in that
 # Servers refuse request lines beyond some 8 KiB.
 _LONGEST_URL = 8 * KIB
+# No server gives out this id.
+_NO_VIDEO = "hingfs-asks-for-no-video"
 # What servers without a list answer; with 200, a web page or another kind of object.
 _NO_LIST_CODES = frozenset({200, 400, 404, 405, 501})
 
@@ -107,26 +111,69 @@ class VideoClient:
 
     # -- before mounting ---------------------------------------------------------
 
-    def check(self) -> None:
+    def check(self) -> str:
         """Ask the API for one list entry, as a test of address and token.
 
-        Raises TokenError when the token is refused, EndpointError when there is no
-        connection. Any other answer is fine: many servers have no list.
+        Returns a warning where the list cannot be had and the token is good all the
+        same; "" otherwise. Raises TokenError when the token is refused everywhere,
+        EndpointError when nothing answers. Many servers have no list.
         """
-        patience = self._patience(METADATA_TRIES, self._config.metadata_seconds)
+        base_url = self._config.base_url
         try:
-            answer, body = self._send("GET", self._list_url({"limit": "1"}), patience)
+            listless = self._trouble_with(
+                self._list_url({"limit": "1"}), self._config.metadata_seconds
+            )
+            if listless is None:
+                return ""
+            self._find_access(listless)
+        except AccessDenied as error:
+            raise TokenError(
+                f"{base_url} refuses the token ({error.code}): {error.said}"
+            ) from error
         except TransportError as error:
             raise EndpointError(
-                f"cannot reach {self._config.base_url}: {error}. Check --base-url and "
-                "the network, or skip this check with --no-check"
+                f"cannot reach {base_url}: {error}. Check --base-url and the network, "
+                "or skip this check with --no-check"
             ) from error
+        return (
+            f"{base_url} does not give its list ({listless}); names that are given "
+            "work, and ls shows what was opened"
+        )
+
+    def _find_access(self, listless: AccessDenied | TransportError) -> None:
+        """Return if any route but the list takes the token; else raise.
+
+        *listless* is what came instead of the list. The video asked about is none:
+        whoever is let in hears that, and an error of the server is no refusal.
+        """
+        if isinstance(listless, Unreachable):
+            raise listless
+        troubles = [listless]
+        for route in ("", "/content"):
+            url = self._transport.url_of(f"/v1/videos/{_NO_VIDEO}{route}")
+            trouble = self._trouble_with(url, self._config.metadata_seconds / 3)
+            if trouble is None:
+                return
+            troubles.append(trouble)
+        refused = [error for error in troubles if isinstance(error, AccessDenied)]
+        answered = any(isinstance(error, ServerBroken) for error in troubles)
+        if refused and not answered:
+            raise refused[0]
+        if not refused:
+            raise listless
+
+    def _trouble_with(
+        self, url: str, seconds: float
+    ) -> AccessDenied | TransportError | None:
+        """What keeps this token from *url*: a refusal or trouble; None if nothing does."""
+        patience = self._patience(METADATA_TRIES, seconds)
+        try:
+            answer, body = self._send("GET", url, patience)
+        except TransportError as error:
+            return error
         answer.close()
-        if isinstance(refusals.refusal(answer.status, body, UNSAID), AccessDenied):
-            raise TokenError(
-                f"{self._config.base_url} refuses the token ({answer.status}): "
-                f"{printable(body.decode('utf-8', 'replace'), 120)}"
-            )
+        refusal = refusals.refusal(answer.status, body, UNSAID)
+        return refusal if isinstance(refusal, AccessDenied) else None
 
     # -- metadata ----------------------------------------------------------------
 
@@ -144,15 +191,9 @@ class VideoClient:
             listed = None
         asked = self._asked(video_id, tries) if listed is None else None
         head = self._head(video_id, patience)
-        facts = head.facts
-        status = listed or UNSAID
+        status, facts = listed or UNSAID, head.facts
         if asked is not None:
-            try:
-                status = _awaited(asked, patience.deadline)
-            except TransportError:
-                if facts is None:  # the words of a refusal may still decide
-                    self._probe_by_get(video_id, UNSAID, patience, head)
-                raise  # it is served, and nobody says whether all of it is there
+            status, facts = self._with_status(video_id, asked, patience, head)
         if status.state in (State.NOT_READY, State.FAILED):
             # Some servers serve a file that is still being written.
             self._warn_of_word(status)
@@ -163,6 +204,28 @@ class VideoClient:
             self._weigh(status)
         self._endpoint.served()
         return Probe(facts, status)
+
+    def _with_status(
+        self, video_id: str, asked: Future[Status], patience: Patience, head: _Head
+    ) -> tuple[Status, Facts | None]:
+        """The status, and the facts as far as they are known beside it.
+
+        Where the status alone is refused to this token, the content may be read all the
+        same. Raises TransportError where it cannot be had.
+        """
+        try:
+            return _awaited(asked, patience.deadline), head.facts
+        except TransportError:
+            if head.facts is None:  # the words of a refusal may still decide
+                self._probe_by_get(video_id, UNSAID, patience, head)
+            raise  # it is served, and nobody says whether all of it is there
+        except AccessDenied as error:
+            if head.code in (401, 402):
+                raise self._denied(error, video_id) from error
+            facts = head.facts or self._probe_by_get(video_id, UNSAID, patience, head)
+            why = f"it is refused to this token ({error.code})"
+            self._endpoint.status_missing(why)
+            return UNSAID, facts
 
     def _weigh(self, status: Status) -> None:
         """Judge the *status* of a video that is served.
@@ -249,7 +312,7 @@ class VideoClient:
         page = listing.judge_list(body, self.now()) if code == 200 else None
         if page is not None:
             self._endpoint.list_given()
-        elif self._endpoint.has_listed or code not in _NO_LIST_CODES:
+        elif self._endpoint.has_listed or code not in _NO_LIST_CODES | DENIED_CODES:
             # What gave a list once has one: anything else from it is trouble.
             raise ServerBroken(f"no list came, but another answer ({code})")
         return page
@@ -271,9 +334,21 @@ class VideoClient:
             raise ServerBroken("a page of the list is larger than 8 MiB")
         refusal = refusals.refusal(answer.status, body, UNSAID)
         if isinstance(refusal, AccessDenied):
-            self._warn("denied", str(refusal))
-            raise refusal
+            self._without_list(refusal)
         return answer.status, body
+
+    def _without_list(self, refusal: AccessDenied) -> None:
+        """Return where the list alone is refused to this token; else raise.
+
+        Once that is known, another look costs no more than the refusal.
+        """
+        if self._endpoint.holds(Belief.LIST):
+            try:
+                self._find_access(refusal)
+            except AccessDenied:
+                self._warn("denied", str(refusal))
+                raise
+            self._endpoint.list_withheld(f"refused ({refusal.code}): {refusal.said}")
 
     def _head(
         self,
@@ -297,13 +372,7 @@ class VideoClient:
         patience = self._patience(tries, self._config.metadata_seconds, video_id)
         url = self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}")
         answer, body = self._json(url, patience, _MOST_STATUS_BYTES)
-        try:
-            status = statuses.judge_status(
-                answer.status, answer.headers, body, self.now()
-            )
-        except AccessDenied as error:
-            self._warn("denied", str(error))
-            raise
+        status = statuses.judge_status(answer.status, answer.headers, body, self.now())
         if status.word:
             self._endpoint.status_told()
         if status.state is State.NO_ROUTE:
@@ -345,7 +414,7 @@ class VideoClient:
         Asks the status route where *status* is not known and could matter.
         """
         if not answer.from_api:
-            return _broken(answer)
+            return _broken(answer, body)
         if (
             refusals.route_missing(answer.status, answer.headers, body)
             and not self._endpoint.has_served
@@ -360,8 +429,22 @@ class VideoClient:
         self._warn_of_word(status)
         error = refusals.refusal(answer.status, body, status)
         if isinstance(error, AccessDenied):
-            self._warn("denied", str(error))
+            return self._denied(error, video_id)
         return error
+
+    def _denied(self, error: AccessDenied, video_id: str) -> AccessDenied:
+        """*error*, said once; of *video_id* alone where the token is good for others."""
+        about_video = error.code == 403 and self._endpoint.is_about_video(video_id)
+        if not about_video:
+            self._warn("denied", str(error))
+            return error
+        name = printable(video_id, 80)
+        own = AccessDenied(
+            f"the API refuses {name} and serves others ({error.code}): {error.said}",
+            error.code,
+        )
+        self._warn(f"denied {video_id}", str(own))
+        return own
 
     def _status_if_told(self, video_id: str) -> Status:
         asked = self._asked(video_id, METADATA_TRIES)
@@ -369,9 +452,9 @@ class VideoClient:
             return UNSAID
         try:
             return _awaited(asked, time.monotonic() + self._config.metadata_seconds)
-        except TransportError as error:
+        except (TransportError, AccessDenied) as error:
             # What was refused is judged by its words.
-            log.debug("the status route did not answer: %s", error)
+            log.debug("the status route does not tell: %s", error)
             return UNSAID
 
     # -- content -----------------------------------------------------------------
@@ -512,7 +595,7 @@ class VideoClient:
             self._transport.limit.answered()
             if method == "HEAD" or refusals.is_final(answer.status, body):
                 return answer, body  # what HEAD refuses, GET may serve
-            patience.failed(_broken(answer))
+            patience.failed(_broken(answer, body))
 
     def _pause(self, answer: Answer, body: bytes, patience: Patience) -> None:
         """*answer* asks for a pause: quiet everybody, or this call alone.
@@ -523,7 +606,7 @@ class VideoClient:
         if answer.from_api:
             patience.limited(seconds)
         else:
-            patience.failed(_broken(answer), seconds or 0.0)
+            patience.failed(_broken(answer, body), seconds or 0.0)
 
     def _json(
         self, url: str, patience: Patience, most_bytes: int
@@ -595,9 +678,9 @@ class VideoClient:
             log.warning("%s", message)
 
 
-def _broken(answer: Answer) -> ServerBroken:
-    who = "server" if answer.from_api else "storage host"
-    return ServerBroken(f"the {who} answered {answer.status}")
+def _broken(answer: Answer, body: bytes) -> ServerBroken:
+    host = urlsplit(answer.url).hostname or ""
+    return refusals.trouble(answer.status, body, host, from_api=answer.from_api)
 
 
 def _awaited(asked: Future[Status], deadline: float) -> Status:

@@ -56,6 +56,7 @@ class EndpointFacts:
         self._has_told_status = False
         self._has_listed = False
         self._token_works = False
+        self._denied: set[str] = set()  # videos, since the token was good for anything
 
     def holds(self, belief: Belief) -> bool:
         """Whether *belief* is held; one that ended is taken up again after a day."""
@@ -112,7 +113,8 @@ class EndpointFacts:
     def status_told(self) -> None:
         """The status route told the state of a video: there is one."""
         with self._lock:
-            self._has_told_status = self._token_works = True
+            self._has_told_status = True
+            self._token_worked_locked()
         self._resume(Belief.STATUS, "it told a status")
 
     def status_missing(self, why: str) -> None:
@@ -131,7 +133,8 @@ class EndpointFacts:
     def list_given(self) -> None:
         """A page of the list came."""
         with self._lock:
-            self._has_listed = self._token_works = True
+            self._has_listed = True
+            self._token_worked_locked()
         self._resume(Belief.LIST, "the server gave it")
 
     def list_withheld(self, why: str) -> None:
@@ -146,21 +149,31 @@ class EndpointFacts:
         with self._lock:
             return self._has_served
 
-    @property
-    def token_works(self) -> bool:
-        """Whether the present token was good for anything."""
-        with self._lock:
-            return self._token_works
-
     def served(self) -> None:
         """A video was served."""
         with self._lock:
-            self._has_served = self._token_works = True
+            self._has_served = True
+            self._token_worked_locked()
+
+    def is_about_video(self, video_id: str) -> bool:
+        """Whether the refusal of *video_id* just now is about it, not about the token.
+
+        Once the token was good for something, it is, until another is refused as well
+        and nothing was had in between.
+        """
+        with self._lock:
+            if len(self._denied) < _ENOUGH_VIDEOS:
+                self._denied.add(video_id)
+            return self._token_works and len(self._denied) < _ENOUGH_VIDEOS
 
     def token_renewed(self) -> None:
         """Another token is used from here on."""
         with self._lock:
             self._token_works = False
+
+    def _token_worked_locked(self) -> None:
+        self._token_works = True
+        self._denied.clear()
 
     # -- one line for each change -----------------------------------------------------
 

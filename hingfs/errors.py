@@ -76,7 +76,15 @@ class VideoFailed(HingError):
 
 
 class AccessDenied(HingError):
-    """The API refused the token, or the account may not read this video."""
+    """The API refused the token, or the account may not read this video.
+
+    *code* is the HTTP status that said so, *said* the words beside it.
+    """
+
+    def __init__(self, message: str, code: int = 401, said: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.said = said
 
 
 class ContentChanged(HingError):

@@ -192,13 +192,16 @@ def block_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS | {signal.SIGHUP})
 
 
-def check(config: Config) -> None:
-    """Prove address and token with one request; raises SetupError where they fail."""
+def check(config: Config) -> str:
+    """Prove address and token with one request; a warning, or "".
+
+    Raises SetupError where they fail.
+    """
     _tune_allocator()
     transport = HttpTransport(config.endpoint)
     pool = DaemonPool("hingfs-check", 1)
     try:
-        VideoClient(transport, config.endpoint, pool).check()
+        warning = VideoClient(transport, config.endpoint, pool).check()
     finally:
         transport.close()
     if not transport.join(_CHECK_ENDS_SECONDS):
@@ -206,6 +209,7 @@ def check(config: Config) -> None:
             f"{config.endpoint.host} was found, but another lookup of it hangs; try "
             "again, or skip this check with --no-check"
         )
+    return warning
 
 
 def prepare(config: Config) -> None:

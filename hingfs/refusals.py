@@ -28,9 +28,8 @@ def refusal(code: int, body: bytes, status: Status) -> HingError:
     """The error that a content answer without content means, given the *status*."""
     text = bodies.text_of(body)
     if wording.is_refusal_of_token(code, text):
-        return AccessDenied(
-            f"the API refused the token ({code}): {printable(text, 120)}"
-        )
+        said = printable(text, 120)
+        return AccessDenied(f"the API refused the token ({code}): {said}", code, said)
     if code == 429:
         return RateLimited("the API asked for a pause (429)", None)
     gone = status.expired or code == 410 or wording.UPSTREAM_410.search(text)
@@ -48,8 +47,11 @@ def is_final(code: int, body: bytes) -> bool:
     """Whether asking again at once is pointless: the server works, and said no.
 
     A 5xx passes, unless its words say that the upstream has no such file, or that
-    the token is refused, or it is the video object of a failed job (vLLM-Omni).
+    the token is refused, or it is the video object of a failed job (vLLM-Omni). What a
+    firewall says passes as a 503 does: the API was not asked.
     """
+    if wording.is_firewall(code, bodies.text_of(body)):
+        return False
     if code not in PASSING_CODES:
         return True
     found = bodies.json_object(body)
@@ -59,6 +61,20 @@ def is_final(code: int, body: bytes) -> bool:
     return bool(wording.UPSTREAM_GONE.search(text)) or wording.is_refusal_of_token(
         code, text
     )
+
+
+def trouble(code: int, body: bytes, host: str, *, from_api: bool) -> ServerBroken:
+    """What the answer *code* of *host* means that is neither content nor a verdict."""
+    text = bodies.text_of(body)
+    if wording.is_firewall(code, text):
+        said = printable(wording.words_of_page(text), 80)
+        return ServerBroken(
+            f"a firewall or gateway in front of {printable(host, 80)} refuses this "
+            f"machine ({code}: {said!r}), and the API was not asked; try without VPN or "
+            "proxy, or have this address allowed"
+        )
+    who = "server" if from_api else "storage host"
+    return ServerBroken(f"the {who} answered {code}")
 
 
 def route_missing(code: int, headers: Headers, body: bytes) -> bool:

@@ -70,7 +70,8 @@ def judge_status(
         return status_of(found, word.strip().lower(), now_seconds)
     text = bodies.text_of(body)
     if wording.is_refusal_of_token(code, text):
-        raise AccessDenied(f"the API refused the token ({code})")
+        said = printable(text, 120)
+        raise AccessDenied(f"the API refused the token ({code}): {said}", code, said)
     if code in _NO_ROUTE_CODES or (
         code == 404 and (is_html(headers, body) or wording.NO_ROUTE_TEXT.search(text))
     ):

@@ -126,14 +126,18 @@ def test_a_list_that_is_given_again_is_believed_again(facts, story):
     assert len(story()) == 2
 
 
-def test_a_token_works_until_there_is_another(facts):
-    assert not facts.token_works
+def test_a_refusal_is_about_the_video_where_the_token_is_good_for_others(facts):
+    assert not facts.is_about_video("v")  # nothing was ever had
     facts.served()
-    assert facts.token_works
+
+    assert facts.is_about_video("v")
+    assert facts.is_about_video("v")
+    assert not facts.is_about_video("w")  # two in a row
+    facts.served()
+    assert facts.is_about_video("w")
 
     facts.token_renewed()
-
-    assert not facts.token_works
+    assert not facts.is_about_video("w")
     assert facts.has_served
 
 

@@ -13,9 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from .doubtful_servers import FIREWALLS, FewRights, Firewall, ForbidsOne, Walled
 from .endpoint import FakeEndpoint
 from .field_servers import FIELD
-from .mounting import BINDINGS, CLIPS, Mounted, each_binding, eventually, run
+from .mounting import (
+    BINDINGS,
+    CLIPS,
+    Mounted,
+    NotUpError,
+    each_binding,
+    eventually,
+    run,
+)
 from .personalities import PERSONALITIES, Personality
 
 pytestmark = pytest.mark.fuse
@@ -92,3 +101,72 @@ class TestCodingsThatAreNone:
 
             asked = mounted.endpoint.requests_of("content", "GET")
             assert {record.status for record in asked} == {206}
+
+
+class TestKeysWithFewRights:
+    """The list and the content are separate permissions."""
+
+    @each_binding
+    def test_names_that_are_given_work_and_ls_shows_what_was_opened(
+        self, binding: str, tmp_path: Path
+    ) -> None:
+        with served(FewRights(), binding) as mounted:
+            assert mounted.stderr.count("names that are given work") == 1
+            assert run(["ls", mounted.directory]).stdout == ""
+
+            done = run(["cp", mounted.path("clip"), tmp_path / "copy.mp4"])
+
+            assert done.returncode == 0, done.stderr
+            assert (tmp_path / "copy.mp4").read_bytes() == CLIP.read_bytes()
+            assert run(["ls", mounted.directory]).stdout == "clip.mp4\n"
+
+    def test_a_token_that_is_refused_everywhere_ends_with_status_3(self) -> None:
+        everything = ("list", "status", "content")
+        with (
+            pytest.raises(NotUpError) as refused,
+            served(FewRights(withheld=everything), BINDINGS[0]),
+        ):
+            pytest.fail("it was mounted")
+
+        assert refused.value.status == 3
+
+
+class TestFirewalls:
+    """What stands before the API speaks in its place."""
+
+    @each_binding
+    def test_a_copy_survives_a_firewall_that_passes(
+        self, binding: str, tmp_path: Path
+    ) -> None:
+        wall = Firewall(0)
+        with served(Walled(FIREWALLS["cloudflare"], wall), binding) as mounted:
+            wall.blocks = 2
+
+            assert copied(mounted, tmp_path) == CLIP.read_bytes()
+
+            assert wall.blocks == 0
+
+    @each_binding
+    def test_one_that_stays_is_named_and_is_no_refused_token(
+        self, binding: str, tmp_path: Path
+    ) -> None:
+        wall = Firewall(0)
+        with served(Walled(FIREWALLS["nginx-deny"], wall), binding) as mounted:
+            wall.blocks = 1_000_000
+
+            done = run(["cp", mounted.path("clip"), tmp_path])
+
+            assert "Input/output error" in done.stderr
+            assert "a firewall or gateway in front of 127.0.0.1" in mounted.log
+            assert "refused the token" not in mounted.log
+
+    def test_one_id_that_is_refused_is_alone(self, tmp_path: Path) -> None:
+        with served(ForbidsOne(), BINDINGS[1]) as mounted:
+            mounted.endpoint.add("theirs", data=CLIP)
+
+            done = run(["rsync", "-a", f"{mounted.directory}/", tmp_path])
+
+            assert done.returncode == 23
+            assert "Permission denied" in done.stderr
+            assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
+            assert "refused the token" not in mounted.log

@@ -25,6 +25,7 @@ from hingfs import fetcher as fetcher_module
 from hingfs import reader as reader_module
 from hingfs.binding import Refusal
 from hingfs.config import Token
+from hingfs.errors import TokenError
 from hingfs.fetcher import BlockFetcher
 
 from . import endpoint as faults
@@ -243,6 +244,46 @@ def test_a_refused_token_is_eacces_until_the_file_holds_another(
     file.write_text(endpoint.token)
 
     check_reads(files, video, [(0, 1000)])
+
+
+@pytest.mark.parametrize("code", [401, 403, 500])
+def test_a_list_that_is_refused_or_broken_stops_nothing(
+    view, video, endpoint, quiet_log, code
+):
+    """A list that is refused or broken stops neither the mount nor a name that is given; only a token that is refused everywhere does."""
+    quiet_log.allow("EIO")
+    endpoint.inject(faults.status(code), math.inf, lambda r: r.kind == "list")
+    files = view()
+
+    assert "names that are given work" in files.mount.client.check()
+    check_reads(files, video, sequential(SIZE_BYTES))
+
+    endpoint.calm()
+    endpoint.inject(faults.status(403), math.inf)
+    with pytest.raises(TokenError):
+        view().mount.client.check()
+
+
+def test_a_firewall_is_eio_and_one_refused_video_eacces(
+    view, video, endpoint, expected_log
+):
+    """A firewall's web page is EIO and named in the log, never EACCES; one video that is refused is EACCES, and others are read."""
+    expected_log("a firewall or gateway in front of")
+    expected_log("the API refuses w and serves others")
+    endpoint.add("w", size_bytes=SIZE_BYTES)
+    files = view()
+    check_reads(files, video, sequential(SIZE_BYTES))
+    page = text_response(403, b"<html><title>Blocked</title></html>", "text/html")
+    for fault, errno in [
+        (faults._instead("page", lambda: page), "EIO"),
+        (faults.status(403), "EACCES"),
+    ]:
+        endpoint.calm()
+        endpoint.inject(fault, math.inf, lambda r: r.video_id == "w")
+
+        assert errno_of(lambda: files.size_bytes("w")) == errno
+        assert errno_of(lambda: files.open("w")) == errno
+        check_reads(files, video, [(0, SIZE_BYTES)])
 
 
 @pytest.mark.parametrize(

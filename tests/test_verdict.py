@@ -683,6 +683,57 @@ def test_r21_a_refused_token_is_known_by_code_or_by_words(code, body, known):
         statuses.judge_status(code, JSON, body, NOW)
 
 
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        (403, PAGE),
+        (403, b"  <HTML><BODY>no</BODY></HTML>"),
+        (403, error("upstream: <!DOCTYPE html><title>Blocked</title>")),
+        (403, b"error code: 1015"),
+        (403, b"RBAC: access denied"),
+        (403, error("blocked by the firewall")),
+        (405, b"<html><title>405</title>WAF</html>"),
+        (406, b"<html>Mod_Security</html>"),
+    ],
+)
+def test_a_firewall_passes_and_is_no_verdict_on_the_token(code, body):
+    assert not refusals.refuses_token(code, body)
+    assert not refusals.is_final(code, body)
+    broken = refusals.trouble(code, body, "api.example", from_api=True)
+    assert "firewall or gateway in front of api.example" in str(broken)
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "is_token"),
+    [
+        (401, PAGE, True),
+        (402, PAGE, True),
+        (403, b"", True),
+        (403, b"Forbidden", True),
+        (403, error("domain not in whitelist"), True),
+        (405, PAGE, False),  # nginx: this path takes no GET
+        (500, b"<html>authentication</html>", False),
+    ],
+)
+def test_what_is_no_firewall_is_final_or_trouble_as_ever(code, body, is_token):
+    assert refusals.refuses_token(code, body) is is_token
+    assert refusals.is_final(code, body) is (code < 500)
+    broken = refusals.trouble(code, body, "api.example", from_api=True)
+    assert "firewall" not in str(broken)
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (b"<html><title> Just a moment... </title>", "Just a moment..."),
+        (b"<html><title></title><script>x<y</script><h1>No</h1>", "No"),
+        (b"<html><body>a\x1b[31m<b>b</b>\n</body>", "a [31m b"),
+    ],
+)
+def test_the_words_of_a_page_are_fit_for_a_log(page, words):
+    assert repr(words) in str(refusals.trouble(403, page, "h", from_api=True))
+
+
 def test_r21_429_asks_for_a_pause():
     assert kind_of(429, b"") is RateLimited
 

@@ -1,0 +1,338 @@
+"""What is believed of servers that cannot be taken at their word.
+
+Each kind end to end, as a kernel calls the operations, with the requests it costs.
+`endpoint_facts` has its own tests; test_field mounts one server of each kind.
+"""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from hingfs.config import Token
+from hingfs.errors import EndpointError, TokenError
+
+from . import endpoint as faults
+from .doubtful_servers import (
+    FIREWALLS,
+    FewRights,
+    Firewall,
+    ForbidsOne,
+    Walled,
+)
+from .personalities import PERSONALITIES, Personality, Request, text_response
+from .views import Direct, check_reads, errno_of, opened, sequential
+
+SIZE_BYTES = 700_001
+
+
+@pytest.fixture
+def view(build, endpoint):
+    """The files of a server; nothing is remembered for long."""
+
+    def view(personality: Personality, **options) -> Direct:
+        endpoint.personality = personality
+        cache = {"negative_ttl_seconds": 0.0, **options.pop("cache", {})}
+        return Direct(build(cache, **options))
+
+    return view
+
+
+@pytest.fixture
+def story(caplog):
+    """The lines that tell what is believed of the endpoint."""
+    caplog.set_level("INFO", "hingfs.endpoint_facts")
+    return lambda: [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "hingfs.endpoint_facts"
+    ]
+
+
+def errnos(view: Direct, video_id: str) -> set[str]:
+    return {
+        errno_of(lambda: view.size_bytes(video_id)),
+        errno_of(lambda: view.open(video_id)),
+    }
+
+
+def is_of(kind: str):
+    return lambda request: request.kind == kind
+
+
+def is_get_of_content(request: Request) -> bool:
+    return request.kind == "content" and request.method == "GET"
+
+
+# --- firewalls ----------------------------------------------------------------------
+
+each_firewall = pytest.mark.parametrize("name", [*FIREWALLS])
+
+
+@each_firewall
+def test_a_firewall_that_passes_is_not_seen(view, endpoint, name):
+    """As a 503: at every route, and in mid-read."""
+    video = endpoint.add("v", size_bytes=5 * SIZE_BYTES)
+    for kind in ("list", "status", "content"):
+        wall = Firewall(1, is_of(kind))
+        files = view(Walled(FIREWALLS[name], wall))
+        assert files.size_bytes("v") == video.size_bytes
+        assert files.names() == ["v.mp4"]
+        assert wall.blocks == 0
+    wall = Firewall(0, is_get_of_content)
+    files = view(Walled(FIREWALLS[name], wall), cache={"cache_bytes": 1 << 20})
+    with opened(files, "v") as handle:
+        assert handle.read(0, 10) == video.read(0, 10)
+        endpoint.wait_until_idle()
+        wall.blocks = 1
+
+        at = 4 * SIZE_BYTES
+        assert handle.read(at, 10) == video.read(at, at + 10)
+
+    assert wall.blocks == 0
+
+
+@each_firewall
+def test_a_firewall_that_stays_is_eio_and_named(view, endpoint, expected_log, name):
+    """It is no verdict on the token, and no missing route or video."""
+    expected_log("a firewall or gateway in front of 127.0.0.1 refuses this machine")
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+    files = view(Walled(FIREWALLS[name], Firewall(math.inf)))
+
+    assert errnos(files, "v") == {"EIO"}
+    assert errno_of(files.names) == "EIO"
+
+    assert not [line for line in expected_log.lines if "token" in line]
+    assert FIREWALLS[name].status in {r.status for r in endpoint.log}
+
+
+def test_the_log_has_the_title_of_the_page_and_what_to_do(view, endpoint, expected_log):
+    expected_log(r"403: 'Attention Required! \| Cloudflare'.*try without VPN")
+    endpoint.add("v")
+
+    assert errnos(view(Walled(wall=Firewall(math.inf))), "v") == {"EIO"}
+
+
+def test_after_a_firewall_the_same_mount_reads(view, endpoint, expected_log):
+    expected_log("firewall")
+    video = endpoint.add("v", size_bytes=SIZE_BYTES)
+    wall = Firewall(math.inf)
+    files = view(Walled(wall=wall))
+    assert errnos(files, "v") == {"EIO"}
+
+    wall.blocks = 0
+
+    check_reads(files, video, sequential(SIZE_BYTES))
+
+
+@pytest.mark.parametrize("page", [name for name in FIREWALLS if "nginx" in name])
+def test_a_storage_host_s_firewall_is_never_eacces(view, endpoint, expected_log, page):
+    expected_log("a firewall or gateway in front of 127.0.0.1")
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+    answer = faults._instead("page", lambda: FIREWALLS[page])
+    endpoint.inject(answer, math.inf, lambda r: r.server == "storage")
+
+    assert errnos(view(PERSONALITIES["token360"]), "v") == {"EIO"}
+
+
+@pytest.mark.parametrize("code", [401, 402])
+def test_a_401_is_of_the_token_whatever_page_comes_with_it(
+    view, endpoint, expected_log, code
+):
+    expected_log("refused the token")
+    endpoint.add("v")
+    page = text_response(code, b"<html><title>Login</title></html>", "text/html")
+    endpoint.inject(faults._instead("page", lambda: page), math.inf)
+    files = view(PERSONALITIES["openai"])
+
+    assert errnos(files, "v") == {"EACCES"}
+    assert errno_of(files.names) == "EACCES"
+
+
+@each_firewall
+def test_a_firewall_at_the_check_is_no_refused_token(build, endpoint, name):
+    """Exit status 4, with the firewall's name; behind the list alone, a warning."""
+    endpoint.personality = Walled(FIREWALLS[name], Firewall(math.inf))
+    with pytest.raises(EndpointError, match="firewall or gateway in front of"):
+        build().client.check()
+
+    endpoint.personality = Walled(FIREWALLS[name], Firewall(math.inf, is_of("list")))
+    assert "firewall or gateway" in build().client.check()
+
+
+# --- one id alone ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("routes", [("content",), ("content", "status")])
+def test_a_403_on_one_id_is_about_that_id(view, endpoint, expected_log, routes):
+    """EACCES for it, others are served, and nobody says that the token was refused."""
+    expected_log("the API refuses theirs and serves others.*domain not in whitelist")
+    video = endpoint.add("v", size_bytes=SIZE_BYTES)
+    endpoint.add("theirs", size_bytes=SIZE_BYTES)
+    files = view(ForbidsOne(routes=routes))
+    check_reads(files, video, [(0, SIZE_BYTES)])
+
+    for _ in range(2):
+        assert errnos(files, "theirs") == {"EACCES"}
+        check_reads(files, video, [(0, 100)])
+
+    (line,) = expected_log.lines
+    assert "refused the token" not in line
+
+
+def test_a_403_that_all_ids_get_is_about_the_token(view, endpoint, expected_log):
+    expected_log("refused the token")
+    expected_log.allow("the API refuses v0")
+    for number in range(3):
+        endpoint.add(f"v{number}", size_bytes=SIZE_BYTES)
+    files = view(PERSONALITIES["openai"])
+    files.size_bytes("v2")
+    endpoint.inject(faults.status(403), math.inf)
+
+    assert errnos(files, "v0") == {"EACCES"}
+    assert errnos(files, "v1") == {"EACCES"}
+
+
+# --- keys with few rights ----------------------------------------------------------------
+
+each_refusal = pytest.mark.parametrize(
+    "server",
+    [
+        FewRights(),
+        FewRights(code=401),  # LiteLLM says it so
+        FewRights(code=402, saying="upgrade your plan"),
+        FewRights(withheld=("list", "status")),
+        FewRights(withheld=("list", "status"), code=401),
+    ],
+    ids=lambda server: f"{'-'.join(server.withheld)}-{server.code}",
+)
+
+
+@each_refusal
+def test_a_list_that_is_refused_stops_no_mount_and_no_name(
+    view, endpoint, server, story
+):
+    """`ls` shows what was opened; what was learnt is said once."""
+    video = endpoint.add("v", size_bytes=SIZE_BYTES)
+    files = view(server, cache={"listing_ttl_seconds": 0.0})
+    assert "names that are given work" in files.mount.client.check()
+
+    assert files.names() == []
+    check_reads(files, video, sequential(SIZE_BYTES))
+    assert files.names() == ["v.mp4"]
+    assert files.names() == ["v.mp4"]
+
+    assert len([line for line in story() if "list" in line]) == 1
+
+
+@each_refusal
+def test_a_key_with_few_rights_costs_no_more_once_it_is_known(view, endpoint, server):
+    videos = [endpoint.add(name, size_bytes=SIZE_BYTES) for name in "abc"]
+    files = view(server, cache={"listing_ttl_seconds": 0.0})
+    files.names()
+    files.size_bytes("a")
+    endpoint.reset_log()
+
+    files.names()
+    for video in videos[1:]:
+        files.size_bytes(video.video_id)
+
+    asked = sorted((r.kind, r.method) for r in endpoint.log if r.kind != "list")
+    statuses = 0 if "status" in server.withheld else 2
+    assert asked == [("content", "HEAD")] * 2 + [("status", "GET")] * statuses
+    assert len(endpoint.requests_of("list")) <= 2  # for ls, and for the order of names
+
+
+@pytest.mark.parametrize("code", [401, 402, 403])
+def test_a_token_that_is_refused_everywhere_ends_the_mount(build, endpoint, code):
+    endpoint.personality = FewRights(withheld=("list", "status", "content"), code=code)
+
+    with pytest.raises(TokenError, match="not allowed"):
+        build().client.check()
+
+    assert len(endpoint.log) == 3
+
+
+def test_a_wrong_token_is_no_empty_listing(view, endpoint, expected_log):
+    expected_log("refused the token")
+    endpoint.add("v")
+    files = view(PERSONALITIES["openai"], token=Token("oh-wrong"))
+
+    assert errno_of(files.names) == "EACCES"
+    assert errno_of(files.names) == "EACCES"
+    assert len(expected_log.lines) == 1
+
+
+def test_a_list_that_was_given_and_is_refused_then_is_no_empty_one(
+    view, endpoint, expected_log, monkeypatch
+):
+    """`rsync --delete` would erase copies: the last one for a while, then EIO."""
+    expected_log("the last listing")
+    expected_log("EIO")
+    endpoint.add("v")
+    files = view(PERSONALITIES["openai"], cache={"listing_ttl_seconds": 0.0})
+    assert files.names() == ["v.mp4"]
+
+    endpoint.personality = FewRights()
+    assert files.names() == ["v.mp4"]
+    monkeypatch.setattr("hingfs.catalog.STALE_LISTING_SECONDS", 0.0)
+
+    assert errno_of(files.names) == "EIO"
+
+
+def test_a_list_that_is_given_after_all_is_shown(view, endpoint, story):
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+    files = view(FewRights(), cache={"listing_ttl_seconds": 0.0})
+    assert files.names() == []
+
+    endpoint.personality = PERSONALITIES["openai"]
+
+    assert files.names() == ["v.mp4"]
+    withheld, given = story()
+    assert "refused (403)" in withheld
+    assert "gave it" in given
+
+
+@pytest.mark.parametrize("code", [500, 503, 404, 400])
+def test_a_list_that_is_broken_stops_no_mount_and_no_name(
+    view, endpoint, expected_log, code
+):
+    expected_log.allow("EIO")
+    video = endpoint.add("v", size_bytes=SIZE_BYTES)
+    endpoint.inject(faults.status(code), math.inf, is_of("list"))
+    files = view(PERSONALITIES["openai"])
+
+    warned = files.mount.client.check()
+
+    assert bool(warned) is (code >= 500)
+    check_reads(files, video, sequential(SIZE_BYTES))
+
+
+def test_a_gateway_that_is_broken_for_a_video_that_is_none_takes_the_token(
+    build, endpoint
+):
+    """LiteLLM answers the status of a missing video with 500."""
+    endpoint.personality = FewRights()
+    for kind in ("status", "content"):
+        endpoint.inject(faults.status(500), math.inf, is_of(kind))
+
+    assert "names that are given work" in build().client.check()
+
+
+def test_nothing_that_answers_is_an_unreachable_endpoint(build, endpoint):
+    endpoint.inject(faults.status(503), math.inf)
+
+    with pytest.raises(EndpointError, match="503"):
+        build().client.check()
+
+
+def test_a_status_that_is_withheld_hides_no_other_word(view, endpoint, expected_log):
+    """What the content says still tells not ready, failed and missing apart."""
+    expected_log("rendering failed")
+    endpoint.add("rendering", status="in_progress")
+    endpoint.add("failed", status="failed")
+    files = view(replace(FewRights(), withheld=("status",)))
+
+    assert errnos(files, "rendering") == {"EAGAIN"}
+    assert errnos(files, "failed") == {"EIO"}
+    assert errnos(files, "nobody") == {"ENOENT"}
