@@ -19,7 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from cachetools import LRUCache, TTLCache
 
@@ -305,8 +305,7 @@ class Catalog:
             unmeasured = self._unmeasured.get(video_id)
         if unmeasured is not None:
             return self._measured(*unmeasured)
-        fresh = order is not None and self._is_fresh(order)
-        listed = order.statuses.get(video_id) if order is not None and fresh else None
+        listed = order.statuses.get(video_id) if self._speaks_for_now(order) else None
         try:
             probe = self._client.probe(video_id, listed)
             if self._contradicted(video_id, probe):
@@ -442,7 +441,7 @@ class Catalog:
         with self._lock:
             order, last = self._order, self._last_looked_up
             self._last_looked_up = video_id
-        if order is None or last == video_id:
+        if order is None or last == video_id or self._client.counts_requests:
             return
         position, before = order.positions.get(video_id), order.positions.get(last)
         if position is None or before is None:
@@ -462,7 +461,7 @@ class Catalog:
         with self._lock:
             listed = self._order is not None and video_id in self._order.positions
             self._unlisted = 0 if listed else self._unlisted + 1
-            if self._unlisted > 1 and not self._is_fresh(self._order):
+            if self._unlisted > 1 and not self._speaks_for_now(self._order):
                 self._start_locked("glance", "", self._glance)
 
     def _start_locked(
@@ -474,10 +473,18 @@ class Catalog:
             with contextlib.suppress(TransportError):  # no thread for it
                 self._under_way[key] = self._pool.submit(self._run, key, job, *args)
 
-    def _is_fresh(self, listing: _Listing | None) -> bool:
+    def _speaks_for_now(self, listing: _Listing | None) -> TypeGuard[_Listing]:
+        """Whether what *listing* says of a video saves a request about that.
+
+        It holds the ids that are completed, which they stay; so where requests are
+        counted, an older one will do.
+        """
         if listing is None:
             return False
-        return time.monotonic() - listing.taken_at < self._config.listing_ttl_seconds
+        ttl = self._config.listing_ttl_seconds
+        if self._client.counts_requests:
+            ttl = max(ttl, STALE_LISTING_SECONDS)
+        return time.monotonic() - listing.taken_at < ttl
 
 
 def _listing_of(videos: list[Listed]) -> _Listing:

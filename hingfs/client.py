@@ -30,6 +30,7 @@ from .errors import (
     DeadlineExceeded,
     EndpointError,
     HingError,
+    RateLimited,
     ServerBroken,
     TokenError,
     TransportError,
@@ -125,6 +126,8 @@ class VideoClient:
             )
             if listless is None:
                 return ""
+            if isinstance(listless, RateLimited):  # the API is there
+                return f"the token was not tried: {listless}"
             self._find_access(listless)
         except AccessDenied as error:
             raise TokenError(
@@ -239,6 +242,11 @@ class VideoClient:
             raise ServerBroken("the video is served, and its status is not told")
         if status.state is State.GONE:
             self._endpoint.status_missing("it knows nothing of a video that is served")
+
+    @property
+    def counts_requests(self) -> bool:
+        """Whether the API asked for a pause lately: each request may cost another."""
+        return self._transport.limit.known
 
     def now(self) -> float:
         """Unix seconds by the API's clock, which its times are told by."""

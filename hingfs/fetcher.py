@@ -218,7 +218,12 @@ class BlockFetcher:
     @property
     def connections(self) -> int:
         """How many requests at once pay off here; read without the lock, a hint."""
-        return self._concurrency.limit
+        return 1 if self.counts_requests else self._concurrency.limit
+
+    @property
+    def counts_requests(self) -> bool:
+        """Whether few large requests are wanted here, rather than many at once."""
+        return self._source.counts_requests
 
     def stats(self) -> FetchStats:
         """A copy of the counts."""
@@ -410,7 +415,7 @@ class BlockFetcher:
     def _next_transfer(self) -> Transfer | None:
         ahead = sum(1 for transfer in self._running if not transfer.demand)
         queues = [self._queues.demand]
-        if ahead < self._concurrency.limit:
+        if ahead < self.connections:
             queues.append(self._queues.ahead)
         for queue in queues:
             for transfer in queue:

@@ -34,6 +34,10 @@ class RangeBody(Protocol):
 class RangeSource(Protocol):
     """Where bytes come from."""
 
+    @property
+    def counts_requests(self) -> bool:
+        """Whether a request is dear there, however little it asks for."""
+
     def open_range(self, content: Content, span: ByteRange) -> RangeBody:
         """The bytes of *span*; nothing is requested before the first is read."""
 

@@ -86,11 +86,14 @@ class VideoReader:
         if content.ranges is False or content.changed or not content.size_bytes:
             return
         small = content.size_bytes <= WHOLE_AT_OPEN_BYTES
-        if small or (whole and self._has_room()):
+        counted = self._fetcher.counts_requests
+        if small or ((whole or counted) and self._has_room()):
             self._prime_whole()
             return
         self._prefetch(ByteRange(0, HEAD_BYTES), HEAD_BYTES)
-        if content.ranges:  # else a server without ranges would send it all twice
+        if (
+            content.ranges and not counted
+        ):  # else a server without ranges would send it all twice
             tail = min(
                 max(content.size_bytes // TAIL_SHARE, SMALLEST_TAIL_BYTES),
                 LARGEST_TAIL_BYTES,

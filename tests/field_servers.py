@@ -4,9 +4,23 @@
 section in test_field.
 """
 
-from collections.abc import Mapping
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from .personalities import Personality, Request, Response, Site, Video
+from .personalities import (
+    PERSONALITIES,
+    Personality,
+    Request,
+    Response,
+    Site,
+    Video,
+    json_response,
+    text_response,
+)
 
 
 class NoCoding(Personality):
@@ -15,6 +29,78 @@ class NoCoding(Personality):
     def serve(self, request: Request, video: Video, site: Site) -> Response:
         coding = {"Content-Encoding": "aws-chunked"}
         return super().serve(request, video, site).with_headers(coding)
+
+
+class TokenBucket:
+    """Lets *burst* requests through at once, then *per_second*; refusals cost none.
+
+    Thread safety: all methods.
+    """
+
+    def __init__(self, burst: float, per_second: float) -> None:
+        self.refused = 0
+        self._burst = burst
+        self._per_second = per_second
+        self._lock = threading.Lock()
+        self._tokens = burst  # at _counted_at; both are guarded by _lock
+        self._counted_at = time.monotonic()
+
+    def take(self) -> float:
+        """0 for a request that may pass, else the seconds until one may."""
+        with self._lock:
+            now = time.monotonic()
+            came = (now - self._counted_at) * self._per_second
+            self._tokens = min(self._burst, self._tokens + came)
+            self._counted_at = now
+            if self._tokens >= 1:
+                self._tokens -= 1
+                return 0.0
+            self.refused += 1
+            return (1 - self._tokens) / self._per_second
+
+
+def _refusal(
+    headers: Mapping[str, str], message: str = "Too many requests"
+) -> Response:
+    body = {"error": {"message": message, "type": "requests"}}
+    return json_response(429, body).with_headers(headers)
+
+
+# How servers name the seconds to wait.
+PAUSES: Mapping[str, Callable[[float], Response]] = {
+    "Retry-After": lambda s: _refusal({"Retry-After": f"{math.ceil(s)}"}),
+    "Retry-After-Ms": lambda s: _refusal({"Retry-After-Ms": f"{1000 * s:.0f}"}),
+    "RateLimit": lambda s: _refusal({"RateLimit": f'"default";r=0;t={math.ceil(s)}'}),
+    "epoch": lambda s: _refusal({"X-RateLimit-Reset": f"{time.time() + s + 0.5:.0f}"}),
+    "span": lambda s: _refusal({"x-ratelimit-reset-requests": f"{1000 * s:.0f}ms"}),
+    "sentence": lambda s: _refusal({}, f"Please try again in {s:.3f}s."),
+    "Chinese": lambda s: _refusal({}, f"请求过于频繁, 请在 {s:.2f} 秒后重试"),
+    "field": lambda s: text_response(
+        403, json.dumps({"retry_after": round(s, 3)}).encode(), "application/json"
+    ),
+    "nothing": lambda _s: Response(429, {}),
+}
+
+
+@dataclass(frozen=True)
+class Metered(Personality):
+    """So many requests a minute, and the pause named as `PAUSES` tells by *form*.
+
+    It stands in front of the server *behind*. With *content_alone* the other routes are
+    free.
+    """
+
+    bucket: TokenBucket
+    form: str
+    content_alone: bool = False
+    behind: Personality = PERSONALITIES["openai"]
+
+    def respond(self, request: Request, site: Site) -> Response:
+        counted = request.kind == "content" or not self.content_alone
+        seconds = self.bucket.take() if counted else 0.0
+        if seconds:
+            return PAUSES[self.form](seconds)
+        return self.behind.respond(request, site)
 
 
 FIELD: Mapping[str, Personality] = {

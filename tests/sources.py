@@ -67,6 +67,7 @@ class Source:
 
     def __init__(self) -> None:
         self.changed = threading.Condition(threading.RLock())
+        self.counts_requests = False
         self.until = float("inf")
         self.requests: list[ByteRange] = []
         self.served: list[ByteRange] = []

@@ -224,14 +224,16 @@ class TestLookup:
 
     @pytest.mark.parametrize("code", [500, 429])
     def test_r22_trouble_is_not_remembered(self, build, endpoint, code):
-        catalog = catalog_with(build, negative_ttl_seconds=60)
+        """A pause is kept until it is over, and then no more."""
+        mount = build(cache={"negative_ttl_seconds": 60})
         endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(faults.status(code, retry_after="0"), math.inf)
         with pytest.raises(TransportError):
-            catalog.lookup("v")
+            mount.catalog.lookup("v")
         endpoint.calm()
+        eventually(lambda: not mount.transport.limit.paused_seconds(), "no pause")
 
-        assert catalog.lookup("v").content.size_bytes == SIZE
+        assert mount.catalog.lookup("v").content.size_bytes == SIZE
 
     def test_completed_and_not_served_is_not_ready_at_first_and_then_broken(
         self, build, endpoint, monkeypatch
@@ -690,6 +692,24 @@ class TestListing:
         endpoint.wait_until_idle()
 
         assert not endpoint.requests_of("list")
+
+    def test_where_requests_are_counted_names_cost_what_was_asked_for(
+        self, build, endpoint
+    ):
+        """No neighbours, no look at the list; and what it said a minute ago will do."""
+        for number in range(20):
+            endpoint.add(f"v{number:02}", size_bytes=SIZE)
+        mount = build(cache={"listing_ttl_seconds": 0.0})
+        mount.catalog.listing()
+        mount.transport.limit.pause(0.001)
+
+        for number in range(4):
+            mount.catalog.lookup(f"v{number:02}")
+        endpoint.wait_until_idle()
+
+        assert len(endpoint.requests_of("list")) == 1
+        assert len(endpoint.requests_of("content")) == 4
+        assert not endpoint.requests_of("status")
 
     def test_a_look_up_out_of_order_fetches_no_neighbours(self, build, endpoint):
         for number in range(40):

@@ -1115,6 +1115,13 @@ class TestPauses:
             client.probe("v", COMPLETED)
         assert len(endpoint.log) <= 2 * patience.METADATA_TRIES
 
+    def test_r21_a_pause_at_the_check_is_no_reason_not_to_mount(self, client, endpoint):
+        endpoint.inject(faults.status(429, retry_after="30"))
+
+        assert "rate-limiting" in client.check()
+
+        assert len(endpoint.log) == 1
+
     def test_r21_no_header_can_end_the_mount(self, build, endpoint):
         mount = build()
         endpoint.inject(faults.status(429, retry_after="999999999"))

@@ -86,6 +86,26 @@ def test_a_clip_read_once_costs_its_bytes_in_few_requests(endpoint, build, size_
     assert len(content_ranges(endpoint)) <= max(12, 12 * size_bytes // CLIP_BYTES)
 
 
+def test_where_requests_are_counted_a_clip_is_one_range(endpoint, build):
+    """A film that does not fit into memory is a few."""
+    endpoint.add("clip", size_bytes=CLIP_BYTES)
+    endpoint.add("film", size_bytes=300 * MIB)
+    mount = build()
+    mount.transport.limit.pause(0.001)
+
+    with opened(mount, "clip") as clip:
+        assert clip.read_all() == ramp("clip", 0, CLIP_BYTES)
+    endpoint.wait_until_idle()
+    assert content_ranges(endpoint) == [(0, CLIP_BYTES)]
+    endpoint.reset_log()
+
+    with opened(mount, "film") as film:
+        film.read_all()
+    endpoint.wait_until_idle()
+    assert endpoint.bytes_served_twice("film") == 0
+    assert len(content_ranges(endpoint)) <= 24
+
+
 def test_a_small_clip_is_fetched_whole_at_open(endpoint, build):
     endpoint.add("clip", size_bytes=WHOLE_AT_OPEN_BYTES)
     mount = build()
