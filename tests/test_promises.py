@@ -5,6 +5,7 @@ README and tests together.
 """
 
 import contextlib
+import itertools
 import math
 import os
 import re
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
 from pathlib import Path
@@ -29,7 +31,7 @@ from hingfs.errors import TokenError
 from hingfs.fetcher import BlockFetcher
 
 from . import endpoint as faults
-from .endpoint import FakeEndpoint
+from .endpoint import Connection, FakeEndpoint
 from .mounting import (
     BINDINGS,
     Mounted,
@@ -43,6 +45,12 @@ from .personalities import (
     CREATED_AT,
     PERSONALITIES,
     RENDER_SECONDS,
+    Personality,
+    Request,
+    Response,
+    Site,
+    Video,
+    ranged,
     text_response,
 )
 from .views import (
@@ -173,6 +181,38 @@ def test_a_fault_that_passes_is_not_seen(view, video, endpoint, fault):
     check_reads(files, video, sequential(SIZE_BYTES))
 
     assert endpoint.faults_left == 0
+
+
+class Unmarked(Personality):
+    """Videos without ETag and time: of equal size, nothing but bytes tells them apart."""
+
+    def serve(self, request: Request, video: Video, site: Site) -> Response:  # noqa: ARG002
+        answer = ranged(request, video)
+        marks = {"ETag", "Last-Modified"}
+        headers = {k: v for k, v in answer.headers.items() if k not in marks}
+        return replace(answer, headers=headers)
+
+
+@pytest.mark.parametrize(
+    "where", ["before an answer", "behind an answer", "again and again"]
+)
+def test_an_answer_belongs_to_its_request(view, endpoint, where):
+    """An answer belongs to its request: interim answers are read away, and a connection is used again only if its last answer ended exactly where HTTP says, and nothing waits on it. An answer that nobody asked for, sent after the next request has left and equal to the true one in size, range and validator, cannot be told from it by any HTTP/1.1 client."""
+    endpoint.personality = Unmarked()
+    videos = [endpoint.add(f"v{n}", size_bytes=SIZE_BYTES) for n in range(4)]
+
+    def spoil(answer: Response, line: Connection) -> Response:
+        stray = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+        if where == "behind an answer":
+            return replace(answer, body=itertools.chain(answer.body, [stray]))
+        line.send_raw(stray * (1 if where == "before an answer" else 50))
+        return answer
+
+    files = view()
+    endpoint.inject(faults.Fault(where, spoil), math.inf)
+
+    for video in videos:
+        check_reads(files, video, sequential(SIZE_BYTES))
 
 
 def test_a_byte_is_fetched_once(view, video, endpoint):

@@ -1,11 +1,13 @@
 """The README says what the program does: options, statuses, errnos."""
 
 import re
+import tomllib
 from pathlib import Path
 
 from hingfs import cli, errors
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 def options_table() -> str:
@@ -22,6 +24,43 @@ def options_table() -> str:
             f"| `{option.flag} {option.metavar}` | {default} | {option.help} |"
         )
     lines += [f"| `{flag}` | off | {text} |" for flag, text in cli.SWITCHES]
+    return "\n".join(lines)
+
+
+# What each layer of the package is for, by one of its modules.
+PURPOSES = {
+    "cli": "arguments and exit statuses",
+    "mount": "composition root; the embedded API",
+    "operations": "FUSE protocol adapter: paths, stat fields, handles, errnos",
+    "catalog": "bytes of an open video; names and what they are",
+    "client": "blocks made present; the API's vocabulary; whole-file streams",
+    "download": "one range, whatever becomes of its connections",
+    "patience": "how long a call keeps trying",
+    "transport": "blocks kept and on their way; one HTTP exchange, and to whom",
+    "verdict": "what an answer means",
+    "statuses": "what a status object says",
+    "bodies": "JSON and words of an answer, in little memory",
+    "answer": "bodies read; names looked up, peers connected",
+    "exchange": "one answer on its connection: bounds, deadlines, the end",
+    "framing": "RFC 9112, settings, and what is learnt of a server",
+    "binding": "the FUSE libraries; where an MP4 keeps its index",
+    "errors": "ranges and blocks; what can go wrong",
+}
+
+
+def layers_list() -> str:
+    """The layers of the import contract, from above, and what each is for."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (contract,) = (
+        contract
+        for contract in project["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    )
+    lines = []
+    for layer in contract["layers"]:
+        modules = layer.split(" | ")
+        (purpose,) = (PURPOSES[module] for module in modules if module in PURPOSES)
+        lines.append(f"- {', '.join(f'`{module}`' for module in modules)}: {purpose}")
     return "\n".join(lines)
 
 
@@ -53,20 +92,19 @@ def test_every_exit_status_is_documented():
 
 
 def test_every_script_it_names_exists():
-    root = Path(__file__).parent.parent
-
     named = set(re.findall(r"scripts/[a-z0-9-]+", README))
 
     assert named
-    assert [name for name in sorted(named) if not (root / name).exists()] == []
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-if __name__ == "__main__":  # writes the table after an option has changed
-    before = section("options")
-    Path(__file__).parent.parent.joinpath("README.md").write_text(
-        README.replace(before, options_table())
-        if before
-        else README.replace(
-            "<!-- options: begin -->\n", f"<!-- options: begin -->\n{options_table()}\n"
-        )
-    )
+def test_the_layers_are_those_of_the_import_contract():
+    assert section("layers") == layers_list()
+
+
+if __name__ == "__main__":  # writes what an option or a module has changed
+    for name, text in (("options", options_table()), ("layers", layers_list())):
+        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+        before, _, rest = README.partition(begin)
+        README = f"{before}{begin}{text}\n{end}{rest.partition(end)[2]}"
+    (ROOT / "README.md").write_text(README)
