@@ -285,7 +285,7 @@ class VideoClient:
         had whole.
         """
         found: dict[str, Listed] = {}
-        after = ""
+        after, rows = "", 0
         for _ in range(_MOST_PAGES):
             page = self._list_page(after)
             if page is None:
@@ -301,9 +301,9 @@ class VideoClient:
             # A page of nothing that is wanted is told from a repeated one by its end.
             seen = page.last_id in found or page.last_id in ("", after)
             if len(found) == known and seen:
-                _check_whole(page)
+                _check_whole(page, rows)
                 return list(found.values())
-            after = page.last_id
+            after, rows = page.last_id, rows + page.rows
         raise ServerBroken(
             f"the list has more than {_MOST_PAGES} pages or {_MOST_LISTED} videos"
         )
@@ -380,7 +380,9 @@ class VideoClient:
         patience = self._patience(tries, self._config.metadata_seconds, video_id)
         url = self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}")
         answer, body = self._json(url, patience, _MOST_STATUS_BYTES)
-        status = statuses.judge_status(answer.status, answer.headers, body, self.now())
+        status = statuses.judge_status(
+            answer.status, answer.headers, body, video_id, self.now()
+        )
         if status.word:
             self._endpoint.status_told()
         if status.state is State.NO_ROUTE:
@@ -698,13 +700,15 @@ def _awaited(asked: Future[Status], deadline: float) -> Status:
         raise DeadlineExceeded("the status route did not answer in time") from None
 
 
-def _check_whole(page: ListPage) -> None:
+def _check_whole(page: ListPage, rows: int) -> None:
     """Raise ServerBroken unless *page*, which brought nothing new, ends the list.
 
-    Servers that page without saying has_more end with an empty page; those that
-    ignore `after` send the first one again, which is the whole if it is a short one.
+    *rows* came before it. Servers that page without saying has_more end with an empty
+    page; those that ignore `after` send the first one again, which is the whole if it
+    is a short one, and holds as many as there are in all.
     """
-    if page.has_more or page.rows >= _PAGE_ENTRIES:
+    short = page.total is not None and page.total > rows
+    if page.has_more or page.rows >= _PAGE_ENTRIES or short:
         raise ServerBroken("the list cannot be paged: the same came again")
 
 

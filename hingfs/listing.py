@@ -1,9 +1,32 @@
-"""What a page of the API's list says. Pure."""
+"""What a page of the API's list says. Pure.
+
+A page that fails must never be taken for the end of the list: `rsync --delete` would
+erase copies. So an end is only what can mean nothing else.
+"""
 
 from dataclasses import dataclass
 
-from . import bodies
-from .statuses import UNSAID, Status, status_of
+from . import bodies, wording
+from .errors import ServerBroken, printable
+from .statuses import Object, Status, id_of, status_of, video_in, word_of
+from .wording import names
+
+# Under which the rows stand; the first that is an array. `data` may hold one of them.
+_ROWS = names("data", "videos", "items", "tasks", "results", "records", "list", "rows")
+# What a page consists of beside its rows; any other name may tell of a failure.
+_PAGE_FIELDS = frozenset(
+    names(
+        *("object", "first_id", "last_id", "has_more", "total", "count", "limit"),
+        *("after", "before", "order", "page", "page_num", "page_size", "offset"),
+        *("total_count", "total_pages", "next", "previous", "next_cursor", "cursor"),
+    )
+)
+_TOTALS = names("total", "total_count")
+# What tells of a failure wherever there are no rows, and `code` wherever it is no
+# success, even beside rows: they may be some of many.
+_FAILURES = ("error", "errors", "detail")
+_MESSAGES = ("message", "msg", "code")
+_CODES_OF_SUCCESS = frozenset({"0", "200", "success", "ok", "succeed", "succeeded"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,33 +34,89 @@ class ListPage:
     """One page of the API's list.
 
     *rows* counts all that it holds, *videos* are those of them that have an id, in
-    the page's order; *last_id* is "" where none has. *has_more* None: not said.
+    the page's order; *last_id* is "" where none has. *has_more* and *total*, which
+    counts the rows of all pages, None: not said.
     """
 
     rows: int
     videos: tuple[tuple[str, Status], ...]
     last_id: str
     has_more: bool | None
+    total: int | None = None
 
 
 def judge_list(body: bytes, now_seconds: float) -> ListPage | None:
-    """What a page of the API's list says; None if *body* is no such page."""
-    page = bodies.json_object(body)
-    data = page.get("data")
-    if not isinstance(data, list):
+    """What a page of the API's list says; None if *body* is no such page.
+
+    Raises ServerBroken for a page that says that it failed, and for one whose rows
+    nobody can name.
+    """
+    page = {"data": None} if body.strip() == b"null" else bodies.parsed_json(body)
+    if isinstance(page, list):
+        page = {"data": page}
+    if not isinstance(page, dict):
         return None
-    videos: list[tuple[str, Status]] = []
-    last_id = ""
-    for found in data:
-        video_id = found.get("id") if isinstance(found, dict) else None
-        if not isinstance(video_id, str) or not video_id:
-            continue
-        last_id, word = video_id, found.get("status")
-        status = UNSAID
-        if isinstance(word, str) and word.strip():
-            status = status_of(found, word.strip().lower(), now_seconds)
-        videos.append((video_id, status))
-    has_more = page.get("has_more")
-    if not isinstance(has_more, bool):
-        has_more = None
-    return ListPage(len(data), tuple(videos), last_id, has_more)
+    rows = _rows_of(page)
+    _check_success(page, rows)
+    if rows is None:
+        return None
+    judged = [_video_of(row, now_seconds) for row in rows]
+    videos = tuple(video for video in judged if video[0])
+    if rows and not videos:
+        raise ServerBroken("no row of the list has an id")
+    has_more = page.get("has_more", page.get("hasMore"))
+    totals = [page.get(name) for name in _TOTALS]
+    return ListPage(
+        len(rows),
+        videos,
+        videos[-1][0] if videos else "",
+        has_more if isinstance(has_more, bool) else None,
+        next((total for total in totals if type(total) is int), None),
+    )
+
+
+def _rows_of(page: Object) -> list[object] | None:
+    """The rows of *page*; empty at the end of the list; None if it has none."""
+    wrapped = [page.get(name) for name in ("data", "result", "response")]
+    for place in (page, *wrapped):
+        if isinstance(place, dict):
+            for name in _ROWS:
+                rows = place.get(name)
+                if isinstance(rows, list):
+                    return rows
+    # A nil slice is null in Go, and some leave an empty list out.
+    inner = page.get("data")
+    wrapped_nil = isinstance(inner, dict) and _has_rows(inner) and _is_end(inner)
+    return [] if _is_end(page) or wrapped_nil else None
+
+
+def _has_rows(place: Object) -> bool:
+    return any(name in place for name in _ROWS)
+
+
+def _is_end(place: Object) -> bool:
+    """Whether *place*, which has no rows, says nothing that an end would not say."""
+    bare = all(name in _PAGE_FIELDS or place[name] in (None, "") for name in place)
+    return bare and place.get("has_more") is not True
+
+
+def _check_success(page: Object, rows: list[object] | None) -> None:
+    """Raise ServerBroken if *page* says that it failed, and so may lack rows."""
+    said = [page[name] for name in _FAILURES if page.get(name)]
+    code = page.get("code")
+    failed = code is not None and str(code).strip().lower() not in _CODES_OF_SUCCESS
+    failed = failed or page.get("success") is False
+    failed = failed or word_of(page) in wording.FAILED_WORDS
+    # An empty list may be the success that was announced; no list at all is none.
+    promised = rows is not None and (code is not None or page.get("success") is True)
+    if failed or (not rows and not promised):
+        said += [page[name] for name in _MESSAGES if page.get(name) not in (None, "")]
+    if said or failed:
+        reason = printable(said[0] if said else word_of(page) or "a failure", 120)
+        raise ServerBroken(f"the list says: {reason}")
+
+
+def _video_of(row: object, now_seconds: float) -> tuple[str, Status]:
+    """The id and the status of a *row*; "" if it has no id."""
+    found = row if isinstance(row, dict) and id_of(row) else video_in(row, "")
+    return id_of(found), status_of(found, row, now_seconds)

@@ -16,7 +16,7 @@ from .errors import (
     VideoNotServed,
     printable,
 )
-from .statuses import Headers, State, Status, is_html
+from .statuses import Headers, State, Status, describes_video, is_html
 
 # Codes of trouble that may pass.
 PASSING_CODES = frozenset({408, 500, 502, 503, 504, *range(520, 531)})
@@ -54,8 +54,7 @@ def is_final(code: int, body: bytes) -> bool:
         return False
     if code not in PASSING_CODES:
         return True
-    found = bodies.json_object(body)
-    if isinstance(found.get("status"), str) and {"id", "object"} & found.keys():
+    if describes_video(body):
         return True
     text = bodies.text_of(body)
     return bool(wording.UPSTREAM_GONE.search(text)) or wording.is_refusal_of_token(
@@ -99,7 +98,7 @@ def _by_text(code: int, text: str) -> HingError:
     """Judge by the server's words, then by its code; some sentences serve two states."""
     said = printable(text, 120)
     named = wording.STATUS_IN_TEXT.search(text)
-    word = named[1].lower() if named else ""
+    word = wording.plain_word(named[1]) if named else ""
     judges_by_words = code in ASK_STATUS_CODES or code in (200, 206)
     rules: tuple[tuple[bool, HingError], ...] = (
         (

@@ -1,35 +1,56 @@
 """The words that servers use: status words, and the sentences of refusals. Pure.
 
-Data, and how to look things up in it. Which of the words decides where several answers
-disagree is left to `statuses` and `refusals`.
+Data, and how to look things up in it. A word stands here only if its meaning is certain,
+whoever uses it; of all others the content of the video decides. Which of the words
+decides where several answers disagree is left to `statuses` and `refusals`.
 """
 
 import re
+from functools import lru_cache
 
-NOT_READY_WORDS = frozenset(
-    [
-        "queued",
-        "pending",
-        "submitted",
-        "not_start",
-        "not_started",
-        "initializing",
-        "in_progress",
-        "processing",
-        "running",
-        "generating",
-        "rendering",
-        "unknown",
-    ]
+from .errors import printable
+
+
+def _words(*lines: str) -> frozenset[str]:
+    return frozenset(" ".join(lines).split())
+
+
+def names(*plain: str) -> tuple[str, ...]:
+    """Names of fields: each as it is, then each in camel case."""
+    camel = (re.sub("_(.)", lambda found: found[1].upper(), name) for name in plain)
+    return tuple(dict.fromkeys((*plain, *camel)))
+
+
+NOT_READY_WORDS = _words(
+    "queued queue queueing queuing in_queue enqueued pending waiting scheduled",
+    "submitted submitting not_start not_started starting initializing",
+    "initialising preparing preprocessing throttled retrying",
+    "in_progress inprogress progressing processing running generating rendering",
+    "dreaming encoding transcoding postprocessing post_processing finalizing",
+    "not_ready unfinished unknown",
+    "排队中 等待中 待处理 准备中 处理中 生成中 进行中 渲染中",
 )
-READY_WORDS = frozenset(["completed", "complete", "success", "succeeded", "done"])
-FAILED_WORDS = frozenset(
-    ["failed", "failure", "error", "rejected", "cancelled", "canceled", "cancelling"]
+READY_WORDS = _words(
+    "completed complete success successful succeeded succeed done finished finish ready",
+    "已完成 完成 成功 生成成功",
 )
-GONE_WORDS = frozenset({"expired", "deleted"})
+FAILED_WORDS = _words(
+    "failed fail failure error errored exception rejected refused blocked moderated",
+    "content_filtered content_moderated content_blocked content_policy_violation nsfw",
+    "cancelled canceled cancelling canceling cancel aborted aborting terminated killed",
+    "timeout time_out timed_out timedout crashed unsuccessful",
+    "失败 生成失败 已取消 已拒绝 超时",
+)
+GONE_WORDS = _words("expired deleted removed not_found not_exist 已过期 已删除")
+_KNOWN_WORDS = NOT_READY_WORDS | READY_WORDS | FAILED_WORDS | GONE_WORDS
+
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_BETWEEN = re.compile(r"[\s\-.:/_]+")
+# What vendors put before the word itself: TASK_STATUS_SUCCEED, JOB_STATE_RUNNING.
+_BEFORE = re.compile(r"(?:(?:task|job|video|generation|render|status|state)_)+")
 
 STATUS_IN_TEXT = re.compile(
-    r"""status["']?\s*[:=]\s*["']?([A-Za-z][A-Za-z_]{2,30})""", re.IGNORECASE
+    r"""status["']?\s*[:=]\s*["']?([A-Za-z][A-Za-z_-]{2,40})""", re.IGNORECASE
 )
 FAILED_TEXT = re.compile(r"fail|moderation|blocked", re.IGNORECASE)
 NOT_READY_TEXT = re.compile(
@@ -65,6 +86,17 @@ _FIREWALL_TEXT = re.compile(
 _OTHER_FIREWALL_CODES = frozenset({405, 406, 418, 451})
 
 DENIED_CODES = frozenset({401, 402, 403})
+
+
+@lru_cache(maxsize=256)  # a list says the same few words thousands of times
+def plain_word(word: str) -> str:
+    """*word*, of few characters, as the tables have it, and fit for a log line.
+
+    "In-Progress", "inProgress" and "TASK_STATUS_IN_PROGRESS" are all "in_progress".
+    """
+    plain = _BETWEEN.sub("_", _HUMP.sub("_", word.strip())).strip("_").lower()
+    rest = _BEFORE.sub("", plain, count=1) if _BEFORE.match(plain) else plain
+    return rest if rest in _KNOWN_WORDS else printable(plain, 40)
 
 
 def is_refusal_of_token(code: int, text: str) -> bool:

@@ -1,7 +1,6 @@
 """Servers as people reported them: each is one kind of oddness, by the book otherwise.
 
-`FIELD` goes through the same matrix as the survey's personalities, and each kind has its
-section in test_field.
+Those whose answers have odd shapes are in `odd_servers`.
 """
 
 import json
@@ -17,18 +16,9 @@ from .personalities import (
     Request,
     Response,
     Site,
-    Video,
     json_response,
     text_response,
 )
-
-
-class NoCoding(Personality):
-    """Storage that names a coding which changes no byte, as versitygw and minio do."""
-
-    def serve(self, request: Request, video: Video, site: Site) -> Response:
-        coding = {"Content-Encoding": "aws-chunked"}
-        return super().serve(request, video, site).with_headers(coding)
 
 
 class TokenBucket:
@@ -101,8 +91,3 @@ class Metered(Personality):
         if seconds:
             return PAUSES[self.form](seconds)
         return self.behind.respond(request, site)
-
-
-FIELD: Mapping[str, Personality] = {
-    "no_coding": NoCoding(),
-}

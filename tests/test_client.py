@@ -427,7 +427,9 @@ NO_LIST = [
     faults._instead(
         "page", lambda: text_response(200, b"<html>We will be back", "text/html")
     ),
-    faults._instead("object", lambda: json_response(200, {"object": "list"})),
+    faults._instead(
+        "object", lambda: json_response(200, {"id": "v", "object": "video"})
+    ),
 ]
 
 

@@ -2,10 +2,11 @@
 
 Each kind is a server as somebody reported it, mounted for real, and its right value:
 what `cp`, `rsync -a`, `ffprobe` and `ls` must say of it. Tables of the same kinds are
-in test_verdict, the servers in `tests.field_servers`.
+in test_verdict, the servers in `tests.odd_servers` and `tests.field_servers`.
 """
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from .doubtful_servers import FIREWALLS, FewRights, Firewall, ForbidsOne, Walled
-from .endpoint import FakeEndpoint
-from .field_servers import FIELD, PAUSES, Metered, TokenBucket
+from .endpoint import FakeEndpoint, Fault
+from .field_servers import PAUSES, Metered, TokenBucket
 from .mounting import (
     BINDINGS,
     CLIPS,
@@ -24,8 +25,10 @@ from .mounting import (
     each_binding,
     eventually,
     run,
+    stat_says,
 )
-from .personalities import PERSONALITIES, Personality
+from .odd_servers import FIELD
+from .personalities import PERSONALITIES, Personality, json_response
 
 pytestmark = pytest.mark.fuse
 
@@ -89,6 +92,95 @@ class TestClocksAndExpiry:
             mounted.endpoint.remove("short")
 
             eventually(lambda: not mounted.path("short").exists(), "its end", 4)
+
+
+class TestStatusObjectsOfOtherShapes:
+    """Wrapped, ids that are numbers, `task_id`, times as text, vendors' words."""
+
+    @each_binding
+    def test_a_clip_is_listed_and_keeps_its_time(
+        self, binding: str, tmp_path: Path
+    ) -> None:
+        with served("wrapped", binding) as mounted:
+            video = mounted.endpoint.add("106916112212032", data=CLIP)
+
+            assert copied(mounted, tmp_path) == CLIP.read_bytes()
+
+            copy = (tmp_path / "106916112212032.mp4").stat()
+            assert copy.st_mtime == video.completed_at
+            said = run(["ls", str(mounted.directory)]).stdout.split()
+            assert said == ["106916112212032.mp4", "clip.mp4"]
+
+    @pytest.mark.parametrize(
+        ("status", "says"),
+        [
+            ("in_progress", "Resource temporarily unavailable"),
+            ("queued", "Resource temporarily unavailable"),
+            ("failed", "Input/output error"),
+            ("cancelled", "Input/output error"),  # in its words, "TimeOut"
+        ],
+    )
+    def test_a_clip_in_the_making_is_not_ready_and_a_failed_one_failed(
+        self, status: str, says: str
+    ) -> None:
+        with served("wrapped", BINDINGS[0]) as mounted:
+            mounted.endpoint.set_status("clip", status)
+
+            assert says in stat_says(mounted.path("clip"))
+
+
+class TestListsThatEnd:
+    """An empty page as `null` is the end; an error object is none."""
+
+    @each_binding
+    def test_ls_of_a_server_with_nil_slices(self, binding: str) -> None:
+        with served("nil_page", binding) as mounted:
+            done = run(["ls", str(mounted.directory)])
+
+            assert (done.returncode, done.stdout) == (0, "clip.mp4\n")
+            mounted.endpoint.remove("clip")
+            done = run(["ls", str(mounted.directory)])
+            assert (done.returncode, done.stdout) == (0, "")
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            {"data": None, "error": {"message": "database is locked"}},
+            {"code": 50000, "message": "busy", "data": []},
+            {"detail": "no"},
+        ],
+    )
+    def test_rsync_deletes_no_copy_over_a_list_that_failed(
+        self, said: dict[str, object], tmp_path: Path
+    ) -> None:
+        """With status 200, as gateways do; the last whole list is shown."""
+        with served("nil_page", BINDINGS[1]) as mounted:
+            assert copied(mounted, tmp_path) == CLIP.read_bytes()
+            failure = json_response(200, said)
+            mounted.endpoint.inject(
+                Fault("failure", lambda _answer, _line: failure),
+                math.inf,
+                lambda request: request.kind == "list",
+            )
+
+            source = f"{mounted.directory}/"
+            run(["rsync", "-a", "--delete", source, str(tmp_path)])
+
+            assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
+
+    def test_a_list_that_fails_from_the_start_is_an_error(self) -> None:
+        with served("nil_page", BINDINGS[0]) as mounted:
+            failure = json_response(200, {"data": None, "message": "busy"})
+            mounted.endpoint.inject(
+                Fault("failure", lambda _answer, _line: failure),
+                math.inf,
+                lambda request: request.kind == "list",
+            )
+
+            done = run(["ls", str(mounted.directory)])
+
+            assert done.returncode != 0
+            assert "Input/output error" in done.stderr
 
 
 class TestCodingsThatAreNone:

@@ -19,8 +19,8 @@ from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Toke
 from hingfs.mount import Mount
 
 from .endpoint import FakeEndpoint, Video
-from .field_servers import FIELD
 from .mounting import BINDINGS, Mounted, NotUpError
+from .odd_servers import FIELD
 from .personalities import PERSONALITIES
 from .views import Direct, Through, View, check_reads, errno_of, opened, sequential
 

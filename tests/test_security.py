@@ -1097,7 +1097,7 @@ retry_dates = st.one_of(
 @given(st.sampled_from([200, 400, 401, 404, 422, 429, 500, 502]), bodies)
 def test_any_status_answer_has_a_state(code: int, body: bytes) -> None:
     with contextlib.suppress(AccessDenied):
-        status = statuses.judge_status(code, {}, body, 1e9)
+        status = statuses.judge_status(code, {}, body, "v", 1e9)
         for seconds in (status.mtime_seconds, status.expires_at_seconds):
             assert seconds is None or 0 < seconds < 1e11
         assert len(status.word) <= 40
@@ -1106,7 +1106,9 @@ def test_any_status_answer_has_a_state(code: int, body: bytes) -> None:
 
 @given(bodies)
 def test_any_list_answer_is_entries_or_nothing(body: bytes) -> None:
-    page = listing.judge_list(body, 1e9)
+    page = None
+    with contextlib.suppress(ServerBroken):
+        page = listing.judge_list(body, 1e9)
 
     if page is not None:
         assert page.has_more in (True, False, None)

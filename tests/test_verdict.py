@@ -4,6 +4,7 @@ A test named `test_r9_…` holds rule R9. Rules about requests, redirects and po
 connections (R1 to R4, R14, R22) are held where those live.
 """
 
+import contextlib
 import itertools
 import json
 import string
@@ -32,6 +33,7 @@ from hingfs.statuses import UNSAID, State, Status
 from tests.personalities import MP4_HEAD
 
 NOW = 1_790_000_000.0
+T = 1_790_000_000
 SIZE = 1_000_000
 MP4 = {"Content-Type": "video/mp4"}
 JSON = {"Content-Type": "application/json"}
@@ -275,11 +277,18 @@ def test_r8_the_type_tells_what_is_for_reading(kind, message):
 WORDS = {
     State.NOT_READY: (
         "queued pending submitted not_start initializing in_progress processing "
-        "running generating unknown QUEUED In_Progress"
+        "running generating unknown QUEUED In_Progress "
+        "waiting preparing Queueing in_queue dreaming THROTTLED scheduled 排队中 生成中"
     ),
-    State.READY: "completed complete success succeeded done SUCCESS",
-    State.FAILED: "failed failure error rejected cancelled canceled cancelling FAILURE",
-    State.GONE: "expired deleted",
+    State.READY: (
+        "completed complete success succeeded done SUCCESS "
+        "succeed Finished ready successful 已完成 成功"
+    ),
+    State.FAILED: (
+        "failed failure error rejected cancelled canceled cancelling FAILURE "
+        "Fail timeout timed_out content_filtered nsfw moderated aborted blocked 失败"
+    ),
+    State.GONE: "expired deleted EXPIRED removed not_found 已过期",
 }
 
 
@@ -289,15 +298,124 @@ WORDS = {
     [(word, state) for state, words in WORDS.items() for word in words.split()],
 )
 def test_r9_the_status_object_counts_whatever_its_code(word, state, code):
-    judged = statuses.judge_status(code, JSON, status(word), NOW)
+    judged = statuses.judge_status(code, JSON, status(word), "v", NOW)
 
     assert judged.state is state
     assert judged.word == word.lower()
     assert not judged.unknown_word
 
 
+@pytest.mark.parametrize(
+    ("said", "state", "word"),
+    [
+        ("In-Progress", State.NOT_READY, "in_progress"),
+        ("inProgress", State.NOT_READY, "in_progress"),
+        ("  IN PROGRESS\n", State.NOT_READY, "in_progress"),
+        ("NotStarted", State.NOT_READY, "not_started"),
+        ("TASK_STATUS_PROCESSING", State.NOT_READY, "processing"),
+        ("TASK_STATUS_SUCCEED", State.READY, "succeed"),
+        ("JOB_STATE_SUCCEEDED", State.READY, "succeeded"),
+        ("video_generation_completed", State.READY, "completed"),
+        ("generation failed", State.FAILED, "failed"),
+        ("Content-Filtered", State.FAILED, "content_filtered"),
+        ("timedOut", State.FAILED, "timed_out"),
+        # What begins so, and is no word that is known.
+        ("task_paused", State.NOT_READY, "task_paused"),
+        ("completed_partially", State.NOT_READY, "completed_partially"),
+        (3, State.NOT_READY, "3"),
+    ],
+)
+def test_a_word_is_known_in_every_spelling(said, state, word):
+    judged = statuses.judge_status(200, JSON, status(said), "v", NOW)
+
+    assert (judged.state, judged.word) == (state, word)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"data": {"id": "v", "status": "SUCCESS", "finished_at": T}},
+        {
+            "code": "success",
+            "message": "",
+            "data": {"task_id": "v", "status": "SUCCESS"},
+        },
+        {
+            "code": 0,
+            "message": "SUCCEED",
+            "data": {"task_id": "v", "task_status": "succeed"},
+        },
+        {"request_id": "r", "output": {"task_id": "v", "task_status": "SUCCEEDED"}},
+        {"status": "success", "data": {"id": "v", "status": "completed"}},
+        {"id": "r", "status": "pending", "data": {"id": "v", "status": "completed"}},
+        {"video": {"videoId": "v", "videoStatus": "Completed"}},
+        {"task": {"id": "v", "state": "done"}},
+        {"result": {"generation_id": "v", "status": "finished"}},
+        {"response": {"data": {"jobId": "v", "jobStatus": "COMPLETE"}}},
+        {"id": "other", "object": "video", "status": "completed"},  # LiteLLM
+        {"id": 7, "status": "completed"},
+        {"status": "completed", "data": {"url": "https://cdn/v.mp4"}},
+        {"id": "v", "status": "completed", "video": {"id": "w", "status": "queued"}},
+        [{"id": "v", "status": "completed"}],
+        {"data": [{"id": "w", "status": "failed"}, {"id": "v", "status": "completed"}]},
+    ],
+)
+def test_the_video_is_found_in_what_it_is_wrapped_in(document):
+    body = json.dumps(document).encode()
+
+    judged = statuses.judge_status(200, JSON, body, "v", NOW)
+
+    assert judged.state is State.READY
+
+
+@pytest.mark.parametrize(
+    ("document", "state"),
+    [
+        (
+            {"status": "success", "data": {"id": "v", "status": "processing"}},
+            State.NOT_READY,
+        ),
+        ({"status": "success", "data": {"status": "processing"}}, State.NOT_READY),
+        ({"code": 0, "message": "SUCCEED", "data": {"task_id": "v"}}, State.UNSAID),
+        ({"data": [{"id": "w", "status": "completed"}] * 2}, State.UNSAID),
+        (
+            {"code": 404, "data": {"data": {"data": {"id": "v", "status": "x"}}}},
+            State.UNSAID,
+        ),
+        (
+            {"id": "v", "status": "queued", "result": {"status": "completed"}},
+            State.NOT_READY,
+        ),
+        (
+            {"status": "completed", "output": {"id": "v", "status": "running"}},
+            State.NOT_READY,
+        ),
+    ],
+)
+def test_the_status_of_the_request_is_not_that_of_the_video(document, state):
+    body = json.dumps(document).encode()
+
+    assert statuses.judge_status(200, JSON, body, "v", NOW).state is state
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"error": {"message": "blocked by us"}},
+        {"error": "blocked by us"},
+        {"fail_reason": "blocked by us"},
+        {"taskStatusMsg": "blocked by us"},
+        {"errorMessage": "blocked by us"},
+    ],
+)
+def test_the_reason_of_a_failure_has_several_names(fields):
+    judged = statuses.judge_status(200, JSON, status("FAIL", **fields), "v", NOW)
+
+    assert "blocked by us" in str(refusals.refusal(400, b"", judged))
+
+
 def test_r9_a_word_nobody_knows_means_not_ready():
-    judged = statuses.judge_status(200, JSON, status("marinating"), NOW)
+    judged = statuses.judge_status(200, JSON, status("marinating"), "v", NOW)
 
     assert judged.state is State.NOT_READY
     assert judged.unknown_word
@@ -311,7 +429,7 @@ def test_a_past_expiry_alone_says_nothing(expires_at, expired):
     """The link may be gone; while the video is served, it is there."""
     body = status("completed", expires_at=expires_at)
 
-    judged = statuses.judge_status(200, JSON, body, NOW)
+    judged = statuses.judge_status(200, JSON, body, "v", NOW)
 
     assert (judged.state, judged.expired) == (State.READY, expired)
 
@@ -365,7 +483,11 @@ def test_r9_content_that_is_gone_though_completed_has_expired(code, body):
         (501, JSON, b"", State.NO_ROUTE),
         (500, JSON, error("oops"), State.UNSAID),
         (200, JSON, b'{"id": "v"}', State.UNSAID),
-        (200, JSON, b'{"id": "v", "status": 7}', State.UNSAID),
+        (200, JSON, b'{"id": "v", "status": [7]}', State.UNSAID),
+        (200, JSON, b'{"id": "v", "status": true}', State.UNSAID),
+        (200, JSON, b'{"status": 200, "message": "ok"}', State.UNSAID),
+        (200, JSON, b'{"status": "success", "data": null}', State.UNSAID),
+        (200, JSON, b'{"status": "error", "data": {}}', State.UNSAID),
         (200, JSON, b'{"id": "v", "status": " "}', State.UNSAID),
         (200, JSON, b"[]", State.UNSAID),
         (200, JSON, b"[" * 100_000, State.UNSAID),
@@ -374,13 +496,13 @@ def test_r9_content_that_is_gone_though_completed_has_expired(code, body):
     ],
 )
 def test_r9_a_status_answer_without_a_status(code, headers, body, state):
-    assert statuses.judge_status(code, headers, body, NOW).state is state
+    assert statuses.judge_status(code, headers, body, "v", NOW).state is state
 
 
 def test_r9_the_reason_of_a_failure_reaches_the_message():
     body = status("failed", error={"code": "x", "message": "blocked\x1b[31m by us"})
 
-    judged = statuses.judge_status(200, JSON, body, NOW)
+    judged = statuses.judge_status(200, JSON, body, "v", NOW)
     said = str(refusals.refusal(400, b"", judged))
 
     assert "blocked [31m by us" in said
@@ -680,7 +802,7 @@ def test_r21_a_refused_token_is_known_by_code_or_by_words(code, body, known):
     assert kind_of(code, body, known) is AccessDenied
     assert refusals.is_final(code, body)
     with pytest.raises(AccessDenied):
-        statuses.judge_status(code, JSON, body, NOW)
+        statuses.judge_status(code, JSON, body, "v", NOW)
 
 
 @pytest.mark.parametrize(
@@ -779,10 +901,10 @@ def test_r23_entries_of_a_page_keep_their_order_and_id():
     judged = listing.judge_list(json.dumps(page).encode(), NOW)
 
     assert judged is not None
-    assert [video_id for video_id, _ in judged.videos] == ["b", "a", "c"]
+    assert [video_id for video_id, _ in judged.videos] == ["b", "a", "c", "7"]
     states = [found.state for _, found in judged.videos]
-    assert states == [State.READY, State.NOT_READY, State.UNSAID]
-    assert (judged.rows, judged.last_id, judged.has_more) == (7, "c", True)
+    assert states == [State.READY, State.NOT_READY, State.UNSAID, State.UNSAID]
+    assert (judged.rows, judged.last_id, judged.has_more) == (7, "7", True)
 
 
 @pytest.mark.parametrize(
@@ -798,25 +920,121 @@ def test_r23_a_page_says_of_more_what_it_says(body, has_more):
     assert listing.judge_list(body, NOW) == ListPage(0, (), "", has_more)
 
 
-@pytest.mark.parametrize("body", [b'{"data": {}}', b"[]", PAGE, b"", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b'{"data": {}}', b'{"data": null, "has_more": true}', b'{"data": "x"}'),
+        *(
+            b'{"id": "v", "object": "video"}',
+            b"7",
+            b'"none"',
+            PAGE,
+            b"",
+            b"[" * 100_000,
+        ),
+    ],
+)
 def test_r23_anything_else_is_no_page_of_a_list(body):
     assert listing.judge_list(body, NOW) is None
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        *(b"null", b" null\n", b"{}", b"[]", b'{"data": null}', b'{"videos": null}'),
+        *(b'{"object": "list"}', b'{"data": null, "has_more": false}'),
+        b'{"object": "list", "data": null, "first_id": null, "last_id": null}',
+        b'{"items": null, "total": 0, "page": 1, "page_size": 20}',
+        *(b'{"data": null, "error": null}', b'{"data": {"items": []}}'),
+        b'{"code": 0, "message": "SUCCESS", "data": []}',
+        b'{"success": true, "message": "", "data": {"items": [], "total": 0}}',
+        b'{"success": true, "message": "", "data": {"items": null, "total": 0}}',
+    ],
+)
+def test_the_end_of_a_list_is_only_what_can_mean_nothing_else(body):
+    """Go sends a nil slice as null; `rsync --delete` erases what is not listed."""
+    page = listing.judge_list(body, NOW)
+
+    assert page is not None
+    assert (page.rows, page.videos) == (0, ())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b'{"error": "boom"}', b'{"detail": "Not authenticated"}', b'{"code": 500}'),
+        *(b'{"message": "try later"}', b'{"data": null, "message": "success"}'),
+        b'{"object": "list", "data": null, "error": {"message": "database is locked"}}',
+        b'{"code": 0, "message": "success", "data": null}',
+        *(b'{"data": [], "error": {"code": "x"}}', b'{"data": [], "message": "sorry"}'),
+        b'{"code": 50000, "message": "busy", "data": []}',
+        b'{"code": "fail", "data": [{"id": "v"}]}',
+        *(b'{"success": false, "data": []}', b'{"status": "error", "data": []}'),
+        b'{"errors": [{"message": "timeout"}], "data": [{"id": "v"}]}',
+        b'{"msg": "busy", "data": null}',
+        *(b"[null]", b'{"data": [{"name": "a model"}]}'),  # rows, and no id in any
+    ],
+)
+def test_a_list_that_says_it_failed_is_no_end_of_one(body):
+    with pytest.raises(ServerBroken):
+        listing.judge_list(body, NOW)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        [{"id": "v", "status": "succeeded"}],
+        {"videos": [{"id": "v", "status": "succeeded"}]},
+        {"items": [{"task_id": "v", "status": "SUCCESS"}], "total": 1},
+        {
+            "code": 0,
+            "message": "ok",
+            "data": [{"taskId": "v", "taskStatus": "Succeed"}],
+        },
+        {"success": True, "data": {"items": [{"video_id": "v", "state": "done"}]}},
+        {"data": [{"id": 12, "task_id": "v", "status": "SUCCESS"}]},
+        {"data": [{"video": {"id": "v", "status": "completed"}}]},
+        {"response": {"tasks": [{"generation_id": "v", "status": "Completed"}]}},
+    ],
+)
+def test_rows_of_another_shape_are_rows(page):
+    judged = listing.judge_list(json.dumps(page).encode(), NOW)
+
+    assert judged is not None
+    ((video_id, found),) = judged.videos
+    assert (video_id, found.state, judged.last_id) == ("v", State.READY, "v")
+
+
+@pytest.mark.parametrize(
     ("fields", "mtime"),
     [
-        ({"completed_at": 1000, "created_at": 900}, 1000),
-        ({"created_at": 900}, 900),
-        ({"completed_at": None, "created_at": 900}, 900),
-        ({"completed_at": 0, "created_at": 900}, 900),
+        ({"completed_at": T + 100, "created_at": T}, T + 100),
+        ({"created_at": T}, T),
+        ({"completed_at": None, "created_at": T}, T),
+        ({"completed_at": 0, "created_at": T}, T),
+        ({"finished_at": T + 9, "created_at": T}, T + 9),
+        ({"finish_time": T + 9, "submit_time": T}, T + 9),
+        ({"completedAt": T + 9, "createdAt": T}, T + 9),
+        ({"completed": T + 9, "created": T}, T + 9),
+        ({"completion_time": str(T + 9)}, T + 9),
+        ({"ended_at": "2026-09-21T14:13:29Z"}, T + 9),
+        ({"end_time": "2026-09-21 14:13:29.000"}, T + 9),
+        ({"completed_at": "2026-09-21T22:13:29+08:00"}, T + 9),
+        ({"completed_at": "2026-09-21T14:13:29.352630851Z"}, T + 9.35263),
+        ({"finished_at": "Mon, 21 Sep 2026 14:13:29 GMT"}, T + 9),
+        ({"meta": {"ended_at": T + 9, "created_at": T}}, T + 9),
+        ({"completed_at": (T + 9) * 10**6}, T + 9),
+        ({"completed_at": (T + 9) * 10**9}, T + 9),
+        ({"updated_at": T + 9, "created_at": T}, T),  # it moves on
+        ({"completed": True, "end_time": 5.0, "created": 2026}, None),
+        ({"ended_at": "0001-01-01T00:00:00Z", "created_at": T}, T),
         ({"created_at": 0}, None),
-        ({"created_at": "900"}, 900),
+        ({"created_at": str(T)}, T),
         ({"created_at": 1_790_000_000_123}, 1_790_000_000.123),
         ({"created_at": True}, None),
         ({"created_at": "today"}, None),
         ({"created_at": -5}, None),
-        ({"created_at": [900]}, None),
+        ({"created_at": [T]}, None),
         ({"created_at": 10**400}, None),
         ({"created_at": "nan"}, None),
         ({"created_at": "inf"}, None),
@@ -824,9 +1042,9 @@ def test_r23_anything_else_is_no_page_of_a_list(body):
     ],
 )
 def test_r24_the_time_is_that_of_completion_else_of_creation(fields, mtime):
-    judged = statuses.judge_status(200, JSON, status("completed", **fields), NOW)
+    judged = statuses.judge_status(200, JSON, status("completed", **fields), "v", NOW)
 
-    assert judged.mtime_seconds == mtime
+    assert judged.mtime_seconds == (mtime and pytest.approx(mtime, abs=1e-5))
 
 
 # --- for all input -------------------------------------------------------------
@@ -869,11 +1087,12 @@ def test_any_answer_gets_a_verdict(code, headers, body):
     verdict.judge_head(code, headers)
     verdict.judge_probe(code, headers, body[:16])
     verdict.is_empty_video(code, headers)
-    listing.judge_list(body, NOW)
+    with contextlib.suppress(ServerBroken):
+        listing.judge_list(body, NOW)
     verdict.url_in_json(body, "https://api/v1")
     refusals.is_final(code, body)
     try:
-        known = statuses.judge_status(code, headers, body, NOW)
+        known = statuses.judge_status(code, headers, body, "v", NOW)
     except AccessDenied:
         known = UNSAID
     assert isinstance(refusals.refusal(code, body, known), HingError)

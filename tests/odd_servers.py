@@ -1,0 +1,85 @@
+# ruff: noqa: ARG002 (a method that may be overridden gets what an override may want)
+"""Servers whose answers have odd shapes, as people reported them; else by the book.
+
+`FIELD` goes through the same matrix as the survey's personalities, and each kind has its
+section in test_field.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from .personalities import (
+    Personality,
+    Request,
+    Response,
+    Site,
+    Video,
+    json_response,
+)
+
+
+class NoCoding(Personality):
+    """Storage that names a coding which changes no byte, as versitygw and minio do."""
+
+    def serve(self, request: Request, video: Video, site: Site) -> Response:
+        coding = {"Content-Encoding": "aws-chunked"}
+        return super().serve(request, video, site).with_headers(coding)
+
+
+def iso(seconds: int | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+class Wrapped(Personality):
+    """new-api's task routes, as forks serve them: wrapped, `task_id`, times as text.
+
+    An empty page is Go's nil slice, and the words are those of the vendors behind it.
+    """
+
+    words: ClassVar[Mapping[str, str]] = {
+        "completed": "TASK_STATUS_SUCCEED",
+        "queued": "Waiting",
+        "in_progress": "Dreaming",
+        "failed": "Fail",
+        "cancelled": "TimeOut",
+    }
+
+    def describe(self, video: Video) -> dict[str, object]:
+        done = video.status == "completed"
+        number = video.video_id.isdecimal()
+        return {
+            "task_id": int(video.video_id) if number else video.video_id,
+            "platform": "jimeng",
+            "status": self.words.get(video.status, video.status.upper()),
+            "fail_reason": "",
+            "submit_time": iso(video.created_at),
+            "finish_time": iso(video.completed_at) if done else None,
+            "progress": "100%" if done else "30%",
+        }
+
+    def status(self, request: Request, site: Site) -> Response:
+        video = site.find(request.video_id or "")
+        if video is None:
+            return self.status_missing(request)
+        found = {"code": "success", "message": "", "data": self.describe(video)}
+        return json_response(200, found)
+
+    def page(self, videos: Sequence[Video], *, has_more: bool) -> dict[str, object]:
+        rows = [self.describe(video) for video in videos] or None
+        return {"success": True, "message": "", "data": {"items": rows}}
+
+
+class NilPage(Personality):
+    """A Go server: the page after the last has `data: null`, and says nothing of more."""
+
+    def page(self, videos: Sequence[Video], *, has_more: bool) -> dict[str, object]:
+        rows = [self.describe(video) for video in videos]
+        return {"object": "list", "data": rows or None}
+
+
+FIELD: Mapping[str, Personality] = {
+    "no_coding": NoCoding(),
+    "wrapped": Wrapped(),
+    "nil_page": NilPage(),
+}
