@@ -1,29 +1,121 @@
-"""Which addresses are on the Internet, and which are somebody's own."""
+"""What an address is to a server that would send us there: its reach.
 
+Decides which addresses are on the Internet, somebody's own network, this machine, or
+a service that hands out secrets of the machine. Leaves to `destinations` who may be
+gone to.
+"""
+
+import contextlib
+import enum
 import ipaddress
+import socket
 
-# IPv6 networks whose last 32 bits are an IPv4 address: NAT64 (RFC 6052, RFC 8215) and
-# the "IPv4-compatible" ones of old, with :: and ::1 among them.
-_EMBEDDING = tuple(
-    map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Reach(enum.IntEnum):
+    """How far an address is from the Internet, which comes first."""
+
+    PUBLIC = 0
+    # What a proxy on this machine or its router (Clash, mihomo, sing-box, Surge) answers
+    # to every name; the connection leads to that name.
+    FAKE = 1
+    PRIVATE = 2
+    LOOPBACK = 3
+    # A service of the machine or of its cloud, at a fixed address: credentials, mostly.
+    METADATA = 4
+
+
+# The defaults of those proxies: RFC 2544's range for benchmarks, which is on no
+# network; sing-box's and xray's fc00::/18, in a half of fc00::/7 that RFC 4193 gives to
+# nobody; mihomo's, which is no random prefix as that RFC wants a network to have.
+_FAKE = ("198.18.0.0/15", "fc00::/18", "fdfe:dcba:9876::/64")
+_LOOPBACK = ("0.0.0.0/8", "127.0.0.0/8")  # :: and ::1 are read as these, see below
+# From the clouds' own pages (2026-11-26).
+_METADATA = (
+    "169.254.0.0/16",  # link-local: .169.254 nearly everywhere, .170.2 of ECS, others
+    "fe80::/10",
+    "fd00:ec2::/32",  # AWS
+    "fd20:ce::254/128",  # Google
+    "fd00:c1::a9fe:a9fe/128",  # Oracle
+    "192.0.0.192/32",  # Oracle's first one, which the registry calls global
+    "fd00:42::42/128",  # Scaleway
+    "100.100.100.200/32",  # Alibaba
+    "168.63.129.16/32",  # Azure's wire server, in a public range
+    "100.100.100.100/32",  # Tailscale's own service on each machine
+    "fd7a:115c:a1e0::53/128",
 )
+_TABLE = tuple(
+    (reach, ipaddress.ip_network(network))
+    for reach, networks in (
+        (Reach.METADATA, _METADATA),
+        (Reach.LOOPBACK, _LOOPBACK),
+        (Reach.FAKE, _FAKE),
+    )
+    for network in networks
+)
+# IPv6 networks whose last 32 bits are an IPv4 address: NAT64 (RFC 6052, RFC 8215), the
+# "IPv4-compatible" ones of old, with :: and ::1 among them, and SIIT's (RFC 2765).
+_EMBEDDING = tuple(
+    map(
+        ipaddress.IPv6Network,
+        ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96"),
+    )
+)
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 
 
-def is_private_address(address: str) -> bool:
-    """Whether *address*, with or without a zone, is none on the Internet."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.is_site_local:  # fec0::/10, which Python calls global
-            return True
-        ip = _embedded(ip) or ip
-    return not ip.is_global or ip.is_multicast
+def reach_of(address: str) -> Reach:
+    """The reach of *address*, with or without a zone; of several readings, the worst.
 
-
-def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that *ip* leads to by way of a gateway, if it is such a one.
-
-    Teredo's are not unwrapped: none of them is global.
+    Raises ValueError for what is no address.
     """
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv4Address):
+        return _plain_reach(ip)
+    inner = _embedded(ip)
+    # What leads to a public IPv4 address is public, whatever a registry calls it.
+    return max(map(_plain_reach, inner)) if inner else _plain_reach(ip)
+
+
+def literal_address(host: str) -> str | None:
+    """The address that *host*, as it stands in a URL, is; None if it is a name.
+
+    In every spelling that connects: 2130706433, 0x7f.1 and 0177.0.0.1 are 127.0.0.1.
+    """
+    host = host.strip("[]").rstrip(".")
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(host))
+    with contextlib.suppress(OSError, UnicodeError):
+        return socket.inet_ntoa(socket.inet_aton(host))
+    return None
+
+
+def _plain_reach(ip: Address) -> Reach:
+    for reach, network in _TABLE:
+        if ip in network:
+            return reach
+    site_local = isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local
+    # Python calls fec0::/10, and addresses for many receivers, global.
+    own = site_local or not ip.is_global or ip.is_multicast
+    return Reach.PRIVATE if own else Reach.PUBLIC
+
+
+def _embedded(ip: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """The IPv4 addresses that *ip* may lead to by way of a gateway.
+
+    Teredo's are not unwrapped: all of them are private.
+    """
+    inner = [address for address in (ip.ipv4_mapped, ip.sixtofour) if address]
+    number = int(ip)
     if any(ip in network for network in _EMBEDDING):
-        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.ipv4_mapped or ip.sixtofour
+        inner.append(ipaddress.IPv4Address(number & 0xFFFFFFFF))
+    if ip in _LOCAL_NAT64:  # how long its prefix is, only the network knows
+        for prefix_bits in (48, 56, 64):
+            bits = number & ((1 << (128 - prefix_bits)) - 1)
+            # RFC 6052 §2.2: the address follows the prefix, and leaves out bits 64 to 71.
+            before = 64 - prefix_bits
+            first = bits >> 64
+            rest = (bits >> (56 - (32 - before))) & ((1 << (32 - before)) - 1)
+            inner.append(ipaddress.IPv4Address(first << (32 - before) | rest))
+    return inner

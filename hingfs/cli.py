@@ -139,6 +139,14 @@ SWITCHES = (
         "let other users read too (for users: needs user_allow_other in /etc/fuse.conf)",
     ),
     ("--insecure-http", "send the token over plain http to another host"),
+    (
+        "--insecure-storage",
+        "read over plain http, without the token, where the API keeps the bytes at a host that has no https",
+    ),
+    (
+        "--private-storage",
+        "let an API on the Internet keep the bytes in your own network (VPC, VPN, Tailscale)",
+    ),
     ("--no-check", "mount without asking the endpoint first, as for boot"),
 )
 
@@ -211,6 +219,8 @@ def config_from(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Co
             base_url=needed("base_url"),
             token=_token(text("token_file"), environ),
             insecure_http=_switch(arguments, environ, "insecure_http"),
+            insecure_storage=_switch(arguments, environ, "insecure_storage"),
+            private_storage=_switch(arguments, environ, "private_storage"),
             connections=_named("connections", _whole_number, needed("connections")),
             connect_seconds=seconds("connect_timeout"),
             stall_seconds=seconds("stall_timeout"),

@@ -165,6 +165,8 @@ class EndpointConfig:
     base_url: str = DEFAULT_BASE_URL
     token: Token = field(default_factory=Token)
     insecure_http: bool = False
+    insecure_storage: bool = False
+    private_storage: bool = False
     # More than 10 gained nothing against any origin tried, and gateways count them.
     connections: int = 10
     connect_seconds: float = 5.0

@@ -20,7 +20,6 @@ import http.client
 import ipaddress
 import logging
 import os
-import socket
 import ssl
 import threading
 import time
@@ -35,12 +34,12 @@ import requests.utils
 import urllib3
 import urllib3.exceptions
 
-from .addresses import is_private_address
 from .answer import Answer
 from .blocks import ByteRange
 from .clock import ServerClock
 from .config import EndpointConfig, is_loopback
 from .connections import Adapter, Names
+from .destinations import Destinations, port_of
 from .errors import (
     Closing,
     DeadlineExceeded,
@@ -58,7 +57,6 @@ log = logging.getLogger(__name__)
 
 MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 # Wait for headers at most this part of a call's time, so that one attempt that gets
 # no answer leaves time for another. A guess.
 _HEADER_SHARE = 0.5
@@ -79,8 +77,7 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)
 def origin_of(url: str) -> Origin:
     """(scheme, host, port) of *url*: what decides whether the token may be sent."""
     parts = urlsplit(url)
-    port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-    return parts.scheme, (parts.hostname or "").lower(), port
+    return parts.scheme, (parts.hostname or "").lower(), port_of(url)
 
 
 class HttpTransport:
@@ -96,8 +93,9 @@ class HttpTransport:
         # Threads that may hold a connection at once: fetch workers and metadata
         # workers. A pool that is too small would throw warm connections away.
         connections = config.connections + 16
+        self._destinations = Destinations(config, self._look_up)
         self._session = _session(
-            Adapter(self._names, self._exchanges, self._admit, connections)
+            Adapter(self._names, self._exchanges, self._destinations.admit, connections)
         )
         self._proxies = _Proxies()
         self.limit = RequestLimit()
@@ -128,8 +126,8 @@ class HttpTransport:
     ) -> Answer:
         """The answer to one request, body unread; of any status.
 
-        GET follows redirects (at most five, never from https to http, never from a
-        public host to a private address); HEAD does not. *deadline* is in monotonic
+        GET follows redirects (at most five, and where `destinations` lets them lead);
+        HEAD does not. *deadline* is in monotonic
         seconds. *about* is the video that is asked for, "" for what is none: silence
         about one says nothing of the others. Raises TransportError, or Closing once
         `close` was called.
@@ -138,12 +136,12 @@ class HttpTransport:
         if span is not None:
             sent["Range"] = span.to_header()
         for _ in range(MOST_REDIRECTS + 1):
-            answer = self._exchange(method, url, sent, deadline, about)
+            answer = self._ask(method, url, sent, deadline, about)
             target = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or method != "GET" or not target:
                 return answer
             answer.drain_and_close()
-            url = self.redirect_target(url, target)
+            url = self.redirect_target(answer.url, target)
         raise ServerBroken(f"more than {MOST_REDIRECTS} redirects in a row")
 
     def warm(self, count: int) -> None:
@@ -234,6 +232,47 @@ class HttpTransport:
     def join(self, seconds: float) -> bool:
         """Whether its threads have ended within *seconds* each; after `close`."""
         return self._names.join(seconds)
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        deadline: float,
+        about: str,
+    ) -> Answer:
+        """The answer at *url*; for one that is named by http, by https if it can be."""
+        secure = self._destinations.by_tls(url)
+        if secure is None:
+            try:
+                return self._exchange(method, url, headers, deadline, about)
+            except Unreachable:
+                self._destinations.note_plain(url, served=False)
+                raise
+        try:
+            answer = self._exchange(method, secure, headers, deadline, about)
+        except Unreachable as error:
+            if origin_of(secure) == self._api_origin:
+                raise
+            reason = str(error)
+        else:
+            reason = "" if answer.from_api else self._why_plain(answer, url)
+            if not reason:
+                return answer
+            answer.close()
+        self._destinations.allow_plain(url, reason)
+        answer = self._exchange(method, url, headers, deadline, about)
+        self._destinations.note_plain(url, served=answer.status < 400)
+        return answer
+
+    def _why_plain(self, answer: Answer, url: str) -> str:
+        """Why *answer*, had by https, is none to *url*, an http one; "" if it is."""
+        target = answer.headers.get("Location", "")
+        if answer.status in _REDIRECTS and urljoin(answer.url, target) == url:
+            return "it redirects to http"
+        if answer.status >= 400 and self._config.insecure_storage:
+            return f"it answered {answer.status}"  # another server may be there
+        return ""
 
     def _exchange(
         self,
@@ -337,32 +376,11 @@ class HttpTransport:
             raise ServerBroken(
                 f"redirected to a {printable(scheme, 20)!r} URL; refused"
             )
-        if urlsplit(url).scheme == "https" and scheme == "http":
-            raise ServerBroken("redirected from https to http; refused")
-        if self._is_private_host(host) and self._api_is_public():
-            raise ServerBroken(
-                f"redirected to the private address of {printable(host, 80)}; refused"
-            )
+        self._destinations.check(host)
         return target
 
-    def _api_is_public(self) -> bool:
-        """Whether the API is on the Internet; asked late, since at boot there is no DNS."""
-        return not self._is_private_host(self._api_origin[1])
-
-    def _is_private_host(self, host: str) -> bool:
-        """Whether *host* is, or resolves to, an address that is not on the Internet."""
-        if is_loopback(host):
-            return True
-        try:
-            found = self._names.look_up(host, 0, self._config.connect_seconds)
-        except OSError:
-            return False  # the request itself will say what is wrong with the name
-        return any(map(is_private_address, found))
-
-    def _admit(self, host: str, sock: socket.socket) -> None:
-        """Raises OSError where *sock*, just connected to *host*, must not be used."""
-        if is_private_address(sock.getpeername()[0]) and self._api_is_public():
-            raise OSError(f"{printable(host, 80)} has a private address; refused")
+    def _look_up(self, host: str) -> list[str]:
+        return self._names.look_up(host, 0, self._config.connect_seconds)
 
 
 class _Bearer(requests.auth.AuthBase):

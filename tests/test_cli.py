@@ -458,7 +458,12 @@ VALUES = {
     "--gid": "4321",
     "--fuse": "fusepy",
 }
-SWITCHES = ["--allow-other", "--insecure-http"]
+SWITCHES = [
+    "--allow-other",
+    "--insecure-http",
+    "--insecure-storage",
+    "--private-storage",
+]
 
 
 @pytest.mark.parametrize("flag", [*VALUES, *SWITCHES])
