@@ -1,8 +1,8 @@
-"""Which names exist and what they are as files.
+"""Which videos exist and what they are as files.
 
-Decides what a name may be, what is known of a video and for how long, and what a
-directory listing shows. Leaves to `client` how it is asked, and to `operations` how
-it is shown.
+Decides what is known of a video and for how long, and what a directory listing shows.
+Leaves to `names` what a name may be, to `client` how the server is asked, and to
+`operations` how it is shown.
 
 Threads: look-ups run on the daemon pool `hingfs-name`, and callers wait with a
 deadline, since a request stalled in a name lookup cannot be woken. `_lock` guards
@@ -10,9 +10,7 @@ the tables and is never held while anything waits.
 """
 
 import contextlib
-import hashlib
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -38,15 +36,13 @@ from .errors import (
     VideoNotServed,
     printable,
 )
+from .names import has_name, inode_of, name_of
 from .spool import UNKNOWN_SIZE, SpoolStore
 from .statuses import State, Status
 from .verdict import Facts
 from .workers import DaemonPool
 
 log = logging.getLogger(__name__)
-
-VIDEO_SUFFIX = ".mp4"
-LONGEST_NAME_BYTES = 1020  # tried on Linux 6.18: longer names fail in the kernel
 
 # A whole listing may be served this long after its time when no newer one can be had.
 STALE_LISTING_SECONDS = 300.0
@@ -63,43 +59,7 @@ _MOST_KNOWN = 65_536
 _MOST_NEGATIVE = 8_192
 _LOOKUP_THREADS = 8
 
-_ESCAPED_SLASH = re.compile(r"%((?:25)*)2F")
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-
 Result = TypeVar("Result")
-
-
-def name_of(video_id: str) -> str:
-    """The file name of *video_id*; "/" is written %2F, a literal %2F as %252F."""
-    return (
-        _ESCAPED_SLASH.sub(r"%25\g<1>2F", video_id).replace("/", "%2F") + VIDEO_SUFFIX
-    )
-
-
-def video_id_of(name: str) -> str | None:
-    """The id that *name* stands for, or None if no video can have that name."""
-    stem = name.removesuffix(VIDEO_SUFFIX)
-    if stem == name or not stem or stem.startswith(".") or _FORBIDDEN.search(stem):
-        return None
-    if len(name.encode()) > LONGEST_NAME_BYTES:
-        return None
-    video_id = _ESCAPED_SLASH.sub(
-        lambda match: f"%{match[1][2:]}2F" if match[1] else "/", stem
-    )
-    if not {".", ".."}.isdisjoint(video_id.split("/")):
-        return None  # a proxy might resolve them, and leave /v1/videos
-    return video_id if name_of(video_id) == name else None
-
-
-def has_name(video_id: str) -> bool:
-    """Whether a file can stand for *video_id*."""
-    return video_id_of(name_of(video_id)) == video_id
-
-
-def inode_of(video_id: str) -> int:
-    """A stable inode number: 63 bits of a hash of the id, never 0 or 1."""
-    digest = hashlib.blake2b(video_id.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1 | 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from . import __version__, mount, mountpoint
-from .catalog import name_of
 from .config import (
     DEFAULT_BASE_URL,
     CacheConfig,
@@ -35,6 +34,7 @@ from .config import (
 )
 from .demo import DemoEndpoint
 from .errors import HingError, TokenError, UsageError, printable
+from .names import name_of
 
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001

@@ -23,7 +23,7 @@ from typing import ParamSpec, TypeVar
 
 from .binding import OpenedFile, Refusal
 from .blocks import Content
-from .catalog import Catalog, VideoFile, video_id_of
+from .catalog import Catalog, VideoFile
 from .config import MountConfig
 from .errors import (
     AccessDenied,
@@ -37,6 +37,7 @@ from .errors import (
     VideoNotReady,
     printable,
 )
+from .names import LONGEST_NAME_BYTES, video_id_of
 from .reader import Readers, VideoReader
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,6 @@ _STAT_BLOCK_BYTES = 512  # the unit of st_blocks, whatever st_blksize says
 # Programs size their buffers by it: one read of this size is few callbacks.
 _PREFERRED_READ_BYTES = 1 << 20
 _STATFS_BLOCK_BYTES = 4096
-_LONGEST_NAME_BYTES = 1020
 _MOST_REMEMBERED = 65_536
 # An answer to getattr is on its way to the kernel for this long at most. A guess.
 _SIZE_SETTLED_SECONDS = 1.0
@@ -253,7 +253,7 @@ class HingOperations:
             "f_bsize": _STATFS_BLOCK_BYTES,
             "f_frsize": _STATFS_BLOCK_BYTES,
             "f_blocks": blocks,
-            "f_namemax": _LONGEST_NAME_BYTES,
+            "f_namemax": LONGEST_NAME_BYTES,
         }
 
     def open_handles(self) -> int:
@@ -331,7 +331,7 @@ def _video_id(path: str | None) -> str:
         raise Refusal(errno.ENOENT)
     if (
         len(name) > 255
-        and len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME_BYTES
+        and len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME_BYTES
     ):
         raise Refusal(errno.ENAMETOOLONG)
     video_id = video_id_of(name)

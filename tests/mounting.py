@@ -23,7 +23,7 @@ from typing import Self
 
 import pytest
 
-from hingfs.catalog import name_of
+from hingfs.names import name_of
 from tests.endpoint import DEFAULT_TOKEN, FakeEndpoint
 
 BINDINGS = ("mfusepy", "fusepy")

@@ -14,7 +14,6 @@ import pytest
 from hingfs import client as client_module
 from hingfs import patience, places
 from hingfs.blocks import ByteRange, Content, Validator
-from hingfs.catalog import has_name
 from hingfs.client import VideoClient
 from hingfs.config import Token
 from hingfs.errors import (
@@ -36,6 +35,7 @@ from hingfs.errors import (
     VideoNotServed,
 )
 from hingfs.limits import LONGEST_PAUSE_SECONDS
+from hingfs.names import has_name
 from hingfs.statuses import State, Status
 from tests import endpoint as faults
 from tests.conftest import Build

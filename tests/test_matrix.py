@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.catalog import name_of
 from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Token
 from hingfs.mount import Mount
+from hingfs.names import name_of
 
 from .endpoint import FakeEndpoint, Video
 from .mounting import BINDINGS, Mounted, NotUpError

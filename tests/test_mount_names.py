@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.catalog import name_of
+from hingfs.names import name_of
 
 from .endpoint import FakeEndpoint
 from .mounting import (

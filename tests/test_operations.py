@@ -11,8 +11,8 @@ import requests
 
 from hingfs import errors
 from hingfs.binding import Refusal
-from hingfs.catalog import LONGEST_NAME_BYTES, inode_of, name_of
 from hingfs.errors import HingError
+from hingfs.names import LONGEST_NAME_BYTES, inode_of, name_of
 from hingfs.operations import (
     ERRNO_OF_NAME,
     ERRNO_OF_READ,

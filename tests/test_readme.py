@@ -40,9 +40,9 @@ PURPOSES = {
     "verdict": "what an answer means",
     "statuses": "what a status object says",
     "bodies": "JSON and words of an answer, in little memory",
-    "answer": "bodies read; names looked up, peers connected",
+    "answer": "bodies read; peers connected; where the API may send us",
     "exchange": "one answer on its connection: bounds, deadlines, the end",
-    "framing": "RFC 9112, settings, and what is learnt of a server",
+    "framing": "RFC 9112, settings, names, and what is learnt of a server",
     "binding": "the FUSE libraries; where an MP4 keeps its index",
     "errors": "ranges and blocks; what can go wrong",
 }

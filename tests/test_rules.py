@@ -15,7 +15,7 @@ from email.utils import formatdate
 import pytest
 
 from hingfs import catalog as catalog_module
-from hingfs.catalog import name_of
+from hingfs.names import name_of
 
 from . import endpoint as faults
 from .personalities import (

@@ -28,7 +28,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hingfs import cli, listing, mount, refusals, statuses, verdict
-from hingfs.catalog import name_of, video_id_of
 from hingfs.client import VideoClient
 from hingfs.config import (
     Config,
@@ -39,6 +38,7 @@ from hingfs.config import (
     parse_time,
 )
 from hingfs.errors import AccessDenied, HingError, ServerBroken, UsageError, printable
+from hingfs.names import name_of, video_id_of
 from hingfs.statuses import UNSAID
 from hingfs.transport import HttpTransport
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from hingfs.binding import Refusal
-from hingfs.catalog import name_of
 from hingfs.mount import Mount
+from hingfs.names import name_of
 
 from .endpoint import Video
 
