@@ -29,6 +29,7 @@ from .errors import (
     DeadlineExceeded,
     HingError,
     ServerBroken,
+    SpoolFull,
     TransportError,
     VideoFailed,
     VideoNotFound,
@@ -337,6 +338,8 @@ class Catalog:
             raise VideoNotReady(
                 "its size is not known before all of it arrived"
             ) from None
+        except SpoolFull:
+            raise  # nothing is downloaded again before there is room
         except HingError:
             with self._lock:
                 self._unmeasured.pop(content.video_id, None)
@@ -401,7 +404,7 @@ class Catalog:
         with self._lock:
             order, last = self._order, self._last_looked_up
             self._last_looked_up = video_id
-        if order is None or last == video_id or self._client.counts_requests:
+        if order is None or last == video_id or not self._client.looks_ahead:
             return
         position, before = order.positions.get(video_id), order.positions.get(last)
         if position is None or before is None:
@@ -421,7 +424,8 @@ class Catalog:
         with self._lock:
             listed = self._order is not None and video_id in self._order.positions
             self._unlisted = 0 if listed else self._unlisted + 1
-            if self._unlisted > 1 and not self._speaks_for_now(self._order):
+            wanted = self._unlisted > 1 and self._client.looks_ahead
+            if wanted and not self._speaks_for_now(self._order):
                 self._start_locked("glance", "", self._glance)
 
     def _start_locked(

@@ -248,6 +248,11 @@ class VideoClient:
         """Whether the API asked for a pause lately: each request may cost another."""
         return self._transport.limit.known
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether it costs little to ask about videos that nobody has asked for."""
+        return self._endpoint.sizes_are_cheap and not self.counts_requests
+
     def now(self) -> float:
         """Unix seconds by the API's clock, which its times are told by."""
         return self._transport.clock.now()
@@ -372,6 +377,8 @@ class VideoClient:
         answer.close()
         self._endpoint.head_refused(answer.status)
         facts = verdict.judge_head(answer.status, answer.headers)
+        if facts is not None:
+            self._endpoint.size_told()
         if facts is not None and not self._endpoint.holds(Belief.ANNOUNCED_RANGES):
             facts = replace(facts, ranges=None)
         return _Head(answer.status, facts, verdict.length_of(answer.headers))
@@ -412,6 +419,10 @@ class VideoClient:
         if facts is not None:
             if head.code and not head.tells(facts.size_bytes):
                 self._endpoint.head_contradicted(video_id, head.code)
+            if facts.ranges:
+                self._endpoint.size_told()
+            else:
+                self._endpoint.size_cost_all()
             self._places.remember(video_id, place)
             return facts
         raise self.refused(video_id, answer, body, status)

@@ -39,6 +39,7 @@ class Belief(enum.Enum):
     ANNOUNCED_RANGES = "an announcement of ranges is not believed any more"
     STATUS = "the status route is not asked any more"
     LIST = "the list is taken as one that this token may not have"
+    CHEAP_SIZES = "names are not looked up ahead"
     VALIDATORS = "ETag and Last-Modified are not believed any more"
 
 
@@ -53,6 +54,7 @@ class EndpointFacts:
         # Belief -> the videos that speak against it, while they are not enough
         self._evidence: dict[Belief, set[str]] = {}
         self._has_served = False
+        self._has_sized = False
         self._has_told_status = False
         self._has_listed = False
         self._token_works = False
@@ -94,6 +96,22 @@ class EndpointFacts:
     def ranges_announced_falsely(self) -> None:
         """A video announced ranges and sent the whole."""
         self._end(Belief.ANNOUNCED_RANGES, "a range was answered with the whole file")
+
+    @property
+    def sizes_are_cheap(self) -> bool:
+        """Whether a size came without the file, and none ever cost the whole of it."""
+        with self._lock:
+            has_sized = self._has_sized
+        return has_sized and self.holds(Belief.CHEAP_SIZES)
+
+    def size_told(self) -> None:
+        """HEAD or a range told a size: no more of the file was asked for."""
+        with self._lock:
+            self._has_sized = True
+
+    def size_cost_all(self) -> None:
+        """A size came with the whole file, or behind it."""
+        self._end(Belief.CHEAP_SIZES, "the server sends all of a file to tell its size")
 
     # -- validators -----------------------------------------------------------------
 

@@ -106,7 +106,8 @@ class VideoReader:
     def prime_ahead(self, request_size_bytes: int) -> None:
         """The file will be opened and read whole: fetch it, if there is room."""
         content = self.content
-        if content.ranges is not False and not content.changed and self._has_room():
+        # Where ranges were not seen, a request may bring all of it, into the spool.
+        if content.ranges and not content.changed and self._has_room():
             self._prefetch(ByteRange(0, content.size_bytes), request_size_bytes)
 
     def read_into(self, target: memoryview, offset: int) -> int:

@@ -61,6 +61,8 @@ _MOST_VAIN_ATTEMPTS = 4
 # The part of the cache budget that one spool, and all of them, may fill.
 _LARGEST_MEMORY_SHARE = 4
 _MEMORY_SHARE = 2
+# Contents that found no room are remembered up to this number. A guess.
+_MOST_TOO_LARGE = 1024
 # Who reads a file comes back within this time, unless it was the end: a player asks
 # its kernel for the next half megabyte each second. A guess.
 _IN_USE_SECONDS = 3.0
@@ -293,6 +295,9 @@ class SpoolStore:
         self._pool = DaemonPool("hingfs-spool", _MOST_STREAMS)
         self._lock = threading.Lock()
         self._spools: dict[Content, Spool] = {}  # guarded by _lock
+        # Of contents of unknown size that found no room: how many bytes they have at
+        # least. As many must fit before one is downloaded again. Guarded by _lock.
+        self._least_bytes: dict[Content, int] = {}
         self._closing: HingError | None = None  # guarded by _lock
 
     def open(self, content: Content, answer: Answer | None = None) -> Spool:
@@ -348,12 +353,13 @@ class SpoolStore:
         if small and self._make_room_locked(size, share, in_memory=True):
             self._cache.reserve(size)
             return Spool(content, _Memory(size))
+        size = max(size, self._least_bytes.get(content, 0))
         if size > self._disk_bytes:
             raise SpoolFull(
                 f"{size} bytes do not fit the spool of {self._disk_bytes} bytes that "
                 "this server's files need, since it ignores ranges; see --spool-size"
             )
-        if not self._make_room_locked(max(size, 0), self._disk_bytes, in_memory=False):
+        if not self._make_room_locked(size, self._disk_bytes, in_memory=False):
             raise self._full()
         try:
             return Spool(content, _File(self._directory))
@@ -454,6 +460,28 @@ class SpoolStore:
                 f"{position} bytes arrived, {announced} were announced"
             )
 
+    def _grow(self, spool: Spool, size: int) -> None:
+        """*spool*, whose size is not known, takes *size* bytes so far.
+
+        Raises SpoolFull where they find no room; then it is given up, and there is
+        room for others at least.
+        """
+        with self._lock:
+            more = size - _extent(spool)
+            if size > self._disk_bytes:
+                error = SpoolFull("the file is larger than the spool; see --spool-size")
+            elif self._make_room_locked(more, self._disk_bytes, in_memory=False):
+                spool.promised_bytes = size
+                return
+            else:
+                error = self._full()
+            while len(self._least_bytes) >= _MOST_TOO_LARGE:
+                del self._least_bytes[next(iter(self._least_bytes))]
+            self._least_bytes[spool.content] = size
+            spool.fail(error)
+            self._drop_locked(spool.content)
+        raise error
+
     def _place(self, spool: Spool, piece: bytes, position: int) -> None:
         if position > spool.frontier:
             raise TransportError(f"bytes from {position} on, not as asked")
@@ -464,15 +492,8 @@ class SpoolStore:
             limit = spool.content.size_bytes
             if 0 <= limit < position + len(piece):
                 raise ContentChanged("the file is longer than announced")
-            if not spool.in_memory and position + len(piece) > self._disk_bytes:
-                raise SpoolFull("the file is larger than the spool; see --spool-size")
             if limit < 0:
-                with self._lock:
-                    if not self._make_room_locked(
-                        len(piece), self._disk_bytes, in_memory=False
-                    ):
-                        raise self._full()
-                    spool.promised_bytes = position + len(piece)
+                self._grow(spool, position + len(piece))
             spool.append(piece[overlap:])
 
 

@@ -6,6 +6,7 @@ section in test_field.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from .personalities import (
     Site,
     Video,
     json_response,
+    whole,
 )
 
 
@@ -78,8 +80,19 @@ class NilPage(Personality):
         return {"object": "list", "data": rows or None}
 
 
+class NoLength(Personality):
+    """Neither HEAD nor ranges nor a length: all must come before the size is known."""
+
+    head = False
+    ranges = False
+
+    def serve(self, request: Request, video: Video, site: Site) -> Response:
+        return replace(whole(video), length=None)
+
+
 FIELD: Mapping[str, Personality] = {
     "no_coding": NoCoding(),
     "wrapped": Wrapped(),
     "nil_page": NilPage(),
+    "no_length": NoLength(),
 }

@@ -2,7 +2,7 @@
 
 Each kind is a server as somebody reported it, mounted for real, and its right value:
 what `cp`, `rsync -a`, `ffprobe` and `ls` must say of it. Tables of the same kinds are
-in test_verdict, the servers in `tests.odd_servers` and `tests.field_servers`.
+in test_verdict, the servers in `tests.odd_servers`.
 """
 
 import json
@@ -16,7 +16,6 @@ import pytest
 
 from .doubtful_servers import FIREWALLS, FewRights, Firewall, ForbidsOne, Walled
 from .endpoint import FakeEndpoint, Fault
-from .field_servers import PAUSES, Metered, TokenBucket
 from .mounting import (
     BINDINGS,
     CLIPS,
@@ -262,67 +261,3 @@ class TestFirewalls:
             assert "Permission denied" in done.stderr
             assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
             assert "refused the token" not in mounted.log
-
-
-class TestFewRequestsAMinute:
-    """Slow, not broken: the pause is waited for, and a clip costs few requests."""
-
-    CLIPS = 10
-    SIZE_BYTES = 3_000_017
-
-    @contextmanager
-    def metered(
-        self, server: Metered, binding: str, *options: str
-    ) -> Iterator[Mounted]:
-        """A mount of *server* with ten clips; its list is asked for once."""
-        with FakeEndpoint(personality=server) as endpoint:
-            for number in range(self.CLIPS):
-                endpoint.add(f"clip-{number}", size_bytes=self.SIZE_BYTES)
-            with Mounted(endpoint, binding, "--no-check", *options) as mounted:
-                yield mounted
-
-    def check_rsync(self, mounted: Mounted, to: Path) -> None:
-        done = run(["rsync", "-a", f"{mounted.directory}/", str(to)])
-        assert done.returncode == 0, done.stderr
-        self.check_copies(mounted, to)
-
-    def check_copies(self, mounted: Mounted, to: Path) -> None:
-        for video in mounted.endpoint.videos.values():
-            found = (to / f"{video.video_id}.mp4").read_bytes()
-            assert found == video.read(0, self.SIZE_BYTES)
-
-    @pytest.mark.parametrize("form", PAUSES)
-    def test_rsync_copies_every_clip_in_few_requests(
-        self, form: str, tmp_path: Path
-    ) -> None:
-        """Two for a clip once the limit is known: HEAD and one range; none for ls."""
-        bucket = TokenBucket(burst=8, per_second=12)
-        binding = BINDINGS[len(form) % 2]
-        with self.metered(Metered(bucket, form), binding) as mounted:
-            self.check_rsync(mounted, tmp_path)
-
-            asked = len(mounted.endpoint.log) - bucket.refused
-            assert asked <= 2 * self.CLIPS + 4
-
-    def test_names_that_are_given_cost_one_request_more(self, tmp_path: Path) -> None:
-        """No list and no HEAD: the status, the size by GET, and one range."""
-        bucket = TokenBucket(burst=8, per_second=12)
-        server = Metered(bucket, "sentence", behind=PERSONALITIES["new_api_new"])
-        with self.metered(server, BINDINGS[0]) as mounted:
-            names = [mounted.path(video_id) for video_id in mounted.endpoint.videos]
-            done = run(["rsync", "-a", *names, str(tmp_path)])
-            assert done.returncode == 0, done.stderr
-            self.check_copies(mounted, tmp_path)
-
-            asked = len(mounted.endpoint.log) - bucket.refused
-            assert asked <= 3 * self.CLIPS + 6
-
-    def test_a_read_waits_for_longer_than_a_name(self, tmp_path: Path) -> None:
-        """Reads are bounded by their own time-out: rsync ended with 23."""
-        bucket = TokenBucket(burst=14, per_second=4)
-        server = Metered(bucket, "Retry-After", content_alone=True)
-        options = ("--retry-after-limit", "500ms")
-        with self.metered(server, BINDINGS[0], *options) as mounted:
-            self.check_rsync(mounted, tmp_path)
-
-            assert bucket.refused

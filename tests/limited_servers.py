@@ -1,7 +1,4 @@
-"""Servers as people reported them: each is one kind of oddness, by the book otherwise.
-
-Those whose answers have odd shapes are in `odd_servers`.
-"""
+"""Servers with little to give: so many requests a minute, and no more."""
 
 import json
 import math
