@@ -74,7 +74,9 @@ class Content:
     Two versions are two objects and compare unequal, so a block of an old version
     can never be found under a new one. *ranges* is True once the server has
     answered a Range request with 206, False once it has ignored one, None before;
-    it only ever moves away from None, and every thread may read it. *changed*
+    it only ever moves away from None, and every thread may read it. *odd_type* is the
+    type, no video's, under which its bytes come: once they were seen to begin as a video
+    does, that type is no reason to refuse them. *changed*
     turns True, for good, when the server was seen to hold other bytes.
     """
 
@@ -82,6 +84,7 @@ class Content:
     size_bytes: int
     validator: Validator
     ranges: bool | None = None
+    odd_type: str | None = None
     changed: bool = False
 
 

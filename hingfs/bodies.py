@@ -7,12 +7,25 @@ takes bounded memory and raises nothing.
 import json
 import re
 
+from .mp4 import OPENING_BOXES
+
 # HTML or XML, a fragment, a comment or a prolog of it.
 _MARKUP = re.compile(rb"\s*(?:\xef\xbb\xbf\s*)?<[A-Za-z!/?]")
 
 # An object or array takes some 60 bytes of memory and may be two bytes of JSON: with
 # more of them than any list of videos has, a body is no JSON to us.
 _MOST_JSON_PARTS = 500_000
+# How containers other than MP4 begin; each has bytes that are in no text.
+_MAGIC = (
+    re.compile(rb"\x1a\x45\xdf\xa3"),  # Matroska and WebM
+    re.compile(rb"RIFF.{4}AVI ", re.DOTALL),
+    re.compile(rb"OggS\x00"),
+    re.compile(rb"FLV\x01[\x01\x04\x05]\x00\x00"),
+    re.compile(rb"\x47\x40[\x00\x11][\x10-\x1f]\x00"),  # MPEG-TS: its first tables
+    re.compile(rb"\x00\x00\x01\xba"),  # MPEG-PS
+    re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),  # ASF: WMV
+)
+_FOUR_OF_TEXT = re.compile(rb"[\t\n\r -~]{4}")
 _MOST_TEXT = 4096
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
@@ -85,6 +98,19 @@ def looks_like_message(first: bytes) -> bool:
     return parsed_json(first) is not None or bool(
         re.match(rb'[{\[]\s*(\[|\{\s*"|"[A-Za-z_]{1,64}"\s*:)', stripped)
     )
+
+
+def is_container(first: bytes) -> bool:
+    """Whether a body that begins with *first* is certainly a video.
+
+    Enough to believe it under a type that says otherwise; 16 bytes tell. Of MP4 the
+    first box must be one that opens a file, and of a length that is no text.
+    """
+    length = int.from_bytes(first[:4], "big")
+    if first[4:8] in OPENING_BOXES:
+        sane = length in (0, 1) or length >= 8
+        return sane and not _FOUR_OF_TEXT.match(first)
+    return any(magic.match(first) for magic in _MAGIC)
 
 
 def is_markup(body: bytes) -> bool:

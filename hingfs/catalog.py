@@ -317,6 +317,7 @@ class Catalog:
             UNKNOWN_SIZE if facts.size_bytes is None else facts.size_bytes,
             facts.validator,
             facts.ranges,
+            facts.odd_type,
         )
         mtime_ns = _mtime_ns(probe.status, facts)
         if content.size_bytes == UNKNOWN_SIZE:

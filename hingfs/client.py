@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from urllib.parse import quote, urlencode, urlsplit
 
 from . import bodies, listing, refusals, statuses, verdict
@@ -498,9 +499,7 @@ class VideoClient:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         if offset and content.validator.etag:
             headers["If-Range"] = content.validator.etag
-        answer, body, place = self.content_answer(
-            content.video_id, patience, headers=headers
-        )
+        answer, body, place = self.content_of(content, patience, headers=headers)
         # Who asks for another has met trouble there.
         self._places.forget(content.video_id, place)
         if answer.status in (200, 206) and not body:
@@ -518,6 +517,47 @@ class VideoClient:
             raise ServerBroken("416 for a range inside the file")
         raise self.refused(content.video_id, answer, body)
 
+    def content_of(
+        self,
+        content: Content,
+        patience: Patience,
+        *,
+        span: ByteRange | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Served:
+        """As `content_answer`, of a version that is known.
+
+        A type that is no video's is believed of it once its first bytes, under that
+        type, were seen to be a container's.
+        """
+        ask = partial(
+            self.content_answer, content.video_id, patience, span=span, headers=headers
+        )
+        served = ask(odd_type=content.odd_type)
+        odd_type = verdict.odd_type_of(served.answer.headers)
+        if served.answer.status not in (200, 206) or odd_type in (
+            None,
+            content.odd_type,
+        ):
+            return served
+        if not self._is_proven(content.video_id, odd_type, served, patience):
+            return served
+        served.answer.close()
+        content.odd_type = odd_type
+        return ask(odd_type=odd_type)
+
+    def _is_proven(
+        self, video_id: str, odd_type: str, served: Served, patience: Patience
+    ) -> bool:
+        """Whether the first bytes, asked for if *served* has none, are a container's."""
+        if served.body:
+            return bodies.is_container(served.body)
+        answer, first, _ = self.content_answer(video_id, patience, span=verdict.PROBE)
+        with answer:
+            first = first or _first_bytes(answer, patience.deadline)
+        facts = verdict.judge_probe(answer.status, answer.headers, first)
+        return facts is not None and facts.odd_type == odd_type
+
     def content_answer(
         self,
         video_id: str,
@@ -525,16 +565,19 @@ class VideoClient:
         *,
         span: ByteRange | None = None,
         headers: Mapping[str, str] | None = None,
+        odd_type: str | None = None,
     ) -> Served:
         """The answer to a GET of a video's content, wherever the API keeps it.
 
+        What comes under a type for reading, other than *odd_type*, is read for judging.
         A remembered place is asked first; where there is any trouble, it is forgotten,
         and the API is asked as if there had been none. A URL that the API sends as JSON
         instead of bytes is followed like a redirect.
         """
         place = self._places.of(video_id)
         if place is not None:
-            found = self._at_place(place, patience, span=span, headers=headers)
+            ask = partial(self._at_place, place, patience, span=span, headers=headers)
+            found = ask(odd_type=odd_type)
             if found is not None:
                 return Served(found, b"", place)
             self._places.forget(video_id, place)
@@ -542,7 +585,8 @@ class VideoClient:
         answer, body = self._send("GET", url, patience, span=span, headers=headers)
         if not answer.from_api:
             return Served(answer, body, answer.url)
-        if answer.status != 200 or not verdict.may_be_message(answer.headers):
+        message = verdict.may_be_message(answer.headers, odd_type)
+        if answer.status != 200 or not message:
             return Served(answer, body, None)
         with answer:
             body = answer.read_text(patience.deadline, MOST_ERROR_BYTES)
@@ -560,6 +604,7 @@ class VideoClient:
         *,
         span: ByteRange | None,
         headers: Mapping[str, str] | None,
+        odd_type: str | None,
     ) -> Answer | None:
         """What looks like content at *place*; None for anything else, or trouble."""
         try:
@@ -569,7 +614,8 @@ class VideoClient:
         except TransportError as error:
             log.debug("a place that was used before is in trouble: %s", error)
             return None
-        if answer.status in (200, 206) and not verdict.may_be_message(answer.headers):
+        message = verdict.may_be_message(answer.headers, odd_type)
+        if answer.status in (200, 206) and not message:
             return answer
         answer.close()
         return None
@@ -726,6 +772,8 @@ def _check_whole(page: ListPage, rows: int) -> None:
 def _first_bytes(answer: Answer, deadline: float) -> bytes:
     """Enough of a content answer to tell video from a message; never the whole."""
     first = answer.read_some(verdict.PROBE.stop)
+    while len(first) < verdict.PROBE.stop and (more := answer.read_some(16)):
+        first += more
     if first.lstrip()[:1] in (b"{", b"[", b"<"):
         first += answer.read_text(deadline, MOST_ERROR_BYTES)
     return first

@@ -47,15 +47,15 @@ class Served(NamedTuple):
 class ContentApi(Protocol):
     """What a download needs of the client."""
 
-    def content_answer(
+    def content_of(
         self,
-        video_id: str,
+        content: Content,
         patience: Patience,
         *,
         span: ByteRange | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Served:
-        """The answer to a GET of a video's content, wherever the API keeps it."""
+        """The answer to a GET of *content*, wherever the API keeps it."""
 
     def refused(self, video_id: str, answer: Answer, body: bytes) -> HingError:
         """The error that *answer*, which is no content, means for *video_id*."""
@@ -192,7 +192,8 @@ class RangeDownload:
 
     def _refuse_message(self, first: bytes) -> None:
         """Raise NotAVideo if what begins with *first* is a message called a video."""
-        if bodies.looks_like_message(first):
+        odd = self._content.odd_type and len(first) >= verdict.PROBE.stop
+        if bodies.looks_like_message(first) or (odd and not bodies.is_container(first)):
             self._leave()
             raise _message_error(first)
 
@@ -204,8 +205,8 @@ class RangeDownload:
     def _connect(self) -> Answer:
         asked = ByteRange(self._position, self._stop)
         etag = self._content.validator.etag
-        answer, body, self._place = self._api.content_answer(
-            self._content.video_id,
+        answer, body, self._place = self._api.content_of(
+            self._content,
             self._patience,
             span=asked,
             headers={"If-Range": etag} if etag else None,

@@ -29,7 +29,7 @@ from typing import Protocol
 from .answer import Answer
 from .block_cache import MemoryBlockCache
 from .blocks import KIB, Content
-from .bodies import looks_like_message
+from .bodies import is_container, looks_like_message
 from .errors import (
     BodyCut,
     ContentChanged,
@@ -41,7 +41,7 @@ from .errors import (
     Unforeseen,
 )
 from .pace import SLOWEST_BYTES_PER_SECOND, Pace
-from .verdict import is_encoded, parse_content_range
+from .verdict import PROBE, is_encoded, odd_type_of, parse_content_range
 from .workers import DaemonPool
 
 log = logging.getLogger(__name__)
@@ -450,7 +450,10 @@ class SpoolStore:
         position = _start_of(answer)
         announced = _end_of(answer, spool.content)
         pieces = _pieces(spool, answer, self._stall_seconds)
-        for piece in pieces if position else _judged(pieces):
+        if not position:
+            odd_type = odd_type_of(answer.headers)
+            pieces = _judged(pieces) if odd_type is None else _proven(pieces)
+        for piece in pieces:
             self._place(spool, piece, position)
             position += len(piece)
         if announced is not None and position < announced:
@@ -529,6 +532,22 @@ def _judged(pieces: Iterator[bytes]) -> Iterator[bytes]:
     said = head.lstrip(_BLANK)
     if looks_like_message(said) or (head and not said):
         raise NotAVideo("a message arrived where the file was due")
+    yield head
+    yield from pieces
+
+
+def _proven(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes, held back until they are known to begin as a container does.
+
+    Raises NotAVideo if they do not.
+    """
+    head = b""
+    for piece in pieces:
+        head += piece
+        if len(head) >= PROBE.stop:
+            break
+    if not is_container(head):
+        raise NotAVideo("something arrived that is no video, by its type and its bytes")
     yield head
     yield from pieces
 

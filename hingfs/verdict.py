@@ -49,6 +49,8 @@ class Facts:
     validator: Validator
     ranges: bool | None
     last_modified: str | None = None
+    # The type, no video's, under which bytes came that begin as a container does.
+    odd_type: str | None = None
 
 
 def judge_head(status: int, headers: Headers) -> Facts | None:
@@ -77,16 +79,20 @@ def judge_probe(status: int, headers: Headers, first: bytes) -> Facts | None:
 
     *first* holds the body's first bytes.
     """
-    if status not in (200, 206) or not _is_content(headers, first):
+    odd_type = odd_type_of(headers)
+    proven = _is_media(headers) or (odd_type and bodies.is_container(first))
+    if status not in (200, 206) or not proven or bodies.looks_like_message(first):
         return None
-    validator, modified = validator_of(headers), _modified(headers)
-    if status == 206 and not is_encoded(headers):
+    size_bytes, ranges = None if status == 206 else length_of(headers), False
+    if is_encoded(headers):
+        size_bytes = None
+    elif status == 206:
         answered = parse_content_range(headers.get("Content-Range", ""))
         if answered and answered[0].start == 0 and answered[1] is not None:
-            return Facts(answered[1], validator, ranges=True, last_modified=modified)
-        return Facts(None, validator, ranges=False, last_modified=modified)
-    size_bytes = None if is_encoded(headers) or status == 206 else length_of(headers)
-    return Facts(size_bytes, validator, ranges=False, last_modified=modified)
+            size_bytes, ranges = answered[1], True
+    return Facts(
+        size_bytes, validator_of(headers), ranges, _modified(headers), odd_type
+    )
 
 
 def is_empty_video(status: int, headers: Headers) -> bool:
@@ -99,9 +105,21 @@ def is_empty_video(status: int, headers: Headers) -> bool:
     return status == 200 and _is_media(headers) and length_of(headers) == 0
 
 
-def may_be_message(headers: Headers) -> bool:
-    """Whether the type of a 200 says that its body is for reading, not for playing."""
-    return not _is_media(headers)
+def may_be_message(headers: Headers, odd_type: str | None) -> bool:
+    """Whether the type of a 200 says that its body is for reading, not for playing.
+
+    *odd_type* is the one under which this video's bytes are known to come.
+    """
+    return not _is_media(headers) and _type_of(headers) != odd_type
+
+
+def odd_type_of(headers: Headers) -> str | None:
+    """The type of an answer, if it is no video's and could stand above one.
+
+    A body in parts (multipart) is never the bytes themselves.
+    """
+    kind = _type_of(headers)
+    return None if _is_media(headers) or kind.startswith("multipart/") else kind
 
 
 def url_in_json(body: bytes, base: str) -> str | None:
@@ -130,7 +148,7 @@ def judge_range(
     200 with the same version, ContentChanged for another version, NotAVideo for
     pages and messages, ServerBroken for a 206 that is not what was asked.
     """
-    if not _is_media(headers):
+    if may_be_message(headers, content.odd_type):
         raise NotAVideo(
             f"{status} with type {printable(headers.get('Content-Type'), 60)}"
         )
@@ -195,13 +213,13 @@ def validator_of(headers: Headers) -> Validator:
     return Validator(etag if strong else None, _modified(headers))
 
 
-def _is_content(headers: Headers, first: bytes) -> bool:
-    return _is_media(headers) and not bodies.looks_like_message(first)
+def _type_of(headers: Headers) -> str:
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()[:80]
 
 
 def _is_media(headers: Headers) -> bool:
     """Whether the type can be a video: anything but text, JSON, XML and multipart."""
-    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    kind = _type_of(headers)
     return not (
         kind.startswith(("text/", "multipart/", "image/"))
         or kind.endswith(("json", "xml"))

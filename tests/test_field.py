@@ -19,15 +19,17 @@ from .endpoint import FakeEndpoint, Fault
 from .mounting import (
     BINDINGS,
     CLIPS,
+    Handle,
     Mounted,
     NotUpError,
     each_binding,
+    errno_of,
     eventually,
     run,
     stat_says,
 )
-from .odd_servers import FIELD
-from .personalities import PERSONALITIES, Personality, json_response
+from .odd_servers import FIELD, OddType
+from .personalities import PERSONALITIES, Personality, json_response, text_response
 
 pytestmark = pytest.mark.fuse
 
@@ -180,6 +182,50 @@ class TestListsThatEnd:
 
             assert done.returncode != 0
             assert "Input/output error" in done.stderr
+
+
+class TestRightBytesUnderAWrongType:
+    """What begins as a container is video; a message is none, whatever its type."""
+
+    @each_binding
+    @pytest.mark.parametrize(
+        "server", ["odd_type", "odd_type_of_get", "odd_type_whole"]
+    )
+    def test_cp_and_ffprobe_take_it_for_what_it_is(
+        self, binding: str, server: str, tmp_path: Path
+    ) -> None:
+        with served(server, binding) as mounted:
+            assert probed(mounted.path("clip"))["size"] == str(CLIP.stat().st_size)
+
+            done = run(["cp", str(mounted.path("clip")), str(tmp_path)])
+
+            assert done.returncode == 0, done.stderr
+            assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
+
+    @pytest.mark.parametrize("kind", ["text/plain", "text/html", "image/png"])
+    def test_a_text_under_the_same_type_is_never_handed_out(self, kind: str) -> None:
+        """It is said to be completed: for a minute the server may be lagging."""
+        with served(OddType(kind), BINDINGS[0]) as mounted:
+            text = b"Bad gateway: the upstream went away. " * 2000
+            mounted.endpoint.add("text", data=text)
+
+            assert errno_of(lambda: mounted.path("text").read_bytes()) == "EAGAIN"
+
+    def test_a_page_in_place_of_a_later_range_is_never_handed_out(self) -> None:
+        """Of the very type, code and length that the range would have."""
+        with served(OddType("text/html"), BINDINGS[1]) as mounted:
+            video = mounted.endpoint.add("long", size_bytes=8_000_000)
+            page = b"<html>Bad gateway</html>"
+            with Handle(mounted.path("long")) as handle:
+                assert handle.read(0, 4096) == video.read(0, 4096)
+                mounted.endpoint.wait_until_idle()
+                mounted.endpoint.inject(
+                    Fault("page", lambda _a, _l: text_response(200, page, "text/html")),
+                    2,
+                    lambda request: request.kind == "content",
+                )
+
+                assert handle.read(6_000_000, 4096) == video.read(6_000_000, 6_004_096)
 
 
 class TestCodingsThatAreNone:

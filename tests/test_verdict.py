@@ -269,7 +269,79 @@ def test_r8_json_may_name_the_url_of_the_bytes(document, url):
     ],
 )
 def test_r8_the_type_tells_what_is_for_reading(kind, message):
-    assert verdict.may_be_message({"Content-Type": kind}) is message
+    headers = {"Content-Type": kind}
+
+    assert verdict.may_be_message(headers, None) is message
+    assert not verdict.may_be_message(headers, kind)
+
+
+# --- right bytes under a wrong type ----------------------------------------------
+
+CONTAINERS = [
+    MP4_HEAD[:16],
+    b"\0\0\0\x18styp",
+    b"\0\x01\0\0moov\0\0\0\x6cmvhd",
+    b"\0\0\0\0mdat",  # to the end of the file
+    b"\0\0\0\x01mdat\0\0\0\0\0\x10\0\0",
+    *(b"\0\0\0\x08wide\0\0\x10\0mdat", b"\0\0\0\x08free", b"\0\0\0\x10skip"),
+    b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01",  # WebM
+    *(b"RIFF\x24\x08\0\0AVI LIST", b"OggS\0\x02", b"FLV\x01\x05\0\0\0\x09"),
+    *(b"\x47\x40\0\x10\0\0\xb0", b"\x47\x40\x11\x10\0\x42", b"\0\0\x01\xba\x44"),
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9",
+]
+NO_CONTAINERS = [
+    *(b"", b"\0\0\0", b"{}", b"<html>", b"Gateway error", b"plain test data"),
+    *(b"\0\0\0\x05ftyp", b"Listmoov", b"    mdat", b"a b!free", b"\0\0\0\x18abcd"),
+    *(b"RIFF\x24\x08\0\0WAVE", b"RIFF", b"OggShop", b"FLVs", b"G@ you"),
+    *(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"%PDF-1.7", b"ID3\x04"),
+]
+ODD_TYPES = ["text/plain", "text/html; charset=utf-8", "application/json", "image/png"]
+
+
+@pytest.mark.parametrize("kind", [*ODD_TYPES, "application/xml", "Text/Plain"])
+@pytest.mark.parametrize("first", CONTAINERS)
+def test_what_begins_as_a_container_is_video_whatever_its_type(first, kind):
+    headers = ranged((0, 16), **{"Content-Type": kind})
+
+    facts = verdict.judge_probe(206, headers, first)
+    whole = verdict.judge_probe(200, sized(**{"Content-Type": kind}), first)
+
+    assert facts is not None
+    assert whole is not None
+    assert (facts.size_bytes, facts.ranges) == (SIZE, True)
+    assert (whole.size_bytes, whole.ranges) == (SIZE, False)
+    assert facts.odd_type == kind.partition(";")[0].lower()
+
+
+@pytest.mark.parametrize("kind", ODD_TYPES)
+@pytest.mark.parametrize("first", NO_CONTAINERS)
+def test_what_does_not_begin_as_one_is_no_video_under_a_wrong_type(first, kind):
+    headers = ranged((0, 16), **{"Content-Type": kind})
+
+    assert verdict.judge_probe(206, headers, first) is None
+
+
+def test_a_body_in_parts_is_no_video_whatever_it_begins_with():
+    headers = ranged((0, 16), **{"Content-Type": "multipart/byteranges; boundary=x"})
+
+    assert verdict.judge_probe(206, headers, MP4_HEAD[:16]) is None
+    assert verdict.odd_type_of(headers) is None
+
+
+def test_the_type_that_was_proven_and_no_other_is_believed_of_later_ranges():
+    known = content()
+    known.odd_type = "text/plain"
+    headers = ranged((1000, 2000), **{"Content-Type": "Text/Plain; charset=utf-8"})
+
+    assert verdict.judge_range(206, headers, ASKED, known) == ASKED
+    for kind in ("text/html", "application/json", "multipart/byteranges"):
+        with pytest.raises(NotAVideo):
+            verdict.judge_range(206, {**headers, "Content-Type": kind}, ASKED, known)
+
+
+def test_a_head_with_a_wrong_type_proves_nothing():
+    for kind in ODD_TYPES:
+        assert verdict.judge_head(200, sized(**{"Content-Type": kind})) is None
 
 
 # --- not ready, failed, missing ------------------------------------------------
