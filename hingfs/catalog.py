@@ -37,7 +37,7 @@ from .errors import (
     VideoNotServed,
     printable,
 )
-from .names import has_name, inode_of, name_of
+from .names import has_name, inode_of, is_short, name_of, video_id_of
 from .spool import UNKNOWN_SIZE, SpoolStore
 from .statuses import State, Status
 from .verdict import Facts
@@ -83,12 +83,13 @@ class _Known:
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """A listing: the ids that can be read, ascending, with their status."""
+    """A listing: the ids that can be read, in the order of their names, with status."""
 
     taken_at: float  # monotonic
     statuses: dict[str, Status]
     order: tuple[str, ...]
     positions: dict[str, int]  # id -> index in *order*
+    shortened: dict[str, str]  # short name -> id, of those that cannot be read as well
 
 
 class Catalog:
@@ -123,36 +124,60 @@ class Catalog:
         self._order: _Listing | None = None  # the last one, or the newest part of it
         # Listed, past their expiry, and not served any more when they were asked for.
         self._lost: TTLCache[str, None] = TTLCache(_MOST_NEGATIVE, _LOST_SECONDS)
+        # short name -> id, of those listed or found
+        self._short_names: LRUCache[str, str] = LRUCache(_MOST_NEGATIVE)
         self._unlisted = 0  # names in a row that were found and are in no listing
         self._last_looked_up = ""
+
+    def find(self, name: str) -> VideoFile:
+        """As `lookup`, of the video that *name* stands for, in full or in short.
+
+        Raises VideoNotFound for what can be no video, without asking for it.
+        """
+        deadline = self._deadline()
+        return self._lookup(self._id_of(name, deadline), deadline)
+
+    def find_to_open(self, name: str) -> VideoFile:
+        """As `open`, of the video that *name* stands for; raises as `find`."""
+        deadline = self._deadline()
+        return self._open(self._id_of(name, deadline), deadline)
 
     def lookup(self, video_id: str) -> VideoFile:
         """The file of *video_id*: from memory once known, else asked for.
 
         Raises what the server's answers mean, and DeadlineExceeded.
         """
-        self._look_ahead(video_id)
-        known = self._remembered(video_id)
-        if known is not None:
-            return known.file
-        file = self._joined("look up", video_id, self._find, video_id)
-        self._seek_order(video_id)
-        return file
+        return self._lookup(video_id, self._deadline())
 
     def open(self, video_id: str) -> VideoFile:
         """The file to be opened: as `lookup`, but confirmed when it has grown old.
 
         If the server is away, what is known is kept.
         """
+        return self._open(video_id, self._deadline())
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._metadata_seconds
+
+    def _lookup(self, video_id: str, deadline: float) -> VideoFile:
+        self._look_ahead(video_id)
+        known = self._remembered(video_id)
+        if known is not None:
+            return known.file
+        file = self._joined("look up", video_id, deadline, self._find, video_id)
+        self._seek_order(video_id)
+        return file
+
+    def _open(self, video_id: str, deadline: float) -> VideoFile:
         known = self._remembered(video_id)
         ttl = self._config.metadata_ttl_seconds
         if known is None:
-            file = self._joined("look up", video_id, self._find, video_id)
+            file = self._joined("look up", video_id, deadline, self._find, video_id)
         elif time.monotonic() - known.checked_at < ttl:
             file = known.file
         else:
             try:
-                file = self._joined("refresh", video_id, self._confirm, known)
+                file = self._joined("refresh", video_id, deadline, self._confirm, known)
             except TransportError as error:
                 log.warning(
                     "%s: kept as known, the server is away: %s",
@@ -186,12 +211,13 @@ class Catalog:
         Raises AccessDenied, or TransportError where there is a list that cannot be
         had whole: a short listing would make `rsync --delete` erase copies.
         """
-        listed = self._current_listing()
+        listed = self._current_listing(self._deadline())
         with self._lock:
             opened = [id_ for id_, known in self._known.items() if known.opened]
             shown = [id_ for id_ in listed.order if id_ not in self._lost]
-        ids = sorted({*opened, *shown})
-        return [(name_of(video_id), inode_of(video_id)) for video_id in ids]
+        return sorted(
+            (name_of(video_id), inode_of(video_id)) for video_id in {*opened, *shown}
+        )
 
     def known_bytes(self) -> int:
         """The sizes of all files known, added up; never asks the server."""
@@ -201,6 +227,29 @@ class Catalog:
     def close(self, error: HingError) -> None:
         """Wake everybody who waits, with *error*."""
         self._pool.close(error)
+
+    # -- names -------------------------------------------------------------------------
+
+    def _id_of(self, name: str, deadline: float) -> str:
+        """The id that *name* stands for; asks for the list where only that can tell.
+
+        Raises VideoNotFound where it stands for none, and as `listing`.
+        """
+        video_id = video_id_of(name)
+        if is_short(name):
+            video_id = self._shortened(name, video_id, deadline)
+        if video_id is None:
+            raise VideoNotFound("no video can have this name")
+        return video_id
+
+    def _shortened(self, name: str, literal: str | None, deadline: float) -> str | None:
+        """The id whose short name is *name*; where there is none, *literal*."""
+        with self._lock:
+            video_id = self._short_names.get(name)
+            told = literal in self._known or literal in self._refused
+        if video_id is not None or told:
+            return video_id or literal
+        return self._current_listing(deadline).shortened.get(name, literal)
 
     # -- memory ------------------------------------------------------------------------
 
@@ -219,7 +268,12 @@ class Catalog:
         return None if expired else known
 
     def _joined(
-        self, what: str, video_id: str, job: Callable[..., Result], *args: object
+        self,
+        what: str,
+        video_id: str,
+        deadline: float,
+        job: Callable[..., Result],
+        *args: object,
     ) -> Result:
         """The result of *job*, run once for all who want the same at the same time."""
         key = (what, video_id)
@@ -229,7 +283,8 @@ class Catalog:
                 future = self._pool.submit(self._run, key, job, *args)
                 self._under_way[key] = future
         try:
-            return future.result(self._metadata_seconds)  # type: ignore[return-value]
+            seconds = max(0.0, deadline - time.monotonic())
+            return future.result(seconds)  # type: ignore[return-value]
         except TimeoutError:
             raise DeadlineExceeded("the server did not answer in time") from None
         except HingError as error:
@@ -358,6 +413,8 @@ class Catalog:
             before = self._known.get(video_id)
             opened = before is not None and before.opened
             self._known[video_id] = _Known(file, time.monotonic(), expires_at, opened)
+            if is_short(name := name_of(video_id)):
+                self._short_names[name] = video_id
         if before is not None:
             before.file.content.changed = True
         return file
@@ -372,14 +429,14 @@ class Catalog:
 
     # -- listing ---------------------------------------------------------------------------
 
-    def _current_listing(self) -> _Listing:
+    def _current_listing(self, deadline: float) -> _Listing:
         with self._lock:
             listing = self._listing
         age = time.monotonic() - listing.taken_at if listing is not None else 0.0
         if listing is not None and age < self._config.listing_ttl_seconds:
             return listing
         try:
-            return self._joined("list", "", self._list)
+            return self._joined("list", "", deadline, self._list)
         except AccessDenied:
             raise
         except TransportError as error:
@@ -392,6 +449,7 @@ class Catalog:
         listing = _listing_of(self._client.list_videos(has_name) or [])
         with self._lock:
             self._listing = self._order = listing
+            self._short_names.update(listing.shortened)
         return listing
 
     def _glance(self) -> None:
@@ -399,6 +457,7 @@ class Catalog:
         order = _listing_of(self._client.newest_videos(has_name) or [])
         with self._lock:
             self._order = order
+            self._short_names.update(order.shortened)
 
     def _look_ahead(self, video_id: str) -> None:
         """Fetch the attributes of the next listed videos, if they seem to be next."""
@@ -459,9 +518,11 @@ def _listing_of(videos: list[Listed]) -> _Listing:
         for video in videos
         if video.status.state is State.READY
     }
-    order = tuple(sorted(statuses))
+    order = tuple(sorted(statuses, key=name_of))
     positions = {video_id: index for index, video_id in enumerate(order)}
-    return _Listing(time.monotonic(), statuses, order, positions)
+    names = ((name_of(video.video_id), video.video_id) for video in videos)
+    shortened = {name: video_id for name, video_id in names if is_short(name)}
+    return _Listing(time.monotonic(), statuses, order, positions, shortened)
 
 
 def _same(content: Content, facts: Facts) -> bool:

@@ -1,28 +1,63 @@
 """The file name of a video, and the video of a file name.
 
-Decides what a name may be, and the inode numbers. Leaves to `catalog` which videos
-there are.
+Each id has a full name, from which the id is read again. Where that is longer than
+other file systems hold, a listing shows a short name instead, made of the id alone: the
+beginning of the full name, "~", and a hash. An id whose own name looks like a short one
+is listed under a short name as well, so that no two videos share one.
+Leaves to `catalog` which videos there are, and so what a short name stands for.
 """
 
+import base64
 import hashlib
 import re
 
 VIDEO_SUFFIX = ".mp4"
 LONGEST_NAME_BYTES = 1020  # tried on Linux 6.18: longer names fail in the kernel
+# Nearly every file system holds 255 bytes. Programs that copy need some for the name they
+# write under: Syncthing 16 (.syncthing.NAME.tmp), rsync 8 (.NAME.XXXXXX; 3.5 makes NAME
+# shorter where that does not fit), aria2 and browsers up to 11.
+LONGEST_LISTED_BYTES = 255 - 16
+# A name that must be cut is cut to what eCryptfs holds, and so the encrypted folders of
+# many a NAS.
+_SHORT_BYTES = 143
+# 160 bits: a server that picks its ids cannot make two with one hash.
+_HASH_BYTES = 20
+_SHORT_STEM = re.compile(r".+~[a-z2-7]{32}")
 
 _ESCAPED_SLASH = re.compile(r"%((?:25)*)2F")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def name_of(video_id: str) -> str:
-    """The file name of *video_id*; "/" is written %2F, a literal %2F as %252F."""
+    """The file name of *video_id* in a listing: its full name, or a short one."""
+    name = full_name_of(video_id)
+    if len(name.encode()) <= LONGEST_LISTED_BYTES and not is_short(name):
+        return name
+    digest = hashlib.blake2b(video_id.encode(), digest_size=_HASH_BYTES).digest()
+    end = f"~{base64.b32encode(digest).decode().lower()}{VIDEO_SUFFIX}"
+    # What is left of a character that is cut through goes.
+    begin = name.encode()[: _SHORT_BYTES - len(end)].decode(errors="ignore")
+    return begin + end
+
+
+def full_name_of(video_id: str) -> str:
+    """The name that holds all of *video_id*.
+
+    "/" is written %2F, a literal %2F as %252F.
+    """
     return (
         _ESCAPED_SLASH.sub(r"%25\g<1>2F", video_id).replace("/", "%2F") + VIDEO_SUFFIX
     )
 
 
+def is_short(name: str) -> bool:
+    """Whether *name* may be a short one, which does not hold the id it stands for."""
+    stem = name.removesuffix(VIDEO_SUFFIX)
+    return stem != name and _SHORT_STEM.fullmatch(stem) is not None
+
+
 def video_id_of(name: str) -> str | None:
-    """The id that *name* stands for, or None if no video can have that name."""
+    """The id whose full name is *name*, or None if no video can have that."""
     stem = name.removesuffix(VIDEO_SUFFIX)
     if stem == name or not stem or stem.startswith(".") or _FORBIDDEN.search(stem):
         return None
@@ -33,12 +68,12 @@ def video_id_of(name: str) -> str | None:
     )
     if not {".", ".."}.isdisjoint(video_id.split("/")):
         return None  # a proxy might resolve them, and leave /v1/videos
-    return video_id if name_of(video_id) == name else None
+    return video_id if full_name_of(video_id) == name else None
 
 
 def has_name(video_id: str) -> bool:
     """Whether a file can stand for *video_id*."""
-    return video_id_of(name_of(video_id)) == video_id
+    return video_id_of(full_name_of(video_id)) == video_id
 
 
 def inode_of(video_id: str) -> int:

@@ -37,7 +37,7 @@ from .errors import (
     VideoNotReady,
     printable,
 )
-from .names import LONGEST_NAME_BYTES, video_id_of
+from .names import LONGEST_NAME_BYTES
 from .reader import Readers, VideoReader
 
 log = logging.getLogger(__name__)
@@ -129,6 +129,7 @@ def _note(
 @dataclass(slots=True)
 class _Handle:
     file: VideoFile
+    name: str  # by which it was opened; the kernel takes each for a file of its own
     reader: VideoReader
     # Opening it makes the kernel drop the pages of other versions. That is not known
     # to have happened before the first read comes: until then an open at the same
@@ -157,9 +158,9 @@ class HingOperations:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._handles: dict[int, _Handle] = {}  # guarded by _lock
-        # video id -> the version whose pages alone the kernel holds; guarded by _lock
+        # name -> the version whose pages alone the kernel holds; guarded by _lock
         self._kernel_pages: dict[str, Content] = {}
-        # video id -> (the size told to the kernel last, when it replaced another on
+        # name -> (the size told to the kernel last, when it replaced another on
         # the monotonic clock, 0.0 if it never did); guarded by _lock
         self._kernel_sizes: dict[str, tuple[int, float]] = {}
 
@@ -182,10 +183,11 @@ class HingOperations:
                     # The kernel has one size per file: the old one would cut off, or
                     # pad, what is read through handles of the new version.
                     raise ContentChanged("the video changed since it was opened")
-                return self._told(opened.file)
+                return self._told(opened.file, opened.name)
         if path == "/":
             return self._stat_of_root()
-        return self._told(self._catalog.lookup(_video_id(path)))
+        name = _name(path)
+        return self._told(self._catalog.find(name), name)
 
     @_answering(ERRNO_OF_NAME)
     def readdir(self, path: str) -> Iterator[tuple[str, Mapping[str, int]]]:
@@ -205,7 +207,8 @@ class HingOperations:
         """A handle for reading the version that the server has now."""
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise Refusal(errno.EROFS)
-        file = self._catalog.open(_video_id(path))
+        name = _name(path)
+        file = self._catalog.find_to_open(name)
         content = file.content
         handle = next(self._numbers)
         reader = self._readers.open(content, self._catalog.following(file.video_id))
@@ -220,10 +223,10 @@ class HingOperations:
                 and other.file.content is not content
                 for other in self._handles.values()
             )
-            direct = mixed or self._missized_locked(file)
-            keep = self._kernel_pages.get(file.video_id) is content
+            direct = mixed or self._missized_locked(file, name)
+            keep = self._kernel_pages.get(name) is content
             self._handles[handle] = _Handle(
-                file, reader, clears=not keep and not direct
+                file, name, reader, clears=not keep and not direct
             )
         return OpenedFile(handle, keep_cache=keep, direct_io=direct)
 
@@ -267,28 +270,28 @@ class HingOperations:
             opened.clears = False
             if len(self._kernel_pages) >= _MOST_REMEMBERED:
                 self._kernel_pages.clear()
-            self._kernel_pages[opened.file.video_id] = opened.file.content
+            self._kernel_pages[opened.name] = opened.file.content
 
-    def _told(self, file: VideoFile) -> Mapping[str, int]:
-        """The stat fields of *file*, with a note of the size that the kernel hears."""
+    def _told(self, file: VideoFile, name: str) -> Mapping[str, int]:
+        """The stat fields of *file*, with a note of the size the kernel hears of *name*."""
         size = file.content.size_bytes
         with self._lock:
-            known = self._kernel_sizes.get(file.video_id)
+            known = self._kernel_sizes.get(name)
             if known is None or known[0] != size:
                 if len(self._kernel_sizes) >= _MOST_REMEMBERED:
                     self._kernel_sizes.clear()
                 since = 0.0 if known is None else time.monotonic()
-                self._kernel_sizes[file.video_id] = (size, since)
+                self._kernel_sizes[name] = (size, since)
         return self._stat_of(file)
 
-    def _missized_locked(self, file: VideoFile) -> bool:
+    def _missized_locked(self, file: VideoFile, name: str) -> bool:
         """Whether the kernel may still believe that *file* has another size.
 
         It asks for attributes only when a program does, or reads past the end it
         knows. A file that became shorter is then read with zeros to the end of the
         page (libfuse 3 on Linux 6.18, one open in three, 2026-11-22).
         """
-        known = self._kernel_sizes.get(file.video_id)
+        known = self._kernel_sizes.get(name)
         if known is None:
             return False
         size, since = known
@@ -324,8 +327,8 @@ class HingOperations:
         }
 
 
-def _video_id(path: str | None) -> str:
-    """The video id of a path; refuses with ENOENT what can be no video."""
+def _name(path: str | None) -> str:
+    """The file name in a path; refuses what can be none in the root."""
     name = (path or "").removeprefix("/")
     if "/" in name:
         raise Refusal(errno.ENOENT)
@@ -334,7 +337,4 @@ def _video_id(path: str | None) -> str:
         and len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME_BYTES
     ):
         raise Refusal(errno.ENAMETOOLONG)
-    video_id = video_id_of(name)
-    if video_id is None:
-        raise Refusal(errno.ENOENT)
-    return video_id
+    return name

@@ -23,9 +23,7 @@ from hingfs.errors import (
     VideoNotFound,
     VideoNotReady,
 )
-from hingfs.names import (
-    inode_of,
-)
+from hingfs.names import full_name_of, inode_of, name_of
 from tests import endpoint as faults
 from tests.conftest import Build
 from tests.mounting import eventually
@@ -37,6 +35,7 @@ from tests.personalities import (
     Aisix,
     HingNetVeo,
     Personality,
+    json_response,
     text_response,
     whole,
 )
@@ -187,6 +186,144 @@ class TestLookup:
 
         assert catalog.known_bytes() == SIZE + 5
         assert endpoint.log == []
+
+
+# --- short names -----------------------------------------------------------------
+
+LONG = "x" * 300
+SHORT = name_of(LONG)
+
+
+class TestShortNames:
+    """A listing shows a name that other file systems hold; it and the full one open."""
+
+    def test_both_names_are_one_file(self, catalog, endpoint):
+        endpoint.add(LONG, size_bytes=SIZE)
+        assert listed(catalog) == ["v.mp4", SHORT]
+        endpoint.reset_log()
+
+        by_short, by_full = catalog.find(SHORT), catalog.find(full_name_of(LONG))
+
+        assert by_short is by_full
+        assert by_short.inode == inode_of(LONG)
+        assert catalog.find_to_open(SHORT) is by_short
+        assert endpoint.requests_of("list") == []
+
+    @pytest.mark.parametrize("open_", [False, True])
+    def test_right_after_a_remount_the_list_is_asked_once(
+        self, catalog, endpoint, open_
+    ):
+        endpoint.add(LONG, size_bytes=SIZE)
+        endpoint.add("y" * 400, size_bytes=7)
+
+        find = catalog.find_to_open if open_ else catalog.find
+        assert find(SHORT).content.size_bytes == SIZE
+        assert find(name_of("y" * 400)).content.size_bytes == 7
+
+        assert len(endpoint.requests_of("list")) == 1
+
+    @pytest.mark.parametrize(
+        ("status", "meaning"), [("queued", VideoNotReady), ("failed", VideoFailed)]
+    )
+    def test_a_short_name_of_what_cannot_be_read_says_why(
+        self, catalog, endpoint, status, meaning
+    ):
+        """It is in the list, and in no listing."""
+        endpoint.add(LONG, status=status)
+        assert listed(catalog) == ["v.mp4"]
+
+        with pytest.raises(meaning):
+            catalog.find(SHORT)
+
+    def test_unknown_short_names_cost_one_list_while_that_is_fresh(
+        self, catalog, endpoint
+    ):
+        for _ in range(5):
+            with pytest.raises(VideoNotFound):
+                catalog.find(SHORT)
+
+        assert len(endpoint.requests_of("list")) == 1
+        assert len(endpoint.requests_of("status")) == 1  # of the id that it would be
+
+    def test_a_list_that_cannot_be_had_is_no_enoent(self, build, endpoint):
+        """A server that is away is never ENOENT."""
+        catalog = catalog_with(build)
+        endpoint.add(LONG, size_bytes=SIZE)
+        endpoint.inject(faults.status(500), math.inf, lambda r: r.kind == "list")
+
+        with pytest.raises(TransportError):
+            catalog.find(SHORT)
+        endpoint.calm()
+
+        assert catalog.find(SHORT).content.size_bytes == SIZE
+
+    def test_a_real_id_that_looks_short_opens_by_its_own_name(self, catalog, endpoint):
+        looks_short = SHORT.removesuffix(".mp4")
+        endpoint.add(looks_short, size_bytes=7)
+
+        assert catalog.find(SHORT).content.size_bytes == 7
+
+    def test_of_two_the_listed_one_has_the_name(self, catalog, endpoint):
+        """Only an id picked to be like a short name meets this."""
+        looks_short = SHORT.removesuffix(".mp4")
+        endpoint.add(looks_short, size_bytes=7)
+        endpoint.add(LONG, size_bytes=SIZE)
+
+        assert sorted(listed(catalog)) == sorted(["v.mp4", SHORT, name_of(looks_short)])
+        assert catalog.find(SHORT).content.size_bytes == SIZE
+        assert catalog.find(name_of(looks_short)).content.size_bytes == 7
+
+    def test_without_a_list_a_short_name_opens_once_the_full_one_did(
+        self, build, endpoint
+    ):
+        endpoint.personality = PERSONALITIES["aisix_redirect"]
+        endpoint.add(LONG, size_bytes=SIZE)
+        catalog = catalog_with(build, negative_ttl_seconds=0)
+        with pytest.raises(VideoNotFound):
+            catalog.find(SHORT)
+
+        catalog.find_to_open(full_name_of(LONG))
+
+        assert catalog.find(SHORT).content.size_bytes == SIZE
+        assert listed(catalog) == [SHORT]
+
+    def test_what_left_the_list_keeps_its_name(self, build, endpoint):
+        """A listing is no proof of absence: some show one day."""
+        catalog = catalog_with(build, listing_ttl_seconds=0)
+        endpoint.add(LONG, size_bytes=SIZE)
+        assert listed(catalog) == [SHORT]
+        endpoint.inject(
+            faults.Fault("other list", lambda *_: json_response(200, {"data": []})),
+            math.inf,
+            lambda r: r.kind == "list",
+        )
+        assert listed(catalog) == []
+
+        assert catalog.find(SHORT).content.size_bytes == SIZE
+
+    def test_both_waits_of_a_short_name_are_one_deadline(self, build, endpoint):
+        catalog = build(metadata_seconds=0.4).catalog
+        endpoint.add(LONG)
+        endpoint.inject(faults.stall_before_headers(math.inf), math.inf)
+        began = time.monotonic()
+
+        with pytest.raises(HingError):
+            catalog.find(SHORT)
+
+        assert time.monotonic() - began < 2
+
+    def test_listings_go_by_name_and_not_by_id(self, catalog, endpoint):
+        """Read-ahead goes on with what a program meets next."""
+        ids = [LONG + str(number) for number in range(20)] + ["a/b", "a.b", "a~b"]
+        for video_id in ids:
+            endpoint.add(video_id, size_bytes=SIZE)
+
+        names = listed(catalog)
+
+        assert names == sorted(names)
+        order = catalog._order
+        assert order is not None
+        assert [name_of(video_id) for video_id in order.order] == names
 
 
 # --- time ----------------------------------------------------------------------
@@ -447,7 +584,7 @@ class TestListing:
         for video_id in ("b", "a/b", "a", ".hidden", "x\x07y", "a/../c"):
             endpoint.add(video_id)
 
-        assert listed(build().catalog) == ["a.mp4", "a%2Fb.mp4", "b.mp4"]
+        assert listed(build().catalog) == ["a%2Fb.mp4", "a.mp4", "b.mp4"]
 
     def test_a_fresh_listing_is_not_asked_for_again(self, catalog, endpoint):
         listed(catalog)

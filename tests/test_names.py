@@ -5,9 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs.names import (
+    LONGEST_LISTED_BYTES,
     LONGEST_NAME_BYTES,
     VIDEO_SUFFIX,
+    full_name_of,
     inode_of,
+    is_short,
     name_of,
     video_id_of,
 )
@@ -20,18 +23,20 @@ ids = st.text(
 class TestNames:
     @given(ids)
     def test_an_id_that_has_a_name_is_found_by_it(self, video_id):
-        found = video_id_of(name_of(video_id))
+        found = video_id_of(full_name_of(video_id))
 
         usable = (
             not video_id.startswith(".")
             and not {".", ".."} & set(video_id.split("/"))
-            and len(name_of(video_id).encode()) <= LONGEST_NAME_BYTES
+            and len(full_name_of(video_id).encode()) <= LONGEST_NAME_BYTES
         )
         assert found == (video_id if usable else None)
 
     @given(ids, ids)
     def test_two_ids_never_share_a_name(self, first, second):
-        assert (name_of(first) == name_of(second)) == (first == second)
+        same = first == second
+        assert (full_name_of(first) == full_name_of(second)) == same
+        assert (name_of(first) == name_of(second)) == same
 
     @given(ids)
     def test_a_name_is_one_component_of_a_path(self, video_id):
@@ -42,7 +47,7 @@ class TestNames:
     def test_a_name_that_has_an_id_is_the_name_of_it(self, name):
         video_id = video_id_of(name)
 
-        assert video_id is None or name_of(video_id) == name
+        assert video_id is None or full_name_of(video_id) == name
 
     @pytest.mark.parametrize(
         ("video_id", "name"),
@@ -61,7 +66,7 @@ class TestNames:
         ],
     )
     def test_r2_ids_of_every_kind_have_a_name(self, video_id, name):
-        assert name_of(video_id) == name
+        assert name_of(video_id) == full_name_of(video_id) == name
         assert video_id_of(name) == video_id
 
     @pytest.mark.parametrize(
@@ -105,3 +110,76 @@ class TestNames:
 
     def test_an_inode_never_changes_between_releases(self):
         assert inode_of("video_a") == 4443469353303293191
+
+
+# As LiteLLM 1.109 makes them: 266 bytes, of which the first 120 are the same for all.
+LITELLM = "video_" + "bGl0ZWxsbTpjdXN0b21fbGxtX3Byb3ZpZGVyOm9wZW5haTttb2RlbF9pZDo" * 4
+
+
+class TestShortNames:
+    """What a listing shows of ids that other file systems cannot hold."""
+
+    @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
+    def test_every_listed_name_fits_with_what_copiers_add(self, video_id):
+        assert len(name_of(video_id).encode()) + len(".syncthing..tmp") <= 255
+
+    @pytest.mark.parametrize(
+        ("video_id", "short"),
+        [
+            ("x" * (LONGEST_LISTED_BYTES - 4), False),
+            ("x" * (LONGEST_LISTED_BYTES - 3), True),
+            ("é" * 117, False),
+            ("é" * 118, True),
+            ("a/" * 80, True),  # %2F counts as three
+            (LITELLM, True),
+            ("x" * 1016, True),
+        ],
+    )
+    def test_only_names_that_are_too_long_are_cut(self, video_id, short):
+        name = name_of(video_id)
+
+        assert is_short(name) is short
+        assert (name == full_name_of(video_id)) is not short
+        if short:
+            assert len(name.encode()) <= 143  # eCryptfs
+            assert video_id_of(full_name_of(video_id)) == video_id
+
+    @pytest.mark.parametrize("shift", range(4))
+    def test_no_character_is_cut_through(self, shift):
+        name = name_of("x" * shift + "🎬" * 100)
+
+        assert name.encode().decode() == name
+        begin = name.partition("~")[0]
+        assert begin == "x" * shift + "🎬" * (len(begin) - shift)
+        assert len(begin) > 20
+
+    def test_ids_that_begin_alike_differ(self):
+        names = {name_of(f"{LITELLM}{number}") for number in range(1000)}
+
+        assert len(names) == 1000
+
+    def test_names_that_differ_do_so_on_file_systems_without_case(self):
+        names = {name_of("x" * 300 + letter).lower() for letter in "aAbB"}
+
+        assert len(names) == 4
+
+    def test_an_id_that_looks_like_a_short_name_gets_another(self):
+        """So two videos never have one name, whatever ids a server picks."""
+        looks_short = name_of("x" * 300).removesuffix(VIDEO_SUFFIX)
+
+        assert is_short(full_name_of(looks_short))
+        assert name_of(looks_short) != full_name_of(looks_short)
+        assert video_id_of(full_name_of(looks_short)) == looks_short
+
+    def test_a_short_name_never_changes_between_releases(self):
+        """Copies made of an earlier mount keep their names."""
+        end = "~ltp7rnwxcrnoil2nvp3j4kmrmc4m46rq.mp4"
+
+        assert name_of("x" * 300) == "x" * 106 + end
+
+    @pytest.mark.parametrize(
+        "name",
+        ["a.mp4", "~.mp4", f"~{'a' * 32}.mp4", f"a~{'A' * 32}.mp4", f"a~{'a' * 32}"],
+    )
+    def test_other_names_are_not_taken_for_short_ones(self, name):
+        assert not is_short(name)

@@ -12,7 +12,7 @@ import requests
 from hingfs import errors
 from hingfs.binding import Refusal
 from hingfs.errors import HingError
-from hingfs.names import LONGEST_NAME_BYTES, inode_of, name_of
+from hingfs.names import LONGEST_NAME_BYTES, full_name_of, inode_of, name_of
 from hingfs.operations import (
     ERRNO_OF_NAME,
     ERRNO_OF_READ,
@@ -116,7 +116,7 @@ class TestErrnos:
         opened = operations.open("/v.mp4", os.O_RDONLY)
         reader = operations._handles[opened.handle].reader
         expected_log.allow("ERROR hingfs.operations")  # some are worth a line
-        for name in ("lookup", "open", "listing", "known_bytes"):
+        for name in ("find", "find_to_open", "listing", "known_bytes"):
             monkeypatch.setattr(operations._catalog, name, failing(kind("x")))
         monkeypatch.setattr(
             type(reader), "read_into", lambda *_args: failing(kind("x"))()
@@ -149,7 +149,7 @@ class TestErrnos:
     ):
         expected_log("unforeseen error in getattr")
         before = unforeseen["getattr"]
-        monkeypatch.setattr(operations._catalog, "lookup", failing(error))
+        monkeypatch.setattr(operations._catalog, "find", failing(error))
 
         assert refused(operations.getattr, "/v.mp4", None) == errno.EIO
         assert unforeseen["getattr"] == before + 1
@@ -319,6 +319,24 @@ class TestHandles:
         endpoint.videos["v"].replace()
 
         assert not operations.open("/v.mp4", os.O_RDONLY).keep_cache
+
+    def test_pages_of_one_name_say_nothing_of_those_of_another(self, build, endpoint):
+        """A short name and the full one are two files to the kernel, with pages each."""
+        operations = build(cache={"metadata_ttl_seconds": 0}).operations
+        video = endpoint.add("x" * 300, size_bytes=SIZE)
+        full, short = (f"/{name('x' * 300)}" for name in (full_name_of, name_of))
+
+        def read(path: str) -> bool:
+            """Whether the kernel may use what it holds of *path*."""
+            opened = operations.open(path, os.O_RDONLY)
+            assert self.read(operations, opened.handle, 0, 10) == video.read(0, 10)
+            operations.release(opened.handle)
+            return bool(opened.keep_cache)
+
+        assert [read(full), read(short), read(full), read(short)] == [0, 0, 1, 1]
+        video.replace(size_bytes=SIZE)
+        assert [read(short), read(full)] == [False, False]  # both held the old bytes
+        assert [read(short), read(full)] == [True, True]
 
     def test_two_versions_open_at_once_share_no_pages(
         self, build, endpoint, expected_log

@@ -29,6 +29,7 @@ from hingfs.binding import Refusal
 from hingfs.config import Token
 from hingfs.errors import TokenError
 from hingfs.fetcher import BlockFetcher
+from hingfs.names import full_name_of, name_of
 
 from . import endpoint as faults
 from .endpoint import Connection, FakeEndpoint
@@ -366,6 +367,22 @@ def test_a_listing_is_whole_or_an_error(view, endpoint, monkeypatch, expected_lo
     assert catalog_module.STALE_LISTING_SECONDS == 300.0
     monkeypatch.setattr(catalog_module, "STALE_LISTING_SECONDS", 0.0)
     assert errno_of(files.names) == "EIO"
+
+
+def test_a_long_name_is_shown_in_short_and_opens_by_both(view, endpoint):
+    """A listing shows names that every file system holds: a longer one in short, the same in every mount; both the short and the full name open."""
+    endpoint.remove("v")
+    video = endpoint.add("x" * 300, size_bytes=SIZE_BYTES)
+    short, full = name_of("x" * 300), full_name_of("x" * 300)
+
+    assert view().names() == [short]
+    assert len(short.encode()) < 255 < len(full.encode())
+    for name in (short, full):
+        operations = view().mount.operations
+        opened = operations.open(f"/{name}", os.O_RDONLY)
+        buffer = memoryview(bytearray(SIZE_BYTES))
+        assert operations.read_into(opened.handle, buffer, 0) == SIZE_BYTES
+        assert buffer == video.read(0, SIZE_BYTES)
 
 
 @pytest.mark.parametrize("name", [".hidden.mp4", ".Trash", "x.txt", "v", "..mp4", "é"])

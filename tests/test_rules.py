@@ -99,7 +99,8 @@ def test_r2_every_byte_of_an_id_that_could_be_misread_is_quoted(
 
     read_through(view(), video)
 
-    for record in endpoint.log:
+    asked = [r for r in endpoint.log if r.kind != "list"]  # for what is named in short
+    for record in asked:
         quoted = record.path.removeprefix("/v1/videos/").removesuffix("/content")
         assert record.video_id == video_id
         assert not set(quoted) & set("/:=+?# ")
