@@ -262,10 +262,7 @@ class Catalog:
             raise refused.again()
         if known is None or known.file.content.changed:
             return None
-        expired = (
-            known.expires_at is not None and known.expires_at <= self._client.now()
-        )
-        return None if expired else known
+        return None if self._expired(known) else known
 
     def _joined(
         self,
@@ -323,7 +320,7 @@ class Catalog:
             return self._measured(*unmeasured)
         listed = order.statuses.get(video_id) if self._speaks_for_now(order) else None
         try:
-            probe = self._client.probe(video_id, listed)
+            probe = self._client.probe(video_id, listed, known=self._served(video_id))
             if self._contradicted(video_id, probe):
                 # The bytes were not what HEAD says, and it says the same again.
                 self._client.distrust_head(video_id)
@@ -334,6 +331,19 @@ class Catalog:
             self._unserved_since.pop(video_id, None)
             self._lost.pop(video_id, None)
         return self._adopt(video_id, probe)
+
+    def _served(self, video_id: str) -> bool:
+        """Whether *video_id* was served or listed, and has not expired since."""
+        with self._lock:
+            known = self._known.get(video_id)
+            order = self._order
+        listed = order.statuses.get(video_id) if order is not None else None
+        return (known is not None and not self._expired(known)) or (
+            listed is not None and not listed.expired
+        )
+
+    def _expired(self, known: _Known) -> bool:
+        return known.expires_at is not None and known.expires_at <= self._client.now()
 
     def _contradicted(self, video_id: str, probe: Probe) -> bool:
         """Whether *probe* names the very version that a read found to be another."""

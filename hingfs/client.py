@@ -44,6 +44,7 @@ from .pace import Pace
 from .patience import METADATA_TRIES, READ_TRIES, Patience
 from .pauses import asks_for_pause, named_pause
 from .places import Places
+from .replicas import ask_around
 from .statuses import UNSAID, State, Status
 from .transport import HttpTransport
 from .verdict import Facts
@@ -181,13 +182,17 @@ class VideoClient:
 
     # -- metadata ----------------------------------------------------------------
 
-    def probe(self, video_id: str, listed: Status | None = None) -> Probe:
+    def probe(
+        self, video_id: str, listed: Status | None = None, *, known: bool = False
+    ) -> Probe:
         """Size, validator and status of a video, seen for the first time.
 
         The status route is asked beside the HEAD; *listed*, a status that the API's
         list gave just now, saves that request if it tells when the video was completed:
         some lists tell less than the status route, and the time must not depend on who
-        was asked. Raises what `verdict` makes of the answers, and TransportError.
+        was asked. Of a video that is *known*, for it was served or listed before, a 404
+        is believed when several replicas say so. Raises what `refusals` makes of the
+        answers, and TransportError.
         """
         tries = self._transport.tries(METADATA_TRIES)
         patience = self._patience(tries, self._config.metadata_seconds, video_id)
@@ -198,12 +203,19 @@ class VideoClient:
         status, facts = listed or UNSAID, head.facts
         if asked is not None:
             status, facts = self._with_status(video_id, asked, patience, head)
+        if status.unknown:
+            facts = facts or self._probe_by_get(
+                video_id, status, patience, head, known=known
+            )
+            # It is served: one replica knows it.
+            status = self._status_of_known(video_id, status)
         if status.state in (State.NOT_READY, State.FAILED):
             # Some servers serve a file that is still being written.
             self._warn_of_word(status)
             raise refusals.refusal(200, b"", status)
         if facts is None:
-            facts = self._probe_by_get(video_id, status, patience, head)
+            known = known or (status.state is State.READY and not status.expired)
+            facts = self._probe_by_get(video_id, status, patience, head, known=known)
         if asked is not None:
             self._weigh(status)
         self._endpoint.served()
@@ -274,7 +286,7 @@ class VideoClient:
             return None
         if head.facts is not None:
             return head.facts
-        return self._probe_by_get(content.video_id, None, patience, head)
+        return self._probe_by_get(content.video_id, None, patience, head, known=True)
 
     def distrust_head(self, video_id: str) -> None:
         """HEAD said something of *video_id* that GET contradicted."""
@@ -343,7 +355,9 @@ class VideoClient:
             raise ServerBroken("the list cannot be paged: an id is no text") from error
         if len(url) > _LONGEST_URL:
             raise ServerBroken("the list cannot be paged: an id is too long to be sent")
-        answer, body = self._json(url, patience, _MOST_PAGE_BYTES)
+        ask = partial(self._json, url, patience, _MOST_PAGE_BYTES)
+        # Another replica may not know the video to go on after.
+        answer, body = _asked_around(ask) if after else ask()
         if len(body) > _MOST_PAGE_BYTES:
             raise ServerBroken("a page of the list is larger than 8 MiB")
         refusal = refusals.refusal(answer.status, body, UNSAID)
@@ -384,10 +398,10 @@ class VideoClient:
             facts = replace(facts, ranges=None)
         return _Head(answer.status, facts, verdict.length_of(answer.headers))
 
-    def _status(self, video_id: str, tries: int) -> Status:
+    def _status(self, video_id: str, tries: int, *, fresh: bool = False) -> Status:
         patience = self._patience(tries, self._config.metadata_seconds, video_id)
         url = self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}")
-        answer, body = self._json(url, patience, _MOST_STATUS_BYTES)
+        answer, body = self._json(url, patience, _MOST_STATUS_BYTES, fresh=fresh)
         status = statuses.judge_status(
             answer.status, answer.headers, body, video_id, self.now()
         )
@@ -397,6 +411,14 @@ class VideoClient:
             self._endpoint.status_missing(f"there is none ({answer.status})")
         return status
 
+    def _status_of_known(self, video_id: str, status: Status) -> Status:
+        """*status*, or that of a replica that knows *video_id*, which some do."""
+        return ask_around(
+            status,
+            lambda: self._status(video_id, 1, fresh=True),
+            lambda found: not found.unknown,
+        )
+
     def _asked(self, video_id: str, tries: int) -> Future[Status] | None:
         """The status, on its way; None where the server has no route for it."""
         if not self._endpoint.holds(Belief.STATUS):
@@ -404,11 +426,17 @@ class VideoClient:
         return self._pool.submit(self._status, video_id, tries)
 
     def _probe_by_get(
-        self, video_id: str, status: Status | None, patience: Patience, head: _Head
+        self,
+        video_id: str,
+        status: Status | None,
+        patience: Patience,
+        head: _Head,
+        *,
+        known: bool = False,
     ) -> Facts:
         """The facts that GET tells after *head* told none."""
         answer, body, place = self.content_answer(
-            video_id, patience, span=verdict.PROBE
+            video_id, patience, span=verdict.PROBE, known=known
         )
         with answer:
             if answer.status in (200, 206) and not body:
@@ -472,8 +500,9 @@ class VideoClient:
         asked = self._asked(video_id, METADATA_TRIES)
         if asked is None:
             return UNSAID
+        deadline = time.monotonic() + self._config.metadata_seconds
         try:
-            return _awaited(asked, time.monotonic() + self._config.metadata_seconds)
+            return self._status_of_known(video_id, _awaited(asked, deadline))
         except (TransportError, AccessDenied) as error:
             # What was refused is judged by its words.
             log.debug("the status route does not tell: %s", error)
@@ -515,7 +544,7 @@ class VideoClient:
             ):
                 raise ContentChanged("the size is another one now")
             raise ServerBroken("416 for a range inside the file")
-        raise self.refused(content.video_id, answer, body)
+        raise refusals.of_opened(self.refused(content.video_id, answer, body))
 
     def content_of(
         self,
@@ -566,13 +595,15 @@ class VideoClient:
         span: ByteRange | None = None,
         headers: Mapping[str, str] | None = None,
         odd_type: str | None = None,
+        known: bool = True,
     ) -> Served:
         """The answer to a GET of a video's content, wherever the API keeps it.
 
         What comes under a type for reading, other than *odd_type*, is read for judging.
         A remembered place is asked first; where there is any trouble, it is forgotten,
-        and the API is asked as if there had been none. A URL that the API sends as JSON
-        instead of bytes is followed like a redirect.
+        and the API is asked as if there had been none. What a replica does not know of
+        a *known* video, others are asked. A URL that the API sends as JSON instead of
+        bytes is followed like a redirect.
         """
         place = self._places.of(video_id)
         if place is not None:
@@ -582,7 +613,8 @@ class VideoClient:
                 return Served(found, b"", place)
             self._places.forget(video_id, place)
         url = self._content_url(video_id)
-        answer, body = self._send("GET", url, patience, span=span, headers=headers)
+        send = partial(self._send, "GET", url, patience, span=span, headers=headers)
+        answer, body = _asked_around(send) if known else send()
         if not answer.from_api:
             return Served(answer, body, answer.url)
         message = verdict.may_be_message(answer.headers, odd_type)
@@ -630,6 +662,7 @@ class VideoClient:
         *,
         span: ByteRange | None = None,
         headers: Mapping[str, str] | None = None,
+        fresh: bool = False,
     ) -> tuple[Answer, bytes]:
         """An answer that is no passing trouble; its body is read unless 200 or 206."""
         renewed = False
@@ -644,6 +677,7 @@ class VideoClient:
                         about=patience.about,
                         span=span,
                         headers=headers,
+                        fresh=fresh,
                     )
             except TransportError as error:
                 patience.failed(error)
@@ -676,7 +710,7 @@ class VideoClient:
             patience.failed(_broken(answer, body), seconds or 0.0)
 
     def _json(
-        self, url: str, patience: Patience, most_bytes: int
+        self, url: str, patience: Patience, most_bytes: int, *, fresh: bool = False
     ) -> tuple[Answer, bytes]:
         """What the API tells at *url*, closed, with its body up to *most_bytes* + 1.
 
@@ -684,7 +718,7 @@ class VideoClient:
         in place of what was asked for.
         """
         while True:
-            answer, body = self._send("GET", url, patience)
+            answer, body = self._send("GET", url, patience, fresh=fresh)
             if answer.status not in (200, 206):
                 return answer, body
             with answer:
@@ -743,6 +777,16 @@ class VideoClient:
         if subject not in self._warned and len(self._warned) < 100:
             self._warned.add(subject)
             log.warning("%s", message)
+
+
+def _asked_around(ask: Callable[..., tuple[Answer, bytes]]) -> tuple[Answer, bytes]:
+    """What *ask* gives of a video, by fresh connections where one does not know it."""
+    return ask_around(ask(), partial(ask, fresh=True), _is_known)
+
+
+def _is_known(found: tuple[Answer, bytes]) -> bool:
+    answer, body = found
+    return not (answer.from_api and refusals.is_absent(answer.status, body))
 
 
 def _broken(answer: Answer, body: bytes) -> ServerBroken:

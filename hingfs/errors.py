@@ -60,7 +60,14 @@ class HingError(Exception):
 
 
 class VideoNotFound(HingError):
-    """The server said that there is no such video, or that it has expired."""
+    """The server said that there is no such video, or that it has expired.
+
+    *certain*: its status said so; not so where its content alone is not found, or gone.
+    """
+
+    def __init__(self, message: str, *, certain: bool = True) -> None:
+        super().__init__(message)
+        self.certain = certain
 
 
 class VideoNotReady(HingError):

@@ -34,8 +34,28 @@ def refusal(code: int, body: bytes, status: Status) -> HingError:
         return RateLimited("the API asked for a pause (429)", None)
     gone = status.expired or code == 410 or wording.UPSTREAM_410.search(text)
     if status.state is State.READY and gone:
-        return VideoNotFound(f"expired: the API lists it, its bytes are gone ({code})")
+        said = f"expired: the API lists it, its bytes are gone ({code})"
+        return VideoNotFound(said, certain=status.expired)
     return _by_status(status) or _by_text(code, text)
+
+
+def of_opened(error: HingError) -> HingError:
+    """What *error* means to who has opened the video, and perhaps had bytes of it.
+
+    That it is not found, or not ready, contradicts what was served; it may be another
+    replica, and is trouble until the status says that the video is gone.
+    """
+    contradicts = isinstance(error, VideoNotReady) or (
+        isinstance(error, VideoNotFound) and not error.certain
+    )
+    return ServerBroken(f"it was served before; now: {error}") if contradicts else error
+
+
+def is_absent(code: int, body: bytes) -> bool:
+    """Whether the server, or this replica of it, knows of no such video."""
+    if code in (404, 410):
+        return True
+    return code == 400 and bool(wording.GONE_TEXT.search(bodies.text_of(body)))
 
 
 def refuses_token(code: int, body: bytes) -> bool:
@@ -118,9 +138,12 @@ def _by_text(code: int, text: str) -> HingError:
         ),
         (
             judges_by_words and bool(wording.GONE_TEXT.search(text)),
-            VideoNotFound(f"no such video: {said}"),
+            VideoNotFound(f"no such video: {said}", certain=False),
         ),
-        (code in (404, 410), VideoNotFound(f"no such video ({code}): {said}")),
+        (
+            code in (404, 410),
+            VideoNotFound(f"no such video ({code}): {said}", certain=False),
+        ),
         (
             code in (202, 204, 409, 423, 425),
             VideoNotReady(f"not ready ({code}): {said}"),

@@ -95,6 +95,11 @@ class Status:
         return self.completed_at_seconds or self.created_at_seconds
 
     @property
+    def unknown(self) -> bool:
+        """Whether the server said that it knows of no such video, in no other word."""
+        return self.state is State.GONE and not self.word
+
+    @property
     def unknown_word(self) -> bool:
         """Whether the server used a status word that no rule knows."""
         return (
@@ -128,7 +133,7 @@ def judge_status(
         code == 404 and (is_html(headers, body) or wording.NO_ROUTE_TEXT.search(text))
     ):
         return Status(State.NO_ROUTE)
-    if code == 404 or (code == 400 and "task_not_exist" in text):
+    if code in (404, 410) or (code == 400 and "task_not_exist" in text):
         return Status(State.GONE, reason=printable(text, 120))
     return UNSAID
 

@@ -24,6 +24,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -97,6 +98,10 @@ class HttpTransport:
         self._session = _session(
             Adapter(self._names, self._exchanges, self._destinations.admit, connections)
         )
+        # Its connections are used once: see `request`.
+        self._fresh_session = _session(
+            Adapter(self._names, self._exchanges, self._destinations.admit, 1)
+        )
         self._proxies = _Proxies()
         self.limit = RequestLimit()
         self._lock = threading.Lock()
@@ -123,26 +128,35 @@ class HttpTransport:
         about: str = "",
         span: ByteRange | None = None,
         headers: Mapping[str, str] | None = None,
+        fresh: bool = False,
     ) -> Answer:
         """The answer to one request, body unread; of any status.
 
         GET follows redirects (at most five, and where `destinations` lets them lead);
         HEAD does not. *deadline* is in monotonic
         seconds. *about* is the video that is asked for, "" for what is none: silence
-        about one says nothing of the others. Raises TransportError, or Closing once
-        `close` was called.
+        about one says nothing of the others. A *fresh* one goes by a connection of its
+        own, which may lead to another replica than those that are kept. Raises
+        TransportError, or Closing once `close` was called.
         """
         sent = dict(headers or {})
         if span is not None:
             sent["Range"] = span.to_header()
+        ask = partial(self._exchange, fresh=True) if fresh else self._ask
         for _ in range(MOST_REDIRECTS + 1):
-            answer = self._ask(method, url, sent, deadline, about)
+            answer = ask(method, url, sent, deadline, about)
+            ask = self._ask  # where it leads to, any connection will do
             target = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or method != "GET" or not target:
                 return answer
             answer.drain_and_close()
             url = self.redirect_target(answer.url, target)
         raise ServerBroken(f"more than {MOST_REDIRECTS} redirects in a row")
+
+    def _fresh(self) -> requests.Session:
+        """A session that holds no connection; those in use are not its own any more."""
+        self._fresh_session.close()
+        return self._fresh_session
 
     def warm(self, count: int) -> None:
         """Open up to *count* connections to the API, TLS included, and send nothing.
@@ -281,6 +295,8 @@ class HttpTransport:
         headers: dict[str, str],
         deadline: float,
         about: str,
+        *,
+        fresh: bool = False,
     ) -> Answer:
         if self._closed.is_set():
             raise Closing("the mount is ending")
@@ -293,7 +309,8 @@ class HttpTransport:
         started = time.monotonic()
         try:
             with _request_errors():
-                response = self._session.request(
+                session = self._fresh() if fresh else self._session
+                response = session.request(
                     method,
                     url,
                     headers=headers,

@@ -4,8 +4,11 @@ Firewalls that speak in the place of the API, and keys that may have a part of i
 is one kind of what people reported; test_field mounts them.
 """
 
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from itertools import count
+from random import Random
 
 from .personalities import (
     Personality,
@@ -108,4 +111,73 @@ class ForbidsOne(Personality):
             return json_response(
                 403, {"error": {"message": "domain not in whitelist", "code": None}}
             )
+        return super().respond(request, site)
+
+
+# --- replicas -----------------------------------------------------------------------
+
+
+def turns(replicas: int) -> Callable[[], int]:
+    """The numbers of *replicas*, each in its turn."""
+    numbers = count()
+    return lambda: next(numbers) % replicas
+
+
+def draws(replicas: int, seed: int = 1) -> Callable[[], int]:
+    """The numbers of *replicas*, drawn at random; 0 at least every third time."""
+    random = Random(seed)
+    missed = 0
+
+    def draw() -> int:
+        nonlocal missed
+        drawn = random.randrange(replicas) if missed < 2 else 0
+        missed = missed + 1 if drawn else 0
+        return drawn
+
+    return draw
+
+
+class Balancer:
+    """Leads each connection to a replica for good, or each request where not *pinned*."""
+
+    def __init__(self, pick: Callable[[], int], *, pinned: bool) -> None:
+        self._pick = pick
+        self._pinned = pinned
+        self._lock = threading.Lock()
+        self._replicas: dict[int, int] = {}  # connection id -> replica; under _lock
+
+    def replica_of(self, request: Request) -> int:
+        with self._lock:
+            if not self._pinned:
+                return self._pick()
+            if request.connection_id not in self._replicas:
+                self._replicas[request.connection_id] = self._pick()
+            return self._replicas[request.connection_id]
+
+
+ABSENT: dict[str, Response] = {
+    "404": json_response(404, {"error": {"message": "Video not found"}}),
+    "404-fastapi": json_response(404, {"detail": "Not Found"}),
+    "404-not-ready": json_response(404, {"detail": "Generation is still in-progress"}),
+    "410": json_response(410, {"error": {"message": "Gone"}}),
+    "400-task": json_response(400, {"code": "task_not_exist", "data": None}),
+    "404-page": text_response(404, b"<html><h1>404</h1></html>", "text/html"),
+}
+
+
+@dataclass(frozen=True)
+class Replicas(Personality):
+    """Replicas behind one address; replica 0 knows the videos, the others none.
+
+    *routes* are those on which they differ: a shared store makes some of them agree.
+    """
+
+    balancer: Balancer = field(default_factory=lambda: Balancer(turns(2), pinned=True))
+    absent: Response = ABSENT["404"]
+    routes: Collection[str] = ("content", "status")
+
+    def respond(self, request: Request, site: Site) -> Response:
+        replica = self.balancer.replica_of(request)
+        if replica != 0 and request.kind in self.routes:
+            return self.absent
         return super().respond(request, site)

@@ -135,7 +135,7 @@ class Connection:
             if not self._receive():
                 return None
         self._received = self._received[body_bytes:]
-        return Request(method, target, headers, server)
+        return Request(method, target, headers, server, self.number)
 
     def send_response(self, request: Request, response: Response) -> bool:
         """Send *response*; true if the connection can take another request."""

@@ -224,12 +224,16 @@ def source_of(
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came in; *server* is "api" or "storage"."""
+    """A request as it came in; *server* is "api" or "storage".
+
+    *connection_id* tells the connections of the server apart.
+    """
 
     method: str
     target: str
     headers: Mapping[str, str]  # lower-case names
     server: str = "api"
+    connection_id: int = 0
 
     @property
     def path(self) -> str:

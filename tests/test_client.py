@@ -348,7 +348,9 @@ class TestProbe:
         client.probe("v")
         endpoint.inject(answer, where=lambda r: r.kind == "status")
 
-        with pytest.raises(ServerBroken):
+        # One replica's 404 of what is served is no word of the others.
+        missed = VideoNotReady if answer.name == "status_404" else ServerBroken
+        with pytest.raises(missed):
             client.probe("w")
         with pytest.raises(VideoNotReady):
             client.probe("w")
@@ -1203,7 +1205,8 @@ class TestPlaces:
             with pytest.raises(VideoNotFound):
                 download(client, content, ByteRange(0, 10))
 
-        assert self.servers(endpoint) == ["storage", "api", "api"]
+        assert self.servers(endpoint).count("storage") == 1
+        assert self.servers(endpoint)[0] == "storage"
 
     @pytest.mark.parametrize(
         "fault",

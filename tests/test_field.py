@@ -14,7 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from .doubtful_servers import FIREWALLS, FewRights, Firewall, ForbidsOne, Walled
+from .doubtful_servers import (
+    FIREWALLS,
+    Balancer,
+    FewRights,
+    Firewall,
+    ForbidsOne,
+    Replicas,
+    Walled,
+    turns,
+)
 from .endpoint import FakeEndpoint, Fault
 from .mounting import (
     BINDINGS,
@@ -307,3 +316,31 @@ class TestFirewalls:
             assert "Permission denied" in done.stderr
             assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
             assert "refused the token" not in mounted.log
+
+
+class TestReplicas:
+    """One replica knows the job, the next does not: round robin, or drawn."""
+
+    @each_binding
+    @pytest.mark.parametrize("pinned", [True, False], ids=["connection", "request"])
+    def test_a_copy_is_whole_and_the_second_copies_nothing(
+        self, binding: str, tmp_path: Path, *, pinned: bool
+    ) -> None:
+        server = Replicas(Balancer(turns(2), pinned=pinned))
+        with served(server, binding, "--metadata-ttl", "0s") as mounted:
+            for number in range(4):
+                mounted.endpoint.add(f"v{number}", data=CLIP)
+            mounted.endpoint.add("film", size_bytes=20_000_000)
+
+            assert copied(mounted, tmp_path) == CLIP.read_bytes()
+
+            film = mounted.endpoint.videos["film"]
+            assert (tmp_path / "film.mp4").read_bytes() == film.read(0, 20_000_000)
+            again = run(["rsync", "-ai", f"{mounted.directory}/", tmp_path])
+            assert (again.returncode, again.stdout) == (0, "")
+
+    def test_ffprobe_of_a_clip_in_a_shared_store(self) -> None:
+        """The jobs are known to one replica, the files to all."""
+        server = Replicas(Balancer(turns(3), pinned=False), routes=("status",))
+        with served(server, BINDINGS[0]) as mounted:
+            assert probed(mounted.path("clip"))["size"] == str(CLIP.stat().st_size)

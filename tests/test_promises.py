@@ -250,6 +250,28 @@ def test_enoent_means_that_the_server_said_so(view, endpoint, quiet_log):
         assert errno_of(lambda: files.size_bytes("v")) in {"EIO", "ETIMEDOUT"}
 
 
+def test_what_was_served_is_gone_when_replicas_say_so(
+    view, video, endpoint, expected_log
+):
+    """A video that was served or listed is gone when four more connections say so, since the next replica may know it; a handle gets EIO, not ENOENT, until its status says that it is gone."""
+    expected_log("EIO")
+    files = view({"cache_bytes": 1 << 20, "metadata_ttl_seconds": 0.0})
+    with opened(files, "v") as handle:
+        handle.read(0, 10)
+        endpoint.wait_until_idle()
+        endpoint.inject(faults.status(404), 5, lambda r: r.kind == "content")
+        assert files.size_bytes("v") == SIZE_BYTES
+        check_reads(files, video, [(0, 10)])
+        endpoint.calm()
+        endpoint.inject(faults.status(404), math.inf, lambda r: r.kind == "content")
+
+        assert errno_of(lambda: handle.read(1_500_000, 10)) == "EIO"
+    endpoint.remove("v")
+    assert errno_of(lambda: files.open("v")) == "ENOENT"
+    asked = endpoint.requests_of("content", "GET")
+    assert sum(record.range == (0, 16) for record in asked) >= 5
+
+
 def test_not_ready_is_eagain_until_it_is_ready(view, endpoint):
     """A video that is not ready is EAGAIN, and can be read within seconds of its being ready, without a remount."""
     video = endpoint.add("late", size_bytes=SIZE_BYTES, status="queued")

@@ -5,7 +5,9 @@ Each kind end to end, as a kernel calls the operations, with the requests it cos
 """
 
 import math
+from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -14,13 +16,24 @@ from hingfs.errors import EndpointError, TokenError
 
 from . import endpoint as faults
 from .doubtful_servers import (
+    ABSENT,
     FIREWALLS,
+    Balancer,
     FewRights,
     Firewall,
     ForbidsOne,
+    Replicas,
     Walled,
+    draws,
+    turns,
 )
-from .personalities import PERSONALITIES, Personality, Request, text_response
+from .personalities import (
+    CREATED_AT,
+    PERSONALITIES,
+    Personality,
+    Request,
+    text_response,
+)
 from .views import Direct, check_reads, errno_of, opened, sequential
 
 SIZE_BYTES = 700_001
@@ -336,3 +349,161 @@ def test_a_status_that_is_withheld_hides_no_other_word(view, endpoint, expected_
     assert errnos(files, "rendering") == {"EAGAIN"}
     assert errnos(files, "failed") == {"EIO"}
     assert errnos(files, "nobody") == {"ENOENT"}
+
+
+# --- replicas -----------------------------------------------------------------------------
+
+BALANCERS = {
+    "turns-per-connection": lambda: Balancer(turns(2), pinned=True),
+    "turns-per-request": lambda: Balancer(turns(2), pinned=False),
+    "three-per-request": lambda: Balancer(turns(3), pinned=False),
+    "drawn-per-connection": lambda: Balancer(draws(2), pinned=True),
+    "drawn-per-request": lambda: Balancer(draws(2), pinned=False),
+}
+each_balancer = pytest.mark.parametrize("balancer", [*BALANCERS])
+each_absence = pytest.mark.parametrize("absent", [*ABSENT])
+
+
+@each_balancer
+@each_absence
+def test_what_one_replica_knows_is_read_to_its_end(view, endpoint, balancer, absent):
+    """Listed by one of them, looked up, and read by many ranges; then all of it again."""
+    video = endpoint.add("v", size_bytes=5 * SIZE_BYTES)
+    server = Replicas(BALANCERS[balancer](), ABSENT[absent])
+    files = view(server, cache={"cache_bytes": 1 << 20, "metadata_ttl_seconds": 0.0})
+    assert files.names() == ["v.mp4"]
+
+    for _ in range(3):
+        check_reads(files, video, sequential(video.size_bytes, 1 << 20))
+
+
+@each_balancer
+@pytest.mark.parametrize("routes", [("content",), ("status",)])
+def test_replicas_that_share_a_part_are_no_trouble(view, endpoint, balancer, routes):
+    """The status of all, the content of one; and the other way round."""
+    videos = [endpoint.add(f"v{number}", size_bytes=SIZE_BYTES) for number in range(5)]
+    files = view(Replicas(BALANCERS[balancer](), routes=routes))
+
+    for video in videos:
+        check_reads(files, video, [(0, SIZE_BYTES)])
+
+
+def test_a_video_that_nobody_knows_costs_as_much_as_ever(view, endpoint):
+    """One HEAD, one look at the status, one GET: ENOENT stays cheap."""
+    files = view(Replicas())
+
+    for video_id in ("nobody", "nothing", "none"):
+        assert errno_of(partial(files.size_bytes, video_id)) == "ENOENT"
+
+    asked = sorted((r.kind, r.method) for r in endpoint.log)
+    each = [("content", "GET"), ("content", "HEAD"), ("status", "GET")]
+    assert asked == sorted(each * 3)
+
+
+def test_a_video_that_was_served_is_asked_of_four_more_before_it_is_gone(
+    view, endpoint
+):
+    video = endpoint.add("v", size_bytes=SIZE_BYTES)
+    files = view(PERSONALITIES["openai"], cache={"metadata_ttl_seconds": 0.0})
+    check_reads(files, video, [(0, SIZE_BYTES)])
+    endpoint.remove("v")
+    endpoint.reset_log()
+
+    assert errno_of(lambda: files.open("v")) == "ENOENT"
+
+    asked = endpoint.requests_of("content", "GET")
+    assert len(asked) == 1 + 4
+    fresh = {record.connection_id for record in asked}
+    assert len(fresh) == 5
+    endpoint.reset_log()
+    assert errno_of(lambda: files.open("v")) == "ENOENT"  # and it is cheap again
+    assert len(endpoint.log) == 3
+
+
+def test_a_good_server_is_asked_as_often_as_ever(view, endpoint):
+    video = endpoint.add("v", size_bytes=SIZE_BYTES)
+    files = view(PERSONALITIES["openai"])
+
+    check_reads(files, video, sequential(SIZE_BYTES))
+
+    asked = [(r.kind, r.method) for r in endpoint.log]
+    assert asked.count(("content", "HEAD")) == asked.count(("status", "GET")) == 1
+    assert endpoint.connections_seen <= 10
+
+
+@each_absence
+def test_a_handle_gets_eio_until_the_status_says_that_the_video_is_gone(
+    view, endpoint, expected_log, monkeypatch, absent
+):
+    """The content is nowhere, the status completed: not ENOENT, which means gone."""
+    expected_log("it was served before")
+    monkeypatch.setattr("hingfs.reader.FAILURE_MEMORY_SECONDS", 0.0)
+    monkeypatch.setattr("hingfs.fetcher.FAILURE_MEMORY_SECONDS", 0.0)
+    endpoint.add("v", size_bytes=5 * SIZE_BYTES)
+    files = view(PERSONALITIES["openai"], cache={"cache_bytes": 1 << 20})
+    with opened(files, "v") as handle:
+        handle.read(0, 10)
+        endpoint.wait_until_idle()
+        endpoint.reset_log()
+        away = faults._instead("absent", lambda: ABSENT[absent])
+        endpoint.inject(away, math.inf, is_of("content"))
+
+        assert errno_of(lambda: handle.read(4 * SIZE_BYTES, 10)) == "EIO"
+        asked = Counter(record.range for record in endpoint.requests_of("content"))
+        assert max(asked.values()) == 3 * (1 + 4)
+
+        endpoint.remove("v")
+        assert errno_of(lambda: handle.read(4 * SIZE_BYTES, 10)) == "ENOENT"
+
+
+def test_a_handle_gets_eio_where_there_is_no_status_to_say_it(
+    view, endpoint, expected_log
+):
+    expected_log("it was served before")
+    endpoint.add("v", size_bytes=5 * SIZE_BYTES)
+    page = text_response(404, b"<html>no such route</html>", "text/html")
+    endpoint.inject(faults._instead("page", lambda: page), math.inf, is_of("status"))
+    files = view(PERSONALITIES["openai"], cache={"cache_bytes": 1 << 20})
+    with opened(files, "v") as handle:
+        handle.read(0, 10)
+        endpoint.wait_until_idle()
+        endpoint.remove("v")
+
+        assert errno_of(lambda: handle.read(4 * SIZE_BYTES, 10)) == "EIO"
+
+
+def test_whole_files_of_one_replica_are_read_as_well(view, endpoint):
+    """Without ranges: the stream starts at the replica that knows the video."""
+
+    class Whole(Replicas):
+        ranges = False
+
+        def serve(self, request, video, site):
+            return PERSONALITIES["litellm_new"].serve(request, video, site)
+
+    for balancer in BALANCERS.values():
+        video = endpoint.add("v", size_bytes=SIZE_BYTES)
+
+        check_reads(view(Whole(balancer())), video, sequential(SIZE_BYTES))
+
+
+def test_a_status_route_is_not_given_up_for_one_replica_s_404(view, endpoint, story):
+    """The content is in a shared store, the jobs are not."""
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+    files = view(Replicas(Balancer(turns(2), pinned=False), routes=("status",)))
+
+    files.size_bytes("v")
+
+    assert not [line for line in story() if "status" in line]
+    attributes = files.mount.operations.getattr("/v.mp4", None)
+    assert attributes["st_mtime"] == endpoint.videos["v"].completed_at * 10**9
+
+
+@pytest.mark.parametrize("code", [404, 400])
+def test_a_list_goes_on_at_a_replica_that_knows_where_it_was(view, endpoint, code):
+    for number in range(150):
+        endpoint.add(f"v{number:03}", created_at=CREATED_AT + number)
+    unknown = faults.status(code, body=b'{"detail": "No such video"}')
+    endpoint.inject(unknown, 3, lambda r: "after" in r.query)
+
+    assert len(view(PERSONALITIES["openai"]).names()) == 150

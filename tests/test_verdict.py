@@ -545,6 +545,7 @@ def test_r9_content_that_is_gone_though_completed_has_expired(code, body):
     [
         (404, JSON, error("Video not found"), State.GONE),
         (404, JSON, b"", State.GONE),
+        (410, JSON, b"", State.GONE),
         (404, JSON, b'{"status": "error", "message": "no"}', State.GONE),
         (400, JSON, b'{"code": "task_not_exist", "data": null}', State.GONE),
         (400, JSON, error("bad id"), State.UNSAID),
@@ -1216,3 +1217,51 @@ def test_no_word_stands_for_two_states():
     words = [words.split() for words in WORDS.values()]
 
     assert all(not set(a) & set(b) for a, b in itertools.combinations(words, 2))
+
+
+# --- what was served before ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "absent"),
+    [
+        (404, b"", True),
+        (404, PAGE, True),
+        (404, detail("Generation is still in-progress"), True),
+        (410, b"", True),
+        (400, b'{"code": "task_not_exist"}', True),
+        (400, error("video is not ready"), False),
+        (401, b"", False),
+        (403, error("no such video for you"), False),
+        (409, b"", False),
+        (502, error("Upstream service returned status 404"), False),
+        (206, b"", False),
+    ],
+)
+def test_a_replica_that_knows_nothing_is_known(code, body, absent):
+    assert refusals.is_absent(code, body) is absent
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "status", "meaning"),
+    [
+        (404, b"", UNSAID, ServerBroken),
+        (404, b"", Status(State.NO_ROUTE), ServerBroken),
+        (404, b"", Status(State.READY, "completed"), ServerBroken),
+        (400, error("not ready"), UNSAID, ServerBroken),
+        (404, b"", Status(State.NOT_READY, "queued"), ServerBroken),
+        (404, b"", Status(State.GONE), VideoNotFound),
+        (404, b"", Status(State.GONE, "expired"), VideoNotFound),
+        (410, b"", UNSAID, ServerBroken),
+        (410, b"", Status(State.READY, "completed"), ServerBroken),
+        (410, b"", Status(State.READY, "completed", expired=True), VideoNotFound),
+        (404, b'{"status": "expired"}', UNSAID, VideoNotFound),
+        (404, b"", Status(State.FAILED, "failed"), VideoFailed),
+        (401, b"", UNSAID, AccessDenied),
+    ],
+)
+def test_a_404_of_what_was_opened_is_trouble_until_the_status_says_gone(
+    code, body, status, meaning
+):
+    error = refusals.of_opened(refusals.refusal(code, body, status))
+    assert type(error) is meaning

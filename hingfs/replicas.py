@@ -1,0 +1,44 @@
+"""One address may stand for several servers that do not know the same. Pure but for time.
+
+Behind a load balancer the job is known to the replica that made it, and perhaps to no
+other; a connection that is kept goes to the same one each time. Decides how many are
+asked, on fresh connections, before "I know nothing of it" is believed of what another
+one knows. Leaves to `client` what is asked, and to `refusals` what is such an answer.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from .errors import TransportError
+
+log = logging.getLogger(__name__)
+
+# With two replicas in turn one is enough; drawn at random, one look-up in 32 still
+# meets the wrong one only. More would cost more where the video is gone indeed.
+MOST_ASKED = 4
+# A program waits for it, and what is gone must not take long to be gone.
+ASKING_SECONDS = 2.0
+
+Found = TypeVar("Found")
+
+
+def ask_around(
+    found: Found, ask: Callable[[], Found], knows: Callable[[Found], bool]
+) -> Found:
+    """*found*, or what *ask* brings from others, up to the first that *knows*.
+
+    The last one where none does. *ask* uses a fresh connection each time; trouble on
+    the way to another replica ends the search.
+    """
+    until = time.monotonic() + ASKING_SECONDS
+    for _ in range(MOST_ASKED):
+        if knows(found) or time.monotonic() >= until:
+            break
+        try:
+            found = ask()
+        except TransportError as error:
+            log.debug("no other replica could be asked: %s", error)
+            break
+    return found
