@@ -313,7 +313,8 @@ class HttpTransport:
         auth = _Bearer(token, self._api_origin) if to_api else _no_auth
         try:
             session = self._fresh() if fresh else self._session
-            response = self._send(session, method, url, headers, auth, deadline)
+            ask = partial(session.request, method, url, headers=headers, auth=auth)
+            response = self._sent(ask, url, deadline)
         except TransportError as error:
             if self._closed.is_set():
                 raise Closing("the mount is ending") from error
@@ -345,34 +346,24 @@ class HttpTransport:
         )
         return answer
 
-    def _send(
-        self,
-        session: requests.Session,
-        method: str,
-        url: str,
-        headers: dict[str, str],
-        auth: Callable[[requests.PreparedRequest], requests.PreparedRequest],
-        deadline: float,
+    def _sent(
+        self, ask: Callable[..., requests.Response], url: str, deadline: float
     ) -> requests.Response:
-        """The response, its body unread; a kept connection that had died costs no try."""
+        """What *ask* gets of *url*; a kept connection that had died costs no try."""
         for _ in range(_MOST_STALE):
             left = max(0.001, deadline - time.monotonic())
+            answer_seconds = max(
+                left * _HEADER_SHARE, min(left, self._config.stall_seconds)
+            )
             try:
                 with _request_errors():
-                    return session.request(
-                        method,
-                        url,
-                        headers=headers,
-                        auth=auth,
+                    return ask(
                         allow_redirects=False,
                         proxies=self._proxies.of(url),
                         stream=True,
                         timeout=(
                             min(self._config.connect_seconds, left),
-                            max(
-                                left * _HEADER_SHARE,
-                                min(left, self._config.stall_seconds),
-                            ),
+                            answer_seconds,
                         ),
                     )
             except Stale as error:

@@ -637,7 +637,8 @@ def test_a_fault_of_the_probe_is_no_wrong_size_for_a_reader(
     with program.opened(video) as handle:
         program.check_all(handle, video)
     assert program.size_of(video) == SIZE_BYTES
-    forgive(quiet_log, "hingfs.operations: read_into .*ESTALE")
+    # A body that is announced and never comes is trouble, and no empty file.
+    forgive(quiet_log, "hingfs.operations: (read_into .*ESTALE|.*before its length)")
 
 
 def told_of(program: Program, video: Video) -> int | str:
