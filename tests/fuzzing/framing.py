@@ -360,7 +360,7 @@ def _(answer: Answer, chance: Random) -> Script:
     code = chance.choice((204, 304))
     head = head_of([f"HTTP/1.1 {code} None", *answer.lines()[1:]])
     other = answer.world.other(answer.request).whole()
-    return tailed(head, chance.choice((answer.payload(), other)))
+    return tailed(head, chance.choice((answer.payload() or other, other)))
 
 
 # --- what drips in the framing, or never ends ---------------------------------------------------

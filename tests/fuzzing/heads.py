@@ -275,7 +275,8 @@ def _(answer: Answer, _: Random) -> Script:
 )
 def _(answer: Answer, chance: Random) -> Script:
     count = int(answer.get("Content-Length"))
-    other = f"Content-Length: {chance.choice((0, 5, count - 1, count + 1, count * 2))}"
+    others = {0, 5, count - 1, count + 1, count * 2} - {count, -1}
+    other = f"Content-Length: {chance.choice(sorted(others))}"
     lines = answer.lines()
     lines.insert(chance.choice((1, len(lines))), other)
     return [head_of(lines) + answer.payload()]

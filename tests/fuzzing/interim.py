@@ -59,7 +59,7 @@ def _(answer: Answer, chance: Random) -> Script:
 
 @kind("legal/interim-then-later", from_server, legal=True)
 def _(answer: Answer, chance: Random) -> Script:
-    return [hint(chance), Pause(0.1), hint(chance), Pause(0.1), answer.whole()]
+    return [hint(chance), Pause(0.03), hint(chance), Pause(0.03), answer.whole()]
 
 
 @kind("interim/with-length", from_server)

@@ -9,8 +9,26 @@ from .table import TABLE, Kind
 
 __all__ = [
     "TABLE", "chosen_handshakes", "chosen_kinds", "documents", "framing", "heads",
-    "interim", "ranges", "redirects", "secured", "timing",
+    "interim", "is_slow", "ranges", "redirects", "secured", "timing",
 ]  # fmt: skip
+
+
+# Kinds that hold a connection for seconds: with all of them as often as others, a mount
+# mostly waits.
+_SLOW = (
+    "timing/*",
+    "*drip*",
+    "*flood*",
+    "*-end",
+    "*/stall*",
+    "*-more",
+    "framing/short-body",
+)
+
+
+def is_slow(kind: Kind) -> bool:
+    """Whether an answer of this kind may last for seconds."""
+    return any(fnmatch(kind.name, pattern) for pattern in _SLOW)
 
 
 def chosen_kinds(

@@ -146,9 +146,13 @@ def _(answer: Answer, chance: Random) -> Script:
 
 
 @kind("ranges/other-video", lambda a: part(a) and bool(a.get("ETag")))
-def _(answer: Answer, _: Random) -> Script:
-    """Another video's bytes, under its own validator."""
-    return [answer.world.other(answer.request).whole()]
+def _(answer: Answer, chance: Random) -> Script:
+    """Another video's bytes, under a validator that no other answer has.
+
+    Two lies that agree are the truth to any client.
+    """
+    etag = f'"{chance.randbytes(8).hex()}"'
+    return [answer.world.other(answer.request).with_field("ETag", etag).whole()]
 
 
 @kind("ranges/unsatisfiable", sized_video)

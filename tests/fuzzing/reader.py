@@ -1,7 +1,7 @@
 """A reader: a process that reads at random through a mount, and checks every byte.
 
-It is told by lines on stdin what to do: "read", "check" (all clips of its share must
-read right within some seconds), and ends with stdin. It tells by lines of JSON on
+It is told by lines on stdin what to do: "read", "check 15" (all clips of its share must
+read right within 15 seconds), and ends with stdin. It tells by lines of JSON on
 stdout: counts, wrong bytes, calls that lasted too long, and the end of a check.
 """
 
@@ -32,7 +32,6 @@ SLACK_SECONDS = 3.0
 # What the kernel asks for with one request to either binding, at most.
 REQUEST_BYTES = 128 * 1024
 COUNTS = (1, 511, 4096, 65_536, 300_000, 1 << 20)
-RECOVERY_SECONDS = 15.0
 _PAGE = 4096
 
 
@@ -69,8 +68,8 @@ class Reader:
     def run(self) -> None:
         """Do as told until stdin ends."""
         while order := sys.stdin.readline().strip():
-            if order == "check":
-                self._check_all()
+            if order.startswith("check"):
+                self._check_all(float(order.split()[1]))
                 continue
             while not self._asked():
                 self._read_something()
@@ -100,13 +99,13 @@ class Reader:
             self._timed("ls", lambda: os.listdir(self._directory), names=3)
         elif dice < 0.12:
             self._stat(self._chance.choice(CLIPS))
-        elif dice < 0.24:
+        elif dice < 0.28:
             self._fresh += 1
             clip = Clip(f"{FRESH}{self._number}-{self._fresh}")
             if self._chance.random() < 0.5:
                 self._stat(clip)
             self._read_at_random(clip)
-        elif dice < 0.32:
+        elif dice < 0.35:
             self._read_whole(self._chance.choice(CLIPS))
         else:
             self._read_at_random(self._chance.choice(CLIPS))
@@ -277,10 +276,10 @@ class Reader:
 
     # -- the check after trouble -------------------------------------------------------------
 
-    def _check_all(self) -> None:
+    def _check_all(self, seconds: float) -> None:
         """Read the clips of this reader's share whole, each until it reads right."""
         began = time.monotonic()
-        until = began + RECOVERY_SECONDS
+        until = began + seconds
         failed = {}
         mine = [clip for n, clip in enumerate(CLIPS) if n % READERS == self._number]
         for clip in mine:

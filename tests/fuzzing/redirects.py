@@ -14,7 +14,6 @@ from .table import (
     get,
     head_of,
     kind,
-    sized_video,
 )
 
 CODES = (301, 302, 303, 307, 308)
@@ -121,10 +120,3 @@ def _(answer: Answer, chance: Random) -> Script:
 @kind("legal/redirect-by-path", _not_yet_redirected, legal=True)
 def _(answer: Answer, chance: Random) -> Script:
     return [to(f"{answer.request.path}?hop={chance.randrange(9)}", chance)]
-
-
-@kind("redirects/to-another-video", lambda a: sized_video(a) and bool(a.get("ETag")))
-def _(answer: Answer, chance: Random) -> Script:
-    """Whose validator tells it from the one that was asked for."""
-    other = answer.world.other(answer.request).request.video_id or ""
-    return [to(answer.world.storage_url(other), chance)]

@@ -16,13 +16,15 @@ from .table import (
     with_body,
 )
 
-# Within, around and beyond the deadlines of a mount that is fuzzed.
+# Rates are far below 1 KiB a second, which is a stall to a mount, or far above: what is
+# slow and no stall is waited for, and would not be read within seconds of health.
+# Stalls are within, around and beyond the deadlines of a mount that is fuzzed.
 STALLS = (0.3, 2.0, 6.0, 15.0)
 
 
 @kind("legal/slow-start", anything, legal=True)
 def _(answer: Answer, chance: Random) -> Script:
-    return [Pause(chance.uniform(0.05, 0.4)), answer.whole()]
+    return [Pause(chance.uniform(0.02, 0.2)), answer.whole()]
 
 
 @kind("legal/body-in-pieces", with_body, legal=True)
@@ -78,14 +80,14 @@ def _(answer: Answer, chance: Random) -> Script:
 
 @kind("timing/body-drips", with_body)
 def _(answer: Answer, chance: Random) -> Script:
-    piece, seconds = chance.choice(((1, 0.1), (10, 0.4), (200, 0.05)))
+    piece, seconds = chance.choice(((1, 0.1), (10, 0.4), (20, 0.05)))
     return [answer.head(), Drip(answer.payload(), piece, seconds)]
 
 
 @kind("timing/body-slow", video)
 def _(answer: Answer, chance: Random) -> Script:
     """Slow, and not so slow that it is a fault."""
-    return [answer.head(), Drip(answer.payload(), chance.choice((2000, 8000)), 0.02)]
+    return [answer.head(), Drip(answer.payload(), chance.choice((4000, 8000)), 0.02)]
 
 
 @kind("timing/end-drips", sized_video)
@@ -97,5 +99,5 @@ def _(answer: Answer, _: Random) -> Script:
 @kind("timing/shreds", with_body)
 def _(answer: Answer, chance: Random) -> Script:
     """Bytes of the connection, those of TLS included, a few at a time."""
-    piece, seconds = chance.choice(((1, 0.05), (100, 0.01), (3000, 0.05)))
+    piece, seconds = chance.choice(((1, 0.05), (10, 0.05), (3000, 0.01)))
     return [Shred(answer.whole(), piece, seconds)]
