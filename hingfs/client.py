@@ -435,12 +435,7 @@ class VideoClient:
         known: bool = False,
     ) -> Facts:
         """The facts that GET tells after *head* told none."""
-        answer, body, place = self.content_answer(
-            video_id, patience, span=verdict.PROBE, known=known
-        )
-        with answer:
-            if answer.status in (200, 206) and not body:
-                body = _first_bytes(answer, patience.deadline)
+        answer, body, place = self._probed(video_id, patience, known=known)
         empty = verdict.is_empty_video(answer.status, answer.headers)
         facts = verdict.judge_probe(answer.status, answer.headers, body)
         if empty or (facts is not None and not body):  # chunks may bring nothing, too
@@ -455,6 +450,21 @@ class VideoClient:
             self._places.remember(video_id, place)
             return facts
         raise self.refused(video_id, answer, body, status)
+
+    def _probed(self, video_id: str, patience: Patience, *, known: bool) -> Served:
+        """The answer to a GET of `PROBE`, closed, with the first bytes of its body."""
+        while True:
+            answer, body, place = self.content_answer(
+                video_id, patience, span=verdict.PROBE, known=known
+            )
+            try:
+                with answer:
+                    if answer.status in (200, 206) and not body:
+                        body = _first_bytes(answer, patience.deadline)
+                return Served(answer, body, place)
+            except (BodyCut, ServerBroken) as error:
+                self._places.forget(video_id, place)
+                patience.failed(error)
 
     def refused(
         self, video_id: str, answer: Answer, body: bytes, status: Status | None = None

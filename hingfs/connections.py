@@ -9,12 +9,13 @@ Threads: look-ups run on `hingfs-names-N`, since nothing can wake one that hangs
 waits for it leaves it behind. They are daemons, started when there is work.
 """
 
+import contextlib
 import http.client
 import ipaddress
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,8 @@ import urllib3.connection
 import urllib3.exceptions
 import urllib3.util.connection
 
-from .errors import HingError, ServerBroken
+from .dialing import LIVELY, Dialer
+from .errors import HingError, ServerBroken, Stale
 from .exchange import MOST_HEAD_BYTES, Exchange, Exchanges, Input
 from .framing import parse_head
 from .workers import DaemonPool
@@ -34,6 +36,12 @@ from .workers import DaemonPool
 # Names looked up at once, those included whose look-up hangs: the API's, and those of
 # the storage hosts that it names. glibc gives each up after some 10 to 30 s.
 _MOST_LOOKUPS = 32
+
+# A connection that was idle for longer is not used again: many a NAT and firewall has
+# forgotten it by then, and says nothing. A new one costs two or three round trips, a
+# dead one `SILENCE_SECONDS`.
+_KEPT_SECONDS = 30.0
+_MOST_DEAD = 256
 
 # Called with the host and a socket just connected to it, before anything is sent:
 # raises OSError where it must not be used.
@@ -162,12 +170,35 @@ class Adapter(requests.adapters.HTTPAdapter):
         return manager
 
 
+class _Dead:
+    """When a kept connection to each place was last found dead.
+
+    Thread safety: all methods; each is one step on the table. Which of two times that
+    race stays makes no difference.
+    """
+
+    def __init__(self) -> None:
+        self._found_at: dict[tuple[str, int | None], float] = {}
+
+    def note(self, place: tuple[str, int | None]) -> None:
+        """One was just now: those that were kept before it are not used again."""
+        if len(self._found_at) >= _MOST_DEAD:
+            self._found_at.clear()
+        self._found_at[place] = time.monotonic()
+
+    def since(self, place: tuple[str, int | None]) -> float:
+        """When one was found last (monotonic); 0 where none was."""
+        return self._found_at.get(place, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Terms:
     """What every connection of one adapter keeps to."""
 
     names: Names
+    dialer: Dialer
     exchanges: Exchanges
+    dead: _Dead
     admit: Admit
 
 
@@ -175,6 +206,7 @@ class _Strict(urllib3.connection.HTTPConnection):
     """A connection that reads nothing itself. Made by `_pool_classes`."""
 
     _terms: _Terms
+    kept_at = 0.0  # when an answer ended on it (monotonic); 0 while none has
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
         super().__init__(*args, **kwargs)
@@ -183,7 +215,7 @@ class _Strict(urllib3.connection.HTTPConnection):
         self.response_class = made
 
     def _new_conn(self) -> socket.socket:
-        sock = _connected(self, self._dns_host, self._terms.names)
+        sock = _connected(self, self._dns_host, self._terms)
         return _admitted(self, sock, self._terms.admit)
 
     @property
@@ -193,14 +225,45 @@ class _Strict(urllib3.connection.HTTPConnection):
         What waits on the socket then was sent without having been asked for, or is the
         end of the connection; the next answer would be taken for another's.
         """
+        if self.kept_at and (
+            time.monotonic() - self.kept_at > _KEPT_SECONDS
+            or self._terms.dead.since((self.host, self.port)) > self.kept_at
+        ):
+            return False
         pending = getattr(self.sock, "pending", None)  # deciphered by TLS, not yet read
         return super().is_connected and not (pending is not None and pending())
 
+    def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
+        """As overridden. Raises as `getresponse` where it cannot be sent."""
+        with self._staleness():
+            super().request(*args, **kwargs)
+
     def getresponse(self) -> Exchange:  # type: ignore[override] # stands in its place
-        """The answer, its head read; past urllib3, which would wrap it."""
-        answer: Any = http.client.HTTPConnection.getresponse(self)
+        """The answer, its head read; past urllib3, which would wrap it.
+
+        Raises Stale where a connection that was kept ended without one: that tells of
+        the connection, and of others kept as long, and nothing of the server.
+        """
+        with self._staleness():
+            answer: Any = http.client.HTTPConnection.getresponse(self)
         assert isinstance(answer, Exchange)
         return answer
+
+    def close(self) -> None:
+        """As overridden; what it is used for next is another connection."""
+        self.kept_at = 0.0
+        super().close()
+
+    @contextlib.contextmanager
+    def _staleness(self) -> Iterator[None]:
+        kept_at = self.kept_at
+        try:
+            yield
+        except OSError as error:
+            if not kept_at:
+                raise
+            self._terms.dead.note((self.host, self.port))
+            raise Stale(f"a kept connection had died: {error}") from error
 
     def _tunnel(self) -> None:
         """Have the proxy connect to the host, within the time-out."""
@@ -231,7 +294,7 @@ class _StrictTls(_Strict, urllib3.connection.HTTPSConnection):
 def _pool_classes(
     names: Names, exchanges: Exchanges, admit: Admit
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    terms = _Terms(names, exchanges, admit)
+    terms = _Terms(names, Dialer(), exchanges, _Dead(), admit)
 
     class Connection(_Strict):
         _terms = terms
@@ -256,36 +319,29 @@ def _seconds_of(connection: urllib3.connection.HTTPConnection) -> float:
 
 
 def _connected(
-    connection: urllib3.connection.HTTPConnection, host: str, names: Names
+    connection: urllib3.connection.HTTPConnection, host: str, terms: _Terms
 ) -> socket.socket:
-    """A socket to the first address of *host* that answers.
-
-    As urllib3 does it, but for the look-up: there, it takes as long as it likes, and
-    each address has all of the time-out.
-    """
+    """A socket to the first address of *host* that answers."""
     seconds = _seconds_of(connection)
+    until = time.monotonic() + seconds
     try:
-        addresses = names.look_up(host, connection.port, seconds)
+        addresses = terms.names.look_up(host, connection.port, seconds)
     except OSError as error:
         raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
-    until = time.monotonic() + seconds
-    failed: OSError = OSError("the name has no address")
-    for tried, address in enumerate(addresses):
-        share = max(0.001, until - time.monotonic()) / (len(addresses) - tried)
-        try:
-            return urllib3.util.connection.create_connection(
-                (address, connection.port),
-                share,
-                source_address=connection.source_address,
-                socket_options=connection.socket_options,
-            )
-        except OSError as error:
-            failed = error
-    if isinstance(failed, TimeoutError):
+    try:
+        return terms.dialer.dial(
+            host,
+            connection.port,
+            addresses,
+            seconds=max(0.001, until - time.monotonic()),
+            options=[*(connection.socket_options or ()), *LIVELY],
+        )
+    except TimeoutError as error:
         raise urllib3.exceptions.ConnectTimeoutError(
             connection, f"no connection within {seconds} s"
-        ) from failed
-    raise urllib3.exceptions.NewConnectionError(connection, str(failed)) from failed
+        ) from error
+    except OSError as error:
+        raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
 
 
 def _admitted(

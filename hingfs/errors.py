@@ -13,6 +13,7 @@ HingError
  ├ SpoolFull          no room for a whole-file stream
  ├ TransportError     the exchange failed; trying again may help
  │  ├ Unreachable     no connection (DNS, refused, TLS)
+ │  ├ Stale           a kept connection had died unseen
  │  ├ NoAnswer        connected and asked, and no answer in time
  │  ├ BodyCut         a body ended or stalled before its announced length
  │  ├ ServerBroken    5xx, or an answer that breaks HTTP or the range contract
@@ -120,6 +121,10 @@ class TransportError(HingError):
 
 class Unreachable(TransportError):
     """No connection: name lookup, refusal, reset before an answer, TLS."""
+
+
+class Stale(TransportError):
+    """A connection that was kept from before had died; another one may work at once."""
 
 
 class NoAnswer(TransportError):

@@ -55,6 +55,7 @@ class Line(Protocol):
     """The connection that an exchange uses, and gives back."""
 
     sock: Any  # a socket, or what TLS makes of one; None once closed
+    kept_at: float  # when an answer ended on it that leaves no doubt (monotonic)
 
     def close(self) -> None:
         """Give it up."""
@@ -313,7 +314,9 @@ class Exchange:
             self._closed = True
         self._within.discard(self)
         exact = self._ended and not self._input.holds_more and not self._aborted
-        if not (exact and self.head.keeps_open):
+        if exact and self.head.keeps_open:
+            self._line.kept_at = time.monotonic()
+        else:
             self._line.close()
         if self._pool is not None:
             self._pool._put_conn(self._connection)  # noqa: SLF001 - there is no other way
@@ -451,6 +454,10 @@ class Input:
         except ssl.SSLEOFError:
             self.ragged = True
             return 0
+        except TimeoutError as error:
+            if error.errno is None:
+                raise
+            raise ConnectionError("the peer is gone") from error  # the kernel gave up
 
     def _wait_at_most(self, until: float) -> None:
         left = until - time.monotonic()
@@ -470,6 +477,8 @@ class Input:
             except BlockingIOError:
                 if time.monotonic() >= until:
                     raise TimeoutError from None
+            except TimeoutError as error:  # of the kernel, which gave the peer up
+                raise ConnectionError("the peer is gone") from error
 
 
 def _set_blocking(sock: socket.socket) -> None:

@@ -23,7 +23,7 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urljoin, urlsplit
@@ -46,6 +46,7 @@ from .errors import (
     DeadlineExceeded,
     NoAnswer,
     ServerBroken,
+    Stale,
     TokenError,
     TransportError,
     Unreachable,
@@ -61,6 +62,9 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Wait for headers at most this part of a call's time, so that one attempt that gets
 # no answer leaves time for another. A guess.
 _HEADER_SHARE = 0.5
+# After the first that had died, no connection kept as long is used: more are new ones,
+# which other requests have kept and lost meanwhile. A guess.
+_MOST_STALE = 3
 # Failures in a row (no connection, or no answer in time, while nothing else was
 # answered) after which names fail at once, and for how long: twice what the last one
 # took, within these bounds. A hundred names on a dead server must cost seconds, also
@@ -300,31 +304,17 @@ class HttpTransport:
     ) -> Answer:
         if self._closed.is_set():
             raise Closing("the mount is ending")
-        left = deadline - time.monotonic()
-        if left <= 0:
+        if deadline <= time.monotonic():
             raise DeadlineExceeded("no time is left for another request")
         to_api = origin_of(url) == self._api_origin
         with self._lock:
             token, token_number = self._token, self._token_number
         started = time.monotonic()
+        auth = _Bearer(token, self._api_origin) if to_api else _no_auth
         try:
-            with _request_errors():
-                session = self._fresh() if fresh else self._session
-                response = session.request(
-                    method,
-                    url,
-                    headers=headers,
-                    auth=_Bearer(token, self._api_origin) if to_api else _no_auth,
-                    allow_redirects=False,
-                    proxies=self._proxies.of(url),
-                    stream=True,
-                    timeout=(
-                        min(self._config.connect_seconds, left),
-                        max(
-                            left * _HEADER_SHARE, min(left, self._config.stall_seconds)
-                        ),
-                    ),
-                )
+            session = self._fresh() if fresh else self._session
+            ask = partial(session.request, method, url, headers=headers, auth=auth)
+            response = self._sent(ask, url, deadline)
         except TransportError as error:
             if self._closed.is_set():
                 raise Closing("the mount is ending") from error
@@ -355,6 +345,30 @@ class HttpTransport:
             time.monotonic() - started,
         )
         return answer
+
+    def _sent(
+        self, ask: Callable[..., requests.Response], url: str, deadline: float
+    ) -> requests.Response:
+        """What *ask* gets of *url*; a kept connection that had died costs no try."""
+        for _ in range(_MOST_STALE):
+            left = max(0.001, deadline - time.monotonic())
+            answer_seconds = max(
+                left * _HEADER_SHARE, min(left, self._config.stall_seconds)
+            )
+            try:
+                with _request_errors():
+                    return ask(
+                        allow_redirects=False,
+                        proxies=self._proxies.of(url),
+                        stream=True,
+                        timeout=(
+                            min(self._config.connect_seconds, left),
+                            answer_seconds,
+                        ),
+                    )
+            except Stale as error:
+                log.debug("%s: %s", urlsplit(url).hostname, error)
+        raise Unreachable("connections to the server die as soon as they are kept")
 
     def _failures_locked(self) -> int:
         return self._unreachable + len(self._silent_about)

@@ -11,7 +11,8 @@ import sys
 from dataclasses import asdict, dataclass, field
 
 import pytest
-import urllib3.util.connection
+
+from hingfs import dialing
 
 _RUN = """\
 import sys
@@ -58,12 +59,12 @@ class Internet:
     def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Be the Internet of this process, for one test."""
         monkeypatch.setattr(socket, "getaddrinfo", self.resolve)
-        monkeypatch.setattr(urllib3.util.connection, "create_connection", self.connect)
+        monkeypatch.setattr(dialing, "begin_connecting", self.connect)
 
     def install(self) -> None:
         """Be the Internet of this process for good."""
         socket.getaddrinfo = self.resolve
-        urllib3.util.connection.create_connection = self.connect  # type: ignore[assignment]
+        dialing.begin_connecting = self.connect  # type: ignore[assignment] # a method
 
     @property
     def launcher(self) -> tuple[str, ...]:
@@ -80,9 +81,10 @@ class Internet:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         return [(family, socket.SOCK_STREAM, 6, "", (address, port or 0))]
 
-    def connect(self, target, timeout=None, **_options) -> socket.socket:
-        """As urllib3.util.connection.create_connection."""
-        address, port = target
+    def connect(
+        self, address: str, port: int, _options: list[dialing.SocketOption]
+    ) -> socket.socket:
+        """As dialing.begin_connecting; it is connected at once."""
         self.connected.append(address)
         played_by = self.ports.get(f"{address} {port}", self.ports.get(address, port))
         if not played_by:
@@ -90,7 +92,6 @@ class Internet:
         real = socket.create_connection(("127.0.0.1", played_by))
         fake = _Elsewhere(real.family, real.type, real.proto, real.detach())
         fake.peer = (address, port)
-        fake.settimeout(timeout)
         return fake
 
 

@@ -1,14 +1,19 @@
 """A server that sends exactly the bytes a test wants, and knows nothing of HTTP."""
 
 import contextlib
+import ctypes
 import itertools
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
+
+_ATTACH_FILTER = 26  # SO_ATTACH_FILTER, asm-generic/socket.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,10 @@ class Hangup(Exception):
     """Close the connection, in the manner of FIN."""
 
 
+class Reset(Exception):
+    """Close the connection by RST."""
+
+
 class RawServer:
     """Answers by *script* on a port of loopback. A context manager."""
 
@@ -56,6 +65,7 @@ class RawServer:
         self._tls = tls
         self._lock = threading.Lock()
         self._connections: list[socket.socket] = []
+        self._accepted: list[socket.socket] = []  # by number
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
 
@@ -89,6 +99,15 @@ class RawServer:
             thread.join(10)
         self._listener.close()
 
+    def deafen(self, connection: int) -> None:
+        """Drop what comes on *connection* in the kernel: nothing is acknowledged."""
+        instruction = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF: return 0 bytes
+        code = ctypes.create_string_buffer(instruction)
+        program = struct.pack("HxxxxxxP", 1, ctypes.addressof(code))
+        self._accepted[connection].setsockopt(
+            socket.SOL_SOCKET, _ATTACH_FILTER, program
+        )
+
     def _start(self, job: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=job, args=args, daemon=True)
         self._threads.append(thread)
@@ -102,11 +121,16 @@ class RawServer:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 with self._lock:
                     self._connections.append(sock)
+                    self._accepted.append(sock)
                 self._start(self._serve, sock, next(numbers))
 
     def _serve(self, sock: socket.socket, connection: int) -> None:
-        with contextlib.suppress(OSError, Hangup), contextlib.ExitStack() as stack:
+        with (
+            contextlib.suppress(OSError, Hangup, Reset),
+            contextlib.ExitStack() as stack,
+        ):
             stack.enter_context(sock)
+            stack.push(partial(_reset, sock))
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_side=True)
                 with self._lock:
@@ -122,6 +146,13 @@ class RawServer:
                     elif self.over.wait(piece):
                         return
                 number += 1
+
+
+def _reset(sock: socket.socket, kind: type[BaseException] | None, *_: object) -> None:
+    """Have *sock* closed by RST if the script ended by `Reset`."""
+    if kind is Reset:
+        linger = struct.pack("ii", 1, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 def _head_of(sock: socket.socket) -> bytes:

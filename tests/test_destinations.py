@@ -287,11 +287,11 @@ class TestSchemes:
         tried = []
         connect = internet.connect
 
-        def counted(target, *args, **options):
-            tried.append(target)
-            return connect(target, *args, **options)
+        def counted(address, port, options):
+            tried.append((address, port))
+            return connect(address, port, options)
 
-        monkeypatch.setattr("urllib3.util.connection.create_connection", counted)
+        monkeypatch.setattr("hingfs.dialing.begin_connecting", counted)
 
         for video_id in ("v", "w"):
             world.api.add(video_id, size_bytes=SIZE_BYTES)

@@ -4,6 +4,7 @@ import gzip
 import itertools
 import math
 import os
+import socket
 import ssl
 import time
 import zlib
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from hingfs import connections, dialing
 from hingfs.answer import Answer
 from hingfs.config import EndpointConfig, Token
 from hingfs.errors import (
@@ -26,7 +28,7 @@ from hingfs.exchange import MOST_HEAD_BYTES
 from hingfs.transport import HttpTransport
 
 from .mounting import eventually
-from .raw import Asked, Hangup, RawServer, Script
+from .raw import Asked, Hangup, RawServer, Reset, Script
 from .test_transport import certificate
 
 STALL = 0.3
@@ -673,3 +675,99 @@ def test_close_wakes_who_waits_for_headers(serve):
         transport.close()
         with pytest.raises(HingError):
             waiting.result(PATIENT)
+
+
+# --- connections that died unseen -----------------------------------------------------------------
+
+
+def dying(*, reset: bool, after: int) -> Script:
+    """Each connection but those opened later dies at its second request."""
+
+    def script(asked: Asked) -> Iterator[bytes]:
+        if asked.number and asked.connection < after:
+            raise Reset if reset else Hangup
+        yield ok(name_of(asked))
+
+    return script
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_kept_connections_that_died_use_up_no_try(serve, reset):
+    """Ten of them: the first says it for all, and the caller hears of none."""
+    transport, server = serve(dying(reset=reset, after=10))
+    kept = [ask(transport, f"/v1/videos/{number}") for number in range(10)]
+    for answer in kept:
+        body_of(answer)
+
+    assert read(transport, "/v1/videos/a") == b"/v1/videos/a".rjust(40)
+    assert server.connections[10:] in ([9, 10], [0, 10])
+    assert transport.tries(3) == 3
+    assert not transport.breaker_open()
+
+
+def test_kept_connections_that_died_in_silence_cost_one_time_out(serve, monkeypatch):
+    """Nothing is acknowledged any more: a NAT that forgot them, a VPN that went down."""
+    quick = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
+    monkeypatch.setattr(connections, "LIVELY", [*dialing.LIVELY[:-1], quick])
+
+    def script(asked: Asked) -> Iterator[bytes]:
+        yield ok(name_of(asked))
+        if asked.connection < 10:
+            server.deafen(asked.connection)
+
+    transport, server = serve(script)
+    kept = [ask(transport, f"/v1/videos/{number}") for number in range(10)]
+    for answer in kept:
+        body_of(answer)
+
+    began = time.monotonic()
+    assert read(transport, "/v1/videos/a") == b"/v1/videos/a".rjust(40)
+    assert time.monotonic() - began < PATIENT
+    assert server.connections[10:] == [10]
+    assert transport.tries(3) == 3
+
+
+def test_a_body_that_died_in_silence_is_cut(serve, monkeypatch):
+    """Probes notice it, long before the stall time-out."""
+    quick = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
+    monkeypatch.setattr(connections, "LIVELY", [*dialing.LIVELY[:-1], quick])
+
+    def script(asked: Asked) -> Iterator[bytes | float]:
+        yield ok(b"half", length=8)
+        server.deafen(asked.connection)
+        yield 1000.0
+
+    transport, server = serve(script, stall_seconds=1000.0)
+    with ask(transport, "/v1/videos/a") as answer:
+        assert answer.read_some(4) == b"half"
+        with pytest.raises(BodyCut):
+            answer.read_some(4)
+
+
+def test_a_server_that_ends_every_connection_is_unreachable_in_the_end(serve):
+    def script(asked: Asked) -> Iterator[bytes]:
+        if asked.target.endswith("never"):
+            raise Hangup
+        yield ok(name_of(asked))
+
+    transport, server = serve(script)
+    read(transport, "/v1/videos/a")
+
+    with pytest.raises(Unreachable):
+        read(transport, "/v1/videos/never")
+    assert server.connections == [0, 0, 1]
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used(serve, monkeypatch):
+    """NAT may have forgotten it, and nobody says so."""
+
+    def script(asked: Asked) -> Iterator[bytes]:
+        yield ok(name_of(asked))
+
+    transport, server = serve(script)
+    read(transport, "/v1/videos/a")
+    read(transport, "/v1/videos/b")
+    monkeypatch.setattr(connections, "_KEPT_SECONDS", 0.0)
+    read(transport, "/v1/videos/c")
+
+    assert server.connections == [0, 0, 1]

@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 import requests
 import urllib3
-import urllib3.util.connection
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from hingfs import dialing
 from hingfs import transport as transport_module
 from hingfs.answer import Answer
 from hingfs.blocks import ByteRange, views_of
@@ -193,8 +193,8 @@ class TestRequests:
         place = f"http://{host}:81/v1/videos/v/content"
         asked = []
 
-        def connect(target, *_args, **_options):
-            asked.append(target)
+        def connect(address, port, _options):
+            asked.append((address, port))
             raise ConnectionRefusedError
 
         monkeypatch.setenv("http_proxy", endpoint.base_url)
@@ -202,7 +202,7 @@ class TestRequests:
         transport = make("http://api.test:81", insecure_http=True)
         monkeypatch.setenv("no_proxy", "")
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
-        monkeypatch.setattr(urllib3.util.connection, "create_connection", connect)
+        monkeypatch.setattr(dialing, "begin_connecting", connect)
 
         with pytest.raises(Unreachable):
             read(transport, place)
