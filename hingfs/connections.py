@@ -22,8 +22,10 @@ from functools import partial
 from typing import Any
 
 import requests.adapters
+import socks
 import urllib3
 import urllib3.connection
+import urllib3.contrib.socks
 import urllib3.exceptions
 import urllib3.util.connection
 
@@ -154,7 +156,9 @@ class Adapter(requests.adapters.HTTPAdapter):
     def __init__(
         self, names: Names, exchanges: Exchanges, admit: Admit, connections: int
     ) -> None:
-        self._pool_classes = _pool_classes(names, exchanges, admit)
+        terms = _Terms(names, Dialer(), exchanges, _Dead(), admit)
+        self._pool_classes = _pool_classes(_Strict, _StrictTls, terms)
+        self._socks_classes = _pool_classes(_Socks, _SocksTls, terms)
         super().__init__(pool_connections=8, pool_maxsize=connections, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
@@ -165,8 +169,9 @@ class Adapter(requests.adapters.HTTPAdapter):
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - handed on
         """As overridden; for connections through a proxy."""
         manager = super().proxy_manager_for(*args, **kwargs)
-        if isinstance(manager, urllib3.ProxyManager):  # SOCKS has classes of its own
-            manager.pool_classes_by_scheme = self._pool_classes
+        by_socks = isinstance(manager, urllib3.contrib.socks.SOCKSProxyManager)
+        classes = self._socks_classes if by_socks else self._pool_classes
+        manager.pool_classes_by_scheme = classes
         return manager
 
 
@@ -291,22 +296,49 @@ class _StrictTls(_Strict, urllib3.connection.HTTPSConnection):
     """The same by TLS."""
 
 
+class _Socks(_Strict, urllib3.contrib.socks.SOCKSConnection):
+    """The same through a SOCKS proxy, which looks names up itself by socks5h."""
+
+    def _new_conn(self) -> socks.socksocket:
+        seconds = _seconds_of(self)
+        options: Any = self._socks_options  # typed more narrowly than they are
+        host = self._dns_host
+        try:
+            if not options["rdns"]:
+                host = self._terms.names.look_up(host, self.port, seconds)[0]
+            return socks.create_connection(
+                (host, self.port),
+                timeout=seconds,  # type: ignore[arg-type] # a float will do
+                proxy_type=options["socks_version"],
+                proxy_addr=options["proxy_host"],
+                proxy_port=options["proxy_port"],
+                proxy_rdns=options["rdns"],
+                proxy_username=options["username"],
+                proxy_password=options["password"],
+                socket_options=[*(self.socket_options or ()), *LIVELY],
+            )
+        except OSError as error:
+            reason = OSError(f"the SOCKS proxy: {error}")
+            raise urllib3.exceptions.NewConnectionError(self, str(reason)) from reason
+
+
+class _SocksTls(_Socks, urllib3.contrib.socks.SOCKSHTTPSConnection):
+    """The same by TLS, inside the tunnel."""
+
+
 def _pool_classes(
-    names: Names, exchanges: Exchanges, admit: Admit
+    plain: type[_Strict], by_tls: type[_Strict], terms: _Terms
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    terms = _Terms(names, Dialer(), exchanges, _Dead(), admit)
-
-    class Connection(_Strict):
-        _terms = terms
-
-    class TlsConnection(_StrictTls):
-        _terms = terms
+    # Typed as urllib3's: `getresponse` stands in its place.
+    bound: Any = {"_terms": terms}
+    connection: Any = type(plain.__name__, (plain,), bound)
+    tls_connection: Any = type(by_tls.__name__, (by_tls,), bound)
 
     class Pool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Connection  # type: ignore[assignment] # as for `getresponse`
+        ConnectionCls = connection
 
     class TlsPool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = TlsConnection  # type: ignore[assignment] # as above
+        ConnectionCls = tls_connection
 
     return {"http": Pool, "https": TlsPool}
 

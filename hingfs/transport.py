@@ -411,6 +411,10 @@ class HttpTransport:
         return target
 
     def _look_up(self, host: str) -> list[str]:
+        """The addresses of *host*; none where a proxy looks it up, and may be alone to."""
+        url = f"https://[{host}]/" if ":" in host else f"https://{host}/"
+        if requests.utils.select_proxy(url, self._proxies.of(url)):
+            return []
         return self._names.look_up(host, 0, self._config.connect_seconds)
 
 
@@ -444,7 +448,13 @@ class _Proxies:
     """
 
     def __init__(self) -> None:
-        self._found = getproxies()
+        # GNOME writes socks://, and has the proxy look names up (as curl's socks5h).
+        self._found = {
+            scheme: proxy.replace("socks://", "socks5h://", 1)
+            if proxy.startswith("socks://")
+            else proxy
+            for scheme, proxy in getproxies().items()
+        }
 
     def of(self, url: str) -> dict[str, str]:
         """Scheme -> proxy for *url*; empty where NO_PROXY names its host."""

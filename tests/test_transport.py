@@ -40,6 +40,7 @@ from hingfs.transport import HttpTransport, origin_of
 from tests import endpoint as faults
 from tests.endpoint import CutError, FakeEndpoint, ramp
 from tests.personalities import Response, text_response
+from tests.socks import SocksProxy
 
 SIZE = 200_000
 SECRET = "oh-test-token"
@@ -93,6 +94,16 @@ def taken(answer: Answer, most_bytes: int) -> bytes:
 def read(transport: HttpTransport, url: str, **options) -> bytes:
     with get(transport, url, **options) as answer:
         return taken(answer, 10 * SIZE)
+
+
+def only_numbers(real):
+    """Getaddrinfo of a machine without DNS."""
+
+    def find(host, *args, **options):
+        ipaddress.ip_address(host)  # raises for a name
+        return real(host, *args, **options)
+
+    return find
 
 
 class TestRequests:
@@ -162,6 +173,68 @@ class TestRequests:
         (asked,) = endpoint.log
         assert (asked.method, asked.path) == ("CONNECT", "api.example:443")
         assert "authorization" not in asked.headers
+
+    @pytest.mark.parametrize("scheme", ["socks5h", "socks"])
+    def test_a_socks_proxy_looks_names_up_itself(
+        self, make, endpoint, monkeypatch, scheme
+    ):
+        """As GNOME and Clash set it; this machine may have no DNS."""
+        monkeypatch.setattr(socket, "getaddrinfo", only_numbers(socket.getaddrinfo))
+        port = int(endpoint.base_url.rpartition(":")[2])
+        with SocksProxy(port) as proxy:
+            monkeypatch.setenv("all_proxy", f"{scheme}://{proxy.place}")
+            transport = make("http://api.example:81", insecure_http=True)
+            for _ in range(2):
+                got = read(transport, "http://api.example:81/v1/videos/v/content")
+                assert got == ramp("v", 0, SIZE)
+
+        assert proxy.hosts == [("api.example", 81)]  # and the connection is kept
+        assert endpoint.log[0].headers["authorization"] == f"Bearer {SECRET}"
+
+    def test_a_name_for_socks5_is_looked_up_here(self, make, endpoint, monkeypatch):
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 81))]
+        real = socket.getaddrinfo
+        monkeypatch.setattr(
+            socket,
+            "getaddrinfo",
+            lambda host, *args, **options: (
+                found if host == "api.example" else real(host, *args, **options)
+            ),
+        )
+        port = int(endpoint.base_url.rpartition(":")[2])
+        with SocksProxy(port) as proxy:
+            monkeypatch.setenv("all_proxy", f"socks5://{proxy.place}")
+            transport = make("http://api.example:81", insecure_http=True)
+            read(transport, "http://api.example:81/v1/videos/v/content")
+
+        assert proxy.hosts == [("192.0.2.7", 81)]
+
+    @pytest.mark.parametrize("mood", ["refuses", "silent"])
+    def test_a_socks_proxy_in_trouble_is_no_connection(self, make, monkeypatch, mood):
+        with SocksProxy(1, mood) as proxy:
+            monkeypatch.setenv("all_proxy", f"socks5h://{proxy.place}")
+            transport = make("http://api.example:81", insecure_http=True)
+            with pytest.raises(Unreachable, match="SOCKS"):
+                read(transport, "http://api.example:81/v1/videos/v/content")
+
+    def test_no_name_is_looked_up_for_a_host_behind_a_proxy(self, make, monkeypatch):
+        """Each redirect would wait for a DNS that is not there."""
+        monkeypatch.setattr(socket, "getaddrinfo", only_numbers(socket.getaddrinfo))
+        with FakeEndpoint(SECRET) as proxy:
+            proxy.add("v", size_bytes=SIZE)
+            proxy.inject(
+                faults.redirect_to("http://cdn.example:81/v1/videos/v/content")
+            )
+            monkeypatch.setenv("http_proxy", proxy.base_url)
+            monkeypatch.setenv("https_proxy", proxy.base_url)
+            transport = make("http://api.example:81", insecure_http=True)
+
+            get(transport, "http://api.example:81/v1/videos/v/content").close()
+
+            assert [asked.path for asked in proxy.log] == [
+                "http://api.example:81/v1/videos/v/content",
+                "http://cdn.example:81/v1/videos/v/content",
+            ]
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3"])
     @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
