@@ -151,7 +151,7 @@ def test_spoilt_answers_give_right_bytes_or_an_error(
     assert wrong == []
     assert [(what, sent.text()) for what, sent in server.violations] == []
     assert not any("unforeseen" in line for line in quiet_log.lines), quiet_log.lines
-    assert server.injected.total() > 20
+    assert server.injected.total() > 5  # an answer may ask all for a pause
 
 
 def until_right(view: Direct, clip: Clip) -> None:
