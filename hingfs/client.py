@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import quote, urlencode, urlsplit
 
-from . import bodies, listing, refusals, statuses, verdict
-from .answer import Answer
+from . import bodies, listing, refusals, results, statuses, verdict
+from .answer import Answer, inline_answer
 from .blocks import KIB, MIB, ByteRange, Content
 from .config import EndpointConfig
 from .download import MOST_ERROR_BYTES, RangeDownload, Served
@@ -435,7 +435,9 @@ class VideoClient:
         known: bool = False,
     ) -> Facts:
         """The facts that GET tells after *head* told none."""
-        answer, body, place = self._probed(video_id, patience, known=known)
+        answer, body, place, status = self._probed(
+            video_id, patience, status, known=known
+        )
         empty = verdict.is_empty_video(answer.status, answer.headers)
         facts = verdict.judge_probe(answer.status, answer.headers, body)
         if empty or (facts is not None and not body):  # chunks may bring nothing, too
@@ -451,17 +453,20 @@ class VideoClient:
             return facts
         raise self.refused(video_id, answer, body, status)
 
-    def _probed(self, video_id: str, patience: Patience, *, known: bool) -> Served:
+    def _probed(
+        self, video_id: str, patience: Patience, status: Status | None, *, known: bool
+    ) -> Served:
         """The answer to a GET of `PROBE`, closed, with the first bytes of its body."""
         while True:
-            answer, body, place = self.content_answer(
-                video_id, patience, span=verdict.PROBE, known=known
+            served = self._served(
+                video_id, patience, status, span=verdict.PROBE, known=known
             )
+            answer, body, place, _ = served
             try:
                 with answer:
                     if answer.status in (200, 206) and not body:
                         body = _first_bytes(answer, patience.deadline)
-                return Served(answer, body, place)
+                return served._replace(body=body)
             except (BodyCut, ServerBroken) as error:
                 self._places.forget(video_id, place)
                 patience.failed(error)
@@ -538,7 +543,9 @@ class VideoClient:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         if offset and content.validator.etag:
             headers["If-Range"] = content.validator.etag
-        answer, body, place = self.content_of(content, patience, headers=headers)
+        answer, body, place, status = self.content_of(
+            content, patience, headers=headers
+        )
         # Who asks for another has met trouble there.
         self._places.forget(content.video_id, place)
         if answer.status in (200, 206) and not body:
@@ -554,7 +561,8 @@ class VideoClient:
             ):
                 raise ContentChanged("the size is another one now")
             raise ServerBroken("416 for a range inside the file")
-        raise refusals.of_opened(self.refused(content.video_id, answer, body))
+        error = self.refused(content.video_id, answer, body, status)
+        raise refusals.of_opened(error)
 
     def content_of(
         self,
@@ -570,7 +578,7 @@ class VideoClient:
         type, were seen to be a container's.
         """
         ask = partial(
-            self.content_answer, content.video_id, patience, span=span, headers=headers
+            self._served, content.video_id, patience, None, span=span, headers=headers
         )
         served = ask(odd_type=content.odd_type)
         odd_type = verdict.odd_type_of(served.answer.headers)
@@ -591,11 +599,97 @@ class VideoClient:
         """Whether the first bytes, asked for if *served* has none, are a container's."""
         if served.body:
             return bodies.is_container(served.body)
-        answer, first, _ = self.content_answer(video_id, patience, span=verdict.PROBE)
+        answer, first, *_ = self._served(video_id, patience, None, span=verdict.PROBE)
         with answer:
             first = first or _first_bytes(answer, patience.deadline)
         facts = verdict.judge_probe(answer.status, answer.headers, first)
         return facts is not None and facts.odd_type == odd_type
+
+    def _served(
+        self,
+        video_id: str,
+        patience: Patience,
+        status: Status | None,
+        *,
+        span: ByteRange | None = None,
+        headers: Mapping[str, str] | None = None,
+        odd_type: str | None = None,
+        known: bool = True,
+    ) -> Served:
+        """As `content_answer`; what the API refuses is had where its status names it.
+
+        *status* None: it is asked if it could matter.
+        """
+        ask = partial(self._at_status, video_id, patience, span=span, headers=headers)
+        if self._places.is_named(video_id):
+            status = self._status_with_url(video_id, status)
+            found = ask(status)
+            if found is not None:
+                return found
+        elsewhere = status is not None and bool(status.url)
+        served = self.content_answer(
+            video_id,
+            patience,
+            span=span,
+            headers=headers,
+            odd_type=odd_type,
+            known=known and not elsewhere,
+        )
+        answer, body, *_ = served
+        if answer.from_api and refusals.may_be_elsewhere(answer.status, body):
+            status = self._status_with_url(video_id, status)
+            served = ask(status) or served
+        return served._replace(status=status)
+
+    def _at_status(
+        self,
+        video_id: str,
+        patience: Patience,
+        status: Status,
+        *,
+        span: ByteRange | None,
+        headers: Mapping[str, str] | None,
+    ) -> Served | None:
+        """What comes from where *status* names the bytes; None if it names nothing."""
+        waits = status.state in (State.NOT_READY, State.FAILED, State.GONE)
+        if not status.url or waits:
+            return None
+        served = self._at_named(
+            video_id, status.url, patience, span=span, headers=headers
+        )
+        if served is not None and served.answer.status in (200, 206):
+            self._places.note_named(video_id)
+        return served and served._replace(status=status)
+
+    def _status_with_url(self, video_id: str, status: Status | None) -> Status:
+        """*status*, asked for where it is unknown or comes of a list, without URLs."""
+        if status is not None and status.url is not None:
+            return status
+        told = self._status_if_told(video_id)
+        return told if status is None or told.word else status
+
+    def _at_named(
+        self,
+        video_id: str,
+        url: str,
+        patience: Patience,
+        *,
+        span: ByteRange | None,
+        headers: Mapping[str, str] | None,
+    ) -> Served | None:
+        """What comes from *url*, said in the API's JSON of *video_id*, as of a redirect.
+
+        None if it leads to where it was said.
+        """
+        data = results.inline_bytes(url)
+        if data is not None:
+            return Served(inline_answer(data), b"", None)
+        content_url = self._content_url(video_id)
+        target = self._transport.redirect_target(content_url, url)
+        if target == content_url:
+            return None
+        answer, body = self._send("GET", target, patience, span=span, headers=headers)
+        return Served(answer, body, answer.url)
 
     def content_answer(
         self,
@@ -632,12 +726,13 @@ class VideoClient:
             return Served(answer, body, None)
         with answer:
             body = answer.read_text(patience.deadline, MOST_ERROR_BYTES)
-        named = verdict.url_in_json(body, url)
+        named = results.url_in_json(body)
         if named is None:
             return Served(answer, body, None)
-        url = self._transport.redirect_target(url, named)
-        answer, body = self._send("GET", url, patience, span=span, headers=headers)
-        return Served(answer, body, answer.url)
+        named_by_json = self._at_named(
+            video_id, named, patience, span=span, headers=headers
+        )
+        return named_by_json or Served(answer, body, None)
 
     def _at_place(
         self,

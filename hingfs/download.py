@@ -27,6 +27,7 @@ from .errors import (
 from .pace import Pace
 from .patience import Patience
 from .places import Places
+from .statuses import Status
 
 # A body is judged again, as more of it arrives, up to here: as far as its judge looks.
 _JUDGED_BYTES = 8 * KIB
@@ -41,11 +42,13 @@ class Served(NamedTuple):
 
     *body* is what was read of it for judging, else b"". *place* is the URL of the bytes
     where that is not the API's own: to be remembered once they are known to be content.
+    *status* is what the status route told meanwhile, if it was asked.
     """
 
     answer: Answer
     body: bytes
     place: str | None
+    status: Status | None = None
 
 
 class ContentApi(Protocol):
@@ -61,7 +64,9 @@ class ContentApi(Protocol):
     ) -> Served:
         """The answer to a GET of *content*, wherever the API keeps it."""
 
-    def refused(self, video_id: str, answer: Answer, body: bytes) -> HingError:
+    def refused(
+        self, video_id: str, answer: Answer, body: bytes, status: Status | None
+    ) -> HingError:
         """The error that *answer*, which is no content, means for *video_id*."""
 
     def distrust_ranges(self) -> None:
@@ -210,7 +215,7 @@ class RangeDownload:
     def _connect(self) -> Answer:
         asked = ByteRange(self._position, self._stop)
         etag = self._content.validator.etag
-        answer, body, self._place = self._api.content_of(
+        answer, body, self._place, status = self._api.content_of(
             self._content,
             self._patience,
             span=asked,
@@ -232,7 +237,8 @@ class RangeDownload:
             if said and not self._seen_once(changed):
                 raise changed
             raise ServerBroken("416 for a range inside the file")
-        raise self._refused(self._api.refused(self._content.video_id, answer, body))
+        error = self._api.refused(self._content.video_id, answer, body, status)
+        raise self._refused(error)
 
     def _refused(self, error: HingError) -> HingError:
         """*error*, or trouble to be tried again where it contradicts what was served."""

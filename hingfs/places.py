@@ -19,6 +19,8 @@ class Places:
         self._lock = threading.Lock()
         # video id -> (URL, monotonic time until which it is used); guarded by _lock
         self._places: dict[str, tuple[str, float]] = {}
+        # Videos whose bytes were where their status says; guarded by _lock. In order.
+        self._named: dict[str, None] = {}
 
     def of(self, video_id: str) -> str | None:
         """Where the bytes of *video_id* were had a moment ago, if anywhere."""
@@ -37,6 +39,19 @@ class Places:
             before = self._places.get(video_id)
             if before is None or before[0] != place:
                 self._places[video_id] = (place, time.monotonic() + _PLACE_SECONDS)
+
+    def note_named(self, video_id: str) -> None:
+        """The bytes of *video_id* were where its status says, and not at the API."""
+        with self._lock:
+            if len(self._named) >= _MOST_PLACES:
+                self._named.pop(next(iter(self._named)))
+            self._named[video_id] = None
+
+    def is_named(self, video_id: str) -> bool:
+        """Whether the status of *video_id* is to be asked where its bytes are."""
+        with self._lock:
+            named = video_id in self._named
+        return named and self.of(video_id) is None
 
     def forget(self, video_id: str, place: str | None) -> None:
         """There was trouble at *place*; another one that is known by now stays."""

@@ -96,6 +96,16 @@ def trouble(code: int, body: bytes, host: str, *, from_api: bool) -> ServerBroke
     return ServerBroken(f"the {who} answered {code}")
 
 
+def may_be_elsewhere(code: int, body: bytes) -> bool:
+    """Whether the API said that it does not send the bytes, and they may be elsewhere.
+
+    *body* is what was read of it for judging: of a 200, only of what is no video.
+    """
+    if code in (200, 206):
+        return bool(body) and not bodies.is_container(body)
+    return code != 416 and not refuses_token(code, body)
+
+
 def route_missing(code: int, headers: Headers, body: bytes) -> bool:
     """Whether a 404 looks as if the path, not the video, were unknown."""
     return code == 404 and is_html(headers, body)
@@ -106,7 +116,7 @@ def _by_status(status: Status) -> HingError | None:
     if status.state is State.NOT_READY:
         return VideoNotReady(f"not ready (status {status.word}){detail}")
     if status.state is State.READY:
-        return VideoNotServed("completed, but not served yet")
+        return VideoNotServed("completed, but neither served yet nor named by a URL")
     if status.state is State.FAILED:
         return VideoFailed(f"rendering failed (status {status.word}){detail}")
     if status.state is State.GONE:

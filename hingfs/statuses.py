@@ -6,12 +6,13 @@ in milliseconds. The names they use are the tables below, in order of trust.
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from . import bodies, wording
 from .errors import AccessDenied, printable
+from .results import url_of_result
 from .wording import names
 
 Headers = Mapping[str, str]
@@ -88,6 +89,9 @@ class Status:
     expires_at_seconds: float | None = None
     # Whether that time had passed when this was told: the link may be gone, no more.
     expired: bool = False
+    # Where it says that the bytes are; "" nowhere, None: not looked for (rows of lists).
+    # Not shown: it may be signed, or hold the bytes themselves.
+    url: str | None = field(default=None, repr=False)
 
     @property
     def mtime_seconds(self) -> float | None:
@@ -107,7 +111,7 @@ class Status:
         )
 
 
-UNSAID = Status(State.UNSAID)
+UNSAID = Status(State.UNSAID, url="")
 
 
 def judge_status(
@@ -123,8 +127,11 @@ def judge_status(
     # {"status": "error"} beside a 404 is an envelope, not a video that failed; and
     # {"status": "unauthorized"} beside a 401 is no state of one.
     envelope = code == 404 and not _is_video(found)
-    if word_of(found) and not envelope and code not in wording.DENIED_CODES:
-        return status_of(found, outer, now_seconds)
+    if code not in wording.DENIED_CODES and not envelope:
+        status = status_of(found, outer, now_seconds)
+        url = _url_in(found, outer) if status.word or code == 200 else ""
+        if status.word or url:
+            return replace(status, url=url)
     text = bodies.text_of(body)
     if wording.is_refusal_of_token(code, text):
         said = printable(text, 120)
@@ -132,9 +139,9 @@ def judge_status(
     if code in _NO_ROUTE_CODES or (
         code == 404 and (is_html(headers, body) or wording.NO_ROUTE_TEXT.search(text))
     ):
-        return Status(State.NO_ROUTE)
+        return Status(State.NO_ROUTE, url="")
     if code in (404, 410) or (code == 400 and "task_not_exist" in text):
-        return Status(State.GONE, reason=printable(text, 120))
+        return Status(State.GONE, reason=printable(text, 120), url="")
     return UNSAID
 
 
@@ -198,6 +205,20 @@ def status_of(found: Object, outer: object, now_seconds: float) -> Status:
         expires_at,
         expired=expires_at is not None and expires_at <= now_seconds,
     )
+
+
+def _url_in(found: Object, outer: object) -> str:
+    """Where the bytes are by *found*, else by what it is wrapped in; "" if untold."""
+    url = url_of_result(found)
+    if url is None and isinstance(outer, dict):
+        # In an array of several there are other videos.
+        around = {k: v for k, v in outer.items() if not _is_rows(k, v)}
+        url = url_of_result(around)
+    return url or ""
+
+
+def _is_rows(name: str, value: object) -> bool:
+    return name in _WRAPPERS and isinstance(value, list)
 
 
 def is_html(headers: Headers, body: bytes) -> bool:

@@ -8,7 +8,6 @@ What an answer without content means is `refusals`'.
 
 import re
 from dataclasses import dataclass
-from urllib.parse import urljoin
 
 from . import bodies
 from .blocks import ByteRange, Content, Validator
@@ -120,23 +119,6 @@ def odd_type_of(headers: Headers) -> str | None:
     """
     kind = _type_of(headers)
     return None if _is_media(headers) or kind.startswith("multipart/") else kind
-
-
-def url_in_json(body: bytes, base: str) -> str | None:
-    """The URL of the bytes, where a server sends JSON naming it instead of them."""
-    found = bodies.json_object(body)
-    result = found.get("result")
-    for candidate in (
-        found.get("video_url"),
-        found.get("url"),
-        result.get("video_url") if isinstance(result, dict) else None,
-    ):
-        if isinstance(candidate, str) and 0 < len(candidate) <= 8192:
-            try:
-                return urljoin(base, candidate)
-            except ValueError:
-                return None
-    return None
 
 
 def judge_range(

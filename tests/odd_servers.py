@@ -5,7 +5,8 @@
 section in test_field.
 """
 
-from collections.abc import Mapping, Sequence
+import base64
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -108,11 +109,67 @@ class OddType(Personality):
         return answer if known else answer.with_headers({"Content-Type": self.kind})
 
 
+# How a status object names the URL of the bytes, and others beside it.
+PLACES: Mapping[str, Callable[[str, str], dict[str, object]]] = {
+    "url": lambda url, own: {"input": {"url": own}, "url": url},  # SGLang
+    "metadata": lambda url, own: {"image": own, "metadata": {"url": url}},  # new-api
+    "kling": lambda url, own: {
+        "data": {
+            "cover": own,
+            "task_result": {"videos": [{"cover_url": own, "url": url}, {"url": own}]},
+        }
+    },
+    "dashscope": lambda url, own: {"output": {"first_frame": own, "video_url": url}},
+    "runway": lambda url, own: {"thumbnails": [own], "output": [url, own]},
+}
+
+
+@dataclass(frozen=True)
+class NamedUrl(Personality):
+    """Content is refused with *code*; the status names a signed URL as `PLACES` tells.
+
+    The others that it names are of the video `own`, a picture that its user sent.
+    """
+
+    code: int = 400
+    place: str = "url"
+    says: str = "Video has been uploaded to cloud storage"
+
+    def serve(self, request: Request, video: Video, site: Site) -> Response:
+        return self.error(self.code, self.says)
+
+    def status(self, request: Request, site: Site) -> Response:
+        video = site.find(request.video_id or "")
+        if video is None:
+            return self.status_missing(request)
+        found = self.describe(video)
+        if video.status == "completed":
+            url, own = site.sign(video.video_id), site.sign("own")
+            found = {**PLACES[self.place](url, own), **found}
+        return json_response(200, found)
+
+
+class Inline(Personality):
+    """Content is refused, and the status holds the bytes themselves."""
+
+    def serve(self, request: Request, video: Video, site: Site) -> Response:
+        return self.error(404, "No content for this video")
+
+    def describe(self, video: Video) -> dict[str, object]:
+        coded = base64.b64encode(video.read(0, video.size_bytes)).decode()
+        url = f"data:video/mp4;base64,{coded}"
+        done = video.status == "completed"
+        return {**super().describe(video), "video": {"url": url if done else None}}
+
+
 FIELD: Mapping[str, Personality] = {
     "no_coding": NoCoding(),
     "wrapped": Wrapped(),
     "nil_page": NilPage(),
     "no_length": NoLength(),
+    "named_by_url": NamedUrl(),
+    "named_in_metadata": NamedUrl(404, "metadata"),
+    "named_in_a_list": NamedUrl(200, "kling"),
     "odd_type": OddType(),
     "odd_type_of_get": OddType("text/html", from_get=True),
     "odd_type_whole": OddType("application/json", whole=True),

@@ -37,8 +37,16 @@ from .mounting import (
     run,
     stat_says,
 )
-from .odd_servers import FIELD, OddType
-from .personalities import PERSONALITIES, Personality, json_response, text_response
+from .odd_servers import FIELD, PLACES, Inline, NamedUrl, OddType
+from .personalities import (
+    PERSONALITIES,
+    Personality,
+    Request,
+    Response,
+    Site,
+    json_response,
+    text_response,
+)
 
 pytestmark = pytest.mark.fuse
 
@@ -191,6 +199,67 @@ class TestListsThatEnd:
 
             assert done.returncode != 0
             assert "Input/output error" in done.stderr
+
+
+class TestBytesAtAUrlOfTheStatus:
+    """Content is refused, and the status object names a URL; nothing else is shown."""
+
+    @each_binding
+    @pytest.mark.parametrize("place", PLACES)
+    def test_cp_takes_it_without_the_token(
+        self, binding: str, place: str, tmp_path: Path
+    ) -> None:
+        with served(NamedUrl(400, place), binding) as mounted:
+            mounted.endpoint.add("own", data=b"the user's own picture" * 1000)
+
+            done = run(["cp", str(mounted.path("clip")), str(tmp_path)])
+
+            assert done.returncode == 0, done.stderr
+            assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
+            storage = [r for r in mounted.endpoint.log if r.server == "storage"]
+            assert {r.video_id for r in storage} == {"clip"}
+            assert not any("authorization" in r.headers for r in storage)
+
+    @pytest.mark.parametrize("code", [404, 409, 410, 422, 502])
+    def test_whatever_code_content_is_refused_with(self, code: int) -> None:
+        """Of the 5xx only those that say that the upstream has no such file."""
+        server = NamedUrl(code, says="Upstream service returned status 404")
+        with served(server, BINDINGS[0]) as mounted:
+            assert probed(mounted.path("clip"))["size"] == str(CLIP.stat().st_size)
+
+    @each_binding
+    def test_the_bytes_may_be_in_the_status_itself(
+        self, binding: str, tmp_path: Path
+    ) -> None:
+        with served(Inline(), binding) as mounted:
+            assert copied(mounted, tmp_path) == CLIP.read_bytes()
+
+    def test_a_url_that_is_over_is_asked_for_again(self) -> None:
+        with served(NamedUrl(), BINDINGS[1]) as mounted:
+            video = mounted.endpoint.add("long", size_bytes=8_000_000)
+            with Handle(mounted.path("long")) as handle:
+                assert handle.read(0, 4096) == video.read(0, 4096)
+                mounted.endpoint.wait_until_idle()
+                mounted.endpoint.storage.expire()
+
+                assert handle.read(6_000_000, 4096) == video.read(6_000_000, 6_004_096)
+
+    def test_where_nothing_is_named_it_is_not_served_yet(self) -> None:
+        class Nameless(NamedUrl):
+            def status(self, request: Request, site: Site) -> Response:
+                return Personality.status(self, request, site)
+
+        with served(Nameless(), BINDINGS[0]) as mounted:
+            assert "temporarily unavailable" in stat_says(mounted.path("clip"))
+            assert "neither served yet nor named by a URL" in mounted.log
+
+    def test_a_good_server_is_asked_no_more(self) -> None:
+        """One HEAD, one status, and the reads."""
+        with served("openai", BINDINGS[0]) as mounted:
+            assert mounted.path("clip").read_bytes() == CLIP.read_bytes()
+
+            assert len(mounted.endpoint.requests_of("status")) == 1
+            assert len(mounted.endpoint.requests_of("content", "HEAD")) == 1
 
 
 class TestRightBytesUnderAWrongType:

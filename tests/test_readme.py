@@ -39,6 +39,7 @@ PURPOSES = {
     "transport": "blocks kept and on their way; one HTTP exchange, and to whom",
     "verdict": "what an answer means",
     "statuses": "what a status object says",
+    "results": "where JSON names the bytes of a video",
     "bodies": "JSON and words of an answer, in little memory",
     "answer": "bodies read; peers connected; where the API may send us",
     "exchange": "one answer on its connection: bounds, deadlines, the end",

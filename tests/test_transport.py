@@ -36,6 +36,7 @@ from hingfs.errors import (
     TransportError,
     Unreachable,
 )
+from hingfs.exchange import Exchange
 from hingfs.transport import HttpTransport, origin_of
 from tests import endpoint as faults
 from tests.endpoint import CutError, FakeEndpoint, ramp
@@ -537,6 +538,7 @@ class TestFailures:
             raise instance(kind)
 
         with get(transport, endpoint.url("v")) as answer:
+            assert isinstance(answer._exchange, Exchange)
             monkeypatch.setattr(answer._exchange._input, "into", fail)
 
             with pytest.raises(BodyCut):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs import bodies, listing, refusals, statuses, verdict
+from hingfs import bodies, listing, refusals, results, statuses, verdict
 from hingfs.blocks import ByteRange, Content, Validator
 from hingfs.errors import (
     AccessDenied,
@@ -240,7 +240,7 @@ def test_r7_json_too_deep_to_parse_is_no_video(opening):
         ({"video_url": "https://cdn/x.mp4"}, "https://cdn/x.mp4"),
         ({"url": "https://cdn/x.mp4"}, "https://cdn/x.mp4"),
         ({"result": {"video_url": "https://cdn/x.mp4"}}, "https://cdn/x.mp4"),
-        ({"url": "/files/x.mp4"}, "https://api/files/x.mp4"),
+        ({"url": "/files/x.mp4"}, "/files/x.mp4"),
         ({"video_url": "", "url": "https://cdn/y.mp4"}, "https://cdn/y.mp4"),
         ({"video_url": 7, "result": []}, None),
         ({"url": "x" * 10_000}, None),
@@ -252,7 +252,7 @@ def test_r7_json_too_deep_to_parse_is_no_video(opening):
 def test_r8_json_may_name_the_url_of_the_bytes(document, url):
     body = json.dumps(document).encode()
 
-    assert verdict.url_in_json(body, "https://api/v1/videos/v/content") == url
+    assert results.url_in_json(body) == url
 
 
 @pytest.mark.parametrize(
@@ -1162,7 +1162,7 @@ def test_any_answer_gets_a_verdict(code, headers, body):
     verdict.is_empty_video(code, headers)
     with contextlib.suppress(ServerBroken):
         listing.judge_list(body, NOW)
-    verdict.url_in_json(body, "https://api/v1")
+    results.url_in_json(body)
     refusals.is_final(code, body)
     try:
         known = statuses.judge_status(code, headers, body, "v", NOW)
