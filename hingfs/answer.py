@@ -42,7 +42,9 @@ class Answer:
         from_api: bool,
         token_number: int,
         stall_seconds: float,
+        waited_seconds: float,
     ) -> None:
+        self.waited_seconds = waited_seconds  # from the request to the head
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.url: str = response.url
@@ -52,10 +54,15 @@ class Answer:
         self._exchange = response.raw
         self._stall_seconds = stall_seconds
         self._decoder: _Decoder | None = None  # once something is read decoded
+        self._unread = b""
 
     def expect(self, size_bytes: int) -> None:
         """Its headers say that the body has so many bytes; fewer or more are none."""
         self._exchange.expect(size_bytes)
+
+    def unread(self, data: bytes) -> None:
+        """Put back *data*, all that was read so far and undecoded, to be read again."""
+        self._unread = data
 
     def read_into(
         self,
@@ -71,6 +78,10 @@ class Answer:
         framing breaks HTTP; where bytes had come, they are returned and the next call
         raises.
         """
+        if self._unread:
+            piece = self._piece(len(targets[0]), until)
+            targets[0][: len(piece)] = piece
+            return len(piece)
         return self._exchange.read_into(
             targets, least_bytes, until, self._stall_seconds
         )
@@ -98,10 +109,13 @@ class Answer:
         return data
 
     def _piece(self, most_bytes: int, until: float) -> bytes:
+        if self._unread:
+            piece, self._unread = self._unread[:most_bytes], self._unread[most_bytes:]
+            return piece
         seconds = min(self._stall_seconds, until - time.monotonic())
-        piece = bytearray(min(most_bytes, _LARGEST_PIECE_BYTES))
-        count = self._exchange.read_into([memoryview(piece)], 1, math.inf, seconds)
-        return bytes(memoryview(piece)[:count])
+        buffer = bytearray(min(most_bytes, _LARGEST_PIECE_BYTES))
+        count = self._exchange.read_into([memoryview(buffer)], 1, math.inf, seconds)
+        return bytes(memoryview(buffer)[:count])
 
     def read_text(self, deadline: float, most_bytes: int = _MOST_TEXT_BYTES) -> bytes:
         """The body up to *most_bytes*, for judging; what arrived, if it breaks off.
@@ -162,7 +176,13 @@ def inline_answer(data: bytes) -> Answer:
     response.headers["Content-Length"] = str(len(data))
     response.headers["ETag"] = f'"{digest}"'
     response.raw = _Inline(data)
-    return Answer(response, from_api=False, token_number=0, stall_seconds=math.inf)
+    return Answer(
+        response,
+        from_api=False,
+        token_number=0,
+        stall_seconds=math.inf,
+        waited_seconds=0.0,
+    )
 
 
 class _Inline:

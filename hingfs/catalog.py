@@ -59,6 +59,9 @@ _NEIGHBOUR_DISTANCE = 4
 _MOST_KNOWN = 65_536
 _MOST_NEGATIVE = 8_192
 _LOOKUP_THREADS = 8
+# Whoever asks for what another has waited for in vain waits for this long: in the
+# meantime the kernel may ask for no other name. A guess.
+_OUTLASTED_SECONDS = 1.0
 
 Result = TypeVar("Result")
 
@@ -79,6 +82,15 @@ class _Known:
     checked_at: float  # monotonic: when the server last confirmed it
     expires_at: float | None  # Unix seconds
     opened: bool = False
+
+
+@dataclass(slots=True)
+class _Job:
+    """What is under way for all who want it. Guarded by the catalog's lock."""
+
+    future: Future[object]
+    started_at: float  # monotonic
+    outlasted: bool = False  # whoever waited first has given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +131,7 @@ class Catalog:
             _MOST_NEGATIVE
         )
         # ("look up" | "refresh" | "list", id) -> what is under way
-        self._under_way: dict[tuple[str, str], Future[object]] = {}
+        self._under_way: dict[tuple[str, str], _Job] = {}
         self._listing: _Listing | None = None  # the last whole one
         self._order: _Listing | None = None  # the last one, or the newest part of it
         # Listed, past their expiry, and not served any more when they were asked for.
@@ -272,20 +284,43 @@ class Catalog:
         job: Callable[..., Result],
         *args: object,
     ) -> Result:
-        """The result of *job*, run once for all who want the same at the same time."""
+        """The result of *job*, run once for all who want the same at the same time.
+
+        A job that outlasts its first caller goes on; later ones do not wait as long.
+        """
         key = (what, video_id)
         with self._lock:
-            future = self._under_way.get(key)
-            if future is None:
-                future = self._pool.submit(self._run, key, job, *args)
-                self._under_way[key] = future
-        try:
+            under_way = self._under_way.get(key)
+            if under_way is None:
+                under_way = self._begin_locked(key, job, *args)
             seconds = max(0.0, deadline - time.monotonic())
-            return future.result(seconds)  # type: ignore[return-value]
+            if under_way.outlasted:
+                seconds = min(seconds, _OUTLASTED_SECONDS)
+        try:
+            return under_way.future.result(seconds)  # type: ignore[return-value]
         except TimeoutError:
-            raise DeadlineExceeded("the server did not answer in time") from None
+            raise self._outlasted(key, under_way) from None
         except HingError as error:
             raise error.again() from error
+
+    def _begin_locked(
+        self, key: tuple[str, str], job: Callable[..., object], *args: object
+    ) -> _Job:
+        future: Future[object] = self._pool.submit(self._run, key, job, *args)
+        self._under_way[key] = _Job(future, time.monotonic())
+        return self._under_way[key]
+
+    def _outlasted(self, key: tuple[str, str], job: _Job) -> HingError:
+        """What a caller is told whose time is over before *job* is."""
+        with self._lock:
+            first, job.outlasted = not job.outlasted, True
+        if first:
+            self._pool.lend(job.future)
+        if key[0] == "look up" and self._client.answered_since(job.started_at):
+            return VideoNotReady(
+                "the server has not begun to send it; it is waited for"
+            )
+        return DeadlineExceeded("the server did not answer in time")
 
     def _run(
         self, key: tuple[str, str], job: Callable[..., Result], *args: object
@@ -357,6 +392,10 @@ class Catalog:
         )
 
     def _confirm(self, known: _Known) -> VideoFile:
+        if self._is_confirmed_by_status(known.file):
+            with self._lock:
+                known.checked_at = time.monotonic()
+            return known.file
         facts = self._client.refresh(known.file.content)
         if facts is None or _same(known.file.content, facts):
             with self._lock:
@@ -364,6 +403,16 @@ class Catalog:
             return known.file
         known.file.content.changed = True
         return self._find(known.file.video_id)
+
+    def _is_confirmed_by_status(self, file: VideoFile) -> bool:
+        """Whether the status tells that *file* is the same; only asked where that pays.
+
+        That is where the content's own facts cost the whole of it.
+        """
+        if self._client.sizes_are_cheap:
+            return False
+        seconds = self._client.completed_at(file.video_id)
+        return seconds is not None and int(seconds * 1e9) == file.mtime_ns
 
     def _adopt(self, video_id: str, probe: Probe) -> VideoFile:
         with self._lock:
@@ -389,6 +438,9 @@ class Catalog:
             with self._lock:
                 self._unmeasured[video_id] = (content, mtime_ns, expires_at)
             return self._measured(content, mtime_ns, expires_at)
+        if self._client.has_begun(video_id):
+            with contextlib.suppress(SpoolFull):  # a read will say so
+                self._spools.open(content)
         return self._remember(content, mtime_ns, expires_at)
 
     def _measured(
@@ -505,7 +557,7 @@ class Catalog:
         key = (what, id_)
         if key not in self._under_way:
             with contextlib.suppress(TransportError):  # no thread for it
-                self._under_way[key] = self._pool.submit(self._run, key, job, *args)
+                self._begin_locked(key, job, *args)
 
     def _speaks_for_now(self, listing: _Listing | None) -> TypeGuard[_Listing]:
         """Whether what *listing* says of a video saves a request about that.

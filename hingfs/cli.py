@@ -107,6 +107,12 @@ TIME_OPTIONS = (
     _Option("--read-timeout", "60s", "TIME", "for one read, all its tries included"),
     _Option("--metadata-timeout", "30s", "TIME", "for one stat or open"),
     _Option(
+        "--first-byte-timeout",
+        "5m",
+        "TIME",
+        "for a server that reads a whole file before it sends any of it",
+    ),
+    _Option(
         "--retry-after-limit",
         "25s",
         "TIME",
@@ -226,6 +232,7 @@ def config_from(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Co
             stall_seconds=seconds("stall_timeout"),
             read_seconds=seconds("read_timeout"),
             metadata_seconds=seconds("metadata_timeout"),
+            first_byte_seconds=seconds("first_byte_timeout"),
             retry_after_seconds=seconds("retry_after_limit"),
         ),
         cache=CacheConfig(

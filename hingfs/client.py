@@ -9,6 +9,7 @@ had is `transport`'s.
 Threads: every method may be called from any thread.
 """
 
+import contextlib
 import logging
 import math
 import time
@@ -20,6 +21,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from . import bodies, listing, refusals, results, statuses, verdict
 from .answer import Answer, inline_answer
+from .begun import BegunAnswers
 from .blocks import KIB, MIB, ByteRange, Content
 from .config import EndpointConfig
 from .download import MOST_ERROR_BYTES, RangeDownload, Served
@@ -31,6 +33,7 @@ from .errors import (
     DeadlineExceeded,
     EndpointError,
     HingError,
+    NoAnswer,
     RateLimited,
     ServerBroken,
     TokenError,
@@ -63,6 +66,9 @@ _MOST_STATUS_BYTES = 1 * MIB  # the prompt may be in it, and pictures in that
 _LONGEST_URL = 8 * KIB
 # No server gives out this id.
 _NO_VIDEO = "hingfs-asks-for-no-video"
+# Whoever takes this long to begin has fetched all of the file first, most likely. A
+# guess.
+_DEAR_SECONDS = 1.0
 # What servers without a list answer; with 200, a web page or another kind of object.
 _NO_LIST_CODES = frozenset({200, 400, 404, 405, 501})
 
@@ -111,6 +117,7 @@ class VideoClient:
         self._endpoint = EndpointFacts()
         self._warned: set[str] = set()
         self._places = Places()
+        self._begun = BegunAnswers()
 
     # -- before mounting ---------------------------------------------------------
 
@@ -266,6 +273,24 @@ class VideoClient:
         """Whether it costs little to ask about videos that nobody has asked for."""
         return self._endpoint.sizes_are_cheap and not self.counts_requests
 
+    def answered_since(self, when: float) -> bool:
+        """Whether the API has answered anything since *when* (monotonic)."""
+        return self._transport.answered_since(when)
+
+    def has_begun(self, video_id: str) -> bool:
+        """Whether an answer with all of *video_id* waits to be read: `open_whole`."""
+        return self._begun.has(video_id)
+
+    def completed_at(self, video_id: str) -> float | None:
+        """When *video_id* was made, if the status route tells that it is completed."""
+        status = self._status_if_told(video_id)
+        return status.mtime_seconds if status.state is State.READY else None
+
+    @property
+    def sizes_are_cheap(self) -> bool:
+        """Whether the facts of a video can be had without all of its bytes."""
+        return self._endpoint.sizes_are_cheap
+
     def now(self) -> float:
         """Unix seconds by the API's clock, which its times are told by."""
         return self._transport.clock.now()
@@ -388,12 +413,15 @@ class VideoClient:
         if not self._endpoint.believes_head_of(video_id):
             return _Head(0, None)
         url = self._content_url(video_id)
+        if not self._endpoint.holds(Belief.PROMPT):
+            patience.wait_long()
         answer, _ = self._send("HEAD", url, patience, headers=headers)
         answer.close()
         self._endpoint.head_refused(answer.status)
         facts = verdict.judge_head(answer.status, answer.headers)
         if facts is not None:
             self._endpoint.size_told()
+            self._endpoint.began(video_id, answer.waited_seconds)
         if facts is not None and not self._endpoint.holds(Belief.ANNOUNCED_RANGES):
             facts = replace(facts, ranges=None)
         return _Head(answer.status, facts, verdict.length_of(answer.headers))
@@ -435,41 +463,58 @@ class VideoClient:
         known: bool = False,
     ) -> Facts:
         """The facts that GET tells after *head* told none."""
+        if not self._endpoint.asks_again:
+            patience.wait_long()
         answer, body, place, status = self._probed(
             video_id, patience, status, known=known
         )
-        empty = verdict.is_empty_video(answer.status, answer.headers)
-        facts = verdict.judge_probe(answer.status, answer.headers, body)
-        if empty or (facts is not None and not body):  # chunks may bring nothing, too
-            raise VideoNotServed("the file has no bytes yet")
-        if facts is not None:
-            if head.code and not head.tells(facts.size_bytes):
-                self._endpoint.head_contradicted(video_id, head.code)
-            if facts.ranges:
-                self._endpoint.size_told()
-            else:
-                self._endpoint.size_cost_all()
-            self._places.remember(video_id, place)
-            return facts
+        with contextlib.ExitStack() as still_open:
+            still_open.enter_context(answer)
+            empty = verdict.is_empty_video(answer.status, answer.headers)
+            facts = verdict.judge_probe(answer.status, answer.headers, body)
+            if empty or (facts is not None and not body):  # chunks may bring nothing
+                raise VideoNotServed("the file has no bytes yet")
+            if facts is not None:
+                self._learn(video_id, answer, facts, head)
+                self._places.remember(video_id, place)
+                if _is_dear(answer, facts):
+                    still_open.pop_all()
+                    answer.unread(body)
+                    self._begun.keep(video_id, answer)
+                return facts
         raise self.refused(video_id, answer, body, status)
+
+    def _learn(self, video_id: str, answer: Answer, facts: Facts, head: _Head) -> None:
+        """What *answer*, which told *facts* after *head* told none, says of the server."""
+        if head.code and not head.tells(facts.size_bytes):
+            self._endpoint.head_contradicted(video_id, head.code)
+        self._endpoint.began(video_id, answer.waited_seconds)
+        if facts.ranges:
+            self._endpoint.size_told()
+        else:
+            self._endpoint.size_cost_all()
 
     def _probed(
         self, video_id: str, patience: Patience, status: Status | None, *, known: bool
     ) -> Served:
-        """The answer to a GET of `PROBE`, closed, with the first bytes of its body."""
+        """The answer to a GET of `PROBE`, with the first bytes of its body."""
         while True:
             served = self._served(
                 video_id, patience, status, span=verdict.PROBE, known=known
             )
             answer, body, place, _ = served
             try:
-                with answer:
-                    if answer.status in (200, 206) and not body:
-                        body = _first_bytes(answer, patience.deadline)
-                return served._replace(body=body)
+                if answer.status in (200, 206) and not body:
+                    body = _first_bytes(answer, patience.deadline)
             except (BodyCut, ServerBroken) as error:
+                answer.close()
                 self._places.forget(video_id, place)
                 patience.failed(error)
+            except BaseException:
+                answer.close()
+                raise
+            else:
+                return served._replace(body=body)
 
     def refused(
         self, video_id: str, answer: Answer, body: bytes, status: Status | None = None
@@ -528,6 +573,8 @@ class VideoClient:
     def open_range(self, content: Content, span: ByteRange) -> RangeDownload:
         """The bytes of *span*, to be read in order; nothing is sent before `read`."""
         patience = self._read_patience(content.video_id)
+        if not (content.ranges and self._endpoint.holds(Belief.PROMPT)):
+            patience.wait_long()  # it may bring all of it
         pace = Pace(self._config.stall_seconds)
         return RangeDownload(
             self, self._places, content, span, patience=patience, pace=pace
@@ -536,10 +583,17 @@ class VideoClient:
     def open_whole(self, content: Content, offset: int) -> Answer:
         """A 200 with the whole file, or a 206 that goes on at *offset* > 0.
 
-        Raises ContentChanged for another version than *content*, NotAVideo for a
+        The 200 may be one that told the size, or that came late, before. Raises
+        ContentChanged for another version than *content*, NotAVideo for a
         message, what the refusal means for anything else, and TransportError.
         """
+        begun = self._begun.take(content.video_id)
+        if begun is not None:
+            if not offset and _is_of(content, begun):
+                return begun
+            begun.close()
         patience = self._read_patience(content.video_id)
+        patience.wait_long()
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         if offset and content.validator.etag:
             headers["If-Range"] = content.validator.etag
@@ -549,8 +603,7 @@ class VideoClient:
         # Who asks for another has met trouble there.
         self._places.forget(content.video_id, place)
         if answer.status in (200, 206) and not body:
-            seen = verdict.validator_of(answer.headers)
-            if not content.validator.contradicts(seen):
+            if _is_of(content, answer):
                 return answer
             answer.close()
             raise ContentChanged("the server's validator is another one now")
@@ -746,7 +799,11 @@ class VideoClient:
         """What looks like content at *place*; None for anything else, or trouble."""
         try:
             answer = self._transport.request(
-                "GET", place, deadline=patience.deadline, span=span, headers=headers
+                "GET",
+                place,
+                deadline=patience.prompt_deadline,
+                span=span,
+                headers=headers,
             )
         except TransportError as error:
             log.debug("a place that was used before is in trouble: %s", error)
@@ -772,21 +829,24 @@ class VideoClient:
         """An answer that is no passing trouble; its body is read unless 200 or 206."""
         renewed = False
         while True:
-            turn = patience.turn()
+            turn, began = patience.turn(), time.monotonic()
             try:
                 with turn:
                     answer = self._transport.request(
                         method,
                         url,
-                        deadline=patience.deadline,
+                        deadline=patience.head_deadline,
                         about=patience.about,
                         span=span,
                         headers=headers,
                         fresh=fresh,
                     )
             except TransportError as error:
+                if isinstance(error, NoAnswer) and method == "HEAD":
+                    self._bear_silence(patience, began)
                 patience.failed(error)
                 continue
+            patience.answered()
             if answer.status in (200, 206):
                 self._transport.limit.answered()
                 return answer, b""
@@ -802,6 +862,14 @@ class VideoClient:
             if method == "HEAD" or refusals.is_final(answer.status, body):
                 return answer, body  # what HEAD refuses, GET may serve
             patience.failed(_broken(answer, body))
+
+    def _bear_silence(self, patience: Patience, since: float) -> None:
+        """HEAD has had no answer *since* then: where the API answers others, wait.
+
+        A proxy may fetch the whole file to answer it, and does so for each.
+        """
+        if self._transport.answered_since(since):
+            patience.bear_silence()
 
     def _pause(self, answer: Answer, body: bytes, patience: Patience) -> None:
         """*answer* asks for a pause: quiet everybody, or this call alone.
@@ -852,6 +920,8 @@ class VideoClient:
             seconds=seconds,
             tries=tries,
             retry_after_seconds=self._config.retry_after_seconds,
+            stall_seconds=self._config.stall_seconds,
+            first_byte_seconds=self._config.first_byte_seconds,
         )
 
     def _read_patience(self, video_id: str) -> Patience:
@@ -862,6 +932,8 @@ class VideoClient:
             seconds=self._config.read_seconds,
             tries=READ_TRIES,
             retry_after_seconds=math.inf,
+            stall_seconds=self._config.stall_seconds,
+            first_byte_seconds=self._config.first_byte_seconds,
         )
 
     def _content_url(self, video_id: str) -> str:
@@ -887,6 +959,17 @@ class VideoClient:
 def _asked_around(ask: Callable[..., tuple[Answer, bytes]]) -> tuple[Answer, bytes]:
     """What *ask* gives of a video, by fresh connections where one does not know it."""
     return ask_around(ask(), partial(ask, fresh=True), _is_known)
+
+
+def _is_dear(answer: Answer, facts: Facts) -> bool:
+    """Whether *answer* has the whole file, and would cost as much once more."""
+    late = answer.waited_seconds >= _DEAR_SECONDS
+    return answer.status == 200 and (facts.size_bytes is None or late)
+
+
+def _is_of(content: Content, answer: Answer) -> bool:
+    """Whether *answer* may be of this version."""
+    return not content.validator.contradicts(verdict.validator_of(answer.headers))
 
 
 def _is_known(found: tuple[Answer, bytes]) -> bool:

@@ -173,6 +173,9 @@ class EndpointConfig:
     stall_seconds: float = 10.0
     read_seconds: float = 60.0
     metadata_seconds: float = 30.0
+    # LiteLLM was seen to need 20 to 60 s for a clip, which it reads whole before it
+    # sends any of it; a film takes longer. A guess.
+    first_byte_seconds: float = 300.0
     # Below a stat's time-out, so that the pause can be waited for in one.
     retry_after_seconds: float = 25.0
 
@@ -192,6 +195,7 @@ class EndpointConfig:
             "stall_seconds",
             "read_seconds",
             "metadata_seconds",
+            "first_byte_seconds",
         ):
             if getattr(self, name) <= 0:
                 option = name.removesuffix("_seconds").replace("_", "-")

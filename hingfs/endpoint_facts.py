@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 LESSON_SECONDS = 86_400.0
 # One video may be odd; two that say the same speak for the server.
 _ENOUGH_VIDEOS = 2
+# A server that takes this long to begin reads all of a file first. A guess.
+_LATE_SECONDS = 5.0
 # HEAD is not implemented (RFC 9110 §15.5.6, §15.6.2): no video is needed to prove it.
 _NO_HEAD_CODES = frozenset({405, 501})
 # One video proves these: gin says 404 where it routes GET alone, and a redirect, which
@@ -40,6 +42,7 @@ class Belief(enum.Enum):
     STATUS = "the status route is not asked any more"
     LIST = "the list is taken as one that this token may not have"
     CHEAP_SIZES = "names are not looked up ahead"
+    PROMPT = "the first byte of a file is waited for, however late it is"
     VALIDATORS = "ETag and Last-Modified are not believed any more"
 
 
@@ -112,6 +115,22 @@ class EndpointFacts:
     def size_cost_all(self) -> None:
         """A size came with the whole file, or behind it."""
         self._end(Belief.CHEAP_SIZES, "the server sends all of a file to tell its size")
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether content that does not begin to come may be asked for once more.
+
+        It costs nothing where parts of files are sent, and at once.
+        """
+        return self.sizes_are_cheap and self.holds(Belief.PROMPT)
+
+    def began(self, video_id: str, seconds: float) -> None:
+        """Content of *video_id*, or what HEAD says of it, began after *seconds*."""
+        if seconds >= _LATE_SECONDS:
+            why = f"it took {seconds:.0f} s with two videos"
+            self._testify(Belief.PROMPT, video_id, why)
+        else:
+            self._resume(Belief.PROMPT, f"one that took {seconds:.1f} s")
 
     # -- validators -----------------------------------------------------------------
 

@@ -17,14 +17,18 @@ READ_TRIES = 8
 METADATA_TRIES = 3
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 3.0
+# The head of an answer is waited for at most this part of a call's time, so that one
+# attempt that gets no answer leaves time for another. A guess.
+_HEAD_SHARE = 0.5
 
 
 class Patience:
     """How long one call keeps trying: until its deadline, or *tries* in vain.
 
     *about* is the video that the call is for, "" where it is for none. Pauses that the
-    API asks for use up no try, but at most *retry_after_seconds* in all. Used by one
-    thread.
+    API asks for use up no try, but at most *retry_after_seconds* in all. An answer has
+    to begin within a part of the time, or *stall_seconds*; where `wait_long` was called,
+    within *first_byte_seconds*, which goes beyond the deadline. Used by one thread.
     """
 
     def __init__(
@@ -35,6 +39,8 @@ class Patience:
         seconds: float,
         tries: int,
         retry_after_seconds: float,
+        stall_seconds: float,
+        first_byte_seconds: float,
     ) -> None:
         self.about = about
         self._transport = transport
@@ -42,7 +48,43 @@ class Patience:
         self._tries = tries
         self._pause_left = retry_after_seconds
         self._failures = 0
+        self._stall_seconds = stall_seconds
+        self._first_byte_by = time.monotonic() + first_byte_seconds
+        self._waits_long = False
         self.deadline = time.monotonic() + seconds
+
+    @property
+    def head_deadline(self) -> float:
+        """When the next answer must have begun (monotonic)."""
+        if self._waits_long:
+            return max(self.deadline, self._first_byte_by)
+        return self.prompt_deadline
+
+    @property
+    def prompt_deadline(self) -> float:
+        """As `head_deadline`, where another way is left that costs nothing."""
+        left = self.deadline - time.monotonic()
+        return time.monotonic() + max(
+            left * _HEAD_SHARE, min(left, self._stall_seconds)
+        )
+
+    def wait_long(self) -> None:
+        """To ask again may cost the server the whole file: it may take its time."""
+        self._waits_long = True
+
+    def bear_silence(self) -> None:
+        """A server that answers others was silent: the next answer may take its time.
+
+        Once; a second silence ends the call as its deadline says.
+        """
+        if not self._waits_long:
+            self._waits_long = True
+            self.deadline = time.monotonic() + self._seconds
+
+    def answered(self) -> None:
+        """An answer began: what is left to do gets its time, however late it is."""
+        if self._waits_long:
+            self.deadline = time.monotonic() + self._seconds
 
     def progressed(self) -> None:
         """Bytes arrived: what failed before does not count any more."""

@@ -59,9 +59,6 @@ log = logging.getLogger(__name__)
 
 MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Wait for headers at most this part of a call's time, so that one attempt that gets
-# no answer leaves time for another. A guess.
-_HEADER_SHARE = 0.5
 # After the first that had died, no connection kept as long is used: more are new ones,
 # which other requests have kept and lost meanwhile. A guess.
 _MOST_STALE = 3
@@ -137,8 +134,8 @@ class HttpTransport:
         """The answer to one request, body unread; of any status.
 
         GET follows redirects (at most five, and where `destinations` lets them lead);
-        HEAD does not. *deadline* is in monotonic
-        seconds. *about* is the video that is asked for, "" for what is none: silence
+        HEAD does not. By *deadline* (monotonic seconds) the head of an answer must be
+        there. *about* is the video that is asked for, "" for what is none: silence
         about one says nothing of the others. A *fresh* one goes by a connection of its
         own, which may lead to another replica than those that are kept. Raises
         TransportError, or Closing once `close` was called.
@@ -213,6 +210,11 @@ class HttpTransport:
                 )
             self._broken_until = now + _LONGEST_BREAKER_SECONDS  # or until it ends
             return 1
+
+    def answered_since(self, when: float) -> bool:
+        """Whether the API has answered anything since *when* (monotonic)."""
+        with self._lock:
+            return self._answered_at > when
 
     def renew_token(self) -> bool:
         """Read the token file again; True if it holds another token than before."""
@@ -326,6 +328,7 @@ class HttpTransport:
             from_api=to_api,
             token_number=token_number,
             stall_seconds=self._config.stall_seconds,
+            waited_seconds=time.monotonic() - started,
         )
         # A cache's answer (Age) is as old as it says.
         if to_api and "Age" not in answer.headers:
@@ -352,19 +355,13 @@ class HttpTransport:
         """What *ask* gets of *url*; a kept connection that had died costs no try."""
         for _ in range(_MOST_STALE):
             left = max(0.001, deadline - time.monotonic())
-            answer_seconds = max(
-                left * _HEADER_SHARE, min(left, self._config.stall_seconds)
-            )
             try:
                 with _request_errors():
                     return ask(
                         allow_redirects=False,
                         proxies=self._proxies.of(url),
                         stream=True,
-                        timeout=(
-                            min(self._config.connect_seconds, left),
-                            answer_seconds,
-                        ),
+                        timeout=(min(self._config.connect_seconds, left), left),
                     )
             except Stale as error:
                 log.debug("%s: %s", urlsplit(url).hostname, error)

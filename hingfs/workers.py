@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+# Jobs that wait for long, each on a thread that is idle meanwhile. A guess.
+_MOST_LENT = 56
+
 
 class DaemonPool:
     """At most *size* threads named *name*-N, started when there is work for them.
@@ -38,6 +41,7 @@ class DaemonPool:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []  # guarded by _lock
         self._unfinished: set[Future[Any]] = set()  # guarded by _lock
+        self._lent = 0  # jobs that others need not wait for; guarded by _lock
         self._closed: Exception | None = None  # guarded by _lock
 
     def submit(self, job: Callable[..., Result], *args: object) -> Future[Result]:
@@ -51,15 +55,40 @@ class DaemonPool:
                 future.set_exception(self._closed)
                 return future
             self._unfinished.add(future)
-            thread = None
-            if len(self._unfinished) > len(self._threads) < self._size:
-                name = f"{self._name}-{len(self._threads) + 1}"
-                thread = threading.Thread(target=self._run, name=name, daemon=True)
-                self._threads.append(thread)
+            thread = self._one_more_locked()
         self._jobs.put((future, job, args))
         if thread is not None:
             self._start(thread, future)
         return future
+
+    def lend(self, future: Future[Any]) -> None:
+        """*future*'s job waits for long: another thread does its work until it is done.
+
+        At most `_MOST_LENT` at a time; beyond, jobs wait for each other.
+        """
+        with self._lock:
+            if future not in self._unfinished or self._lent >= _MOST_LENT:
+                return
+            self._lent += 1
+            thread = self._one_more_locked()
+        future.add_done_callback(self._take_back)
+        if thread is not None:
+            with contextlib.suppress(TransportError):  # the others do it in turn
+                self._start(thread, future)
+
+    def _take_back(self, _future: Future[Any]) -> None:
+        with self._lock:
+            self._lent -= 1
+
+    def _one_more_locked(self) -> threading.Thread | None:
+        """A thread that is to be started, where there is work for one more."""
+        most = self._size + self._lent
+        if not len(self._unfinished) > len(self._threads) < most:
+            return None
+        name = f"{self._name}-{len(self._threads) + 1}"
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._threads.append(thread)
+        return thread
 
     def _start(self, thread: threading.Thread, future: Future[Any]) -> None:
         """One more thread; where the system has none left, the others must do."""

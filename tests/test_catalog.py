@@ -4,7 +4,7 @@
 import math
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from email.utils import formatdate
 
@@ -413,8 +413,7 @@ class TestTime:
         endpoint.add("v", size_bytes=SIZE)
         go_on = threading.Event()
         slow = faults.chunked() + faults.stall_at(SIZE // 2, go_on)
-        endpoint.inject(faults.chunked(), where=lambda r: r.range is not None)
-        endpoint.inject(slow, where=lambda r: r.range is None)
+        endpoint.inject(slow)
         mount = build(
             cache={"negative_ttl_seconds": 0}, metadata_seconds=0.3, stall_seconds=5
         )
@@ -758,6 +757,81 @@ class TestListing:
         assert len(endpoint.requests_of("content")) == 3
 
 
+class TestLate:
+    @pytest.fixture
+    def late(self, build, endpoint):
+        """A catalog of a server whose GET waits for the event; a stat waits 0.3 s."""
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        endpoint.add("v", size_bytes=SIZE)
+        go_on = threading.Event()
+        endpoint.inject(
+            faults.stall_before_headers(go_on),
+            math.inf,
+            lambda r: r.kind == "content" and r.method == "GET",
+        )
+        options = {"metadata_seconds": 0.3, "stall_seconds": 0.2}
+        catalog = build(cache={"negative_ttl_seconds": 0}, **options).catalog
+        yield catalog, go_on
+        go_on.set()
+
+    def test_it_is_not_ready_while_one_request_goes_on(self, late, endpoint):
+        catalog, go_on = late
+        for _ in range(3):
+            with pytest.raises(VideoNotReady):
+                catalog.lookup("v")
+        go_on.set()
+
+        eventually(lambda: not catalog._under_way, "an end of the look-up")
+        assert catalog.open("v").content.size_bytes == SIZE
+        assert len(endpoint.requests_of("content", "GET")) == 1
+
+    def test_many_of_them_hold_no_other_name_up(self, late, endpoint):
+        catalog, _go_on = late
+        endpoint.add("failed", status="failed")
+        for number in range(10):
+            endpoint.add(f"v{number}", size_bytes=SIZE)
+            with pytest.raises(VideoNotReady):
+                catalog.lookup(f"v{number}")
+
+        with pytest.raises(VideoFailed):
+            catalog.lookup("failed")
+
+    def test_whoever_joins_later_waits_less(self, late, monkeypatch):
+        """Meanwhile the kernel may ask for no other name."""
+        catalog, _go_on = late
+        waits: list[float] = []
+        result = Future.result
+
+        def recorded(future, seconds=None):
+            waits.append(seconds)
+            return result(future, seconds)
+
+        with pytest.raises(VideoNotReady):
+            catalog.lookup("v")
+        monkeypatch.setattr(catalog_module, "_OUTLASTED_SECONDS", 0.01)
+        monkeypatch.setattr(Future, "result", recorded)
+        with pytest.raises(VideoNotReady):
+            catalog.lookup("v")
+
+        assert waits == [0.01]
+
+    def test_where_facts_cost_a_download_the_status_confirms_a_version(
+        self, build, endpoint
+    ):
+        """Each open after `--metadata-ttl` was a whole download of LiteLLM's."""
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        video = endpoint.add("v", size_bytes=SIZE)
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        first = catalog.open("v").content
+        endpoint.reset_log()
+
+        assert catalog.open("v").content is first
+        assert not endpoint.requests_of("content")
+
+        video.replace(size_bytes=SIZE + 1)
+        assert catalog.open("v").content.size_bytes == SIZE + 1
+
+
 # --- bounds and lengths -------------------------------------------------------
 
 
@@ -787,8 +861,7 @@ def test_unknown_lengths_are_measured_once(build, endpoint):
 
     assert file.content.size_bytes == SIZE
     assert target == endpoint.videos["v"].read(0, SIZE)
-    whole_bodies = [r for r in endpoint.requests_of("content", "GET") if not r.range]
-    assert len(whole_bodies) == 1
+    assert len(endpoint.requests_of("content", "GET")) == 1
 
 
 def test_ids_of_a_listing_that_cannot_be_names_are_left_out(build, endpoint):

@@ -450,6 +450,7 @@ VALUES = {
     "--stall-timeout": "11s",
     "--read-timeout": "2m",
     "--metadata-timeout": "31",
+    "--first-byte-timeout": "1h",
     "--retry-after-limit": "0s",
     "--metadata-ttl": "1h",
     "--negative-ttl": "3s",

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from hingfs import client as client_module
-from hingfs import patience, places
+from hingfs import endpoint_facts, patience, places
+from hingfs.answer import Answer
 from hingfs.blocks import ByteRange, Content, Validator
 from hingfs.client import VideoClient
 from hingfs.config import Token
@@ -946,6 +947,72 @@ class TestWhole:
 
         with pytest.raises(VideoNotFound):
             client.open_whole(content, 0)
+
+
+# --- servers that begin late ---------------------------------------------------
+
+
+class TestLate:
+    def test_parts_that_begin_late_are_waited_for_once_that_is_known(
+        self, build, endpoint, monkeypatch
+    ):
+        """Each attempt at a range was given up before its answer could come."""
+        monkeypatch.setattr(endpoint_facts, "_LATE_SECONDS", 0.5)
+        for video_id in ("v", "w"):
+            endpoint.add(video_id, size_bytes=SIZE)
+        endpoint.inject(
+            faults.stall_before_headers(0.7), math.inf, lambda r: r.kind == "content"
+        )
+        client = build(read_seconds=1.0).client
+        for video_id in ("v", "w"):
+            assert client.probe(video_id).facts.ranges
+
+        content = Content("v", SIZE, Validator(), ranges=True)
+        assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
+        assert len(endpoint.requests_of("content", "GET")) == 1
+
+    def test_the_answer_that_told_the_size_is_the_download(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(faults.chunked(), math.inf)
+        client = build().client
+        facts = client.probe("v").facts
+        assert client.has_begun("v")
+
+        with client.open_whole(Content("v", -1, facts.validator), 0) as answer:
+            assert read_whole(answer) == ramp("v", 0, SIZE)
+
+        assert not client.has_begun("v")
+        assert len(endpoint.requests_of("content", "GET")) == 1
+
+    def test_it_is_not_of_a_version_that_its_validator_contradicts(
+        self, build, endpoint
+    ):
+        endpoint.personality = PERSONALITIES["new_api_old"]
+        video = endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(faults.chunked(), math.inf)
+        client = build().client
+        client.probe("v")
+        video.replace()
+
+        content = Content("v", -1, Validator(video.etag))
+        with client.open_whole(content, 0) as answer:
+            assert read_whole(answer) == video.read(0, SIZE)
+
+    def test_one_that_came_at_once_with_its_length_is_not_kept(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        endpoint.add("v", size_bytes=SIZE)
+        client = build().client
+
+        assert client.probe("v").facts.size_bytes == SIZE
+        assert not client.has_begun("v")
+
+
+def read_whole(answer: Answer) -> bytes:
+    pieces = []
+    while piece := answer.read_some(50_000):
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 # --- the token, pauses, a dead server ------------------------------------------

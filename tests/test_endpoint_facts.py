@@ -147,3 +147,45 @@ def test_what_a_server_says_reaches_the_log_in_one_line(facts, story):
     (line,) = story()
     assert "\n" not in line
     assert "\x1b" not in line
+
+
+class TestWhatItCosts:
+    def test_nothing_is_cheap_before_a_size_was_told(self, facts):
+        assert not facts.sizes_are_cheap
+        facts.size_told()
+        assert facts.sizes_are_cheap
+
+    def test_one_size_that_cost_all_is_enough(self, facts, clock, story):
+        facts.size_told()
+        for _ in range(3):
+            facts.size_cost_all()
+        facts.size_told()
+
+        assert not facts.sizes_are_cheap
+        (line,) = story()
+        assert "not looked up ahead" in line
+        clock.now += LESSON_SECONDS
+        assert facts.sizes_are_cheap
+
+    def test_two_late_videos_make_a_late_server_and_a_prompt_one_ends_it(
+        self, facts, story
+    ):
+        facts.size_told()
+        facts.began("v", 20.0)
+        facts.began("v", 20.0)
+        assert facts.asks_again
+        facts.began("w", 20.0)
+        assert not facts.asks_again
+        facts.began("w", 0.1)
+        assert facts.asks_again
+
+        late, prompt = story()
+        assert "however late" in late
+        assert "no longer so" in prompt
+
+    def test_where_a_size_cost_all_nothing_is_asked_for_twice(self, facts):
+        assert not facts.asks_again
+        facts.size_told()
+        assert facts.asks_again
+        facts.size_cost_all()
+        assert not facts.asks_again

@@ -1,23 +1,33 @@
 """Servers with little to give, each with a program as people use it.
 
-Few requests a minute; neither a length nor ranges. Mounted for real: what is copied is
+Few requests a minute; neither a length nor ranges; a first byte that comes late. Mounted for real: what is copied is
 right, and how much was asked for is counted.
 """
 
+import math
 import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from .endpoint import FakeEndpoint
+from .endpoint import FakeEndpoint, stall_before_headers
 from .limited_servers import PAUSES, Metered, TokenBucket
-from .mounting import BINDINGS, Mounted, each_binding, run, stat_says
+from .mounting import BINDINGS, Mounted, each_binding, eventually, run, stat_says
 from .odd_servers import FIELD
 from .personalities import PERSONALITIES
 
 pytestmark = pytest.mark.fuse
+
+
+def downloads(mounted: Mounted) -> list[str]:
+    """Whose content was asked for, once for each request."""
+    mounted.endpoint.wait_until_idle()
+    asked = mounted.endpoint.requests_of("content", "GET")
+    return sorted(record.video_id or "" for record in asked)
 
 
 class TestFewRequestsAMinute:
@@ -99,15 +109,6 @@ class TestNeitherLengthNorRanges:
                 assert len(os.listdir(mounted.directory)) == 20
                 yield mounted
 
-    def downloads(self, mounted: Mounted) -> list[str]:
-        """Whose content was asked for, once for each request, a probe aside."""
-        mounted.endpoint.wait_until_idle()
-        return sorted(
-            record.video_id or ""
-            for record in mounted.endpoint.requests_of("content", "GET")
-            if record.range is None
-        )
-
     @each_binding
     def test_two_stats_cost_two_clips(self, binding: str) -> None:
         """They cost eighteen: sixteen were looked up ahead, whole."""
@@ -116,7 +117,7 @@ class TestNeitherLengthNorRanges:
                 size = run(["stat", "-c", "%s", mounted.path(video_id)]).stdout
                 assert size == f"{self.SIZE_BYTES}\n"
 
-            assert self.downloads(mounted) == ["clip-00", "clip-01"]
+            assert downloads(mounted) == ["clip-00", "clip-01"]
 
     def test_ls_of_all_costs_each_once_and_their_copies_nothing(
         self, tmp_path: Path
@@ -127,7 +128,7 @@ class TestNeitherLengthNorRanges:
             done = run(["rsync", "-a", f"{mounted.directory}/", tmp_path])
 
             assert done.returncode == 0, done.stderr
-            assert self.downloads(mounted) == sorted(mounted.endpoint.videos)
+            assert downloads(mounted) == sorted(mounted.endpoint.videos)
             for video in mounted.endpoint.videos.values():
                 found = (tmp_path / f"{video.video_id}.mp4").read_bytes()
                 assert found == video.read(0, self.SIZE_BYTES)
@@ -139,13 +140,13 @@ class TestNeitherLengthNorRanges:
         with self.looked_at(BINDINGS[1], "--spool-size", "1500K") as mounted:
             for _ in range(2):
                 assert run(["ls", "-l", mounted.directory]).returncode == 0
-            assert self.downloads(mounted) == sorted(mounted.endpoint.videos)
+            assert downloads(mounted) == sorted(mounted.endpoint.videos)
 
             done = run(["rsync", "-a", f"{mounted.directory}/", tmp_path])
 
             assert done.returncode == 0, done.stderr
             twice = sorted([*mounted.endpoint.videos] * 2)
-            assert len(self.downloads(mounted)) <= len(twice)
+            assert len(downloads(mounted)) <= len(twice)
 
     def test_what_is_larger_than_the_spool_is_downloaded_once_to_find_out(self) -> None:
         """Each `stat` downloaded it again, up to the size of the spool."""
@@ -153,5 +154,103 @@ class TestNeitherLengthNorRanges:
             path = mounted.path("clip-00")
             assert [stat_says(path) for _ in range(3)] == ["Input/output error"] * 3
 
-            assert self.downloads(mounted) == ["clip-00"]
+            assert downloads(mounted) == ["clip-00"]
             assert "see --spool-size" in mounted.log
+
+
+class TestFirstByteThatIsLate:
+    """LiteLLM reads a file whole before it sends any of it: one request goes on.
+
+    Here it takes two seconds, and a stat or open waits for one of them.
+    """
+
+    SIZE_BYTES = 3_000_017
+    LATE_SECONDS = 2.0
+
+    @contextmanager
+    def late(
+        self, personality: str, binding: str, *options: str, heads: bool = False
+    ) -> Iterator[Mounted]:
+        """A mount of three clips; *heads*: HEAD takes as long as GET does."""
+        server = {**PERSONALITIES, **FIELD}[personality]
+        times = ("--metadata-timeout", "1s", "--negative-ttl", "0s")
+        with FakeEndpoint(personality=server) as endpoint:
+            for number in range(3):
+                endpoint.add(f"clip-{number}", size_bytes=self.SIZE_BYTES)
+            endpoint.inject(
+                stall_before_headers(self.LATE_SECONDS),
+                math.inf,
+                lambda r: r.kind == "content" and (heads or r.method == "GET"),
+            )
+            with Mounted(endpoint, binding, *times, *options) as mounted:
+                yield mounted
+
+    def copy(self, mounted: Mounted, video_id: str, to: Path) -> list[str]:
+        """What `until cp …` hears before it succeeds."""
+        said = []
+        until = time.monotonic() + 10
+        while True:
+            done = run(["cp", mounted.path(video_id), to])
+            if done.returncode == 0:
+                break
+            said.append(done.stderr.rpartition(": ")[2].strip())
+            assert time.monotonic() < until, said
+        video = mounted.endpoint.videos[video_id]
+        assert to.read_bytes() == video.read(0, self.SIZE_BYTES)
+        return said
+
+    @each_binding
+    @pytest.mark.parametrize("server", ["litellm_new", "litellm_old", "no_length"])
+    def test_one_download_opens_it(
+        self, server: str, binding: str, tmp_path: Path
+    ) -> None:
+        """It never opened: each second another download was begun, and left."""
+        with self.late(server, binding) as mounted:
+            said = self.copy(mounted, "clip-0", tmp_path / "copy.mp4")
+
+            assert set(said) == {"Resource temporarily unavailable"}
+            assert downloads(mounted) == ["clip-0"]
+
+    def test_programs_at_once_share_it(self, tmp_path: Path) -> None:
+        with self.late("litellm_new", BINDINGS[0]) as mounted:
+            with ThreadPoolExecutor(3) as threads:
+                copies = [
+                    threads.submit(
+                        self.copy, mounted, "clip-0", tmp_path / f"copy-{number}.mp4"
+                    )
+                    for number in range(3)
+                ]
+                for copy in copies:
+                    copy.result()
+
+            assert downloads(mounted) == ["clip-0"]
+
+    def test_other_names_are_not_held_up(self, tmp_path: Path) -> None:
+        """Three clips are waited for at the same time, each by one request."""
+        with self.late("litellm_new", BINDINGS[1]) as mounted:
+            for video_id in mounted.endpoint.videos:
+                said = stat_says(mounted.path(video_id))
+                assert said == "Resource temporarily unavailable"
+            for video_id in mounted.endpoint.videos:
+                self.copy(mounted, video_id, tmp_path / video_id)
+
+            assert downloads(mounted) == sorted(mounted.endpoint.videos)
+
+    def test_a_read_that_is_late_is_the_same_download(self, tmp_path: Path) -> None:
+        """HEAD tells the size at once; the first read runs out of time, the next not."""
+        options = ("--read-timeout", "1s", "--stall-timeout", "1s")
+        with self.late("aisix_proxy", BINDINGS[0], *options) as mounted:
+            said = self.copy(mounted, "clip-0", tmp_path / "copy.mp4")
+
+            assert set(said) == {"Connection timed out"}
+            assert downloads(mounted) == ["clip-0"]
+
+    def test_a_head_that_is_late_is_waited_for_as_well(self) -> None:
+        """A proxy that makes GET of HEAD: one is given up, the next is not."""
+        options = ("--stall-timeout", "300ms")
+        with self.late("openai", BINDINGS[0], *options, heads=True) as mounted:
+            path = mounted.path("clip-0")
+            eventually(lambda: stat_says(path) == "", "its size", 5)
+
+            assert len(mounted.endpoint.requests_of("content", "HEAD")) == 2
+            assert downloads(mounted) == []

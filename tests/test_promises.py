@@ -678,6 +678,24 @@ def test_every_call_returns(view, video, endpoint, expected_log, monkeypatch):
     assert again == first
 
 
+def test_a_first_byte_that_is_late_is_waited_for(view, endpoint):
+    """A server that reads a whole file before it sends any of it is asked for it once: the request goes on, for `--first-byte-timeout` (5 min) at most, while stat and open are EAGAIN, and what it brings is used."""
+    endpoint.personality = PERSONALITIES["litellm_new"]
+    video = endpoint.videos["v"]
+    go_on = threading.Event()
+    files = view(metadata_seconds=0.3, stall_seconds=0.3)
+    endpoint.inject(faults.stall_before_headers(go_on), where=content())
+
+    assert [errno_of(lambda: files.size_bytes("v")) for _ in range(3)] == ["EAGAIN"] * 3
+    assert errno_of(lambda: files.open("v")) == "EAGAIN"
+    go_on.set()
+
+    eventually(lambda: errno_of(lambda: files.size_bytes("v")) == "none", "its size")
+    check_reads(files, video, sequential(SIZE_BYTES))
+    endpoint.wait_until_idle()
+    assert len(endpoint.requests_of("content", "GET")) == 1
+
+
 def test_progress_keeps_patience(view, video, endpoint):
     """An attempt that brought bytes does not use up the patience of a read: a body cut ten times still arrives. Less than 1 KiB a second over `--stall-timeout` (10 s) counts as nothing: it goes on by another connection."""
     files = view()

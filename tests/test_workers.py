@@ -6,6 +6,7 @@ from concurrent.futures import wait
 
 import pytest
 
+from hingfs import workers
 from hingfs.errors import Closing
 from hingfs.workers import DaemonPool
 
@@ -160,3 +161,33 @@ def test_what_finishes_after_close_is_dropped(pool):
     assert ended.wait(10)
 
     assert isinstance(future.exception(0), Closing)
+
+
+def test_who_waits_for_long_holds_no_other_up():
+    """A lent thread is one more, until its job is done."""
+    pool = DaemonPool("test-lent", 1)
+    go_on = threading.Event()
+    long = pool.submit(go_on.wait, 10)
+    other = pool.submit(int, "7")
+
+    pool.lend(long)
+
+    assert other.result(10) == 7
+    go_on.set()
+    assert long.result(10)
+    assert pool._lent == 0
+    pool.lend(long)  # too late to make a difference
+    assert pool._lent == 0
+    pool.close(Closing("the test is over"))
+
+
+def test_threads_are_lent_up_to_a_number(monkeypatch):
+    monkeypatch.setattr(workers, "_MOST_LENT", 2)
+    pool = DaemonPool("test-most", 1)
+    go_on = threading.Event()
+    for future in [pool.submit(go_on.wait, 10) for _ in range(6)]:
+        pool.lend(future)
+
+    assert len(threads_of("test-most")) == 3
+    go_on.set()
+    pool.close(Closing("the test is over"))
