@@ -68,9 +68,9 @@ def test_a_lookup_that_still_hangs_after_the_check_is_status_4(
     """The daemon would be forked in the middle of it, and might never look up a name."""
     real, hangs, over = socket.getaddrinfo, [True], threading.Event()
 
-    def find(host: object, *args: object) -> object:
+    def find(host: object, *args: object, **options: object) -> object:
         if host != "api.hing.test":
-            return real(host, *args)  # type: ignore[arg-type]
+            return real(host, *args, **options)  # type: ignore[arg-type]
         if hangs:
             hangs.clear()
             over.wait()

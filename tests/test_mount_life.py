@@ -597,8 +597,8 @@ place, flag = sys.argv[1:3]
 owner, name = {
     "transport": (transport.HttpTransport, "request"),
     "read": (reader.VideoReader, "read_into"),
-    "getattr": (catalog.Catalog, "lookup"),
-    "open": (catalog.Catalog, "open"),
+    "getattr": (catalog.Catalog, "find"),
+    "open": (catalog.Catalog, "find_to_open"),
 }[place]
 real = getattr(owner, name)
 def patched(*args, **kwargs):

@@ -166,9 +166,11 @@ def test_owner_and_group_are_those_of_the_options(binding: str) -> None:
 
 
 def test_the_time_is_that_of_completion_else_of_creation(mounted: Mounted) -> None:
-    mounted.endpoint.add("undated", size_bytes=9, created_at=77, completed_at=None)
+    mounted.endpoint.add(
+        "undated", size_bytes=9, created_at=2_000_000_000, completed_at=None
+    )
 
-    assert mounted.path("undated").stat().st_mtime == 77
+    assert mounted.path("undated").stat().st_mtime == 2_000_000_000
 
 
 @each_binding
