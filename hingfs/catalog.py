@@ -39,7 +39,7 @@ from .errors import (
 )
 from .names import has_name, inode_of, is_short, name_of, video_id_of
 from .spool import UNKNOWN_SIZE, SpoolStore
-from .statuses import State, Status
+from .statuses import Status
 from .verdict import Facts
 from .workers import DaemonPool
 
@@ -508,7 +508,9 @@ class Catalog:
             return listing
 
     def _list(self) -> _Listing:
-        listing = _listing_of(self._client.list_videos(has_name) or [])
+        listing = _listing_of(
+            self._client.list_videos(has_name) or [], self._client.can_be_read
+        )
         with self._lock:
             self._listing = self._order = listing
             self._short_names.update(listing.shortened)
@@ -516,7 +518,9 @@ class Catalog:
 
     def _glance(self) -> None:
         """Look at the newest part of the list, for the order of names alone."""
-        order = _listing_of(self._client.newest_videos(has_name) or [])
+        order = _listing_of(
+            self._client.newest_videos(has_name) or [], self._client.can_be_read
+        )
         with self._lock:
             self._order = order
             self._short_names.update(order.shortened)
@@ -573,12 +577,12 @@ class Catalog:
         return time.monotonic() - listing.taken_at < ttl
 
 
-def _listing_of(videos: list[Listed]) -> _Listing:
+def _listing_of(
+    videos: list[Listed], can_be_read: Callable[[Status], bool]
+) -> _Listing:
     """Those of *videos* that can be read, in the order of their names."""
     statuses = {
-        video.video_id: video.status
-        for video in videos
-        if video.status.state is State.READY
+        video.video_id: video.status for video in videos if can_be_read(video.status)
     }
     order = tuple(sorted(statuses, key=name_of))
     positions = {video_id: index for index, video_id in enumerate(order)}

@@ -39,6 +39,7 @@ from .errors import (
     TokenError,
     TransportError,
     Unreachable,
+    VideoNotReady,
     VideoNotServed,
     printable,
 )
@@ -47,6 +48,7 @@ from .pace import Pace
 from .patience import METADATA_TRIES, READ_TRIES, Patience
 from .pauses import asks_for_pause, named_pause
 from .places import Places
+from .readiness import Readiness
 from .replicas import ask_around
 from .statuses import UNSAID, State, Status
 from .transport import HttpTransport
@@ -118,6 +120,7 @@ class VideoClient:
         self._warned: set[str] = set()
         self._places = Places()
         self._begun = BegunAnswers()
+        self._readiness = Readiness(config.settle_seconds)
 
     # -- before mounting ---------------------------------------------------------
 
@@ -223,10 +226,46 @@ class VideoClient:
         if facts is None:
             known = known or (status.state is State.READY and not status.expired)
             facts = self._probe_by_get(video_id, status, patience, head, known=known)
+        if status.state is State.UNCERTAIN:
+            self._prove(video_id, status, facts, patience)
         if asked is not None:
             self._weigh(status)
         self._endpoint.served()
         return Probe(facts, status)
+
+    def can_be_read(self, status: Status) -> bool:
+        """Whether a listed video of that *status* is to be shown.
+
+        Where nobody knows its word, once a video of the same word was whole.
+        """
+        if status.state is State.UNCERTAIN:
+            return self._endpoint.has_passed(status.word)
+        return status.state is State.READY
+
+    def _prove(
+        self, video_id: str, status: Status, facts: Facts, patience: Patience
+    ) -> None:
+        """Raise VideoNotReady unless the content proves itself whole.
+
+        It is served, under a status word that nobody knows.
+        """
+        self._warn_of_word(status)
+        size_bytes = -1 if facts.size_bytes is None else facts.size_bytes
+        content = Content(
+            video_id, size_bytes, facts.validator, facts.ranges, facts.odd_type
+        )
+        pace = partial(Pace, self._config.stall_seconds)
+        doubt = self._readiness.doubt(
+            content,
+            lambda span: RangeDownload(
+                self, self._places, content, span, patience=patience, pace=pace()
+            ),
+            patience.deadline,
+        )
+        if doubt:
+            said = f"the status word {status.word} is unknown, and {doubt}"
+            raise VideoNotReady(said)
+        self._endpoint.word_passed(status.word, video_id)
 
     def _with_status(
         self, video_id: str, asked: Future[Status], patience: Patience, head: _Head
@@ -652,9 +691,7 @@ class VideoClient:
         """Whether the first bytes, asked for if *served* has none, are a container's."""
         if served.body:
             return bodies.is_container(served.body)
-        answer, first, *_ = self._served(video_id, patience, None, span=verdict.PROBE)
-        with answer:
-            first = first or _first_bytes(answer, patience.deadline)
+        answer, first, *_ = self._probed(video_id, patience, None, known=True)
         facts = verdict.judge_probe(answer.status, answer.headers, first)
         return facts is not None and facts.odd_type == odd_type
 
@@ -943,10 +980,11 @@ class VideoClient:
         return self._transport.url_of(f"/v1/videos?{urlencode(query)}")
 
     def _warn_of_word(self, status: Status) -> None:
-        if status.unknown_word:
+        if status.state is State.UNCERTAIN:
             self._warn(
                 f"word {status.word}",
-                f"unknown status word {status.word!r}; taken as not ready",
+                f"unknown status word {status.word!r}: such a video is taken as not "
+                "ready until its content proves that it is whole",
             )
 
     def _warn(self, subject: str, message: str) -> None:

@@ -178,6 +178,9 @@ class EndpointConfig:
     first_byte_seconds: float = 300.0
     # Below a stat's time-out, so that the pause can be waited for in one.
     retry_after_seconds: float = 25.0
+    # Between two sights of a video whose status is a word that nobody knows: what is
+    # written in pieces grows within it. A guess, and no option.
+    settle_seconds: float = 5.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", normalized_base_url(self.base_url))

@@ -30,6 +30,7 @@ _NO_HEAD_CODES = frozenset({405, 501})
 # One video proves these: gin says 404 where it routes GET alone, and a redirect, which
 # is followed for GET alone, will be one for every video.
 _CLEAR_CODES = frozenset({301, 302, 303, 307, 308, 404})
+_MOST_WORDS = 100
 # They pass, or ask for a pause: what GET does a moment later proves nothing.
 _PASSING_CODES = frozenset({408, 429, *range(500, 600)}) - _NO_HEAD_CODES
 
@@ -61,6 +62,7 @@ class EndpointFacts:
         self._has_told_status = False
         self._has_listed = False
         self._token_works = False
+        self._passed: set[str] = set()  # unknown status words of what was whole
         self._denied: set[str] = set()  # videos, since the token was good for anything
 
     def holds(self, belief: Belief) -> bool:
@@ -158,6 +160,24 @@ class EndpointFacts:
         """The server has no status route, as *why* tells; not after it told a status."""
         if not self.has_told_status:
             self._end(Belief.STATUS, why)
+
+    def word_passed(self, word: str, video_id: str) -> None:
+        """*video_id* was whole, though its status is a *word* that nobody knows."""
+        with self._lock:
+            news = word not in self._passed and len(self._passed) < _MOST_WORDS
+            if news:
+                self._passed.add(word)
+        if news:
+            log.info(
+                "listed videos of status %r are shown, since %s was whole",
+                word,
+                printable(video_id, 80),
+            )
+
+    def has_passed(self, word: str) -> bool:
+        """Whether any video of that status was whole."""
+        with self._lock:
+            return word in self._passed
 
     # -- the list -------------------------------------------------------------------
 

@@ -36,7 +36,10 @@ def refusal(code: int, body: bytes, status: Status) -> HingError:
     if status.state is State.READY and gone:
         said = f"expired: the API lists it, its bytes are gone ({code})"
         return VideoNotFound(said, certain=status.expired)
-    return _by_status(status) or _by_text(code, text)
+    by_text = _by_text(code, text)
+    if status.state is State.UNCERTAIN and not isinstance(by_text, VideoFailed):
+        return VideoNotReady(f"not served, under the unknown status word {status.word}")
+    return _by_status(status) or by_text
 
 
 def of_opened(error: HingError) -> HingError:

@@ -65,6 +65,7 @@ class State(enum.Enum):
     NOT_READY = "not ready"
     FAILED = "failed"
     GONE = "gone"
+    UNCERTAIN = "uncertain"  # a word that nobody knows: the content decides
     UNSAID = "unsaid"  # the route works, its answer names no state
     NO_ROUTE = "no route"  # the server has no status route
 
@@ -102,13 +103,6 @@ class Status:
     def unknown(self) -> bool:
         """Whether the server said that it knows of no such video, in no other word."""
         return self.state is State.GONE and not self.word
-
-    @property
-    def unknown_word(self) -> bool:
-        """Whether the server used a status word that no rule knows."""
-        return (
-            self.state is State.NOT_READY and self.word not in wording.NOT_READY_WORDS
-        )
 
 
 UNSAID = Status(State.UNSAID, url="")
@@ -188,7 +182,7 @@ def status_of(found: Object, outer: object, now_seconds: float) -> Status:
     word = word_of(found)
     if not word:
         return UNSAID
-    state = _STATES.get(word, State.NOT_READY)
+    state = _STATES.get(word, State.UNCERTAIN)
     # Not *outer*: its times are those of the request.
     places: list[Object] = [
         place

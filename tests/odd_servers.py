@@ -162,6 +162,22 @@ class Inline(Personality):
         return {**super().describe(video), "video": {"url": url if done else None}}
 
 
+@dataclass(frozen=True)
+class OddWord(Personality):
+    """Serves what it has, as SGLang does, and says of all of it the same *word*."""
+
+    word: str = "marinating"
+
+    def content(self, request: Request, site: Site) -> Response:
+        video = site.find(request.video_id or "")
+        if video is None:
+            return self.missing(request)
+        return self.serve(request, video, site)
+
+    def describe(self, video: Video) -> dict[str, object]:
+        return {**super().describe(video), "status": self.word}
+
+
 FIELD: Mapping[str, Personality] = {
     "no_coding": NoCoding(),
     "wrapped": Wrapped(),

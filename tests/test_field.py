@@ -7,6 +7,7 @@ in test_verdict, the servers in `tests.odd_servers`.
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ from .mounting import (
     run,
     stat_says,
 )
-from .odd_servers import FIELD, PLACES, Inline, NamedUrl, OddType
+from .odd_servers import FIELD, PLACES, Inline, NamedUrl, OddType, OddWord
 from .personalities import (
     PERSONALITIES,
     Personality,
@@ -199,6 +200,64 @@ class TestListsThatEnd:
 
             assert done.returncode != 0
             assert "Input/output error" in done.stderr
+
+
+# `hingfs`, but for the time between two sights.
+BRISK = """
+import functools, sys
+from hingfs import cli
+cli.EndpointConfig = functools.partial(cli.EndpointConfig, settle_seconds=0.5)
+sys.exit(cli.main())
+"""
+
+
+class TestWordsThatNobodyListed:
+    """They decide nothing: a clip that is whole is read, one that is written is not."""
+
+    @each_binding
+    def test_cp_succeeds_once_the_clip_is_known_to_be_whole(
+        self, binding: str, tmp_path: Path
+    ) -> None:
+        launcher = (sys.executable, "-c", BRISK)
+        options = ("--negative-ttl", "0s", "--listing-ttl", "0s")
+        with (
+            FakeEndpoint(personality=OddWord("baked")) as endpoint,
+            Mounted(endpoint, binding, *options, launcher=launcher) as mounted,
+        ):
+            endpoint.add("clip", data=CLIP)
+            endpoint.add("growing", data=CLIP.read_bytes()[:-100])
+            copy = ["cp", str(mounted.path("clip")), str(tmp_path)]
+            assert "temporarily unavailable" in run(copy).stderr
+            assert run(["ls", str(mounted.directory)]).stdout == ""
+
+            eventually(lambda: run(copy).returncode == 0, "the clip", 4)
+
+            assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
+            assert "temporarily unavailable" in stat_says(mounted.path("growing"))
+            listed = run(["ls", str(mounted.directory)]).stdout.split()
+            assert listed == ["clip.mp4", "growing.mp4"]
+            assert "unknown status word 'baked'" in mounted.log
+
+    @pytest.mark.parametrize("word", ["Succeed", "FINISHED", "ready", "TASK_SUCCESS"])
+    def test_a_word_for_success_costs_no_wait(self, word: str) -> None:
+        with served(OddWord(word), BINDINGS[0]) as mounted:
+            assert probed(mounted.path("clip"))["size"] == str(CLIP.stat().st_size)
+
+            assert len(mounted.endpoint.requests_of("status")) == 1
+
+    @pytest.mark.parametrize("word", ["FAIL", "time_out", "content_filtered", "nsfw"])
+    def test_a_word_for_failure_is_an_error_though_content_is_served(
+        self, word: str
+    ) -> None:
+        with served(OddWord(word), BINDINGS[1]) as mounted:
+            assert errno_of(lambda: mounted.path("clip").read_bytes()) == "EIO"
+
+    @pytest.mark.parametrize("word", ["In-Progress", "WAITING", "preparing", "生成中"])
+    def test_a_word_for_waiting_is_believed_though_content_is_served(
+        self, word: str
+    ) -> None:
+        with served(OddWord(word), BINDINGS[0]) as mounted:
+            assert errno_of(lambda: mounted.path("clip").read_bytes()) == "EAGAIN"
 
 
 class TestBytesAtAUrlOfTheStatus:

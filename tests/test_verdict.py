@@ -374,7 +374,6 @@ def test_r9_the_status_object_counts_whatever_its_code(word, state, code):
 
     assert judged.state is state
     assert judged.word == word.lower()
-    assert not judged.unknown_word
 
 
 @pytest.mark.parametrize(
@@ -392,9 +391,9 @@ def test_r9_the_status_object_counts_whatever_its_code(word, state, code):
         ("Content-Filtered", State.FAILED, "content_filtered"),
         ("timedOut", State.FAILED, "timed_out"),
         # What begins so, and is no word that is known.
-        ("task_paused", State.NOT_READY, "task_paused"),
-        ("completed_partially", State.NOT_READY, "completed_partially"),
-        (3, State.NOT_READY, "3"),
+        ("task_paused", State.UNCERTAIN, "task_paused"),
+        ("completed_partially", State.UNCERTAIN, "completed_partially"),
+        (3, State.UNCERTAIN, "3"),
     ],
 )
 def test_a_word_is_known_in_every_spelling(said, state, word):
@@ -486,11 +485,28 @@ def test_the_reason_of_a_failure_has_several_names(fields):
     assert "blocked by us" in str(refusals.refusal(400, b"", judged))
 
 
-def test_r9_a_word_nobody_knows_means_not_ready():
+def test_a_word_nobody_knows_decides_nothing():
     judged = statuses.judge_status(200, JSON, status("marinating"), "v", NOW)
 
-    assert judged.state is State.NOT_READY
-    assert judged.unknown_word
+    assert (judged.state, judged.word) == (State.UNCERTAIN, "marinating")
+
+
+@pytest.mark.parametrize("code", [200, 400, 404, 409, 410, 422])
+@pytest.mark.parametrize(
+    ("said", "meaning"),
+    [
+        ("?", VideoNotReady),
+        ("no such video", VideoNotReady),
+        ("Video generation failed: out of memory", VideoFailed),
+        ("current status: FAILURE", VideoFailed),
+    ],
+)
+def test_what_is_not_served_under_such_a_word_is_not_ready_unless_it_failed(
+    code, said, meaning
+):
+    known = Status(State.UNCERTAIN, "marinating")
+
+    assert kind_of(code, error(said), known) is meaning
 
 
 @pytest.mark.parametrize(
