@@ -56,6 +56,11 @@ NAME_SECONDS = 1.0
 # libfuse 3, fuse_common.h: ask for attributes before each read of a cached page. Pages
 # are dropped by an open that does not keep them; this would cost every read a callback.
 CAP_AUTO_INVAL_DATA = 1 << 12
+# Look up names of one directory side by side. Without, one that hangs holds up all others
+# and `ls`. libfuse before 3.17 knows the capability and does not tell the kernel; four
+# names of 0.2 s took 0.4 s with 3.17.2, and 1.0 s without (Linux 6.18, 2026-11-25).
+CAP_PARALLEL_DIROPS = 1 << 18
+PARALLEL_DIROPS_SINCE = (3, 17)
 
 
 class Refusal(Exception):
@@ -174,6 +179,7 @@ class _Callbacks:
         conn.contents.max_background = MAX_BACKGROUND
         conn.contents.congestion_threshold = MAX_BACKGROUND * 3 // 4
         conn.contents.want &= ~CAP_AUTO_INVAL_DATA
+        conn.contents.want |= conn.contents.capable & CAP_PARALLEL_DIROPS
         config.contents.nullpath_ok = 1
         config.contents.use_ino = 1
         self._begin()
@@ -236,6 +242,11 @@ class Binding:
 
     def __str__(self) -> str:
         return f"{self.name}, libfuse {'.'.join(map(str, self.libfuse_version))}"
+
+    @property
+    def looks_up_in_parallel(self) -> bool:
+        """Whether a name that hangs holds up no other; the kernel can since 4.7."""
+        return self.libfuse_version >= PARALLEL_DIROPS_SINCE
 
     def run(
         self,

@@ -4,7 +4,7 @@ Decides what is known of a video and for how long, and what a directory listing 
 Leaves to `names` what a name may be, to `client` how the server is asked, and to
 `operations` how it is shown.
 
-Threads: look-ups run on the daemon pool `hingfs-name`, and callers wait with a
+Threads: what asks the server runs on those of `lookups`, and callers wait with a
 deadline, since a request stalled in a name lookup cannot be woken. `_lock` guards
 the tables and is never held while anything waits.
 """
@@ -14,10 +14,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TypeGuard, TypeVar
+from functools import partial
+from typing import TypeGuard
 
 from cachetools import LRUCache, TTLCache
 
@@ -37,11 +37,11 @@ from .errors import (
     VideoNotServed,
     printable,
 )
+from .lookups import Lookups
 from .names import has_name, inode_of, is_short, name_of, video_id_of
 from .spool import UNKNOWN_SIZE, SpoolStore
 from .statuses import Status
 from .verdict import Facts
-from .workers import DaemonPool
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +58,6 @@ NEIGHBOURS = 16
 _NEIGHBOUR_DISTANCE = 4
 _MOST_KNOWN = 65_536
 _MOST_NEGATIVE = 8_192
-_LOOKUP_THREADS = 8
-# Whoever asks for what another has waited for in vain waits for this long: in the
-# meantime the kernel may ask for no other name. A guess.
-_OUTLASTED_SECONDS = 1.0
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +76,6 @@ class _Known:
     checked_at: float  # monotonic: when the server last confirmed it
     expires_at: float | None  # Unix seconds
     opened: bool = False
-
-
-@dataclass(slots=True)
-class _Job:
-    """What is under way for all who want it. Guarded by the catalog's lock."""
-
-    future: Future[object]
-    started_at: float  # monotonic
-    outlasted: bool = False  # whoever waited first has given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +98,13 @@ class Catalog:
         spools: SpoolStore,
         config: CacheConfig,
         metadata_seconds: float,
+        lookups: Lookups,
     ) -> None:
         self._client = client
         self._spools = spools
         self._config = config
         self._metadata_seconds = metadata_seconds
-        self._pool = DaemonPool("hingfs-name", _LOOKUP_THREADS)
+        self._lookups = lookups
         self._lock = threading.Lock()
         # All below are guarded by _lock.
         self._known: LRUCache[str, _Known] = LRUCache(_MOST_KNOWN)
@@ -130,8 +116,6 @@ class Catalog:
         self._unmeasured: LRUCache[str, tuple[Content, int, float | None]] = LRUCache(
             _MOST_NEGATIVE
         )
-        # ("look up" | "refresh" | "list", id) -> what is under way
-        self._under_way: dict[tuple[str, str], _Job] = {}
         self._listing: _Listing | None = None  # the last whole one
         self._order: _Listing | None = None  # the last one, or the newest part of it
         # Listed, past their expiry, and not served any more when they were asked for.
@@ -140,6 +124,8 @@ class Catalog:
         self._short_names: LRUCache[str, str] = LRUCache(_MOST_NEGATIVE)
         self._unlisted = 0  # names in a row that were found and are in no listing
         self._last_looked_up = ""
+        # A listing, and the indices in it of what is still to be looked up ahead.
+        self._ahead: tuple[_Listing | None, int, int] = (None, 0, 0)
 
     def find(self, name: str) -> VideoFile:
         """As `lookup`, of the video that *name* stands for, in full or in short.
@@ -176,7 +162,7 @@ class Catalog:
         known = self._remembered(video_id)
         if known is not None:
             return known.file
-        file = self._joined("look up", video_id, deadline, self._find, video_id)
+        file = self._looked_up(video_id, deadline)
         self._seek_order(video_id)
         return file
 
@@ -184,12 +170,13 @@ class Catalog:
         known = self._remembered(video_id)
         ttl = self._config.metadata_ttl_seconds
         if known is None:
-            file = self._joined("look up", video_id, deadline, self._find, video_id)
+            file = self._looked_up(video_id, deadline)
         elif time.monotonic() - known.checked_at < ttl:
             file = known.file
         else:
             try:
-                file = self._joined("refresh", video_id, deadline, self._confirm, known)
+                job = partial(self._judged, video_id, partial(self._confirm, known))
+                file = self._lookups.result("refresh", video_id, deadline, job)
             except TransportError as error:
                 log.warning(
                     "%s: kept as known, the server is away: %s",
@@ -238,7 +225,7 @@ class Catalog:
 
     def close(self, error: HingError) -> None:
         """Wake everybody who waits, with *error*."""
-        self._pool.close(error)
+        self._lookups.close(error)
 
     # -- names -------------------------------------------------------------------------
 
@@ -276,67 +263,25 @@ class Catalog:
             return None
         return None if self._expired(known) else known
 
-    def _joined(
-        self,
-        what: str,
-        video_id: str,
-        deadline: float,
-        job: Callable[..., Result],
-        *args: object,
-    ) -> Result:
-        """The result of *job*, run once for all who want the same at the same time.
+    def _looked_up(self, video_id: str, deadline: float) -> VideoFile:
+        """The file of *video_id*, asked for; VideoNotReady where it hangs."""
+        job = self._look_up_job(video_id)
+        return self._lookups.answer("look up", video_id, deadline, job, self._glance)
 
-        A job that outlasts its first caller goes on; later ones do not wait as long.
-        """
-        key = (what, video_id)
-        with self._lock:
-            under_way = self._under_way.get(key)
-            if under_way is None:
-                under_way = self._begin_locked(key, job, *args)
-            seconds = max(0.0, deadline - time.monotonic())
-            if under_way.outlasted:
-                seconds = min(seconds, _OUTLASTED_SECONDS)
+    def _look_up_job(self, video_id: str) -> Callable[[], VideoFile]:
+        return partial(self._judged, video_id, partial(self._find, video_id))
+
+    def _judged(self, video_id: str, job: Callable[[], VideoFile]) -> VideoFile:
+        """What *job* gives; a refusal is remembered for a moment."""
         try:
-            return under_way.future.result(seconds)  # type: ignore[return-value]
-        except TimeoutError:
-            raise self._outlasted(key, under_way) from None
-        except HingError as error:
-            raise error.again() from error
-
-    def _begin_locked(
-        self, key: tuple[str, str], job: Callable[..., object], *args: object
-    ) -> _Job:
-        future: Future[object] = self._pool.submit(self._run, key, job, *args)
-        self._under_way[key] = _Job(future, time.monotonic())
-        return self._under_way[key]
-
-    def _outlasted(self, key: tuple[str, str], job: _Job) -> HingError:
-        """What a caller is told whose time is over before *job* is."""
-        with self._lock:
-            first, job.outlasted = not job.outlasted, True
-        if first:
-            self._pool.lend(job.future)
-        if key[0] == "look up" and self._client.answered_since(job.started_at):
-            return VideoNotReady(
-                "the server has not begun to send it; it is waited for"
-            )
-        return DeadlineExceeded("the server did not answer in time")
-
-    def _run(
-        self, key: tuple[str, str], job: Callable[..., Result], *args: object
-    ) -> Result:
-        try:
-            return job(*args)
+            return job()
         except (VideoNotFound, VideoNotReady, VideoFailed) as error:
             with self._lock:
-                self._refused[key[1]] = error
+                self._refused[video_id] = error
                 if isinstance(error, VideoNotFound):
-                    self._known.pop(key[1], None)
-                    self._note_lost_locked(key[1])
+                    self._known.pop(video_id, None)
+                    self._note_lost_locked(video_id)
             raise
-        finally:
-            with self._lock:
-                self._under_way.pop(key, None)
 
     def _note_lost_locked(self, video_id: str) -> None:
         """Leave *video_id* out of listings if its row says that it has expired."""
@@ -498,7 +443,7 @@ class Catalog:
         if listing is not None and age < self._config.listing_ttl_seconds:
             return listing
         try:
-            return self._joined("list", "", deadline, self._list)
+            return self._lookups.result("list", "", deadline, self._list)
         except AccessDenied:
             raise
         except TransportError as error:
@@ -522,8 +467,9 @@ class Catalog:
             self._client.newest_videos(has_name) or [], self._client.can_be_read
         )
         with self._lock:
-            self._order = order
             self._short_names.update(order.shortened)
+            if not self._speaks_for_now(self._order):  # a whole one would say more
+                self._order = order
 
     def _look_ahead(self, video_id: str) -> None:
         """Fetch the attributes of the next listed videos, if they seem to be next."""
@@ -535,12 +481,26 @@ class Catalog:
         position, before = order.positions.get(video_id), order.positions.get(last)
         if position is None or before is None:
             return
-        if not 0 < position - before <= _NEIGHBOUR_DISTANCE:
-            return
-        for neighbour in order.order[position + 1 : position + 1 + NEIGHBOURS]:
-            with self._lock:
-                if neighbour not in self._refused and neighbour not in self._known:
-                    self._start_locked("look up", neighbour, self._find, neighbour)
+        near = 0 < position - before <= _NEIGHBOUR_DISTANCE
+        with self._lock:
+            walked, reached, _end = self._ahead
+            if walked is not order or not near:
+                reached = 0
+            end = position + 1 + NEIGHBOURS if near else 0
+            self._ahead = (order, max(reached, position + 1), end)
+        self._lookups.go_ahead("look up", self._next_ahead)
+
+    def _next_ahead(self) -> tuple[str, Callable[[], VideoFile]] | None:
+        """The next look-up ahead, if there is one; each name is given once."""
+        with self._lock:
+            order, reached, end = self._ahead
+            names = order.order[reached:end] if order is not None else ()
+            for passed, video_id in enumerate(names, 1):
+                if video_id not in self._refused and video_id not in self._known:
+                    self._ahead = (order, reached + passed, end)
+                    return video_id, self._look_up_job(video_id)
+            self._ahead = (order, max(reached, end), end)
+        return None
 
     def _seek_order(self, video_id: str) -> None:
         """*video_id* was found by its name alone; look at the list if others were.
@@ -551,17 +511,9 @@ class Catalog:
             listed = self._order is not None and video_id in self._order.positions
             self._unlisted = 0 if listed else self._unlisted + 1
             wanted = self._unlisted > 1 and self._client.looks_ahead
-            if wanted and not self._speaks_for_now(self._order):
-                self._start_locked("glance", "", self._glance)
-
-    def _start_locked(
-        self, what: str, id_: str, job: Callable[..., object], *args: object
-    ) -> None:
-        """Have *job* done unless it is under way; nobody waits for it."""
-        key = (what, id_)
-        if key not in self._under_way:
-            with contextlib.suppress(TransportError):  # no thread for it
-                self._begin_locked(key, job, *args)
+            wanted = wanted and not self._speaks_for_now(self._order)
+        if wanted:
+            self._lookups.start("glance", self._glance)
 
     def _speaks_for_now(self, listing: _Listing | None) -> TypeGuard[_Listing]:
         """Whether what *listing* says of a video saves a request about that.

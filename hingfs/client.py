@@ -312,10 +312,6 @@ class VideoClient:
         """Whether it costs little to ask about videos that nobody has asked for."""
         return self._endpoint.sizes_are_cheap and not self.counts_requests
 
-    def answered_since(self, when: float) -> bool:
-        """Whether the API has answered anything since *when* (monotonic)."""
-        return self._transport.answered_since(when)
-
     def has_begun(self, video_id: str) -> bool:
         """Whether an answer with all of *video_id* waits to be read: `open_whole`."""
         return self._begun.has(video_id)

@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -41,6 +42,7 @@ from .errors import (
     printable,
 )
 from .fetcher import BlockFetcher
+from .lookups import AHEAD_THREADS, LOOKUP_THREADS, SILENCE_SECONDS, Lookups
 from .operations import HingOperations
 from .reader import Readers
 from .spool import SpoolStore
@@ -49,7 +51,9 @@ from .workers import DaemonPool
 
 log = logging.getLogger(__name__)
 
-_STATUS_THREADS = 8
+# Each look-up asks for one status. As many as there are look-ups, or those of videos
+# that hang would keep the others'.
+_STATUS_THREADS = LOOKUP_THREADS + AHEAD_THREADS
 # Connections opened before they are needed: a first stat asks two routes at once, and
 # a first read the head and the tail.
 WARM_CONNECTIONS = 2
@@ -97,8 +101,15 @@ class Mount:
         self.readers = Readers(
             self.fetcher, self.cache, self.spools, endpoint.read_seconds
         )
+        silence_seconds = (
+            math.inf if self._library.looks_up_in_parallel else SILENCE_SECONDS
+        )
         self.catalog = Catalog(
-            self.client, self.spools, cache, endpoint.metadata_seconds
+            self.client,
+            self.spools,
+            cache,
+            endpoint.metadata_seconds,
+            Lookups(self.transport, silence_seconds),
         )
         self.operations = HingOperations(
             self.catalog,

@@ -114,6 +114,9 @@ class HttpTransport:
         self._silent_about: set[str] = set()
         self._answered_at = 0.0  # when the API last answered; guarded by _lock
         self._broken_until = 0.0  # guarded by _lock
+        # Requests without an answer yet: what each is about, and since when (monotonic).
+        # Guarded by _lock.
+        self._unanswered: dict[object, tuple[str, float]] = {}
         self._closed = threading.Event()
 
     def url_of(self, path: str) -> str:
@@ -192,6 +195,15 @@ class HttpTransport:
         """Whether the endpoint was unreachable several times, just now."""
         with self._lock:
             return time.monotonic() < self._broken_until
+
+    def silence_about(self, about: str) -> float:
+        """Seconds for which the oldest request about *about* has had no answer.
+
+        0 where none waits for one: pauses, and bodies on their way, are no silence.
+        """
+        with self._lock:
+            starts = [at for what, at in self._unanswered.values() if what == about]
+        return time.monotonic() - min(starts) if starts else 0.0
 
     def tries(self, most: int) -> int:
         """How many tries a call may have: *most*, or one while the API seems dead.
@@ -316,7 +328,8 @@ class HttpTransport:
         try:
             session = self._fresh() if fresh else self._session
             ask = partial(session.request, method, url, headers=headers, auth=auth)
-            response = self._sent(ask, url, deadline)
+            with self._unanswered_about(about, started):
+                response = self._sent(ask, url, deadline)
         except TransportError as error:
             if self._closed.is_set():
                 raise Closing("the mount is ending") from error
@@ -366,6 +379,18 @@ class HttpTransport:
             except Stale as error:
                 log.debug("%s: %s", urlsplit(url).hostname, error)
         raise Unreachable("connections to the server die as soon as they are kept")
+
+    @contextlib.contextmanager
+    def _unanswered_about(self, about: str, started: float) -> Iterator[None]:
+        """A request about *about* of *started* has no answer meanwhile."""
+        request = object()
+        with self._lock:
+            self._unanswered[request] = about, started
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._unanswered[request]
 
     def _failures_locked(self) -> int:
         return self._unreachable + len(self._silent_about)

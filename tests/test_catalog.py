@@ -4,7 +4,8 @@
 import math
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 
@@ -186,6 +187,79 @@ class TestLookup:
 
         assert catalog.known_bytes() == SIZE + 5
         assert endpoint.log == []
+
+
+# --- ahead ---------------------------------------------------------------------
+
+
+class TestAhead:
+    """What is asked before it is wanted takes little, and nothing from who wants."""
+
+    def walk(self, catalog: Catalog, names: list[str]) -> None:
+        for name in names:
+            with suppress(HingError):
+                catalog.lookup(name)
+
+    def test_all_that_comes_next_is_asked_once_and_no_more(self, catalog, endpoint):
+        names = [f"a{number:02}" for number in range(40)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
+        listed(catalog)
+
+        self.walk(catalog, names[:2])
+        window = names[: 2 + catalog_module.NEIGHBOURS]
+        endpoint.wait_until(
+            lambda: {r.video_id for r in endpoint.requests_of("content")} == set(window)
+        )
+        endpoint.wait_until_idle()
+
+        assert len(endpoint.requests_of("content")) == len(window)
+
+    def test_names_that_fail_are_asked_for_once_and_not_in_a_circle(
+        self, catalog, endpoint, monkeypatch
+    ):
+        """A mount that nobody uses sends no request."""
+        names = [f"a{number:02}" for number in range(30)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
+        listed(catalog)
+        asked: list[str] = []
+        real = catalog._client.probe
+
+        def probe(video_id: str, *args: object, **options: object) -> object:
+            asked.append(video_id)
+            if video_id in names[:2]:
+                return real(video_id, *args, **options)
+            raise ServerBroken("out of order")  # which is not remembered
+
+        monkeypatch.setattr(catalog._client, "probe", probe)
+        self.walk(catalog, names[:2])
+        eventually(lambda: names[17] in asked, "the last one ahead")
+        eventually(lambda: not catalog._lookups._under_way, "the end")
+
+        assert sorted(asked) == names[:18]
+        assert catalog._next_ahead() is None
+
+    def test_ids_that_hang_hold_up_neither_names_nor_the_list(self, build, endpoint):
+        """More than are asked for at once ahead, and more than are asked for at all."""
+        catalog = catalog_with(build, listing_ttl_seconds=0)
+        names = [f"a{number:02}" for number in range(30)]
+        for name in [*names, "wanted"]:
+            endpoint.add(name, size_bytes=SIZE)
+        listed(catalog)
+        go_on = threading.Event()
+        endpoint.inject(
+            faults.stall_before_headers(go_on),
+            math.inf,
+            lambda r: "a01" < (r.video_id or "") < "a30",
+        )
+        self.walk(catalog, names[:2])
+
+        try:
+            assert catalog.lookup("wanted").content.size_bytes == SIZE
+            assert len(listed(catalog)) == 31
+        finally:
+            go_on.set()
 
 
 # --- short names -----------------------------------------------------------------
@@ -781,7 +855,7 @@ class TestLate:
                 catalog.lookup("v")
         go_on.set()
 
-        eventually(lambda: not catalog._under_way, "an end of the look-up")
+        eventually(lambda: not catalog._lookups._under_way, "an end of the look-up")
         assert catalog.open("v").content.size_bytes == SIZE
         assert len(endpoint.requests_of("content", "GET")) == 1
 
@@ -795,25 +869,6 @@ class TestLate:
 
         with pytest.raises(VideoFailed):
             catalog.lookup("failed")
-
-    def test_whoever_joins_later_waits_less(self, late, monkeypatch):
-        """Meanwhile the kernel may ask for no other name."""
-        catalog, _go_on = late
-        waits: list[float] = []
-        result = Future.result
-
-        def recorded(future, seconds=None):
-            waits.append(seconds)
-            return result(future, seconds)
-
-        with pytest.raises(VideoNotReady):
-            catalog.lookup("v")
-        monkeypatch.setattr(catalog_module, "_OUTLASTED_SECONDS", 0.01)
-        monkeypatch.setattr(Future, "result", recorded)
-        with pytest.raises(VideoNotReady):
-            catalog.lookup("v")
-
-        assert waits == [0.01]
 
     def test_where_facts_cost_a_download_the_status_confirms_a_version(
         self, build, endpoint

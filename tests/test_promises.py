@@ -22,8 +22,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from hingfs import binding as binding_module
 from hingfs import catalog as catalog_module
 from hingfs import fetcher as fetcher_module
+from hingfs import lookups as lookups_module
+from hingfs import mount as mount_module
 from hingfs import reader as reader_module
 from hingfs.binding import Refusal
 from hingfs.config import Token
@@ -694,6 +697,32 @@ def test_a_first_byte_that_is_late_is_waited_for(view, endpoint):
     check_reads(files, video, sequential(SIZE_BYTES))
     endpoint.wait_until_idle()
     assert len(endpoint.requests_of("content", "GET")) == 1
+
+
+def test_silence_about_one_video_holds_up_no_other_for_long(
+    view, endpoint, monkeypatch
+):
+    """A video about which the server is silent for 5 s, while it answers others, is EAGAIN where the kernel makes other names wait for it (libfuse before 3.17); it is asked on, and the answer is used when it comes."""
+    assert lookups_module.SILENCE_SECONDS == 5.0
+    monkeypatch.setattr(mount_module, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(binding_module.Binding, "looks_up_in_parallel", False)
+    go_on = threading.Event()
+    video = endpoint.add("w", size_bytes=SIZE_BYTES)
+    endpoint.inject(
+        faults.stall_before_headers(go_on), math.inf, lambda r: r.video_id == "w"
+    )
+    files = view()
+
+    assert errno_of(lambda: files.size_bytes("w")) == "EAGAIN"
+    assert errno_of(lambda: files.open("w")) == "EAGAIN"
+    assert files.size_bytes("v") == SIZE_BYTES
+    assert len(endpoint.requests_of("content", "HEAD", "w")) == 1
+    endpoint.calm()
+    go_on.set()
+    eventually(lambda: errno_of(lambda: files.size_bytes("w")) == "none", "the answer")
+    check_reads(files, video, [(0, 1000)])
+
+    assert len(endpoint.requests_of("content", "HEAD", "w")) == 1
 
 
 def test_progress_keeps_patience(view, video, endpoint):
