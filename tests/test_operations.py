@@ -42,6 +42,8 @@ EXPECTED: dict[type[HingError], tuple[int, int]] = {
     errors.SpoolFull: (errno.EIO, errno.EIO),
     errors.TransportError: (errno.EIO, errno.EIO),
     errors.Unreachable: (errno.EIO, errno.EIO),
+    errors.NoAnswer: (errno.EIO, errno.EIO),
+    errors.Stale: (errno.EIO, errno.EIO),
     errors.BodyCut: (errno.EIO, errno.EIO),
     errors.ServerBroken: (errno.EIO, errno.EIO),
     errors.RateLimited: (errno.EAGAIN, errno.EIO),
