@@ -575,6 +575,8 @@ class VideoClient:
         error = refusals.refusal(answer.status, body, status)
         if isinstance(error, AccessDenied):
             return self._denied(error, video_id)
+        if isinstance(error, RateLimited):
+            self._transport.limit.pause(named_pause(answer.headers, body, self.now()))
         return error
 
     def _denied(self, error: AccessDenied, video_id: str) -> AccessDenied:

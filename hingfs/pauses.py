@@ -76,9 +76,9 @@ def asks_for_pause(status: int, headers: Headers, body: bytes) -> bool:
         return True
     if status in _PERHAPS_LIMIT_CODES:
         named = (*_after_headers(headers, 0.0), *_in_body(body, 0.0))
-        return bool(named) or _used_up(headers) or _speaks_of_limit(body)
+        return bool(named) or _used_up(headers) or speaks_of_limit(body)
     # Gateways pass on, as an error of their own, what their upstream said.
-    return status >= 500 and _speaks_of_limit(body)
+    return status >= 500 and speaks_of_limit(body)
 
 
 def named_pause(headers: Headers, body: bytes, now_seconds: float) -> float | None:
@@ -159,7 +159,8 @@ def _used_up(headers: Headers) -> bool:
     )
 
 
-def _speaks_of_limit(body: bytes) -> bool:
+def speaks_of_limit(body: bytes) -> bool:
+    """Whether *body* says that too much was asked for, whatever code it came with."""
     return bool(_LIMIT_TEXT.search(_text_of(body)))
 
 

@@ -3,7 +3,7 @@
 Order of trust: the status object, then the wording of the refusal, then the code.
 """
 
-from . import bodies, wording
+from . import bodies, pauses, wording
 from .errors import (
     AccessDenied,
     HingError,
@@ -18,6 +18,8 @@ from .errors import (
 )
 from .statuses import Headers, State, Status, describes_video, is_html
 
+# Of a video that failed, or is none, a "rate limit" may be why.
+_LIMITED_STATES = frozenset({State.READY, State.UNSAID, State.NO_ROUTE})
 # Codes of trouble that may pass.
 PASSING_CODES = frozenset({408, 500, 502, 503, 504, *range(520, 531)})
 # Codes whose meaning only the status route knows.
@@ -30,8 +32,10 @@ def refusal(code: int, body: bytes, status: Status) -> HingError:
     if wording.is_refusal_of_token(code, text):
         said = printable(text, 120)
         return AccessDenied(f"the API refused the token ({code}): {said}", code, said)
-    if code == 429:
-        return RateLimited("the API asked for a pause (429)", None)
+    # LiteLLM gives what its upstream says for the video, under 200.
+    limit = status.state in _LIMITED_STATES and code in (200, 206, 400)
+    if code == 429 or (limit and pauses.speaks_of_limit(body)):
+        return RateLimited(f"the API asked for a pause ({code})", None)
     gone = status.expired or code == 410 or wording.UPSTREAM_410.search(text)
     if status.state is State.READY and gone:
         said = f"expired: the API lists it, its bytes are gone ({code})"

@@ -1160,6 +1160,23 @@ class TestPauses:
         assert mount.transport.limit.paused_seconds() == pytest.approx(20, abs=2)
         assert len(endpoint.log) == 1
 
+    def test_r21_a_pause_that_comes_instead_of_the_video_is_one(self, build, endpoint):
+        """LiteLLM 1.100.5 says 200 video/mp4 of its upstream's 429."""
+        endpoint.personality = PERSONALITIES["litellm_old"]
+        endpoint.add("v", size_bytes=SIZE)
+        mount = build()
+        body = b'{"error": {"message": "Rate limit reached. Please try again in 20s"}}'
+        answer = text_response(200, body, "video/mp4")
+        endpoint.inject(
+            faults._instead("limit", lambda: answer),
+            where=lambda r: r.kind == "content" and r.method == "GET",
+        )
+
+        with pytest.raises(RateLimited):
+            mount.client.probe("v")
+
+        assert mount.transport.limit.paused_seconds() == pytest.approx(20, abs=2)
+
     def test_r21_a_long_pause_is_an_error_and_quiets_everybody(self, client, endpoint):
         endpoint.inject(faults.status(429, retry_after="30"))
         content = content_of(endpoint)  # which is read within 10 s

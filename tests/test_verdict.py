@@ -945,6 +945,15 @@ def test_the_words_of_a_page_are_fit_for_a_log(page, words):
     assert repr(words) in str(refusals.trouble(403, page, "h", from_api=True))
 
 
+@pytest.mark.parametrize("code", [200, 206, 400])
+def test_r21_a_limit_in_words_is_one_unless_the_video_failed(code):
+    body = b'{"error": {"message": "Rate limit reached. Please try again in 20s"}}'
+
+    assert kind_of(code, body) is RateLimited
+    assert kind_of(code, body, Status(State.READY, "completed")) is RateLimited
+    assert kind_of(code, body, Status(State.FAILED, "failed")) is VideoFailed
+
+
 def test_r21_429_asks_for_a_pause():
     assert kind_of(429, b"") is RateLimited
 
