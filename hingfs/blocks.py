@@ -6,8 +6,9 @@ A *block* is an aligned piece of a file: block i of a file of n bytes with block
 b bytes is [i*b, min((i+1)*b, n)).
 """
 
+import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -78,6 +79,14 @@ class Content:
     type, no video's, under which its bytes come: once they were seen to begin as a video
     does, that type is no reason to refuse them. *changed*
     turns True, for good, when the server was seen to hold other bytes.
+
+    *shifting* turns True where its validators contradict one another: then it is what one
+    whole answer brings, whose validator is kept, and no range of another. What was
+    handed out by ranges before must be proved equal to that: see `hand_out`. Where its
+    own validator comes again among the others, *recurring* does instead: it goes on by
+    the ranges that come under it, and the others are asked for again.
+
+    Thread safety: the transitions below, which `_lock` guards.
     """
 
     video_id: str
@@ -86,6 +95,62 @@ class Content:
     ranges: bool | None = None
     odd_type: str | None = None
     changed: bool = False
+    shifting: bool = False
+    recurring: bool = False
+    handed_out: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def contradicted_by(self, seen: Validator) -> bool:
+        """Whether *seen* certainly belongs to other bytes than these."""
+        return not self.shifting and self.validator.contradicts(seen)
+
+    def is_explained(self) -> bool:
+        """Whether it is known why answers come under other validators."""
+        return self.shifting or self.recurring
+
+    def hand_out(self) -> bool:
+        """Whether bytes that came by ranges may be handed out; they count as that."""
+        if not self.handed_out or self.shifting:
+            with self._lock:
+                self.handed_out |= not self.shifting
+                return not self.shifting
+        return True
+
+    def take_whole(self) -> bool:
+        """From here on only one whole answer holds it; whether that is news."""
+        with self._lock:
+            news, self.shifting = not self.shifting, True
+            self.ranges = False
+        return news
+
+    def keep_to_ranges(self) -> bool:
+        """Go on by ranges, if some were handed out; whether it does."""
+        with self._lock:
+            self.recurring = self.handed_out and not self.shifting
+        return self.recurring
+
+    def taken_from(self, validator: Validator) -> None:
+        """The whole answer that holds it now has *validator*."""
+        with self._lock:
+            if self.shifting:
+                self.validator = validator
+
+    def adopt(self, validator: Validator) -> bool:
+        """Take *validator* for its own, if nothing was handed out; whether it is now."""
+        with self._lock:
+            if not self.handed_out:
+                self.validator = validator
+            return self.validator == validator
+
+    def forget_validator(self) -> None:
+        """Its validator tells nothing: no answer contradicts it any more."""
+        with self._lock:
+            self.validator = Validator()
+
+    def replaced(self) -> None:
+        """The server has settled on other bytes, under another validator."""
+        with self._lock:
+            self.changed, self.shifting = True, False
 
 
 BlockKey = tuple[Content, int]  # with the index

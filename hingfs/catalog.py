@@ -341,12 +341,13 @@ class Catalog:
             with self._lock:
                 known.checked_at = time.monotonic()
             return known.file
-        facts = self._client.refresh(known.file.content)
-        if facts is None or _same(known.file.content, facts):
+        content = known.file.content
+        facts = self._client.refresh(content)
+        if facts is None or self._is_same(content, facts):
             with self._lock:
                 known.checked_at = time.monotonic()
             return known.file
-        known.file.content.changed = True
+        content.replaced()
         return self._find(known.file.video_id)
 
     def _is_confirmed_by_status(self, file: VideoFile) -> bool:
@@ -359,13 +360,20 @@ class Catalog:
         seconds = self._client.completed_at(file.video_id)
         return seconds is not None and int(seconds * 1e9) == file.mtime_ns
 
+    def _is_same(self, content: Content, facts: Facts) -> bool:
+        """Whether *facts* are those of *content*, or of one whose validators shift."""
+        if _same(content, facts):
+            return True
+        alike = not content.changed and facts.size_bytes == content.size_bytes
+        return alike and self._client.shifts(content, [facts.validator])
+
     def _adopt(self, video_id: str, probe: Probe) -> VideoFile:
         with self._lock:
             before = self._known.get(video_id)
         expires_at = probe.status.expires_at_seconds
         if expires_at is not None and expires_at <= self._client.now():
             expires_at = None  # it is served all the same
-        if before is not None and _same(before.file.content, probe.facts):
+        if before is not None and self._is_same(before.file.content, probe.facts):
             # The same version: its mtime and its blocks stay.
             with self._lock:
                 before.checked_at, before.expires_at = time.monotonic(), expires_at
@@ -379,6 +387,10 @@ class Catalog:
             facts.odd_type,
         )
         mtime_ns = _mtime_ns(probe.status, facts)
+        if before is not None and _shifts_on(before.file.content, content):
+            content.take_whole()
+            if probe.status.mtime_seconds is None:
+                mtime_ns = before.file.mtime_ns  # Last-Modified shifts as well
         if content.size_bytes == UNKNOWN_SIZE:
             with self._lock:
                 self._unmeasured[video_id] = (content, mtime_ns, expires_at)
@@ -541,6 +553,11 @@ def _listing_of(
     names = ((name_of(video.video_id), video.video_id) for video in videos)
     shortened = {name: video_id for name, video_id in names if is_short(name)}
     return _Listing(time.monotonic(), statuses, order, positions, shortened)
+
+
+def _shifts_on(before: Content, content: Content) -> bool:
+    """Whether *content* comes after one of the same video whose validators shift."""
+    return before.shifting and before.size_bytes == content.size_bytes
 
 
 def _same(content: Content, facts: Facts) -> bool:

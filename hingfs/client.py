@@ -13,7 +13,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from . import bodies, listing, refusals, results, statuses, verdict
 from .answer import Answer, inline_answer
 from .begun import BegunAnswers
-from .blocks import KIB, MIB, ByteRange, Content
+from .blocks import KIB, MIB, ByteRange, Content, Validator
 from .config import EndpointConfig
 from .download import MOST_ERROR_BYTES, RangeDownload, Served
 from .endpoint_facts import Belief, EndpointFacts
@@ -50,6 +50,7 @@ from .pauses import asks_for_pause, named_pause
 from .places import Places
 from .readiness import Readiness
 from .replicas import ask_around
+from .shifting import SAMPLE, Settling
 from .statuses import UNSAID, State, Status
 from .transport import HttpTransport
 from .verdict import Facts
@@ -117,6 +118,7 @@ class VideoClient:
         self._config = config
         self._pool = pool
         self._endpoint = EndpointFacts()
+        self._settling = Settling(self, self._endpoint)
         self._warned: set[str] = set()
         self._places = Places()
         self._begun = BegunAnswers()
@@ -231,7 +233,13 @@ class VideoClient:
         if asked is not None:
             self._weigh(status)
         self._endpoint.served()
-        return Probe(facts, status)
+        return Probe(self._believed(facts), status)
+
+    def _believed(self, facts: Facts) -> Facts:
+        """*facts* without a validator where those of the endpoint tell nothing."""
+        if self._endpoint.holds(Belief.VALIDATORS):
+            return facts
+        return replace(facts, validator=Validator())
 
     def can_be_read(self, status: Status) -> bool:
         """Whether a listed video of that *status* is to be shown.
@@ -339,14 +347,58 @@ class VideoClient:
         patience = self._patience(
             tries, self._config.metadata_seconds, content.video_id
         )
+        self._settling.believe(content)
         etag = content.validator.etag
-        headers = {"If-None-Match": etag} if etag else {}
+        headers = {"If-None-Match": etag} if etag and not content.shifting else {}
         head = self._head(content.video_id, patience, headers)
         if head.code == 304:
             return None
         if head.facts is not None:
             return head.facts
         return self._probe_by_get(content.video_id, None, patience, head, known=True)
+
+    def settle(self, content: Content, seen: Sequence[Validator]) -> None:
+        """Find out why *seen* contradict the validator of *content*: see `shifting`."""
+        self._settling.settle(content, seen)
+
+    def shifts(self, content: Content, seen: Sequence[Validator]) -> bool:
+        """Whether validators change while *content* may not: see `shifting`."""
+        return self._settling.shifts(content, seen)
+
+    def head_validator(self, video_id: str) -> Validator | None:
+        """What HEAD tells, if it is believed of *video_id*."""
+        patience = self._patience(1, self._config.metadata_seconds, video_id)
+        head = self._head(video_id, patience)
+        return head.facts.validator if head.facts is not None else None
+
+    def sample(self, content: Content) -> tuple[Validator, bytes]:
+        """The validator, and the first bytes under it, of a fresh answer to GET.
+
+        Raises TransportError, or what else came.
+        """
+        patience = self._patience(1, self._config.metadata_seconds, content.video_id)
+        answer, body, *_ = self._served(
+            content.video_id,
+            patience,
+            None,
+            span=SAMPLE,
+            odd_type=content.odd_type,
+            fresh=True,
+        )
+        with answer:
+            if answer.status not in (200, 206) or body:
+                raise _broken(answer, body)
+            if not verdict.tells_size(
+                answer.status, answer.headers, content.size_bytes
+            ):
+                raise ServerBroken("its size is another one now")
+            decoded = verdict.is_encoded(answer.headers)
+            first = b""
+            while len(first) < SAMPLE.stop and (
+                piece := answer.read_some(SAMPLE.stop - len(first), decoded=decoded)
+            ):
+                first += piece
+        return verdict.validator_of(answer.headers), first
 
     def distrust_head(self, video_id: str) -> None:
         """HEAD said something of *video_id* that GET contradicted."""
@@ -609,6 +661,7 @@ class VideoClient:
 
     def open_range(self, content: Content, span: ByteRange) -> RangeDownload:
         """The bytes of *span*, to be read in order; nothing is sent before `read`."""
+        self._settling.believe(content)
         patience = self._read_patience(content.video_id)
         if not (content.ranges and self._endpoint.holds(Belief.PROMPT)):
             patience.wait_long()  # it may bring all of it
@@ -624,9 +677,12 @@ class VideoClient:
         ContentChanged for another version than *content*, NotAVideo for a
         message, what the refusal means for anything else, and TransportError.
         """
+        self._settling.believe(content)
         begun = self._begun.take(content.video_id)
         if begun is not None:
-            if not offset and _is_of(content, begun):
+            seen = verdict.validator_of(begun.headers)
+            if not offset and not content.contradicted_by(seen):
+                content.taken_from(seen)
                 return begun
             begun.close()
         patience = self._read_patience(content.video_id)
@@ -640,10 +696,7 @@ class VideoClient:
         # Who asks for another has met trouble there.
         self._places.forget(content.video_id, place)
         if answer.status in (200, 206) and not body:
-            if _is_of(content, answer):
-                return answer
-            answer.close()
-            raise ContentChanged("the server's validator is another one now")
+            return self._of_version(answer, content)
         answer.close()
         if answer.status == 416:  # only said to what goes on at an offset
             if content.size_bytes >= 0 and verdict.changed_by_416(
@@ -653,6 +706,24 @@ class VideoClient:
             raise ServerBroken("416 for a range inside the file")
         error = self.refused(content.video_id, answer, body, status)
         raise refusals.of_opened(error)
+
+    def _of_version(self, answer: Answer, content: Content) -> Answer:
+        """*answer*, where it may be that of *content*, whole or from an offset on."""
+        try:
+            seen = verdict.validator_of(answer.headers)
+            if content.contradicted_by(seen):
+                if content.size_bytes >= 0 and not verdict.tells_size(
+                    answer.status, answer.headers, content.size_bytes
+                ):
+                    raise ContentChanged("its size is another one now")
+                self.settle(content, [seen])
+            if content.shifting and answer.status == 206:
+                raise BodyCut("one answer alone holds it: the download starts over")
+        except HingError:
+            answer.close()
+            raise
+        content.taken_from(seen)
+        return answer
 
     def content_of(
         self,
@@ -703,6 +774,7 @@ class VideoClient:
         headers: Mapping[str, str] | None = None,
         odd_type: str | None = None,
         known: bool = True,
+        fresh: bool = False,
     ) -> Served:
         """As `content_answer`; what the API refuses is had where its status names it.
 
@@ -722,6 +794,7 @@ class VideoClient:
             headers=headers,
             odd_type=odd_type,
             known=known and not elsewhere,
+            fresh=fresh,
         )
         answer, body, *_ = served
         if answer.from_api and refusals.may_be_elsewhere(answer.status, body):
@@ -788,6 +861,7 @@ class VideoClient:
         headers: Mapping[str, str] | None = None,
         odd_type: str | None = None,
         known: bool = True,
+        fresh: bool = False,
     ) -> Served:
         """The answer to a GET of a video's content, wherever the API keeps it.
 
@@ -795,9 +869,10 @@ class VideoClient:
         A remembered place is asked first; where there is any trouble, it is forgotten,
         and the API is asked as if there had been none. What a replica does not know of
         a *known* video, others are asked. A URL that the API sends as JSON instead of
-        bytes is followed like a redirect.
+        bytes is followed like a redirect. A *fresh* answer comes by a connection of
+        its own, and from no remembered place.
         """
-        place = self._places.of(video_id)
+        place = None if fresh else self._places.of(video_id)
         if place is not None:
             ask = partial(self._at_place, place, patience, span=span, headers=headers)
             found = ask(odd_type=odd_type)
@@ -806,7 +881,7 @@ class VideoClient:
             self._places.forget(video_id, place)
         url = self._content_url(video_id)
         send = partial(self._send, "GET", url, patience, span=span, headers=headers)
-        answer, body = _asked_around(send) if known else send()
+        answer, body = _asked_around(send) if known and not fresh else send(fresh=fresh)
         if not answer.from_api:
             return Served(answer, body, answer.url)
         message = verdict.may_be_message(answer.headers, odd_type)
@@ -1001,11 +1076,6 @@ def _is_dear(answer: Answer, facts: Facts) -> bool:
     """Whether *answer* has the whole file, and would cost as much once more."""
     late = answer.waited_seconds >= _DEAR_SECONDS
     return answer.status == 200 and (facts.size_bytes is None or late)
-
-
-def _is_of(content: Content, answer: Answer) -> bool:
-    """Whether *answer* may be of this version."""
-    return not content.validator.contradicts(verdict.validator_of(answer.headers))
 
 
 def _is_known(found: tuple[Answer, bytes]) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, Self
 
 from . import bodies, refusals, verdict
 from .answer import Answer
-from .blocks import KIB, ByteRange, Content, views_of
+from .blocks import KIB, ByteRange, Content, Validator, views_of
 from .errors import (
     BodyCut,
     ContentChanged,
@@ -69,6 +69,12 @@ class ContentApi(Protocol):
     ) -> HingError:
         """The error that *answer*, which is no content, means for *video_id*."""
 
+    def settle(self, content: Content, seen: Sequence[Validator]) -> None:
+        """Find out why *seen* contradict the validator of *content*.
+
+        Raises ContentChanged where the file is another one now.
+        """
+
     def distrust_ranges(self) -> None:
         """A video announced ranges and sent the whole: announcements prove nothing."""
 
@@ -102,6 +108,7 @@ class RangeDownload:
         self._answer: Answer | None = None
         self._answer_left = 0
         self._place: str | None = None  # where the last answer came from
+        self._contradicting: list[Validator] = []  # since a good answer came
         self._denials = 0  # in a row, of what was served before
         self._doubted: set[type[HingError]] = set()
         self._aborted = False
@@ -113,7 +120,7 @@ class RangeDownload:
 
         Returns how many: at least *least_bytes*, and more where they are there and
         fit. Raises ContentChanged, RangesIgnored (its first argument is then the open
-        Answer with the whole file), NotAVideo, or what the refusal means; and
+        Answer with the whole file, or None), NotAVideo, or what the refusal means; and
         TransportError once patience is over.
         """
         at_start = self._position == 0
@@ -213,6 +220,8 @@ class RangeDownload:
         self._places.forget(self._content.video_id, self._place)
 
     def _connect(self) -> Answer:
+        if self._content.shifting:  # another transfer found it out
+            raise RangesIgnored(None)
         asked = ByteRange(self._position, self._stop)
         etag = self._content.validator.etag
         answer, body, self._place, status = self._api.content_of(
@@ -224,6 +233,7 @@ class RangeDownload:
         if answer.status in (200, 206) and not body:
             span = self._judged(answer, asked)
             self._doubted.clear()
+            self._contradicting.clear()
             self._denials = 0
             self._places.remember(self._content.video_id, self._place)
             self._answer, self._answer_left = answer, len(span)
@@ -266,12 +276,23 @@ class RangeDownload:
         except ContentChanged as error:
             with answer:
                 self._refuse_short_message(answer)
+            self._contradicting.append(verdict.validator_of(answer.headers))
             if self._seen_once(error):
                 raise ServerBroken(f"seen once: {error}") from error
-            raise
+            size_bytes = self._content.size_bytes
+            if not verdict.tells_size(answer.status, answer.headers, size_bytes):
+                raise
+            raise self._settled() from error
         except HingError:
             answer.close()
             raise
+
+    def _settled(self) -> HingError:
+        """What the download meets next, of a video whose validators were contradicted."""
+        self._api.settle(self._content, self._contradicting)
+        if self._content.shifting:
+            return RangesIgnored(None)
+        return ServerBroken("it came under another validator, and equal bytes do")
 
     def _refuse_short_message(self, answer: Answer) -> None:
         """Raise NotAVideo if all that *answer* brings is a message.

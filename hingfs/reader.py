@@ -20,7 +20,7 @@ from .fetcher import FAILURE_MEMORY_SECONDS, BlockFetcher
 from .landing import Landing
 from .mp4 import index_range
 from .readahead import SMALLEST_REQUEST_BYTES, ClipHabit, Plan, ReadAhead, request_bytes
-from .spool import SpoolStore
+from .spool import Spool, SpoolStore
 
 # A clip of this size costs no more requests whole than in part.
 WHOLE_AT_OPEN_BYTES = 1536 * KIB
@@ -72,6 +72,9 @@ class VideoReader:
         self._spools = spools
         self._read_seconds = read_seconds
         self._block_bytes = fetcher.block_bytes
+        # Whether every block that was handed out of it is among those touched here.
+        self._knows_all = not content.handed_out
+        self._proved = False  # that its whole answer has these; only ever set
         self._size_confirmed = False  # by an answer that brought bytes; only ever set
         self._lock = threading.Lock()
         # All below are guarded by _lock.
@@ -194,7 +197,30 @@ class VideoReader:
             except RangesIgnored:
                 content.ranges = False
         if content.ranges is False:
-            self._spools.open(content).read_into(target, offset, deadline)
+            spool = self._spools.open(content)
+            if content.shifting and content.handed_out and not self._proved:
+                self._prove(spool, deadline)
+            spool.read_into(target, offset, deadline)
+
+    def _prove(self, spool: Spool, deadline: float) -> None:
+        """Raise ContentChanged unless *spool* has what was handed out by ranges before.
+
+        Its validators contradict one another, so nothing but the bytes can tell.
+        """
+        touched = [index for index, is_set in enumerate(self._touched) if is_set]
+        for index in touched if self._knows_all else ():
+            block = self._cache.get((self.content, index))
+            if block is None:
+                break
+            held = bytearray(len(block))
+            spool.read_into(memoryview(held), index * self._block_bytes, deadline)
+            if held != block:
+                break
+        else:
+            self._proved = self._knows_all
+        if not self._proved:
+            self.content.changed = True
+            raise ContentChanged("what was read of it cannot be told from another file")
 
     def _read_blocks(self, target: memoryview, offset: int, deadline: float) -> None:
         block_bytes = self._block_bytes
@@ -207,7 +233,7 @@ class VideoReader:
                 missing.append(index)
             else:
                 _copy(target, offset, block, index * block_bytes)
-        plan = self._advance(ByteRange(offset, stop), indices, waited=bool(missing))
+        plan = self._advance(ByteRange(offset, stop), waited=bool(missing))
         landings: list[Landing] = []
         if missing:
             follow = range(0)
@@ -223,12 +249,15 @@ class VideoReader:
             start = index * block_bytes
             need = min(stop - start, landing.size_bytes)
             _copy(target, offset, self._fetcher.wait(landing, need, deadline), start)
+        # Before they are handed out, or a proof could miss them. One assignment.
+        self._touched[indices.start : indices.stop] = b"\1" * len(indices)
+        if not self.content.hand_out():
+            raise RangesIgnored(None)
 
-    def _advance(self, span: ByteRange, indices: range, *, waited: bool) -> Plan:
+    def _advance(self, span: ByteRange, *, waited: bool) -> Plan:
         room = self._fetcher.room_bytes()
         connections = self._fetcher.connections
         with self._lock:
-            self._touched[indices.start : indices.stop] = b"\1" * len(indices)
             plan = self._readahead.advance(
                 span, waited=waited, room_bytes=room, connections=connections
             )

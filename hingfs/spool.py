@@ -393,6 +393,8 @@ class SpoolStore:
         if spool is not None:
             if spool.in_memory:
                 self._cache.reserve(-content.size_bytes)
+            if content.shifting:  # no other answer can be told to have the same bytes
+                content.changed = True
             spool.close()
 
     def _stream(self, spool: Spool, answer: Answer | None) -> None:
@@ -427,7 +429,8 @@ class SpoolStore:
             before, began = spool.frontier, time.monotonic()
             try:
                 # What has arrived of an encoded body is no offset into it.
-                resumed_at = 0 if encoded else before
+                # Where validators shift, all of it must be compared.
+                resumed_at = 0 if encoded or spool.content.shifting else before
                 answer = answer or self._source.open_whole(spool.content, resumed_at)
                 encoded = is_encoded(answer.headers)
                 began = time.monotonic()

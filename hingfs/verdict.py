@@ -134,7 +134,7 @@ def judge_range(
         raise NotAVideo(
             f"{status} with type {printable(headers.get('Content-Type'), 60)}"
         )
-    if content.validator.contradicts(validator_of(headers)):
+    if content.contradicted_by(validator_of(headers)):
         raise ContentChanged("the server's validator is another one now")
     length = None if is_encoded(headers) else length_of(headers)
     if status == 200:
@@ -151,6 +151,14 @@ def judge_range(
     if not inside or (length is not None and length > len(span)):
         raise ServerBroken(f"206 for [{span.start}, {span.stop}), not as asked")
     return span
+
+
+def tells_size(status: int, headers: Headers, size_bytes: int) -> bool:
+    """Whether an answer to a request for content is of a file of *size_bytes*."""
+    if status == 206:
+        answered = parse_content_range(headers.get("Content-Range", ""))
+        return answered is not None and answered[1] in (None, size_bytes)
+    return is_encoded(headers) or length_of(headers) in (None, size_bytes)
 
 
 def _check_size(size_bytes: int | None, content: Content) -> None:

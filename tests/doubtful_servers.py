@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002 (a method that overrides takes what it need not use)
 """Servers that cannot be taken at their word, by the book otherwise.
 
 Firewalls that speak in the place of the API, and keys that may have a part of it. Each
@@ -6,17 +7,23 @@ is one kind of what people reported; test_field mounts them.
 
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from itertools import count
 from random import Random
 
 from .personalities import (
+    CREATED_AT,
     Personality,
     Request,
     Response,
     Site,
+    Video,
     json_response,
+    part,
+    ranged,
     text_response,
+    whole,
 )
 
 Where = Callable[[Request], bool]
@@ -181,3 +188,86 @@ class Replicas(Personality):
         if replica != 0 and request.kind in self.routes:
             return self.absent
         return super().respond(request, site)
+
+
+# --- validators ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shifting(Personality):
+    """Equal bytes under other validators: *copy_of* numbers the copy of each answer.
+
+    A temporary copy for each download, the edges of a CDN, replicas that were synced
+    without their times. Where *if_range* is False it is ignored, as some edges do.
+    *videos* are those that it happens to; None: to all.
+    """
+
+    copy_of: Callable[[Request], int] = field(default_factory=lambda: slowly(1))
+    etag: bool = True
+    if_range: bool = True
+    timeless: bool = False
+    ranges_work: bool = True
+    sized: bool = True
+    videos: Collection[str] | None = None
+
+    def serve(self, request: Request, video: Video, site: Site) -> Response:
+        if self.videos is not None and video.video_id not in self.videos:
+            return ranged(request, video)
+        stamps = self.stamps(video, self.copy_of(request))
+        answer = self.of_copy(request, video, set(stamps.values()))
+        if not self.sized:
+            answer = replace(answer, length=None)
+        return answer.with_headers(stamps)
+
+    def stamps(self, video: Video, copy: int) -> dict[str, str]:
+        when = CREATED_AT + 1000 * video.version + copy
+        stamps = {"Last-Modified": formatdate(when, usegmt=True)}
+        if self.etag:
+            stamps["ETag"] = f'"{video.version}-{copy}"'
+        return stamps
+
+    def of_copy(self, request: Request, video: Video, stamps: set[str]) -> Response:
+        asked = None if request.method == "HEAD" else request.range
+        condition = request.headers.get("if-range")
+        same = not self.if_range or condition is None or condition in stamps
+        if asked is None or not same or not self.ranges_work:
+            return whole(video)
+        start, stop, _ = slice(*asked).indices(video.size_bytes)
+        if start >= stop:
+            return Response(416, {"Content-Range": f"bytes */{video.size_bytes}"})
+        answer = part(video, start, stop)
+        return answer.with_headers({"Accept-Ranges": "bytes"})
+
+    def describe(self, video: Video) -> dict[str, object]:
+        times = {"created_at": 0, "completed_at": None} if self.timeless else {}
+        return {**super().describe(video), **times}
+
+
+def by_method(request: Request) -> int:
+    """HEAD is answered from a cache that has other validators than GET."""
+    return int(request.method == "HEAD")
+
+
+def slowly(answers: int) -> Callable[[Request], int]:
+    """Another copy after so many answers."""
+    numbers = count()
+    return lambda _request: next(numbers) // answers
+
+
+SHIFTING: dict[str, Callable[[], Shifting]] = {
+    "a-copy-for-each-answer": Shifting,
+    "a-copy-for-each-and-no-if-range": lambda: Shifting(if_range=False),
+    "modified-alone": lambda: Shifting(etag=False),
+    "two-edges-in-turn": lambda: Shifting(Balancer(turns(2), pinned=False).replica_of),
+    "two-edges-by-connection": lambda: Shifting(
+        Balancer(turns(2), pinned=True).replica_of
+    ),
+    "three-edges-drawn": lambda: Shifting(Balancer(draws(3), pinned=False).replica_of),
+    "edges-that-ignore-if-range": lambda: Shifting(
+        Balancer(turns(2), pinned=False).replica_of, if_range=False
+    ),
+    "head-from-a-cache": lambda: Shifting(by_method),
+    "without-ranges": lambda: Shifting(ranges_work=False),
+    "without-a-length": lambda: Shifting(ranges_work=False, sized=False),
+    "timeless": lambda: Shifting(timeless=True),
+}

@@ -17,11 +17,13 @@ import pytest
 
 from .doubtful_servers import (
     FIREWALLS,
+    SHIFTING,
     Balancer,
     FewRights,
     Firewall,
     ForbidsOne,
     Replicas,
+    Shifting,
     Walled,
     turns,
 )
@@ -444,6 +446,38 @@ class TestFirewalls:
             assert "Permission denied" in done.stderr
             assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
             assert "refused the token" not in mounted.log
+
+
+class TestValidatorsThatShift:
+    """Fresh copies, edges, replicas: equal bytes under another ETag or time."""
+
+    @each_binding
+    @pytest.mark.parametrize("kind", [*SHIFTING])
+    def test_rsync_copies_all_of_it_and_the_second_time_nothing(
+        self, binding: str, kind: str, tmp_path: Path
+    ) -> None:
+        with served(SHIFTING[kind](), binding, "--metadata-ttl", "0s") as mounted:
+            for number in range(3):
+                mounted.endpoint.add(f"v{number}", data=CLIP)
+
+            assert copied(mounted, tmp_path) == CLIP.read_bytes()
+
+            for number in range(3):
+                copy = tmp_path / f"v{number}.mp4"
+                assert copy.read_bytes() == CLIP.read_bytes()
+            again = run(["rsync", "-ai", f"{mounted.directory}/", tmp_path])
+            assert (again.returncode, again.stdout) == (0, "")
+            assert "ESTALE" not in mounted.log
+
+    def test_the_first_open_reads(self, tmp_path: Path) -> None:
+        """Cp of one clip alone, then ffprobe; it is said once."""
+        with served(Shifting(), BINDINGS[0]) as mounted:
+            done = run(["cp", mounted.path("clip"), tmp_path / "copy.mp4"])
+
+            assert done.returncode == 0, done.stderr
+            assert (tmp_path / "copy.mp4").read_bytes() == CLIP.read_bytes()
+            assert probed(mounted.path("clip"))["size"] == str(CLIP.stat().st_size)
+            assert mounted.log.count("changes from answer to answer") == 1
 
 
 class TestReplicas:

@@ -152,6 +152,24 @@ def test_versions_are_told_apart(view, endpoint, quiet_log, *, told, size_bytes,
 PAGE_ERRNOS = {"EIO", "ENOENT", "ESTALE"}
 
 
+def test_validators_that_change_while_the_bytes_do_not(view, endpoint, caplog):
+    """Where ETag or Last-Modified change while the bytes do not, the video is read whole, from one answer, and a second one is compared with it; once two videos had equal bytes under two of them, a server's validators are not believed for a day."""
+    caplog.set_level("INFO", "hingfs.endpoint_facts")
+    endpoint.inject(faults.etag_changes(), math.inf)
+    files = view()
+    for number in range(3):
+        endpoint.reset_log()
+        video = endpoint.add(f"w{number}", size_bytes=SIZE_BYTES)
+
+        check_reads(files, video, sequential(SIZE_BYTES))
+
+        asked = endpoint.requests_of("content", "GET")
+        wholes = [record for record in asked if record.range is None]
+        assert len(wholes) == (1 if number == 0 else 0)
+    (line,) = [line for line in caplog.messages if "not believed" in line]
+    assert "ETag and Last-Modified" in line
+
+
 @pytest.mark.parametrize(
     "message", [b"<html>Sorry", b"<h1>Sorry</h1>", b"<Error>", b'{"error": "Sorry"}']
 )

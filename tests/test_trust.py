@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002 (a method that overrides takes what it need not use)
 """What is believed of servers that cannot be taken at their word.
 
 Each kind end to end, as a kernel calls the operations, with the requests it costs.
@@ -5,26 +6,33 @@ Each kind end to end, as a kernel calls the operations, with the requests it cos
 """
 
 import math
+import threading
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from itertools import count
 
 import pytest
 
+from hingfs.binding import Refusal
 from hingfs.config import Token
 from hingfs.errors import EndpointError, TokenError
+from hingfs.shifting import MOST_SAMPLES
 
 from . import endpoint as faults
 from .doubtful_servers import (
     ABSENT,
     FIREWALLS,
+    SHIFTING,
     Balancer,
     FewRights,
     Firewall,
     ForbidsOne,
     Replicas,
+    Shifting,
     Walled,
     draws,
+    slowly,
     turns,
 )
 from .personalities import (
@@ -32,6 +40,7 @@ from .personalities import (
     PERSONALITIES,
     Personality,
     Request,
+    ranged,
     text_response,
 )
 from .views import Direct, check_reads, errno_of, opened, sequential
@@ -507,3 +516,234 @@ def test_a_list_goes_on_at_a_replica_that_knows_where_it_was(view, endpoint, cod
     endpoint.inject(unknown, 3, lambda r: "after" in r.query)
 
     assert len(view(PERSONALITIES["openai"]).names()) == 150
+
+
+# --- validators that change while the bytes do not --------------------------------------------
+
+each_shifting = pytest.mark.parametrize("kind", [*SHIFTING])
+
+
+def mtime_ns(files: Direct, video_id: str) -> int:
+    return files.mount.operations.getattr(f"/{video_id}.mp4", None)["st_mtime"]
+
+
+@each_shifting
+def test_shifting_validators_hide_no_byte(view, endpoint, story, kind):
+    """Each of four videos, at the first open and at later ones; one mtime for each."""
+    videos = [endpoint.add(f"v{number}", size_bytes=SIZE_BYTES) for number in range(4)]
+    files = view(SHIFTING[kind](), cache={"metadata_ttl_seconds": 0.0})
+    for video in videos:
+        settled = mtime_ns(files, video.video_id)
+        for _ in range(3):
+            check_reads(files, video, sequential(SIZE_BYTES, 100_000))
+            check_reads(files, video, [(SIZE_BYTES - 10, 100), (0, 16)])
+
+        assert mtime_ns(files, video.video_id) == settled
+
+    assert len([line for line in story() if "ETag" in line]) <= 1
+
+
+@pytest.mark.parametrize("kind", ["a-copy-for-each-answer", "two-edges-in-turn"])
+def test_a_long_film_with_shifting_validators_is_read(view, endpoint, kind):
+    """More than the cache holds, backwards as well."""
+    film = endpoint.add("film", size_bytes=20_000_000)
+    files = view(SHIFTING[kind](), cache={"cache_bytes": 4 << 20})
+
+    check_reads(files, film, sequential(film.size_bytes, 1 << 20))
+    check_reads(files, film, sequential(film.size_bytes, 1 << 20)[::-1])
+
+
+def test_two_videos_with_equal_bytes_end_the_belief_in_validators(
+    view, endpoint, story
+):
+    """Then ranges work again; said once."""
+    videos = [
+        endpoint.add(f"v{number}", size_bytes=5 * SIZE_BYTES) for number in range(5)
+    ]
+    files = view(Shifting())
+    for video in videos[:3]:
+        check_reads(files, video, sequential(video.size_bytes, 1 << 20))
+    (line,) = [line for line in story() if "ETag" in line]
+    assert "two videos" in line
+    endpoint.reset_log()
+
+    for video in videos[3:]:
+        check_reads(files, video, sequential(video.size_bytes, 1 << 20))
+
+    asked = endpoint.requests_of("content", "GET")
+    assert {record.status for record in asked} == {206}
+    assert not any("if-range" in record.headers for record in asked)
+    assert endpoint.content_bytes("v4") <= 1.02 * videos[4].size_bytes
+
+
+def test_one_video_alone_is_read_whole_and_others_by_their_validators(
+    view, endpoint, story, expected_log
+):
+    expected_log("ESTALE")
+    odd = endpoint.add("odd", size_bytes=5 * SIZE_BYTES)
+    good = endpoint.add("good", size_bytes=5 * SIZE_BYTES)
+    files = view(
+        Shifting(videos={"odd"}),
+        cache={"metadata_ttl_seconds": 0.0, "cache_bytes": 1 << 20},
+    )
+    for _ in range(2):
+        check_reads(files, odd, sequential(odd.size_bytes, 1 << 20))
+    assert story() == []
+    wholes = [r for r in endpoint.requests_of("content", "GET", "odd") if not r.range]
+    assert len(wholes) == 1
+
+    with opened(files, "good") as handle:
+        handle.read(0, 10)
+        endpoint.wait_until_idle()
+        good.replace()
+        assert errno_of(lambda: handle.read(4 * SIZE_BYTES, 10)) == "ESTALE"
+        check_reads(files, good, sequential(good.size_bytes, 1 << 20))
+
+
+def test_a_download_that_starts_over_is_compared(view, endpoint, expected_log):
+    """The one answer breaks off; the next one is of another file: ESTALE, not a mix."""
+    expected_log("ESTALE")
+    video = endpoint.add("v", size_bytes=5 * SIZE_BYTES)
+    old = video.snapshot()
+    wholes = count()
+
+    class Overwritten(Shifting):
+        def serve(self, request, video, site):
+            if is_get_of_content(request) and not request.range and next(wholes) == 1:
+                endpoint.videos["v"].replace()
+            return super().serve(request, site.find("v"), site)
+
+    def is_whole(request: Request) -> bool:
+        return is_get_of_content(request) and not request.range
+
+    endpoint.inject(faults.close_at(3 * SIZE_BYTES), where=is_whole)
+    files = view(Overwritten())
+    with opened(files, "v") as handle:
+        assert handle.read(0, 100) == old.read(0, 100)
+
+        assert errno_of(lambda: handle.read(4 * SIZE_BYTES, 100)) == "ESTALE"
+    check_reads(files, video, sequential(video.size_bytes, 1 << 20))
+
+
+def test_a_download_that_starts_over_and_agrees_goes_on(view, endpoint):
+    video = endpoint.add("v", size_bytes=5 * SIZE_BYTES)
+    endpoint.inject(
+        faults.close_at(3 * SIZE_BYTES),
+        where=lambda r: is_get_of_content(r) and not r.range,
+    )
+
+    check_reads(view(Shifting()), video, sequential(video.size_bytes, 1 << 20))
+
+    assert endpoint.faults_left == 0
+
+
+def test_what_was_read_before_its_validators_shifted_is_proved(view, endpoint):
+    """The first answers were of one copy; then each is of another. The handle goes on."""
+    video = endpoint.add("v", size_bytes=5 * SIZE_BYTES)
+    copies = count(1)
+    shifting = threading.Event()
+    server = Shifting(lambda _request: next(copies) if shifting.is_set() else 0)
+    files = view(server)
+    with opened(files, "v") as handle:
+        assert handle.read(0, 300_000) == video.read(0, 300_000)
+        endpoint.wait_until_idle()
+        shifting.set()
+
+        for offset in range(0, video.size_bytes, 1 << 20):
+            stop = offset + (1 << 20)
+            assert handle.read(offset, 1 << 20) == video.read(offset, stop)
+
+
+def test_what_was_read_and_is_forgotten_cannot_be_proved(view, endpoint, expected_log):
+    """Its blocks have left the cache: ESTALE; the next open reads all of it."""
+    expected_log("ESTALE")
+    film = endpoint.add("film", size_bytes=20_000_000)
+    copies = count(1)
+    shifting = threading.Event()
+    server = Shifting(lambda _request: next(copies) if shifting.is_set() else 0)
+    files = view(server, cache={"cache_bytes": 2 << 20})
+    with opened(files, "film") as handle:
+        for offset in range(0, 6 << 20, 1 << 20):
+            assert handle.read(offset, 1 << 20) == film.read(offset, offset + (1 << 20))
+        endpoint.wait_until_idle()
+        shifting.set()
+
+        assert errno_of(lambda: handle.read(15_000_000, 100)) == "ESTALE"
+    check_reads(files, film, sequential(film.size_bytes, 1 << 20))
+
+
+def test_replicas_with_other_bytes_are_never_mixed(view, endpoint, quiet_log):
+    """One has the new version, of equal size, the next the old one."""
+    quiet_log.allow("ESTALE")
+    video = endpoint.add("v", size_bytes=5 * SIZE_BYTES)
+    old = video.snapshot()
+    video.replace()
+    new = video.snapshot()
+    turn = turns(2)
+
+    class TwoVersions(Personality):
+        def serve(self, request, video, site):
+            return ranged(request, (old, new)[turn()])
+
+    files = view(TwoVersions(), cache={"metadata_ttl_seconds": 0.0})
+    for _ in range(3):
+        with opened(files, "v") as handle:
+            try:
+                read = b"".join(
+                    handle.read(offset, 1 << 20)
+                    for offset in range(0, video.size_bytes, 1 << 20)
+                )
+            except Refusal:
+                continue
+            assert read in (old.read(0, 1 << 30), new.read(0, 1 << 30))
+
+
+def test_a_copy_every_few_answers_is_read_in_the_end(view, endpoint, quiet_log):
+    """As slowly as they shift, it looks like an overwritten file, once or twice."""
+    quiet_log.allow("ESTALE")
+    video = endpoint.add("v", size_bytes=5 * SIZE_BYTES)
+    files = view(Shifting(slowly(7)), cache={"metadata_ttl_seconds": 0.0})
+
+    for _ in range(5):
+        try:
+            check_reads(files, video, sequential(video.size_bytes, 1 << 20))
+        except Refusal:
+            continue
+        return
+    pytest.fail("never read")
+
+
+def test_an_overwritten_file_is_estale_and_a_new_one_whatever_came_before(
+    view, endpoint, expected_log
+):
+    """A server that shifted for a while, and stands still again: changes are seen."""
+    expected_log.allow("ESTALE")
+    video = endpoint.add("v", size_bytes=5 * SIZE_BYTES)
+    copies = count(1)
+    shifting = threading.Event()
+    shifting.set()
+    server = Shifting(lambda _request: next(copies) if shifting.is_set() else 0)
+    files = view(server, cache={"metadata_ttl_seconds": 0.0})
+    check_reads(files, video, sequential(video.size_bytes, 1 << 20))
+    shifting.clear()
+    check_reads(files, video, [(0, 100)])
+
+    for _ in range(3):
+        video.replace()
+        check_reads(files, video, sequential(video.size_bytes, 1 << 20))
+
+
+def test_a_true_change_costs_a_few_samples_more(view, endpoint, expected_log):
+    expected_log("ESTALE")
+    video = endpoint.add("v", size_bytes=5 * SIZE_BYTES)
+    files = view(PERSONALITIES["openai"], cache={"cache_bytes": 1 << 20})
+    with opened(files, "v") as handle:
+        handle.read(0, 10)
+        endpoint.wait_until_idle()
+        video.replace()
+        endpoint.reset_log()
+
+        assert errno_of(lambda: handle.read(4 * SIZE_BYTES, 10)) == "ESTALE"
+
+    samples = [r for r in endpoint.requests_of("content") if r.range == (0, 16_384)]
+    assert 1 <= len(samples) <= 2 * MOST_SAMPLES

@@ -1,0 +1,137 @@
+"""Whether a server's validators change while the bytes do not.
+
+A fresh temporary copy for each download has a new ETag and Last-Modified each time,
+the edges of a CDN have one each, and so have replicas with other times of files. A file
+that was overwritten looks alike at first, but settles on its new validator at once.
+Decides from samples, taken one after the other, which of both it is, and what becomes
+of the version. Leaves to `client` how samples are had, to `endpoint_facts` what two
+videos say about the endpoint.
+
+Threads: those of the callers; what they find out is kept by `Content`.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .blocks import KIB, ByteRange, Content, Validator
+from .endpoint_facts import Belief, EndpointFacts
+from .errors import ContentChanged, HingError, printable
+
+log = logging.getLogger(__name__)
+
+# What of a file is compared. Compressed video that is equal so far is the same file; a
+# header alone would not say so. A guess.
+SAMPLE = ByteRange(0, 16 * KIB)
+# Of two edges drawn at random, as many in a row are the same once in 16 times.
+MOST_SAMPLES = 4
+
+
+@dataclass(slots=True)
+class Trial:
+    """What was seen since answers contradicted the validator *opened*; one thread's.
+
+    *seen* are the validators that did, *samples* those of later answers to GET with
+    the first bytes that came under each.
+    """
+
+    opened: Validator
+    seen: Sequence[Validator]
+    samples: list[tuple[Validator, bytes]] = field(default_factory=list)
+
+    @property
+    def shifts(self) -> bool:
+        """Whether they contradict one another, or the opened one came again."""
+        later = [*self.seen, *(validator for validator, _ in self.samples)]
+        return self.came_again or any(
+            first.contradicts(second) for first in later for second in later
+        )
+
+    @property
+    def came_again(self) -> bool:
+        """Whether an answer after those that contradicted it had the opened one."""
+        return not all(self.opened.contradicts(mine) for mine, _ in self.samples)
+
+    @property
+    def equal_bytes(self) -> bool:
+        """Whether equal bytes came under two validators, enough of them to tell."""
+        return any(
+            first == second and len(first) >= SAMPLE.stop and mine.contradicts(other)
+            for mine, first in self.samples
+            for other, second in self.samples
+        )
+
+    @property
+    def decided(self) -> bool:
+        """Whether another sample could tell no more."""
+        return self.equal_bytes or len(self.samples) >= MOST_SAMPLES
+
+
+class Samples(Protocol):
+    """What is asked of the endpoint."""
+
+    def sample(self, content: Content) -> tuple[Validator, bytes]:
+        """The validator, and the first bytes under it, of a fresh answer to GET."""
+
+    def head_validator(self, video_id: str) -> Validator | None:
+        """What HEAD tells, if it is believed of *video_id*."""
+
+
+class Settling:
+    """Settles what contradicting validators mean. Thread safety: all methods."""
+
+    def __init__(self, api: Samples, endpoint: EndpointFacts) -> None:
+        self._api = api
+        self._endpoint = endpoint
+
+    def believe(self, content: Content) -> None:
+        """Let *content* forget its validator where those of the endpoint tell nothing."""
+        if not self._endpoint.holds(Belief.VALIDATORS):
+            content.forget_validator()
+
+    def settle(self, content: Content, seen: Sequence[Validator]) -> None:
+        """Find out why *seen* contradict the validator of *content*, of equal size.
+
+        Afterwards it is read whole, or its validator is another one, or none, or comes
+        again; or ContentChanged is raised, since the file is another one now.
+        """
+        if content.is_explained() or self.shifts(content, seen):
+            return
+        # HEAD may tell one, and GET another.
+        told = self._api.head_validator(content.video_id)
+        if told == content.validator and content.adopt(seen[-1]):
+            self._endpoint.head_contradicted(content.video_id, 200)
+        elif not content.is_explained():  # as another thread may have done
+            raise ContentChanged("the server's validator is another one now")
+
+    def shifts(self, content: Content, seen: Sequence[Validator]) -> bool:
+        """Whether validators change while the bytes of *content* may not.
+
+        Then it is read whole from here on; or by ranges, where its own validator comes
+        again, or two videos prove that the endpoint's tell nothing.
+        """
+        trial = self._tried(content, seen)
+        if trial.equal_bytes:
+            self._endpoint.validators_contradicted(content.video_id)
+            self.believe(content)
+        if trial.came_again and content.keep_to_ranges():
+            return True
+        tells = self._endpoint.holds(Belief.VALIDATORS)
+        if trial.shifts and tells and content.take_whole():
+            log.info(
+                "%s: its ETag or Last-Modified changes from answer to answer; it is read "
+                "whole, from one",
+                printable(content.video_id, 80),
+            )
+        return trial.shifts
+
+    def _tried(self, content: Content, seen: Sequence[Validator]) -> Trial:
+        trial = Trial(content.validator, seen)
+        while not trial.decided and not content.changed:
+            try:
+                trial.samples.append(self._api.sample(content))
+            except HingError as error:
+                log.debug("no sample of its validators: %s", error)
+                break
+        return trial

@@ -1,0 +1,173 @@
+# ruff: noqa: ARG002 (fakes get what the real ones use)
+"""Whether validators change while the bytes do not: from samples, and what follows."""
+
+import threading
+
+import pytest
+
+from hingfs.blocks import Content, Validator
+from hingfs.endpoint_facts import Belief, EndpointFacts
+from hingfs.errors import ContentChanged, ServerBroken
+from hingfs.shifting import MOST_SAMPLES, SAMPLE, Settling, Trial
+
+OPENED, B, C, D = (Validator(f'"{letter}"') for letter in "abcd")
+DATED = Validator(None, "Thu, 26 Nov 2026 12:00:00 GMT")
+FULL = bytes(SAMPLE.stop)
+OTHER = bytes([1]) * SAMPLE.stop
+SHORT = bytes(100)
+
+
+@pytest.mark.parametrize(
+    ("seen", "samples", "shifts", "equal"),
+    [
+        ([B, B], [], False, False),
+        ([B, B], [(B, FULL)] * 4, False, False),
+        ([B, C], [], True, False),
+        ([B, B], [(C, FULL)], True, False),
+        ([B, B], [(B, FULL), (C, FULL)], True, True),
+        ([B, B], [(B, FULL), (C, OTHER)], True, False),
+        ([B, B], [(B, SHORT), (C, SHORT)], True, False),
+        ([B, B], [(OPENED, FULL)], True, False),
+        ([B, B], [(OPENED, FULL), (B, FULL)], True, True),
+        ([B, B], [(Validator(), FULL)], True, False),  # another one has none
+        ([B], [(B, FULL), (DATED, FULL)], True, False),
+    ],
+)
+def test_samples_tell_a_shift_from_a_change(seen, samples, shifts, equal):
+    trial = Trial(OPENED, seen, samples)
+
+    assert trial.shifts is shifts
+    assert trial.equal_bytes is equal
+
+
+class Samples:
+    """Samples as they are given, then none; and what HEAD tells."""
+
+    def __init__(self, *samples, head=None) -> None:
+        self._samples = iter(samples)
+        self._head = head
+        self.asked = 0
+
+    def sample(self, content):
+        self.asked += 1
+        try:
+            return next(self._samples)
+        except StopIteration:
+            raise ServerBroken("no more") from None
+
+    def head_validator(self, video_id):
+        return self._head
+
+
+def content(video_id: str = "v") -> Content:
+    return Content(video_id, 1_000_000, OPENED, ranges=True)
+
+
+def test_a_file_that_settled_on_another_validator_is_changed():
+    api = Samples(*[(B, FULL)] * 9, head=B)
+
+    with pytest.raises(ContentChanged):
+        Settling(api, EndpointFacts()).settle(content(), [B, B])
+
+    assert api.asked == MOST_SAMPLES
+
+
+def test_without_a_sample_two_answers_are_believed():
+    with pytest.raises(ContentChanged):
+        Settling(Samples(), EndpointFacts()).settle(content(), [B, B])
+
+
+def test_a_video_that_contradicts_itself_is_read_whole():
+    video = content()
+
+    Settling(Samples((C, FULL)), EndpointFacts()).settle(video, [B])
+
+    assert video.shifting
+    assert video.ranges is False
+    assert not video.contradicted_by(D)
+    assert not video.hand_out()
+
+
+def test_what_was_handed_out_goes_on_where_its_validator_comes_again():
+    video = content()
+    assert video.hand_out()
+
+    Settling(Samples((OPENED, FULL)), EndpointFacts()).settle(video, [B])
+
+    assert video.recurring
+    assert not video.shifting
+    assert video.contradicted_by(B)
+    assert video.hand_out()
+
+
+def test_a_head_of_another_mind_is_not_asked_again():
+    """HEAD tells one, GET always another: that of GET is taken."""
+    facts, video = EndpointFacts(), content()
+
+    Settling(Samples(*[(B, FULL)] * 4, head=OPENED), facts).settle(video, [B, B])
+
+    assert video.validator == B
+    assert not video.is_explained()
+    assert not facts.believes_head_of("v")
+
+
+def test_bytes_under_the_validator_of_head_are_not_told_from_a_change():
+    video = content()
+    video.hand_out()
+
+    with pytest.raises(ContentChanged):
+        Settling(Samples(*[(B, FULL)] * 4, head=OPENED), EndpointFacts()).settle(
+            video, [B, B]
+        )
+
+
+def test_two_videos_with_equal_bytes_end_the_belief_for_all():
+    facts = EndpointFacts()
+    first, second, third = (content(video_id) for video_id in "vwx")
+
+    Settling(Samples((B, FULL), (C, FULL)), facts).settle(first, [D])
+    assert first.shifting
+    assert facts.holds(Belief.VALIDATORS)
+    Settling(Samples((B, FULL), (C, FULL)), facts).settle(second, [D])
+
+    assert not facts.holds(Belief.VALIDATORS)
+    assert not second.shifting
+    assert not second.contradicted_by(B)
+    settling = Settling(Samples(), facts)
+    settling.believe(third)
+    assert third.validator == Validator()
+
+
+def test_other_bytes_under_other_validators_say_nothing_of_the_endpoint():
+    facts = EndpointFacts()
+    for video_id in "vwxy":
+        video = content(video_id)
+        Settling(Samples((B, FULL), (C, OTHER), (D, SHORT)), facts).settle(video, [D])
+        assert video.shifting
+
+    assert facts.holds(Belief.VALIDATORS)
+
+
+def test_no_byte_is_handed_out_by_ranges_once_it_is_read_whole():
+    """Of many readers, each is told before or after, and none in between."""
+    for _ in range(50):
+        video = content()
+        barrier = threading.Barrier(4)
+        handed: list[tuple[bool, bool]] = []
+
+        def read(video=video, barrier=barrier, handed=handed) -> None:
+            barrier.wait()
+            allowed = video.hand_out()
+            handed.append((allowed, video.handed_out))
+
+        threads = [threading.Thread(target=read) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        barrier.wait()
+        video.take_whole()
+        for thread in threads:
+            thread.join()
+
+        assert all(marked for allowed, marked in handed if allowed)
+        assert not video.hand_out()
+        assert video.handed_out is any(allowed for allowed, _ in handed)
