@@ -19,9 +19,10 @@ from .personalities import (
 
 
 class TokenBucket:
-    """Lets *burst* requests through at once, then *per_second*; refusals cost none.
+    """Lets *per_second* requests through, up to *burst* at once; refusals cost none.
 
-    Thread safety: all methods.
+    It is empty at first: however slow the machine is, one request is refused. Thread
+    safety: all methods.
     """
 
     def __init__(self, burst: float, per_second: float) -> None:
@@ -29,7 +30,7 @@ class TokenBucket:
         self._burst = burst
         self._per_second = per_second
         self._lock = threading.Lock()
-        self._tokens = burst  # at _counted_at; both are guarded by _lock
+        self._tokens = 0.0  # at _counted_at; both are guarded by _lock
         self._counted_at = time.monotonic()
 
     def take(self) -> float:
@@ -73,17 +74,18 @@ PAUSES: Mapping[str, Callable[[float], Response]] = {
 class Metered(Personality):
     """So many requests a minute, and the pause named as `PAUSES` tells by *form*.
 
-    It stands in front of the server *behind*. With *content_alone* the other routes are
-    free.
+    It stands in front of the server *behind*. With *bytes_alone* only GETs of
+    content count.
     """
 
     bucket: TokenBucket
     form: str
-    content_alone: bool = False
+    bytes_alone: bool = False
     behind: Personality = PERSONALITIES["openai"]
 
     def respond(self, request: Request, site: Site) -> Response:
-        counted = request.kind == "content" or not self.content_alone
+        of_bytes = request.kind == "content" and request.method == "GET"
+        counted = of_bytes or not self.bytes_alone
         seconds = self.bucket.take() if counted else 0.0
         if seconds:
             return PAUSES[self.form](seconds)

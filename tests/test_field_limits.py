@@ -85,8 +85,8 @@ class TestFewRequestsAMinute:
 
     def test_a_read_waits_for_longer_than_a_name(self, tmp_path: Path) -> None:
         """Reads are bounded by their own time-out: rsync ended with 23."""
-        bucket = TokenBucket(burst=14, per_second=4)
-        server = Metered(bucket, "Retry-After", content_alone=True)
+        bucket = TokenBucket(burst=6, per_second=6)
+        server = Metered(bucket, "Retry-After", bytes_alone=True)
         options = ("--retry-after-limit", "500ms")
         with self.metered(server, BINDINGS[0], *options) as mounted:
             self.check_rsync(mounted, tmp_path)
