@@ -12,6 +12,7 @@ Threads: every method may be called from any thread.
 import contextlib
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -123,6 +124,9 @@ class VideoClient:
         self._places = Places()
         self._begun = BegunAnswers()
         self._readiness = Readiness(config.settle_seconds)
+        # One status or page is parsed at a time: as objects a body takes fifteen times
+        # its size, and each of the threads that ask may have one.
+        self._parsing = threading.Lock()
 
     # -- before mounting ---------------------------------------------------------
 
@@ -447,7 +451,8 @@ class VideoClient:
 
     def _list_page(self, after: str) -> ListPage | None:
         code, body = self._list_answer(after)
-        page = listing.judge_list(body, self.now()) if code == 200 else None
+        with self._parsing:
+            page = listing.judge_list(body, self.now()) if code == 200 else None
         if page is not None:
             self._endpoint.list_given()
         elif self._endpoint.has_listed or code not in _NO_LIST_CODES | DENIED_CODES:
@@ -467,7 +472,7 @@ class VideoClient:
             raise ServerBroken("the list cannot be paged: an id is no text") from error
         if len(url) > _LONGEST_URL:
             raise ServerBroken("the list cannot be paged: an id is too long to be sent")
-        ask = partial(self._json, url, patience, _MOST_PAGE_BYTES)
+        ask = partial(self._json, url, patience, _MOST_PAGE_BYTES, listing.is_cut_short)
         # Another replica may not know the video to go on after.
         answer, body = _asked_around(ask) if after else ask()
         if len(body) > _MOST_PAGE_BYTES:
@@ -516,10 +521,13 @@ class VideoClient:
     def _status(self, video_id: str, tries: int, *, fresh: bool = False) -> Status:
         patience = self._patience(tries, self._config.metadata_seconds, video_id)
         url = self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}")
-        answer, body = self._json(url, patience, _MOST_STATUS_BYTES, fresh=fresh)
-        status = statuses.judge_status(
-            answer.status, answer.headers, body, video_id, self.now()
+        answer, body = self._json(
+            url, patience, _MOST_STATUS_BYTES, bodies.is_cut_short, fresh=fresh
         )
+        with self._parsing:
+            status = statuses.judge_status(
+                answer.status, answer.headers, body, video_id, self.now()
+            )
         if status.word:
             self._endpoint.status_told()
         if status.state is State.NO_ROUTE:
@@ -993,12 +1001,18 @@ class VideoClient:
             patience.failed(_broken(answer, body), seconds or 0.0)
 
     def _json(
-        self, url: str, patience: Patience, most_bytes: int, *, fresh: bool = False
+        self,
+        url: str,
+        patience: Patience,
+        most_bytes: int,
+        is_cut_short: Callable[[bytes], bool],
+        *,
+        fresh: bool = False,
     ) -> tuple[Answer, bytes]:
         """What the API tells at *url*, closed, with its body up to *most_bytes* + 1.
 
-        JSON that breaks off is asked for again: as it is, it would be taken for a page
-        in place of what was asked for.
+        A body that *is_cut_short* is asked for again: as it is, it would be taken for a
+        page in place of what was asked for.
         """
         while True:
             answer, body = self._send("GET", url, patience, fresh=fresh)
@@ -1006,9 +1020,11 @@ class VideoClient:
                 return answer, body
             with answer:
                 body = answer.read_text(patience.deadline, most_bytes + 1)
-            if len(body) > most_bytes or not bodies.is_cut_short(body):
+            with self._parsing:
+                whole = len(body) > most_bytes or not is_cut_short(body)
+            if whole:
                 return answer, body
-            patience.failed(BodyCut("the answer broke off"))
+            patience.failed(BodyCut("the JSON breaks off, or is more than is read"))
 
     def _has_new_token(self, answer: Answer, body: bytes) -> bool:
         """Whether *answer* refuses a token, and the token file holds another by now."""

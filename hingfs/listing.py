@@ -4,7 +4,8 @@ A page that fails must never be taken for the end of the list: `rsync --delete` 
 erase copies. So an end is only what can mean nothing else.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from . import bodies, wording
 from .errors import ServerBroken, printable
@@ -51,7 +52,9 @@ def judge_list(body: bytes, now_seconds: float) -> ListPage | None:
     Raises ServerBroken for a page that says that it failed, and for one whose rows
     nobody can name.
     """
-    page = {"data": None} if body.strip() == b"null" else bodies.parsed_json(body)
+    page = _page_of(body, lambda row: _video_of(row, now_seconds))
+    if body.strip() == b"null":
+        page = {"data": None}
     if isinstance(page, list):
         page = {"data": page}
     if not isinstance(page, dict):
@@ -60,7 +63,10 @@ def judge_list(body: bytes, now_seconds: float) -> ListPage | None:
     _check_success(page, rows)
     if rows is None:
         return None
-    judged = [_video_of(row, now_seconds) for row in rows]
+    # Those of a large page were judged as they were parsed.
+    judged = (
+        row if isinstance(row, tuple) else _video_of(row, now_seconds) for row in rows
+    )
     videos = tuple(video for video in judged if video[0])
     if rows and not videos:
         raise ServerBroken("no row of the list has an id")
@@ -73,6 +79,15 @@ def judge_list(body: bytes, now_seconds: float) -> ListPage | None:
         has_more if isinstance(has_more, bool) else None,
         next((total for total in totals if type(total) is int), None),
     )
+
+
+def is_cut_short(body: bytes) -> bool:
+    """Whether *body* begins as JSON and cannot be read to its end."""
+    return bodies.begins_as_json(body) and _page_of(body, lambda _: ()) is None
+
+
+def _page_of(body: bytes, kept: Callable[[object], tuple[object, ...]]) -> object:
+    return bodies.parsed_page(body, _ROWS, kept)
 
 
 def _rows_of(page: Object) -> list[object] | None:
@@ -119,4 +134,7 @@ def _check_success(page: Object, rows: list[object] | None) -> None:
 def _video_of(row: object, now_seconds: float) -> tuple[str, Status]:
     """The id and the status of a *row*; "" if it has no id."""
     found = row if isinstance(row, dict) and id_of(row) else video_in(row, "")
-    return id_of(found), status_of(found, row, now_seconds)
+    status = status_of(found, row, now_seconds)
+    if status.reason:  # nobody reads it, and thousands of them would be kept
+        status = replace(status, reason="")
+    return id_of(found), status

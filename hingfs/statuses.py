@@ -5,6 +5,7 @@ in milliseconds. The names they use are the tables below, in order of trust.
 """
 
 import enum
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -116,16 +117,9 @@ def judge_status(
     vLLM-Omni answers a failed job with an error code and the video object as body.
     Raises AccessDenied when the token is refused.
     """
-    outer = bodies.parsed_json(body)
-    found = video_in(outer, video_id)
-    # {"status": "error"} beside a 404 is an envelope, not a video that failed; and
-    # {"status": "unauthorized"} beside a 401 is no state of one.
-    envelope = code == 404 and not _is_video(found)
-    if code not in wording.DENIED_CODES and not envelope:
-        status = status_of(found, outer, now_seconds)
-        url = _url_in(found, outer) if status.word or code == 200 else ""
-        if status.word or url:
-            return replace(status, url=url)
+    told = _told_in(code, body, video_id, now_seconds)
+    if told is not None:
+        return told
     text = bodies.text_of(body)
     if wording.is_refusal_of_token(code, text):
         said = printable(text, 120)
@@ -137,6 +131,22 @@ def judge_status(
     if code in (404, 410) or (code == 400 and "task_not_exist" in text):
         return Status(State.GONE, reason=printable(text, 120), url="")
     return UNSAID
+
+
+def _told_in(
+    code: int, body: bytes, video_id: str, now_seconds: float
+) -> Status | None:
+    """What the video object in *body* says; None if it holds none."""
+    outer = bodies.parsed_json(body)
+    found = video_in(outer, video_id)
+    # {"status": "error"} beside a 404 is an envelope, not a video that failed; and
+    # {"status": "unauthorized"} beside a 401 is no state of one.
+    envelope = code == 404 and not _is_video(found)
+    if code in wording.DENIED_CODES or envelope:
+        return None
+    status = status_of(found, outer, now_seconds)
+    url = _url_in(found, outer) if status.word or code == 200 else ""
+    return replace(status, url=url) if status.word or url else None
 
 
 def describes_video(body: bytes) -> bool:
@@ -192,7 +202,7 @@ def status_of(found: Object, outer: object, now_seconds: float) -> Status:
     expires_at = _time_in(places, _EXPIRES)
     return Status(
         state,
-        word,
+        sys.intern(word),  # one of a few, in thousands of rows
         _reason_in(found, outer) if state is State.FAILED else "",
         _time_in(places, _COMPLETED),
         _time_in(places, _CREATED),

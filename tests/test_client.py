@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from hingfs import bodies, endpoint_facts, patience, places, statuses
 from hingfs import client as client_module
-from hingfs import endpoint_facts, patience, places
 from hingfs.answer import Answer
 from hingfs.blocks import ByteRange, Content, Validator
 from hingfs.client import VideoClient
@@ -1443,3 +1443,28 @@ def test_ids_that_look_like_paths_stay_inside_the_api(build, endpoint: FakeEndpo
             client.probe(video_id)
 
     assert {record.kind for record in endpoint.log} == {"content", "status"}
+
+
+@pytest.mark.parametrize("judge", ["is_cut_short", "judge_status"])
+def test_one_status_is_parsed_at_a_time(build, endpoint, monkeypatch, judge) -> None:
+    """Each of eight threads may have one of 1 MiB, which takes 15 MiB as objects."""
+    client: VideoClient = build().client
+    module = bodies if judge == "is_cut_short" else statuses
+    parse = getattr(module, judge)
+    two = threading.Barrier(2)
+    met = []
+
+    def parsing(*args: object) -> object:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            two.wait(0.2)
+            met.append(args)
+        return parse(*args)
+
+    monkeypatch.setattr(module, judge, parsing)
+    for number in range(2):
+        endpoint.add(f"v{number}", size_bytes=SIZE)
+    with ThreadPoolExecutor(2) as threads:
+        probes = list(threads.map(client.probe, ["v0", "v1"]))
+
+    assert [probe.status.state for probe in probes] == [State.READY] * 2
+    assert met == []

@@ -6,7 +6,6 @@ and connections to those end at a fake on loopback.
 """
 
 import contextlib
-import gc
 import json
 import logging
 import math
@@ -15,7 +14,6 @@ import re
 import sys
 import time
 import traceback
-import tracemalloc
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -45,6 +43,7 @@ from hingfs.transport import HttpTransport
 from . import endpoint as faults
 from .endpoint import FakeEndpoint
 from .internet import Internet
+from .memory import little_memory
 from .mounting import (
     BINDINGS,
     Mounted,
@@ -673,22 +672,6 @@ def test_a_daemon_tells_its_parent_no_token(tmp_path, error) -> None:
 
 
 # --- bounds ----------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def little_memory(most_bytes: int) -> Iterator[None]:
-    """Python may not hold more than *most_bytes* above what it holds now.
-
-    Mappings, as spools in memory are, it does not see.
-    """
-    gc.collect()
-    tracemalloc.start()
-    try:
-        yield
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < most_bytes, f"{peak} bytes at the peak"
 
 
 @contextlib.contextmanager
