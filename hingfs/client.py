@@ -62,8 +62,7 @@ log = logging.getLogger(__name__)
 
 _PAGE_ENTRIES = 100
 _MOST_PAGES = 200
-# A server may ignore `limit`; some 50 MB of memory. A guess.
-_MOST_LISTED = 100_000
+# A server may ignore `limit`: 20,000 videos with prompts of a line.
 _MOST_PAGE_BYTES = 8 * MIB
 _MOST_STATUS_BYTES = 1 * MIB  # the prompt may be in it, and pictures in that
 # Servers refuse request lines beyond some 8 KiB.
@@ -419,16 +418,17 @@ class VideoClient:
         had whole.
         """
         found: dict[str, Listed] = {}
-        after, rows = "", 0
+        after, rows, held_bytes = "", 0, 0
         for _ in range(_MOST_PAGES):
             page = self._list_page(after)
             if page is None:
                 return None
             known = len(found)
             for video_id, status in page.videos:
-                if wanted(video_id):
-                    found.setdefault(video_id, Listed(video_id, status))
-            if len(found) > _MOST_LISTED:
+                if wanted(video_id) and video_id not in found:
+                    found[video_id] = Listed(video_id, status)
+                    held_bytes += listing.listed_bytes(video_id)
+            if held_bytes > listing.MOST_LISTED_BYTES:
                 break
             if page.has_more is False:
                 return list(found.values())
@@ -439,7 +439,8 @@ class VideoClient:
                 return list(found.values())
             after, rows = page.last_id, rows + page.rows
         raise ServerBroken(
-            f"the list has more than {_MOST_PAGES} pages or {_MOST_LISTED} videos"
+            f"the list has more than {_MOST_PAGES} pages, or ids that take more than "
+            f"{listing.MOST_LISTED_BYTES // MIB} MiB"
         )
 
     def newest_videos(self, wanted: Callable[[str], bool]) -> list[Listed] | None:

@@ -87,6 +87,7 @@ WORST_PAGES: dict[str, Callable[[int], bytes]] = {
     "rows": lambda size: page_of(b'{"id":"v","status":"queued"}', size),
     "empty rows": lambda size: page_of(b"{}", size),
     "long ids": lambda size: page_of(b'{"id":"%s"}' % (b"i" * 990), size),
+    "wide ids": lambda size: page_of(b'{"id":"%s"}' % (ASTRAL + b"i" * 990), size),
     "one row of arrays": lambda size: b'{"data":[{"id":%s}]}' % json_of(b"[]", size),
     "rows of many keys": lambda size: page_of(keys_of(b"1.5", 200_000), size),
     "rows of objects": lambda size: page_of(OBJECTS, size),

@@ -861,26 +861,35 @@ def test_a_list_of_a_million_entries_is_an_error_in_little_memory(
         assert errno_of(view.names) == "EIO"
 
 
+LONG_ID = "i" * 1010
+
+
+@pytest.mark.parametrize(
+    ("video_id", "rows"),
+    [("v", 7_000), (LONG_ID, 1_500), ("\U0001f600" + LONG_ID, 900)],
+)
 def test_a_list_whose_pages_never_end_is_an_error_in_little_memory(
-    build, endpoint, expected_log
+    build, endpoint, expected_log, video_id, rows
 ) -> None:
-    """Each page is new and large; the sum is bounded, whatever has_more says."""
-    expected_log("100000 videos")
+    """Each page is new and large; the sum of the ids is bounded, by their memory."""
+    expected_log("ids that take more than 12 MiB")
     pages = [0]
 
     def page(_answer: Response, _line: object) -> Response:
         pages[0] += 1
-        rows = [{"id": f"{pages[0]}-{n}", "status": "completed"} for n in range(20_000)]
-        return json_response(200, {"data": rows, "has_more": True})
+        ids = [f"{video_id[:-7]}{pages[0]}-{n}" for n in range(rows)]
+        found = [{"id": id_, "status": "completed"} for id_ in ids]
+        body = json.dumps({"data": found, "has_more": True}, ensure_ascii=False)
+        return text_response(200, body.encode(), "application/json")
 
     endpoint.inject(
         faults.Fault("pages", page), math.inf, where=lambda r: r.kind == "list"
     )
     view = Direct(build())
 
-    with little_memory(60_000_000), in_time():
+    with little_memory(30_000_000), in_time():
         assert errno_of(view.names) == "EIO"
-    assert pages[0] == 6  # the sixth is one too many
+    assert pages[0] == {7_000: 4, 1_500: 6, 900: 4}[rows]
 
 
 def test_a_whole_list_of_ten_thousand_is_shown(build, endpoint) -> None:
