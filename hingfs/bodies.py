@@ -43,6 +43,7 @@ _MAGIC = (
 _FOUR_OF_TEXT = re.compile(rb"[\t\n\r -~]{4}")
 _MOST_TEXT = 4096
 _BEGINNING, _BRACKET = rb"(?:\A(?:\xef\xbb\xbf)?", rb")[ \t\r\n]*(\[)[ \t\r\n]*"
+_BLANK = " \t\r\n"
 _PLACE = b"-Infinity"
 _SEPARATOR = re.compile(r"[ \t\r\n]*(?:,[ \t\r\n]*|(\]))")
 _DECODER = json.JSONDecoder()
@@ -110,16 +111,13 @@ def _read_array(
     window_bytes, closed = _WINDOW_BYTES, False
     while not closed:
         window = body[start : start + window_bytes]
-        if _parts_of(window) > MOST_JSON_PARTS:
-            raise ValueError("an element of too many parts")
-        text = _Utf8("surrogatepass").decode(
-            window
-        )  # what is cut at its end is left out
-        stop, closed = _take_elements(text, elements, kept)
-        if not stop and window_bytes == MOST_JSON_BYTES:
+        if _parts_of(window) > MOST_JSON_PARTS or window_bytes > MOST_JSON_BYTES:
             raise ValueError("an element that is too large, or no JSON")
+        # What is cut at its end is left out.
+        text = _Utf8("surrogatepass").decode(window)
+        stop, closed = _take_elements(text, elements, kept)
         start += len(text[:stop].encode("utf-8", "surrogatepass"))
-        window_bytes = _WINDOW_BYTES if stop else MOST_JSON_BYTES
+        window_bytes = _WINDOW_BYTES if stop else 2 * window_bytes
     return elements, start - 1
 
 
@@ -130,7 +128,7 @@ def _take_elements(
 
     Returns where the next one begins, and whether that was the end.
     """
-    stop, closed = 0, False
+    stop, closed = len(text) - len(text.lstrip(_BLANK)), False
     while not closed:
         try:
             element, end = _DECODER.raw_decode(text, stop)

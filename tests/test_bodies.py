@@ -85,6 +85,7 @@ def test_a_page_read_by_elements_is_the_page(text: bytes, window_bytes: int) -> 
 @example(b'{"data":[{}]}', 11, b",", 1)
 @example(b'{"data":[{}]}', 9, b"\f", 1)
 @example(b'{"data":[{}]}', 8, b"", 5)
+@example(b'{"data": [0, {}]}', 1, b"", 0)
 def test_a_spoilt_page_is_none(text: bytes, at: int, new: bytes, lost: int) -> None:
     """What the whole is not, its elements cannot make of it."""
     spoilt = text[:at] + new + text[at + lost :]

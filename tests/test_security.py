@@ -866,7 +866,7 @@ LONG_ID = "i" * 1010
 
 @pytest.mark.parametrize(
     ("video_id", "rows"),
-    [("v", 7_000), (LONG_ID, 1_500), ("\U0001f600" + LONG_ID, 900)],
+    [(LONG_ID, 1_500), ("\U0001f600" + LONG_ID, 900)],
 )
 def test_a_list_whose_pages_never_end_is_an_error_in_little_memory(
     build, endpoint, expected_log, video_id, rows
@@ -889,7 +889,7 @@ def test_a_list_whose_pages_never_end_is_an_error_in_little_memory(
 
     with little_memory(30_000_000), in_time():
         assert errno_of(view.names) == "EIO"
-    assert pages[0] == {7_000: 4, 1_500: 6, 900: 4}[rows]
+    assert pages[0] == {1_500: 6, 900: 4}[rows]
 
 
 def test_a_whole_list_of_ten_thousand_is_shown(build, endpoint) -> None:
