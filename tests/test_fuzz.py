@@ -60,8 +60,8 @@ RECOVERY_SECONDS = 10.0
 
 def kinds(patterns: str = "*") -> list[Kind]:
     """The kinds that match one of *patterns*, between commas."""
-    chosen = chosen_kinds(patterns.split(","))
-    return [kind for kind in chosen if kind.name not in KNOWN]
+    left_out = (f"!{name}" for name in KNOWN)
+    return list(chosen_kinds([*patterns.split(","), *left_out]))
 
 
 def clip(video_id: str) -> Clip:

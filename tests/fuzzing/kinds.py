@@ -1,6 +1,6 @@
 """All kinds: importing this fills the table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 
 from . import documents, framing, heads, interim, ranges, redirects, secured, timing
@@ -31,10 +31,19 @@ def is_slow(kind: Kind) -> bool:
     return any(fnmatch(kind.name, pattern) for pattern in _SLOW)
 
 
+def _named(name: str, patterns: Sequence[str]) -> bool:
+    """Whether *name* matches one of *patterns*, and none of those after a "!"."""
+    wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+    unwanted = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    return any(fnmatch(name, pattern) for pattern in wanted or ["*"]) and not any(
+        fnmatch(name, pattern) for pattern in unwanted
+    )
+
+
 def chosen_kinds(
     patterns: Iterable[str], *, undetectable: bool = False
 ) -> tuple[Kind, ...]:
-    """The kinds of answers whose names match one of *patterns*.
+    """The kinds of answers whose names match *patterns*.
 
     Those that no client can detect are chosen alone, and only if asked for.
     """
@@ -42,14 +51,11 @@ def chosen_kinds(
     return tuple(
         kind
         for kind in TABLE.values()
-        if kind.undetectable == undetectable
-        and any(fnmatch(kind.name, pattern) for pattern in wanted)
+        if kind.undetectable == undetectable and _named(kind.name, wanted)
     )
 
 
 def chosen_handshakes(patterns: Iterable[str]) -> tuple[str, ...]:
-    """The names of handshakes that match one of *patterns*."""
+    """The names of handshakes that match *patterns*."""
     wanted = tuple(patterns)
-    return tuple(
-        name for name in HANDSHAKES if any(fnmatch(name, pattern) for pattern in wanted)
-    )
+    return tuple(name for name in HANDSHAKES if _named(name, wanted))
