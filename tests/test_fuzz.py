@@ -120,9 +120,9 @@ def test_spoilt_answers_give_right_bytes_or_an_error(
         "listing_ttl_seconds": 0.5,
         "cache_bytes": 4 << 20,
     }
-    view = Direct(
-        build(cache, base_url=server.origin, read_seconds=1.0, metadata_seconds=1.0)
-    )
+    times = ("read_seconds", "metadata_seconds", "first_byte_seconds")
+    options = dict.fromkeys(times, 1.0)
+    view = Direct(build(cache, base_url=server.origin, **options))
     wrong: list[BaseException] = []
     ends_at = time.monotonic() + FAMILY_SECONDS
 

@@ -57,6 +57,8 @@ MOUNT_OPTIONS = (
     *("--read-timeout", f"{DEADLINE_SECONDS}s"),
     *("--metadata-timeout", f"{DEADLINE_SECONDS}s"),
     *("--stall-timeout", "500ms"),
+    # A silent answer is waited for as long as the user allows it, healed server or not.
+    *("--first-byte-timeout", f"{DEADLINE_SECONDS}s"),
     *("--retry-after-limit", "2s"),
     *("--metadata-ttl", "2s"),
     *("--listing-ttl", "2s"),

@@ -11,7 +11,6 @@ import json
 import mmap
 import os
 import select
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -62,12 +61,13 @@ class Reader:
         self._versions = versions
         self._found: Counter[str] = Counter()
         self._buffer = memoryview(mmap.mmap(-1, REQUEST_BYTES))
+        self._orders = b""
         self._told_at = 0.0
         self._fresh = 0
 
     def run(self) -> None:
         """Do as told until stdin ends."""
-        while order := sys.stdin.readline().strip():
+        while order := self._order():
             if order.startswith("check"):
                 self._check_all(float(order.split()[1]))
                 continue
@@ -75,8 +75,18 @@ class Reader:
                 self._read_something()
         self._tell()
 
+    def _order(self) -> str:
+        """The next line of stdin; "" at its end. One that came with others waits."""
+        while b"\n" not in self._orders:
+            piece = os.read(0, 4096)
+            if not piece:
+                return ""
+            self._orders += piece
+        line, _, self._orders = self._orders.partition(b"\n")
+        return line.decode()
+
     def _asked(self) -> bool:
-        return bool(select.select([0], [], [], 0)[0])
+        return bool(self._orders) or bool(select.select([0], [], [], 0)[0])
 
     # -- reading at random ----------------------------------------------------------------
 
