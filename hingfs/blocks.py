@@ -6,8 +6,9 @@ A *block* is an aligned piece of a file: block i of a file of n bytes with block
 b bytes is [i*b, min((i+1)*b, n)).
 """
 
+import bisect
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 KIB = 1 << 10
@@ -203,3 +204,38 @@ def runs_of(indices: Iterable[int]) -> list[range]:
         else:
             runs.append(range(index, index + 1))
     return runs
+
+
+class Runs:
+    """Block indices, kept as ascending runs, of which there are *most* at most.
+
+    So they take no memory in proportion to the file. Not thread-safe: its owner locks.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+        self.is_complete = True  # False for good once a run was not taken
+
+    def add(self, run: range) -> None:
+        """Take *run*, unless it touches none of those that are there and they are many."""
+        first = bisect.bisect_left(self._stops, run.start)
+        last = bisect.bisect_right(self._starts, run.stop)
+        if first == last and len(self._starts) >= self._most:
+            self.is_complete = False
+            return
+        start = min([run.start, *self._starts[first:last]])
+        stop = max([run.stop, *self._stops[first:last]])
+        self._starts[first:last] = [start]
+        self._stops[first:last] = [stop]
+
+    def __iter__(self) -> Iterator[int]:
+        """The indices, ascending."""
+        for start, stop in zip(self._starts, self._stops, strict=True):
+            yield from range(start, stop)
+
+    def covers(self, run: range) -> bool:
+        """Whether all of *run*, which is not empty, was taken."""
+        at = bisect.bisect_right(self._starts, run.start) - 1
+        return at >= 0 and run.stop <= self._stops[at]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .block_cache import MemoryBlockCache
-from .blocks import KIB, MIB, Block, ByteRange, Content, block_count, blocks_of
+from .blocks import KIB, MIB, Block, ByteRange, Content, Runs, block_count, blocks_of
 from .errors import ContentChanged, HingError, RangesIgnored
 from .fetcher import FAILURE_MEMORY_SECONDS, BlockFetcher
 from .landing import Landing
@@ -37,6 +37,9 @@ LARGEST_TAIL_BYTES = 2 * MIB
 WHOLE_HABIT_BYTES = 48 * MIB
 # Readers without a handle that are remembered, with their cursors.
 _MOST_IDLE_READERS = 64
+# Separate places of one file of which is remembered that they were read. A program that
+# reads more of them reads at random, and nothing is planned by what it has read.
+_MOST_RUNS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class VideoReader:
         self._lock = threading.Lock()
         # All below are guarded by _lock.
         self._readahead = ReadAhead(content.size_bytes)
-        self._touched = bytearray(block_count(content.size_bytes, self._block_bytes))
+        self._touched = Runs(_MOST_RUNS)  # the blocks that were read
         self._index_sought = False
         self._failed: list[_Failed] = []  # replaced, never changed
 
@@ -171,7 +174,8 @@ class VideoReader:
         with self._lock:
             if dropped:
                 self._readahead.replan()
-            return bool(self._touched) and all(self._touched)
+            blocks = range(block_count(self.content.size_bytes, self._block_bytes))
+            return bool(blocks) and self._touched.covers(blocks)
 
     def _just_failed(self, span: ByteRange) -> _Failed | None:
         """The read that failed a moment ago and was to bring some of *span*."""
@@ -207,8 +211,10 @@ class VideoReader:
 
         Its validators contradict one another, so nothing but the bytes can tell.
         """
-        touched = [index for index, is_set in enumerate(self._touched) if is_set]
-        for index in touched if self._knows_all else ():
+        with self._lock:
+            touched = list(self._touched) if self._touched.is_complete else []
+            knows_all = self._knows_all and self._touched.is_complete
+        for index in touched if knows_all else ():
             block = self._cache.get((self.content, index))
             if block is None:
                 break
@@ -217,7 +223,7 @@ class VideoReader:
             if held != block:
                 break
         else:
-            self._proved = self._knows_all
+            self._proved = knows_all
         if not self._proved:
             self.content.changed = True
             raise ContentChanged("what was read of it cannot be told from another file")
@@ -249,8 +255,8 @@ class VideoReader:
             start = index * block_bytes
             need = min(stop - start, landing.size_bytes)
             _copy(target, offset, self._fetcher.wait(landing, need, deadline), start)
-        # Before they are handed out, or a proof could miss them. One assignment.
-        self._touched[indices.start : indices.stop] = b"\1" * len(indices)
+        with self._lock:  # before they are handed out, or a proof could miss them
+            self._touched.add(indices)
         if not self.content.hand_out():
             raise RangesIgnored(None)
 

@@ -22,8 +22,8 @@ from .statuses import Headers
 
 # A HEAD that announces less than this describes an error page, not a clip.
 SMALLEST_BELIEVED_BYTES = 4096
-# Lengths beyond this are nonsense: off_t is signed, and 1 PiB is no clip.
-LARGEST_BELIEVED_BYTES = 1 << 50
+# A size beyond this is refused: ten hours of 8K at 200 Mbit/s are 0.9 TB.
+LARGEST_BELIEVED_BYTES = 1 << 40
 # How much of a probe's body is read to see whether it is video.
 PROBE = ByteRange(0, 16)
 
@@ -76,12 +76,14 @@ def judge_head(status: int, headers: Headers) -> Facts | None:
 def judge_probe(status: int, headers: Headers, first: bytes) -> Facts | None:
     """The facts of a GET for `PROBE`, or None if the answer is no content.
 
-    *first* holds the body's first bytes.
+    *first* holds the body's first bytes. Raises ServerBroken for a size that no video
+    has; taken as unknown, it would bring the whole file.
     """
     odd_type = odd_type_of(headers)
     proven = _is_media(headers) or (odd_type and bodies.is_container(first))
     if status not in (200, 206) or not proven or bodies.looks_like_message(first):
         return None
+    refuse_absurd_size(status, headers)
     size_bytes, ranges = None if status == 206 else length_of(headers), False
     if is_encoded(headers):
         size_bytes = None
@@ -136,6 +138,7 @@ def judge_range(
         )
     if content.contradicted_by(validator_of(headers)):
         raise ContentChanged("the server's validator is another one now")
+    refuse_absurd_size(status, headers)
     length = None if is_encoded(headers) else length_of(headers)
     if status == 200:
         _check_size(length, content)
@@ -151,6 +154,14 @@ def judge_range(
     if not inside or (length is not None and length > len(span)):
         raise ServerBroken(f"206 for [{span.start}, {span.stop}), not as asked")
     return span
+
+
+def refuse_absurd_size(status: int, headers: Headers) -> None:
+    """Raise ServerBroken where an answer names a size that no video has."""
+    named = headers.get("Content-Range" if status == 206 else "Content-Length", "")
+    for digits in re.findall("[0-9]+", named):
+        if len(digits.lstrip("0")) > 13 or int(digits) > LARGEST_BELIEVED_BYTES:
+            raise ServerBroken(f"a size beyond all reason: {printable(named, 60)}")
 
 
 def tells_size(status: int, headers: Headers, size_bytes: int) -> bool:

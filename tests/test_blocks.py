@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hingfs.blocks import (
     ByteRange,
     Content,
+    Runs,
     Validator,
     block_count,
     blocks_of,
@@ -119,3 +120,43 @@ class TestContent:
     def test_validators_contradict_each_other_or_not(self, first, second, contradicts):
         assert first.contradicts(second) is contradicts
         assert second.contradicts(first) is contradicts
+
+
+index_runs = st.builds(
+    lambda start, count: range(start, start + count),
+    st.integers(0, 60),
+    st.integers(1, 20),
+)
+
+
+class TestRuns:
+    @given(st.lists(index_runs, max_size=30), index_runs)
+    def test_they_hold_what_was_added(self, added, asked):
+        runs = Runs(100)
+        for run in added:
+            runs.add(run)
+
+        held = {index for run in added for index in run}
+        assert list(runs) == sorted(held)
+        assert runs.covers(asked) == held.issuperset(asked)
+        assert runs.is_complete
+
+    @given(st.lists(index_runs, max_size=30), st.integers(1, 4))
+    def test_they_never_hold_what_was_not_added_nor_more_than_so_many(
+        self, added, most
+    ):
+        runs = Runs(most)
+        for run in added:
+            runs.add(run)
+
+        held = {index for run in added for index in run}
+        assert len(runs_of(runs)) <= most
+        assert held.issuperset(runs)
+        assert held == set(runs) or not runs.is_complete
+
+    def test_a_file_of_any_size_read_in_order_is_one_run(self):
+        runs = Runs(1)
+        for first in range(1 << 28, (1 << 28) + 1000, 8):
+            runs.add(range(first, first + 8))
+
+        assert runs.covers(range(1 << 28, (1 << 28) + 1000))

@@ -829,6 +829,38 @@ def test_a_whole_file_with_a_length_of_5000_digits_is_eio(
     assert errno_of(lambda: Direct(build()).size_bytes("v")) == "EIO"
 
 
+@pytest.mark.parametrize("personality", ["new_api_new", "litellm_new"])
+@pytest.mark.parametrize("claimed", [(1 << 40) + 1, 1 << 50, 1 << 60])
+def test_a_size_that_no_video_has_is_refused_and_brings_no_whole_file(
+    build, endpoint, expected_log, personality, claimed
+) -> None:
+    """By servers with ranges and without: as an unknown size, it would be spooled."""
+    expected_log("beyond all reason")
+    endpoint.personality = PERSONALITIES[personality]
+    endpoint.add("v", size_bytes=8_000_000)
+    says = {"Content-Length": str(claimed), "Content-Range": f"bytes 0-15/{claimed}"}
+    endpoint.inject(faults._headers("absurd", lambda: says), math.inf)
+    built = build()
+
+    with in_time():
+        assert errno_of(lambda: Direct(built).size_bytes("v")) == "EIO"
+    assert built.spools.held_bytes() == 0
+    assert len(endpoint.requests_of("content")) <= 3
+
+
+@pytest.mark.parametrize("block_bytes", [4096, 131_072])
+def test_a_file_of_a_tebibyte_is_read_in_little_memory(
+    build, endpoint, block_bytes
+) -> None:
+    """Nothing is as large as the size that a server names."""
+    video = endpoint.add("v", size_bytes=1 << 40)
+    view = Direct(build({"block_bytes": block_bytes}))
+    for reads in ([(0, 65_536)], [((1 << 40) - 70_000, 65_536)]):
+        with little_memory(8_000_000), in_time():
+            assert view.size_bytes("v") == 1 << 40
+            check_reads(view, video, reads)
+
+
 def test_an_error_page_without_end_costs_64_kb_and_no_more(
     build, endpoint, expected_log
 ) -> None:
