@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from .blocks import KIB, views_of
+from .blocks import KIB, MIB, views_of
 from .errors import BodyCut, HingError, NoAnswer, ServerBroken
 from .framing import (
     CHUNK_PEEK_BYTES,
@@ -33,6 +33,7 @@ from .framing import (
     parse_chunk_line,
     parse_head,
 )
+from .pace import Pace
 
 # All heads of one answer, interim ones included, hold at most this much: curl stops at
 # 300 KB, servers at 8 to 64 KiB.
@@ -41,6 +42,12 @@ MOST_HEAD_BYTES = 256 * KIB
 # what servers send: they have no use for either.
 MOST_CHUNK_LINE_BYTES = 4 * KIB
 MOST_TRAILER_BYTES = 16 * KIB
+# A chunk of up to this size is handed out once its end has proved its size; a larger one
+# as it comes. Servers cut at 8 to 64 KiB, some send a range in one piece.
+MOST_PROVED_BYTES = 2 * MIB
+# A head that has begun is all there within this, however long it was waited for: it is
+# a packet or two. A guess.
+HEAD_SECONDS = 10.0
 # What is taken from the socket where it is not known whose bytes come: a TLS record.
 _RECEIVE_BYTES = 16 * KIB
 # How long a read of a body waits for all that it has room for, before it hands out what
@@ -128,6 +135,8 @@ class Exchange:
         self._begun = False  # the body, where its framing makes a difference of it
         self._ended = False  # the body, exactly where it should
         self._left: int | None = None  # bytes of the body, or of this chunk
+        self._proved = memoryview(b"")  # of a chunk whose size was right
+        self._announced: int | None = None  # the size of the chunk behind that
         self._expected: int | None = None  # bytes of content, where `expect` was told
         self._fault: HingError | None = None  # what ended it, for every later read
         within.add(self)
@@ -225,12 +234,12 @@ class Exchange:
         try:
             while count < least_bytes and not (count and time.monotonic() > until):
                 wait = min(until, stalled_at) if count else stalled_at
-                room = self._next_bytes(total - count, wait)
+                room = self._next_bytes(total - count, wait, stall_seconds)
                 if not room:
                     break
                 views = views_of(targets, count, count + room)
                 least = min(room, least_bytes - count)
-                came = self._input.into(views, least, until, wait)
+                came = self._into(views, least, until, wait)
                 self._took(came)
                 if self._expected == 0:
                     # Their end is proved before they are handed out.
@@ -245,14 +254,27 @@ class Exchange:
             return count, error
         return count, None
 
-    def _next_bytes(self, most: int, until: float) -> int:
+    def _into(
+        self, views: Sequence[memoryview], least_bytes: int, soon: float, until: float
+    ) -> int:
+        """Fill *views* with what comes next of the content; 0 at the connection's end."""
+        if not self._proved:
+            return self._input.into(views, least_bytes, soon, until)
+        count = min(len(self._proved), len(views[0]))
+        views[0][:count] = self._proved[:count]
+        self._proved = self._proved[count:]
+        return count
+
+    def _next_bytes(self, most: int, until: float, stall_seconds: float) -> int:
         """How many bytes of content come next, at most *most*; 0 at the body's end."""
         if self.head.framing is Framing.CLOSE and not self._begun:
             self._begun = True
             if looks_chunked(self._input.peek(CHUNK_PEEK_BYTES, until)):
                 raise ServerBroken("the body is in chunks, and its head says nothing")
         if self.head.framing is Framing.CHUNKED and not self._ended and not self._left:
-            self._next_chunk(until)
+            size = self._next_chunk(until)
+            if 0 < size <= MOST_PROVED_BYTES:
+                self._prove_chunk(size, stall_seconds)
         if self._ended:
             return 0
         bounds = [b for b in (self._left, self._expected, most) if b is not None]
@@ -275,17 +297,44 @@ class Exchange:
             raise BodyCut("the body ended without TLS's own end")
         self._ended = True
 
-    def _next_chunk(self, until: float) -> None:
-        """Read up to the content of the next chunk, or through the end of the body."""
+    def _next_chunk(self, until: float) -> int:
+        """Read up to the next chunk, or through the end of the body; the chunk's size."""
+        size = self._read_size(until) if self._announced is None else self._announced
+        self._announced = None
+        if self._expected is not None and size > self._expected:
+            raise ServerBroken("a chunk is larger than the range that it is of")
+        if not size:
+            check_trailers(self._input.trailers(MOST_TRAILER_BYTES, until))
+            self._ended = True
+        self._left = size
+        return size
+
+    def _read_size(self, until: float) -> int:
+        """Read the end of a chunk, where there was one, and the line before the next."""
         if self._begun and self._input.exactly(2, until) != b"\r\n":
             raise ServerBroken("a chunk is longer than it said")
         self._begun = True
-        self._left = parse_chunk_line(self._input.line(MOST_CHUNK_LINE_BYTES, until))
-        if self._expected is not None and self._left > self._expected:
-            raise ServerBroken("a chunk is larger than the range that it is of")
-        if not self._left:
-            check_trailers(self._input.trailers(MOST_TRAILER_BYTES, until))
-            self._ended = True
+        return parse_chunk_line(self._input.line(MOST_CHUNK_LINE_BYTES, until))
+
+    def _prove_chunk(self, size: int, stall_seconds: float) -> None:
+        """Read all of a chunk, and that it ends where it said: another follows there."""
+        chunk = memoryview(bytearray(size))
+        pace = Pace(stall_seconds)
+        count = 0
+        while count < size:
+            wait = time.monotonic() + stall_seconds
+            came = self._input.into([chunk[count:]], size - count, pace.judged_at, wait)
+            if not came:
+                raise BodyCut("the body ended before its length")
+            count += came
+            pace.took(came)
+            if time.monotonic() >= pace.judged_at:
+                if not pace.good:
+                    raise BodyCut("the body came too slowly")
+                pace.restart()
+        # Its end may be another's by chance; what follows that is no size then.
+        self._announced = self._read_size(time.monotonic() + stall_seconds)
+        self._proved = chunk
 
     def _prove_end(self, until: float) -> None:
         """Raise ServerBroken unless the body ends here, all of it being there."""
@@ -357,13 +406,17 @@ class Input:
     def head(self, most_bytes: int, until: float) -> bytes:
         """All up to an empty line, that included; raises ServerBroken for more than fits.
 
-        ConnectionResetError where the connection ended before the first byte.
+        Once it has begun, it has `HEAD_SECONDS`. ConnectionResetError where the
+        connection ended before the first byte.
         """
-        searched = 0
+        searched, begun = 0, False
         while (stop := end_of_head(self._held, self._at + searched)) is None:
             here = len(self._held) - self._at
             if here > most_bytes:
                 break
+            if here and not begun:
+                begun = True
+                until = min(until, time.monotonic() + HEAD_SECONDS)
             if not self._more(until):
                 if not here:
                     raise ConnectionResetError("closed without an answer")

@@ -31,6 +31,8 @@ _LOOKS_CHUNKED = re.compile(rb"[0-9A-Fa-f]{1,8}[ \t]*(?:;[^\r\n]*)?\r\n")
 # Bytes of a body that tell whether it begins like a chunk.
 CHUNK_PEEK_BYTES = 16
 
+# Python counts more characters as blank; to HTTP those are letters (RFC 9110 §5.6.3).
+_BLANKS = " \t"
 _BODILESS = frozenset({204, 304})
 SWITCHING_PROTOCOLS = 101
 
@@ -151,7 +153,7 @@ def _framing_of(
     """
     length_bytes = _length_of(headers)
     coding = headers.get("transfer-encoding")
-    if coding is not None and coding.strip().lower() != "chunked":
+    if coding is not None and coding.strip(_BLANKS).lower() != "chunked":
         raise _broken("its transfer coding was not asked for", coding.encode("latin-1"))
     if method == "HEAD" or status in _BODILESS or 100 <= status < 200:
         return Framing.LENGTH, 0, True
@@ -169,7 +171,7 @@ def _length_of(headers: dict[str, str]) -> int | None:
     said = headers.get("content-length")
     if said is None:
         return None
-    lengths = {length.strip() for length in said.split(",")}
+    lengths = {length.strip(_BLANKS) for length in said.split(",")}
     match = _LENGTH.fullmatch(lengths.pop())
     if lengths or not match:
         raise _broken("its Content-Length is no length", said.encode("latin-1"))
@@ -177,7 +179,9 @@ def _length_of(headers: dict[str, str]) -> int | None:
 
 
 def _keeps_open(headers: dict[str, str], *, persistent: bool) -> bool:
-    options = {o.strip().lower() for o in headers.get("connection", "").split(",")}
+    options = {
+        o.strip(_BLANKS).lower() for o in headers.get("connection", "").split(",")
+    }
     if "close" in options:
         return False
     return persistent or "keep-alive" in options

@@ -199,8 +199,13 @@ class Mount:
 
 
 def block_signals() -> None:
-    """Block the signals that end a mount, here and in every thread started after."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS | {signal.SIGHUP})
+    """Block the signals that end a mount, here and in every thread started after.
+
+    And SIGPIPE: libfuse 2, as it leaves, gives it its default back, which is death to
+    the process of a thread that writes to a connection just then.
+    """
+    signals = _END_SIGNALS | {signal.SIGHUP, signal.SIGPIPE}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 
 
 def check(config: Config) -> str:

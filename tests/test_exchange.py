@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hingfs import connections, dialing
+from hingfs import connections, dialing, exchange
 from hingfs.answer import Answer
 from hingfs.config import EndpointConfig, Token
 from hingfs.errors import (
@@ -367,17 +367,78 @@ def test_a_chunk_in_doubt_is_refused(serve, text):
 
 
 def test_a_chunk_that_is_longer_than_it_said_is_refused(serve):
-    """What came before it is true; nothing behind it is handed out."""
+    """What came before it is true; nothing of it is handed out."""
 
     def script(_asked: Asked) -> Iterator[bytes]:
-        yield CHUNKS + b"5\r\nabcdefg\r\n0\r\n\r\n"
+        yield CHUNKS + b"2\r\nab\r\n5\r\ncdefghi\r\n0\r\n\r\n"
 
     with ask(serve(script)[0], "/v1/videos/a") as answer:
-        assert answer.read_some(100) == b"abcde"
+        assert answer.read_some(100) == b"ab"
         with pytest.raises(ServerBroken):
             answer.read_some(100)
         with pytest.raises(ServerBroken):  # again, whoever asks
             answer.read_some(100)
+
+
+def test_a_chunk_that_says_more_than_it_has_is_refused(serve):
+    """Its last bytes would be the size of the next one."""
+
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield CHUNKS + b"2\r\nab\r\n6\r\ncde\r\n3\r\nfgh\r\n0\r\n\r\n"
+
+    with ask(serve(script)[0], "/v1/videos/a") as answer:
+        assert answer.read_some(100) == b"ab"
+        with pytest.raises(ServerBroken):
+            answer.read_some(100)
+
+
+def test_a_chunk_that_hardly_comes_is_cut(serve):
+    """It is handed out as a whole, and waited for as long as any body."""
+
+    def script(_asked: Asked) -> Iterator[bytes | float]:
+        yield CHUNKS + b"10000\r\n"
+        while True:
+            yield b"x"
+            yield STALL / 10
+
+    began = time.monotonic()
+    with pytest.raises(BodyCut, match="slowly"):
+        read(serve(script)[0], "/v1/videos/a")
+    assert time.monotonic() - began < PATIENT
+
+
+def test_a_chunk_larger_than_is_held_comes_as_it_comes(serve):
+    body = os.urandom(3 << 20)
+
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield chunked(body)
+
+    transport, server = serve(script)
+    for _ in range(2):
+        target = memoryview(bytearray(len(body)))
+        with ask(transport, "/v1/videos/a") as answer:
+            assert answer.read_into([target], len(body)) == len(body)
+            assert answer.read_some(1) == b""
+        assert target == body
+    assert server.connections == [0, 0]
+
+
+def test_a_head_that_has_begun_is_not_waited_for_as_long_as_a_late_one(
+    serve, monkeypatch
+):
+    monkeypatch.setattr(exchange, "HEAD_SECONDS", 0.3)
+
+    def script(_asked: Asked) -> Iterator[bytes | float]:
+        yield 0.5
+        yield b"HTTP/1.1 200 OK\r\nX: "
+        while True:
+            yield b"y"
+            yield 0.02
+
+    began = time.monotonic()
+    with pytest.raises(NoAnswer):
+        read(serve(script)[0], "/v1/videos/a", seconds=1000.0)
+    assert time.monotonic() - began < PATIENT
 
 
 DRIPS: dict[str, tuple[bytes, bytes]] = {
@@ -509,9 +570,9 @@ def expected(serve, text: bytes, *, hangup: bool = True) -> bytes:
         (chunked(WANTED + b"a"), b"!"),
         (chunked(b"01234", b"56789a"), b"01234!"),
         (chunked(WANTED, b"a"), b"01234567!"),
-        (chunked(WANTED, last=b""), b"01234567!"),
+        (chunked(WANTED, last=b""), b"!"),
         (chunked(WANTED, last=b"0\r\nx"), b"01234567!"),
-        (chunked(WANTED, last=b"zz\r\n"), b"01234567!"),
+        (chunked(WANTED, last=b"zz\r\n"), b"!"),
         (chunked(b"01234"), b"01234"),
         (b"HTTP/1.0 200 OK\r\n\r\n" + WANTED, WANTED),
         (b"HTTP/1.0 200 OK\r\n\r\n" + WANTED + b"a", b"01234567!"),

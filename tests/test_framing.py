@@ -140,6 +140,9 @@ BROKEN = {
     "identity": head("Transfer-Encoding: identity"),
     "no coding": head("Transfer-Encoding:", "Content-Length: 5"),
     "xchunked": head("Transfer-Encoding: xchunked"),
+    "another blank before chunked": head("Transfer-Encoding: \x0bchunked"),
+    "another blank behind chunked": head("Transfer-Encoding: chunked\xa0"),
+    "another blank behind a length": head("Content-Length: 5\x0c"),
     "chunked with a weight": head("Transfer-Encoding: chunked;q=1"),
 }
 
