@@ -419,6 +419,44 @@ class TestRedirects:
         assert read(transport, endpoint.url("v")) == ramp("v", 0, SIZE)
 
 
+class TestSilence:
+    """What the API is asked and has not answered yet."""
+
+    def test_a_request_without_an_answer_is_silence_about_its_video_alone(
+        self, transport, endpoint
+    ):
+        go_on = threading.Event()
+        endpoint.inject(faults.stall_before_headers(go_on))
+        began = time.monotonic()
+        with ThreadPoolExecutor(1) as threads:
+            asked = threads.submit(
+                transport.request,
+                "GET",
+                endpoint.url("v"),
+                deadline=began + 10,
+                about="v",
+            )
+            endpoint.wait_until(lambda: bool(endpoint.log))
+
+            assert 0 < transport.silence_about("v") <= time.monotonic() - began
+            assert transport.silence_about("w") == 0
+            assert not transport.answered_since(began)
+
+            go_on.set()
+            asked.result().close()
+
+        assert transport.silence_about("v") == 0
+        assert transport.answered_since(began)
+
+    def test_a_request_that_fails_is_no_silence_afterwards(self, transport, endpoint):
+        endpoint.stop()
+
+        with pytest.raises(Unreachable):
+            get(transport, "http://127.0.0.1:1/")
+
+        assert transport._unanswered == {}
+
+
 def certificate(directory: Path, host: str) -> tuple[str, str]:
     """The files of a self-signed certificate for *host* and of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
