@@ -226,7 +226,6 @@ class VideoClient:
             status = self._status_of_known(video_id, status)
         if status.state in (State.NOT_READY, State.FAILED):
             # Some servers serve a file that is still being written.
-            self._warn_of_word(status)
             raise refusals.refusal(200, b"", status)
         if facts is None:
             known = known or (status.state is State.READY and not status.expired)
@@ -274,6 +273,9 @@ class VideoClient:
             patience.deadline,
         )
         if doubt:
+            begun = self._begun.take(video_id)
+            if begun is not None:  # of what is not whole
+                begun.close()
             said = f"the status word {status.word} is unknown, and {doubt}"
             raise VideoNotReady(said)
         self._endpoint.word_passed(status.word, video_id)
@@ -770,7 +772,8 @@ class VideoClient:
         if served.body:
             return bodies.is_container(served.body)
         answer, first, *_ = self._probed(video_id, patience, None, known=True)
-        facts = verdict.judge_probe(answer.status, answer.headers, first)
+        with answer:
+            facts = verdict.judge_probe(answer.status, answer.headers, first)
         return facts is not None and facts.odd_type == odd_type
 
     def _served(
@@ -896,8 +899,12 @@ class VideoClient:
         message = verdict.may_be_message(answer.headers, odd_type)
         if answer.status != 200 or not message:
             return Served(answer, body, None)
-        with answer:
+        with contextlib.ExitStack() as still_open:
+            still_open.enter_context(answer)
             body = answer.read_text(patience.deadline, MOST_ERROR_BYTES)
+            if bodies.is_container(body):
+                still_open.pop_all()  # a video after all
+                return Served(answer, body, None)
         named = results.url_in_json(body)
         if named is None:
             return Served(answer, body, None)

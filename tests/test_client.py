@@ -41,6 +41,7 @@ from hingfs.statuses import State, Status
 from tests import endpoint as faults
 from tests.conftest import Build
 from tests.endpoint import FakeEndpoint, ramp
+from tests.odd_servers import OddType
 from tests.personalities import (
     CREATED_AT,
     PERSONALITIES,
@@ -49,6 +50,7 @@ from tests.personalities import (
     json_response,
     text_response,
 )
+from tests.views import Direct, check_reads, sequential
 
 SIZE = 300_000
 COMPLETED_AT = CREATED_AT + RENDER_SECONDS
@@ -434,6 +436,21 @@ NO_LIST = [
         "object", lambda: json_response(200, {"id": "v", "object": "video"})
     ),
 ]
+
+
+def test_a_video_under_a_wrong_type_that_begins_late_is_downloaded_once(
+    build, endpoint
+):
+    """The answer that proved it to be one is the download."""
+    endpoint.personality = OddType("text/html", whole=True)
+    late = faults.stall_before_headers(1.2)
+    endpoint.inject(late, 1, lambda r: (r.kind, r.method) == ("content", "GET"))
+    video = endpoint.add("v", size_bytes=1_000_001)
+    files = Direct(build(stall_seconds=5.0))
+
+    check_reads(files, video, sequential(video.size_bytes))
+
+    assert len(endpoint.requests_of("content", "GET")) == 1
 
 
 class TestList:

@@ -136,6 +136,7 @@ def test_without_a_length_nobody_can_tell(view, endpoint):
 
     assert errno_of(lambda: files.size_bytes("v")) == "EAGAIN"
     assert errno_of(lambda: files.size_bytes("v")) == "EAGAIN"
+    assert not files.mount.client.has_begun("v")  # no answer of it is kept
 
 
 def test_a_word_that_is_known_costs_nothing_more(build, endpoint):
