@@ -39,9 +39,10 @@ from .errors import (
 )
 from .lookups import Lookups
 from .names import has_name, inode_of, is_short, name_of, video_id_of
-from .spool import UNKNOWN_SIZE, SpoolStore
+from .spool import SpoolStore
 from .statuses import Status
 from .verdict import Facts
+from .whole import UNKNOWN_SIZE
 
 log = logging.getLogger(__name__)
 

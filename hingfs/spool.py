@@ -18,7 +18,6 @@ import contextlib
 import logging
 import mmap
 import os
-import string
 import tempfile
 import threading
 import time
@@ -29,7 +28,6 @@ from typing import Protocol
 from .answer import Answer
 from .block_cache import MemoryBlockCache
 from .blocks import KIB, Content
-from .bodies import is_container, looks_like_message
 from .errors import (
     BodyCut,
     ContentChanged,
@@ -41,26 +39,26 @@ from .errors import (
     Unforeseen,
 )
 from .pace import SLOWEST_BYTES_PER_SECOND, Pace
-from .verdict import PROBE, is_encoded, odd_type_of, parse_content_range
+from .verdict import is_encoded, odd_type_of
+from .whole import Extent, OtherExtent, judged, proven
 from .workers import DaemonPool
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_SIZE = -1
 # A refusal is not asked about again for so long, as in `fetcher`.
 FAILURE_MEMORY_SECONDS = 1.5
 _PIECE_BYTES = 256 * KIB
 _MOST_STREAMS = 8
-# A body is judged again, as more of it arrives, up to here: as far as its judge looks.
-_JUDGED_BYTES = 8 * KIB
-# With what a message may begin: blanks and a byte order mark, then one of these.
-_BLANK = b"\xef\xbb\xbf" + string.whitespace.encode()
-_OPENINGS = (b"", b"{", b"[", b"<")
 # Attempts in a row that bring nothing new before a stream is given up.
 _MOST_VAIN_ATTEMPTS = 4
 # The part of the cache budget that one spool, and all of them, may fill.
 _LARGEST_MEMORY_SHARE = 4
 _MEMORY_SHARE = 2
+# What a spool in memory takes at least: a page, its mapping, what is known of it. A guess.
+_LEAST_MEMORY_BYTES = 16 * KIB
+# Files that are open, those included whose download failed and may be resumed: a process
+# may have 1,024 descriptors. A guess.
+_MOST_FILES = 128
 # Contents that found no room are remembered up to this number. A guess.
 _MOST_TOO_LARGE = 1024
 # Who reads a file comes back within this time, unless it was the end: a player asks
@@ -121,6 +119,7 @@ class Spool:
     def __init__(self, content: Content, storage: "_Memory | _File") -> None:
         self.content = content
         self.in_memory = isinstance(storage, _Memory)
+        self.extent = Extent(content.size_bytes)  # for the stream's thread only
         # So far there is room for it, where its size is not known. For the store, under
         # its lock: two that grow at once must not both take the last room.
         self.promised_bytes = 0
@@ -206,12 +205,16 @@ class Spool:
             self._frontier += len(data)
             self._arrived.notify_all()
 
-    def agrees(self, data: bytes, offset: int) -> bool:
-        """Whether *data* is what already stands at *offset*."""
-        held = bytearray(len(data))
+    def peek(self, offset: int, count: int) -> bytes:
+        """The bytes from *offset* on, fewer where fewer have arrived."""
+        held = bytearray(max(0, min(count, self.frontier - offset)))
         with self._in_use():
             self._storage.read_into(memoryview(held), offset)
-        return held == data
+        return bytes(held)
+
+    def agrees(self, data: bytes, offset: int) -> bool:
+        """Whether *data* is what already stands at *offset*."""
+        return self.peek(offset, len(data)) == data
 
     def finish(self) -> None:
         """All of it is there."""
@@ -350,8 +353,9 @@ class SpoolStore:
         budget = self._cache.budget_bytes
         share = budget // _MEMORY_SHARE
         small = 0 <= size <= budget // _LARGEST_MEMORY_SHARE
-        if small and self._make_room_locked(size, share, in_memory=True):
-            self._cache.reserve(size)
+        held = max(size, _LEAST_MEMORY_BYTES)
+        if small and self._make_room_locked(held, share, in_memory=True):
+            self._cache.reserve(held)
             return Spool(content, _Memory(size))
         size = max(size, self._least_bytes.get(content, 0))
         if size > self._disk_bytes:
@@ -361,6 +365,8 @@ class SpoolStore:
             )
         if not self._make_room_locked(size, self._disk_bytes, in_memory=False):
             raise self._full()
+        if not self._spare_file_locked():
+            raise SpoolFull(f"{_MOST_FILES} whole files are read at once; more are not")
         try:
             return Spool(content, _File(self._directory))
         except OSError as error:
@@ -388,11 +394,19 @@ class SpoolStore:
                 self._drop_locked(spool.content)
         return True
 
+    def _spare_file_locked(self) -> bool:
+        """Whether another file may be open, once the oldest that is idle is given up."""
+        files = [spool for spool in self._spools.values() if not spool.in_memory]
+        idle = [spool for spool in files if not spool.in_use]
+        if len(files) >= _MOST_FILES and idle:
+            self._drop_locked(min(idle, key=lambda spool: spool.used_at).content)
+        return len(files) < _MOST_FILES or bool(idle)
+
     def _drop_locked(self, content: Content) -> None:
         spool = self._spools.pop(content, None)
         if spool is not None:
             if spool.in_memory:
-                self._cache.reserve(-content.size_bytes)
+                self._cache.reserve(-_extent(spool))
             if content.shifting:  # no other answer can be told to have the same bytes
                 content.changed = True
             spool.close()
@@ -421,24 +435,27 @@ class SpoolStore:
         Unless it brought them as a trickle.
         """
         vain = 0
-        encoded = False
+        others = 0
         if answer is not None and answer.status != 200:
             answer.close()  # a range that is none of the file: see `verdict.judge_range`
             answer = None
         while True:
             before, began = spool.frontier, time.monotonic()
+            # Where validators shift, all of it must be compared.
+            resumes = spool.extent.resumable and not spool.content.shifting
             try:
-                # What has arrived of an encoded body is no offset into it.
-                # Where validators shift, all of it must be compared.
-                resumed_at = 0 if encoded or spool.content.shifting else before
-                answer = answer or self._source.open_whole(spool.content, resumed_at)
-                encoded = is_encoded(answer.headers)
+                answer = answer or self._source.open_whole(
+                    spool.content, before if resumes else 0
+                )
                 began = time.monotonic()
                 with answer:
                     self._take(spool, answer)
-            except (TransportError, NotAVideo):
+            except (TransportError, NotAVideo) as error:
                 if spool.frontier == spool.content.size_bytes:
                     return  # only the end of the body was spoilt
+                others += isinstance(error, OtherExtent)
+                if others > 1:
+                    raise ContentChanged(f"it is another file now: {error}") from error
                 brought = spool.frontier - before
                 least = SLOWEST_BYTES_PER_SECOND * (time.monotonic() - began)
                 vain = 0 if brought > 0 and brought >= least else vain + 1
@@ -450,21 +467,16 @@ class SpoolStore:
 
     def _take(self, spool: Spool, answer: Answer) -> None:
         """Read *answer* to its end into *spool*; raises BodyCut if it ends early."""
-        position = _start_of(answer)
-        announced = _end_of(answer, spool.content)
+        position = spool.extent.begin(answer)
         pieces = _pieces(spool, answer, self._stall_seconds)
         if not position:
             odd_type = odd_type_of(answer.headers)
-            pieces = _judged(pieces) if odd_type is None else _proven(pieces)
+            pieces = judged(pieces) if odd_type is None else proven(pieces)
         for piece in pieces:
+            spool.extent.bind(spool.frontier)
             self._place(spool, piece, position)
             position += len(piece)
-        if announced is not None and position < announced:
-            raise BodyCut(f"the body ended at {position} of {announced} bytes")
-        if announced is not None and position > announced:
-            raise ContentChanged(
-                f"{position} bytes arrived, {announced} were announced"
-            )
+        spool.extent.end(answer, position, spool.frontier, spool.peek)
 
     def _grow(self, spool: Spool, size: int) -> None:
         """*spool*, whose size is not known, takes *size* bytes so far.
@@ -521,62 +533,6 @@ def _pieces(spool: Spool, answer: Answer, stall_seconds: float) -> Iterator[byte
             pace.restart()
 
 
-def _judged(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes, held back while they may turn out to be a message.
-
-    A message may come in small pieces, and blanks before it. Raises NotAVideo.
-    """
-    head = b""
-    for piece in pieces:
-        head += piece
-        may_be_message = head.lstrip(_BLANK)[:1] in _OPENINGS
-        if not may_be_message or len(head) >= _JUDGED_BYTES:
-            break
-    said = head.lstrip(_BLANK)
-    if looks_like_message(said) or (head and not said):
-        raise NotAVideo("a message arrived where the file was due")
-    yield head
-    yield from pieces
-
-
-def _proven(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes, held back until they are known to begin as a container does.
-
-    Raises NotAVideo if they do not.
-    """
-    head = b""
-    for piece in pieces:
-        head += piece
-        if len(head) >= PROBE.stop:
-            break
-    if not is_container(head):
-        raise NotAVideo("something arrived that is no video, by its type and its bytes")
-    yield head
-    yield from pieces
-
-
-def _start_of(answer: Answer) -> int:
-    if answer.status != 206:
-        return 0
-    if is_encoded(answer.headers):
-        raise TransportError("a range of an encoded body is no range of the file")
-    answered = parse_content_range(answer.headers.get("Content-Range", ""))
-    if answered is None:
-        raise TransportError("206 without a readable Content-Range")
-    return answered[0].start
-
-
-def _end_of(answer: Answer, content: Content) -> int | None:
-    """Where the file must end: as known before, or as this answer announces."""
-    if content.size_bytes >= 0:
-        return content.size_bytes
-    length = answer.headers.get("Content-Length", "")
-    if is_encoded(answer.headers) or not length.isdecimal():
-        return None
-    if len(length) > 19:
-        raise TransportError("a Content-Length beyond all reason")
-    return _start_of(answer) + int(length)
-
-
 def _extent(spool: Spool) -> int:
-    return max(spool.content.size_bytes, spool.promised_bytes, spool.frontier)
+    least = _LEAST_MEMORY_BYTES if spool.in_memory else 0
+    return max(spool.content.size_bytes, spool.promised_bytes, spool.frontier, least)

@@ -221,7 +221,10 @@ def test_r6_a_length_nobody_tells_is_the_true_one_and_never_0(rig: Rig, fault) -
     rig.endpoint.wait_until_idle()
     # The one that shows that there is no length goes on to the end.
     asked = rig.endpoint.requests_of("content", "GET", video.video_id)
-    assert [record.body_bytes for record in asked] == [SIZE_BYTES]
+    # Where nothing but the connection's end is that of the file, and no box of an MP4
+    # either, two that end alike are believed.
+    times = 2 if fault.name == "until_close" else 1
+    assert [record.body_bytes for record in asked] == [SIZE_BYTES] * times
 
 
 def test_a_chunked_body_that_breaks_off_is_no_end_of_file(rig: Rig) -> None:

@@ -31,7 +31,8 @@ from hingfs.errors import (
     VideoNotFound,
 )
 from hingfs.mount import Mount
-from hingfs.spool import UNKNOWN_SIZE, Spool, SpoolStore
+from hingfs.spool import Spool, SpoolStore
+from hingfs.whole import UNKNOWN_SIZE
 from tests import endpoint as faults
 from tests.endpoint import FakeEndpoint, ramp
 from tests.mounting import eventually
@@ -442,6 +443,25 @@ class TestRoom:
         assert cache.stats().reserved_bytes == rig.store.held_bytes()
         assert rig.store.held_bytes() <= cache.budget_bytes // 2
 
+    def test_downloads_that_fail_leave_few_files_open(self, make):
+        """Each time, a file whose size nobody tells is another one."""
+        rig = make()
+        rig.endpoint.inject(faults.status(404), math.inf)
+        before = len(os.listdir("/proc/self/fd"))
+        for number in range(200):
+            with pytest.raises(HingError):
+                rig.whole(rig.add(f"v{number}", known=False))
+
+        assert len(os.listdir("/proc/self/fd")) - before < 160
+
+    def test_the_smallest_files_count_as_what_they_take(self, make):
+        rig = make(budget_bytes=4 * MIB)
+        for number in range(300):
+            rig.whole(rig.add(f"v{number}", 1))
+
+        assert len(rig.store._spools) <= 128
+        assert rig.store._cache.stats().reserved_bytes <= 2 * MIB
+
     @pytest.mark.parametrize("known", [True, False])
     def test_readers_side_by_side_take_no_room_from_each_other(self, make, known):
         """What memory has no room for goes to disk, and each is sent once."""
@@ -613,9 +633,11 @@ class TestGivenUp:
 class Pieces:
     """An answer in pieces of given lengths that may end too early."""
 
-    def __init__(self, status: int, start: int, data: bytes, step: int) -> None:
+    def __init__(
+        self, status: int, start: int, data: bytes, step: int, size: int = 0
+    ) -> None:
         self.status = status
-        self.headers = {"Content-Range": f"bytes {start}-{10**6}/{10**6 + 1}"}
+        self.headers = {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
         self._left = data
         self._step = step
 
@@ -717,7 +739,7 @@ def test_a_file_is_whole_however_its_attempts_were_cut(size, cuts, step):
         def open_whole(self, _content: Content, offset: int) -> Pieces:
             resumes, length = next(attempts)
             if resumes and offset:
-                return Pieces(206, offset, whole[offset : offset + length], step)
+                return Pieces(206, offset, whole[offset : offset + length], step, size)
             return Pieces(200, 0, whole[:length], step)
 
     spool = streamed(Source(), size)
