@@ -41,6 +41,9 @@ _METADATA_NAMES = frozenset(
 # have got a certificate. A guess.
 _PLAIN_SECONDS = 600.0
 _MOST_PLAIN_HOSTS = 256
+# That a host does not answer by https costs a time-out: once, not for each try of a
+# read. A guess.
+_REFUSED_SECONDS = 10.0
 
 # Gives the addresses of a host; raises OSError.
 LookUp = Callable[[str], list[str]]
@@ -61,6 +64,9 @@ class Destinations:
         # (host, port) served by http alone -> monotonic time until which that is
         # believed; guarded by _lock
         self._plain_until: dict[tuple[str, int], float] = {}
+        # (host, port) that did not answer by https -> what is said of that, and until
+        # when (monotonic); guarded by _lock
+        self._refused_until: dict[tuple[str, int], tuple[str, float]] = {}
 
     # -- hosts -----------------------------------------------------------------------
 
@@ -131,10 +137,15 @@ class Destinations:
         """The URL that is asked first for *url*, an http one; None if that is *url*.
 
         A signature does not cover the scheme. A port that is named stays, but for 80.
+        Raises as `allow_plain` did a moment ago.
         """
         parts = urlsplit(url)
         if parts.scheme != "http" or not self._api_by_tls or self._is_plain(url):
             return None
+        with self._lock:
+            message, until = self._refused_until.get(_place(url), ("", 0.0))
+        if time.monotonic() < until:
+            raise ServerBroken(message)
         host = parts.netloc
         if parts.port == _DEFAULT_PORTS["http"]:
             host = host.rpartition(":")[0]
@@ -148,10 +159,16 @@ class Destinations:
         if self._config.insecure_storage:
             return
         host = printable(urlsplit(url).netloc.rpartition("@")[2], 80)
-        raise ServerBroken(
+        message = (
             f"the API keeps the bytes at http://{host}, which does not give them by https "
             f"({reason}); if you trust the way to that host, mount with --insecure-storage"
         )
+        with self._lock:
+            if len(self._refused_until) >= _MOST_PLAIN_HOSTS:
+                self._refused_until.clear()
+            until = time.monotonic() + _REFUSED_SECONDS
+            self._refused_until[_place(url)] = message, until
+        raise ServerBroken(message)
 
     def note_plain(self, url: str, *, served: bool) -> None:
         """The host of *url* serves it by http and not by https, or no longer."""

@@ -947,7 +947,7 @@ def test_https_is_not_left_for_http(
     expected_log: LogWatch,
 ) -> None:
     """Neither bytes nor token travel in the clear; the plain server is not asked."""
-    expected_log("read_into .*https to http")
+    expected_log("read_into .*--insecure-storage")
     files = certificate(tmp_path, "127.0.0.1")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", files[0])
     endpoint.add("video", size_bytes=8_000_000)
