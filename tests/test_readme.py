@@ -35,7 +35,7 @@ PURPOSES = {
     "catalog": "bytes of an open video; names and what they are",
     "client": "blocks made present; the API's vocabulary; whole-file streams",
     "download": "one range, whatever becomes of its connections",
-    "begun": "answers kept for the download that follows; how long a call tries",
+    "begun": "answers kept for the download that follows; how long a call tries; what is the end of a file",
     "transport": "blocks kept and on their way; one HTTP exchange, and to whom",
     "verdict": "what an answer means",
     "statuses": "what a status object says",
