@@ -204,8 +204,7 @@ def looks_like_message(first: bytes) -> bool:
     stripped = first[:8192].strip().removeprefix(b"\xef\xbb\xbf").lstrip()
     if stripped[:1] not in (b"{", b"["):
         return False
-    short = len(first) <= _MOST_MESSAGE_BYTES
-    return (short and parsed_json(first) is not None) or bool(
+    return parsed_json(first[:_MOST_MESSAGE_BYTES]) is not None or bool(
         re.match(rb'[{\[]\s*(\[|\{\s*"|"[A-Za-z_]{1,64}"\s*:)', stripped)
     )
 
