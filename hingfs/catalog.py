@@ -22,7 +22,7 @@ from typing import TypeGuard
 from cachetools import LRUCache, TTLCache
 
 from .blocks import Content
-from .client import Listed, Probe, VideoClient
+from .client import Probe, VideoClient
 from .config import CacheConfig
 from .errors import (
     AccessDenied,
@@ -39,6 +39,7 @@ from .errors import (
 )
 from .lookups import Lookups
 from .names import has_name, inode_of, is_short, name_of, video_id_of
+from .pages import Listed
 from .spool import SpoolStore
 from .statuses import Status
 from .verdict import Facts

@@ -8,11 +8,12 @@ come fast enough to be waited for.
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
 from . import bodies, refusals, verdict
 from .answer import Answer
 from .blocks import KIB, ByteRange, Content, Validator, views_of
+from .content import Served
 from .errors import (
     BodyCut,
     ContentChanged,
@@ -27,6 +28,7 @@ from .errors import (
 from .pace import Pace
 from .patience import Patience
 from .places import Places
+from .sender import MOST_ERROR_BYTES
 from .statuses import Status
 
 # A body is judged again, as more of it arrives, up to here: as far as its judge looks.
@@ -34,21 +36,6 @@ _JUDGED_BYTES = 8 * KIB
 # How often all replicas that are asked may know nothing of a video that was opened. Of
 # replicas drawn at random, where one of three knows it, one read in 500 fails then.
 _MOST_DENIALS = 3
-MOST_ERROR_BYTES = 64 * KIB
-
-
-class Served(NamedTuple):
-    """An answer to a GET of content.
-
-    *body* is what was read of it for judging, else b"". *place* is the URL of the bytes
-    where that is not the API's own: to be remembered once they are known to be content.
-    *status* is what the status route told meanwhile, if it was asked.
-    """
-
-    answer: Answer
-    body: bytes
-    place: str | None
-    status: Status | None = None
 
 
 class ContentApi(Protocol):

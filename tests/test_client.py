@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hingfs import bodies, endpoint_facts, patience, places, statuses
-from hingfs import client as client_module
+from hingfs import bodies, endpoint_facts, patience, places, sender, statuses
+from hingfs import pages as pages_module
 from hingfs.answer import Answer
 from hingfs.blocks import ByteRange, Content, Validator
 from hingfs.client import VideoClient
@@ -618,7 +618,7 @@ class TestList:
             client.list_videos(has_name)
 
     def test_a_list_that_does_not_end_is_an_error(self, client, endpoint, monkeypatch):
-        monkeypatch.setattr(client_module, "_MOST_PAGES", 3)
+        monkeypatch.setattr(pages_module, "_MOST_PAGES", 3)
         pages = [{"data": entries(n, n + 100), "has_more": True} for n in (0, 100, 200)]
         serve_pages(endpoint, *pages, {"data": entries(300, 400), "has_more": True})
 
@@ -626,7 +626,7 @@ class TestList:
             client.list_videos(has_name)
 
     def test_a_page_beyond_all_size_is_an_error(self, client, endpoint, monkeypatch):
-        monkeypatch.setattr(client_module, "_MOST_PAGE_BYTES", 1000)
+        monkeypatch.setattr(pages_module, "_MOST_PAGE_BYTES", 1000)
         serve_pages(endpoint, {"data": entries(0, 100)})
 
         with pytest.raises(ServerBroken):
@@ -754,7 +754,7 @@ class TestRanges:
         self, build, endpoint, monkeypatch, fault
     ):
         """A byte now and then would hold a connection for ever."""
-        monkeypatch.setattr(client_module, "READ_TRIES", 3)
+        monkeypatch.setattr(sender, "READ_TRIES", 3)
         endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(fault, math.inf)
 

@@ -1,0 +1,149 @@
+"""The API's list, page by page, whole or not at all.
+
+Decides how it is paged and where it ends; what one page says is `listing`'s.
+
+Threads: every method may be called from any thread.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from . import listing, refusals
+from .blocks import KIB, MIB
+from .config import EndpointConfig
+from .endpoint_facts import EndpointFacts
+from .errors import (
+    AccessDenied,
+    ServerBroken,
+)
+from .listing import ListPage
+from .patience import METADATA_TRIES
+from .sender import Sender, asked_around
+from .statuses import UNSAID, Status
+from .transport import HttpTransport
+from .wording import DENIED_CODES
+
+log = logging.getLogger(__name__)
+
+_PAGE_ENTRIES = 100
+_MOST_PAGES = 200
+# A server may ignore `limit`: 20,000 videos with prompts of a line.
+_MOST_PAGE_BYTES = 8 * MIB
+# Servers refuse request lines beyond some 8 KiB.
+_LONGEST_URL = 8 * KIB
+# What servers without a list answer; with 200, a web page or another kind of object.
+_NO_LIST_CODES = frozenset({200, 400, 404, 405, 501})
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One video of the API's list."""
+
+    video_id: str
+    status: Status
+
+
+class PagedList:
+    """The list of one endpoint; *without_list* is told of a refusal, and may raise."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        transport: HttpTransport,
+        config: EndpointConfig,
+        endpoint: EndpointFacts,
+        without_list: Callable[[AccessDenied], None],
+    ) -> None:
+        self._sender = sender
+        self._transport = transport
+        self._config = config
+        self._endpoint = endpoint
+        self._without_list = without_list
+
+    def list_videos(self, wanted: Callable[[str], bool]) -> list[Listed] | None:
+        """The videos of the API's list whose ids are *wanted*, newest first.
+
+        None if the API never had a list. Raises TransportError if the list cannot be
+        had whole.
+        """
+        found: dict[str, Listed] = {}
+        after, rows, held_bytes = "", 0, 0
+        for _ in range(_MOST_PAGES):
+            page = self._list_page(after)
+            if page is None:
+                return None
+            known = len(found)
+            for video_id, status in page.videos:
+                if wanted(video_id) and video_id not in found:
+                    found[video_id] = Listed(video_id, status)
+                    held_bytes += listing.listed_bytes(video_id)
+            if held_bytes > listing.MOST_LISTED_BYTES:
+                break
+            if page.has_more is False:
+                return list(found.values())
+            # A page of nothing that is wanted is told from a repeated one by its end.
+            seen = page.last_id in found or page.last_id in ("", after)
+            if len(found) == known and seen:
+                _check_whole(page, rows)
+                return list(found.values())
+            after, rows = page.last_id, rows + page.rows
+        raise ServerBroken(
+            f"the list has more than {_MOST_PAGES} pages, or ids that take more than "
+            f"{listing.MOST_LISTED_BYTES // MIB} MiB"
+        )
+
+    def newest_videos(self, wanted: Callable[[str], bool]) -> list[Listed] | None:
+        """As `list_videos`, but its first page alone, for one request."""
+        page = self._list_page("")
+        if page is None:
+            return None
+        return [Listed(*video) for video in page.videos if wanted(video[0])]
+
+    def _list_page(self, after: str) -> ListPage | None:
+        code, body = self._list_answer(after)
+        with self._sender.parsing:
+            page = listing.judge_list(body, self._sender.now()) if code == 200 else None
+        if page is not None:
+            self._endpoint.list_given()
+        elif self._endpoint.has_listed or code not in _NO_LIST_CODES | DENIED_CODES:
+            # What gave a list once has one: anything else from it is trouble.
+            raise ServerBroken(f"no list came, but another answer ({code})")
+        return page
+
+    def _list_answer(self, after: str) -> tuple[int, bytes]:
+        tries = self._transport.tries(METADATA_TRIES)
+        patience = self._sender.patience(tries, self._config.metadata_seconds)
+        query = {"limit": str(_PAGE_ENTRIES), "order": "desc"}
+        if after:
+            query["after"] = after
+        try:
+            url = self._sender.list_url(query)
+        except UnicodeEncodeError as error:
+            raise ServerBroken("the list cannot be paged: an id is no text") from error
+        if len(url) > _LONGEST_URL:
+            raise ServerBroken("the list cannot be paged: an id is too long to be sent")
+        ask = partial(
+            self._sender.json, url, patience, _MOST_PAGE_BYTES, listing.is_cut_short
+        )
+        # Another replica may not know the video to go on after.
+        answer, body = asked_around(ask) if after else ask()
+        if len(body) > _MOST_PAGE_BYTES:
+            raise ServerBroken("a page of the list is larger than 8 MiB")
+        refusal = refusals.refusal(answer.status, body, UNSAID)
+        if isinstance(refusal, AccessDenied):
+            self._without_list(refusal)
+        return answer.status, body
+
+
+def _check_whole(page: ListPage, rows: int) -> None:
+    """Raise ServerBroken unless *page*, which brought nothing new, ends the list.
+
+    *rows* came before it. Servers that page without saying has_more end with an empty
+    page; those that ignore `after` send the first one again, which is the whole if it
+    is a short one, and holds as many as there are in all.
+    """
+    short = page.total is not None and page.total > rows
+    if page.has_more or page.rows >= _PAGE_ENTRIES or short:
+        raise ServerBroken("the list cannot be paged: the same came again")
