@@ -630,7 +630,7 @@ def test_a_token_that_the_server_quotes_is_not_printed(
     tmp_path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setenv("HINGFS_TOKEN", SECRET)
-    with FakeEndpoint(SECRET, Echoing("list")) as endpoint:
+    with FakeEndpoint("another", Echoing("list")) as endpoint:
         assert cli.main(["mount", str(tmp_path), "--base-url", endpoint.base_url]) == 3
 
     said = capsys.readouterr().err
