@@ -64,7 +64,7 @@ class _UnderWay:
     """What is done for all who want it. Guarded by the lock of Lookups."""
 
     future: Future[object]
-    started_at: float  # monotonic
+    started_at: float  # monotonic; no request for it was sent before
     outlasted: bool = False  # whoever waited first has given up
 
 
@@ -214,8 +214,9 @@ class Lookups:
     def _begin_locked(
         self, pool: DaemonPool, key: tuple[str, str], job: Job[object]
     ) -> _UnderWay:
+        started_at = time.monotonic()  # before the first request, which may be at once
         future: Future[object] = pool.submit(self._run, key, job)
-        self._under_way[key] = _UnderWay(future, time.monotonic())
+        self._under_way[key] = _UnderWay(future, started_at)
         return self._under_way[key]
 
     def _run(self, key: tuple[str, str], job: Job[Result]) -> Result:

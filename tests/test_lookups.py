@@ -17,6 +17,7 @@ from hingfs.errors import (
     VideoNotReady,
 )
 from hingfs.lookups import AHEAD_THREADS, LOOKUP_THREADS, Lookups, NextJob
+from hingfs.workers import DaemonPool
 from tests.mounting import eventually
 
 SILENCE = 0.2
@@ -209,6 +210,26 @@ class TestSilence:
             lookups.answer("look up", "v", soon(), asked.answers("v"), nothing)
         )
         assert wanted == ["v"]
+
+    def test_an_answer_that_came_while_a_thread_was_found_counts(
+        self, lookups, asked, ear, monkeypatch
+    ):
+        """A job is as old as its first request at least, or it were a time-out."""
+        heard_at: list[float] = []
+        submit = DaemonPool.submit
+
+        def submitted(pool, *job):
+            future = submit(pool, *job)
+            heard_at.append(time.monotonic())
+            return future
+
+        monkeypatch.setattr(DaemonPool, "submit", submitted)
+        monkeypatch.setattr(ear, "answered_since", lambda when: heard_at[0] > when)
+        ear.silent.add("v")
+        ear.made_at = time.monotonic()
+
+        with pytest.raises(VideoNotReady):
+            lookups.answer("look up", "v", soon(), asked.hangs("v"), nothing)
 
     def test_a_second_caller_is_sent_away_at_once(self, lookups, asked, ear):
         """Else a program that asks again and again would hold the directory for good."""
