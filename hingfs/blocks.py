@@ -69,7 +69,7 @@ class Validator:
         return False
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Content:
     """One version of a video's bytes; the identity under which blocks are cached.
 

@@ -19,9 +19,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TypeGuard
 
-from cachetools import LRUCache, TTLCache
-
-from .blocks import Content
+from .blocks import MIB, Content
 from .client import Probe, VideoClient
 from .config import CacheConfig
 from .errors import (
@@ -40,6 +38,7 @@ from .errors import (
 from .lookups import Lookups
 from .names import has_name, inode_of, is_short, name_of, video_id_of
 from .pages import Listed
+from .remembered import Remembered, bytes_of_texts
 from .spool import SpoolStore
 from .statuses import Status
 from .verdict import Facts
@@ -58,8 +57,13 @@ _LOST_SECONDS = 3600.0
 # goes through the listing in order.
 NEIGHBOURS = 16
 _NEIGHBOUR_DISTANCE = 4
-_MOST_KNOWN = 65_536
-_MOST_NEGATIVE = 8_192
+# What is remembered of names: 16,000 known videos, of which each takes 1 KB with an id of
+# 40 characters; and of each other kind, thousands.
+_MOST_KNOWN_BYTES = 16 * MIB
+_MOST_OTHER_BYTES = 1 * MIB
+# A known video beside its texts, and an error beside its words: measured (2026-11-26).
+_KNOWN_BYTES = 450
+_ERROR_BYTES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +113,32 @@ class Catalog:
         self._lookups = lookups
         self._lock = threading.Lock()
         # All below are guarded by _lock.
-        self._known: LRUCache[str, _Known] = LRUCache(_MOST_KNOWN)
-        self._refused: TTLCache[str, HingError] = TTLCache(
-            _MOST_NEGATIVE, max(config.negative_ttl_seconds, 1e-9)
+        self._known: Remembered[_Known] = Remembered(
+            _MOST_KNOWN_BYTES,
+            lambda known: _KNOWN_BYTES + _texts_of(known.file.content),
         )
-        self._unserved_since: TTLCache[str, float] = TTLCache(_MOST_NEGATIVE, 3600)
+        self._refused: Remembered[HingError] = Remembered(
+            _MOST_OTHER_BYTES,
+            lambda error: _ERROR_BYTES + bytes_of_texts(str(error)),
+            config.negative_ttl_seconds,
+        )
+        self._unserved_since: Remembered[float] = Remembered(
+            _MOST_OTHER_BYTES, lambda _: 0, 3600
+        )
         # Contents of unknown size, with their mtime_ns and expires_at.
-        self._unmeasured: LRUCache[str, tuple[Content, int, float | None]] = LRUCache(
-            _MOST_NEGATIVE
+        self._unmeasured: Remembered[tuple[Content, int, float | None]] = Remembered(
+            _MOST_OTHER_BYTES, lambda found: _KNOWN_BYTES + _texts_of(found[0])
         )
         self._listing: _Listing | None = None  # the last whole one
         self._order: _Listing | None = None  # the last one, or the newest part of it
         # Listed, past their expiry, and not served any more when they were asked for.
-        self._lost: TTLCache[str, None] = TTLCache(_MOST_NEGATIVE, _LOST_SECONDS)
+        self._lost: Remembered[None] = Remembered(
+            _MOST_OTHER_BYTES, lambda _: 0, _LOST_SECONDS
+        )
         # short name -> id, of those listed or found
-        self._short_names: LRUCache[str, str] = LRUCache(_MOST_NEGATIVE)
+        self._short_names: Remembered[str] = Remembered(
+            _MOST_OTHER_BYTES, bytes_of_texts
+        )
         self._unlisted = 0  # names in a row that were found and are in no listing
         self._last_looked_up = ""
         # A listing, and the indices in it of what is still to be looked up ahead.
@@ -214,7 +229,9 @@ class Catalog:
         """
         listed = self._current_listing(self._deadline())
         with self._lock:
-            opened = [id_ for id_, known in self._known.items() if known.opened]
+            opened = [
+                known.file.video_id for known in self._known.values() if known.opened
+            ]
             shown = [id_ for id_ in listed.order if id_ not in self._lost]
         return sorted(
             (name_of(video_id), inode_of(video_id)) for video_id in {*opened, *shown}
@@ -247,7 +264,9 @@ class Catalog:
         """The id whose short name is *name*; where there is none, *literal*."""
         with self._lock:
             video_id = self._short_names.get(name)
-            told = literal in self._known or literal in self._refused
+            told = literal is not None and (
+                literal in self._known or literal in self._refused
+            )
         if video_id is not None or told:
             return video_id or literal
         return self._current_listing(deadline).shortened.get(name, literal)
@@ -279,9 +298,10 @@ class Catalog:
             return job()
         except (VideoNotFound, VideoNotReady, VideoFailed) as error:
             with self._lock:
-                self._refused[video_id] = error
+                # Without its traceback, which holds the bodies it was judged by.
+                self._refused.put(video_id, error.again())
                 if isinstance(error, VideoNotFound):
-                    self._known.pop(video_id, None)
+                    self._known.pop(video_id)
                     self._note_lost_locked(video_id)
             raise
 
@@ -290,7 +310,7 @@ class Catalog:
         listing = self._listing
         row = listing.statuses.get(video_id) if listing is not None else None
         if row is not None and row.expired:
-            self._lost[video_id] = None
+            self._lost.put(video_id, None)
 
     # -- asking; on the pool's threads ---------------------------------------------------
 
@@ -310,8 +330,8 @@ class Catalog:
         except VideoNotServed as error:
             raise self._lagging(video_id, error) from error
         with self._lock:
-            self._unserved_since.pop(video_id, None)
-            self._lost.pop(video_id, None)
+            self._unserved_since.pop(video_id)
+            self._lost.pop(video_id)
         return self._adopt(video_id, probe)
 
     def _served(self, video_id: str) -> bool:
@@ -395,7 +415,7 @@ class Catalog:
                 mtime_ns = before.file.mtime_ns  # Last-Modified shifts as well
         if content.size_bytes == UNKNOWN_SIZE:
             with self._lock:
-                self._unmeasured[video_id] = (content, mtime_ns, expires_at)
+                self._unmeasured.put(video_id, (content, mtime_ns, expires_at))
             return self._measured(content, mtime_ns, expires_at)
         if self._client.has_begun(video_id):
             with contextlib.suppress(SpoolFull):  # a read will say so
@@ -419,10 +439,10 @@ class Catalog:
             raise  # nothing is downloaded again before there is room
         except HingError:
             with self._lock:
-                self._unmeasured.pop(content.video_id, None)
+                self._unmeasured.pop(content.video_id)
             raise
         with self._lock:
-            self._unmeasured.pop(content.video_id, None)
+            self._unmeasured.pop(content.video_id)
         return self._remember(content, mtime_ns, expires_at)
 
     def _remember(
@@ -433,9 +453,10 @@ class Catalog:
         with self._lock:
             before = self._known.get(video_id)
             opened = before is not None and before.opened
-            self._known[video_id] = _Known(file, time.monotonic(), expires_at, opened)
+            known = _Known(file, time.monotonic(), expires_at, opened)
+            self._known.put(video_id, known)
             if is_short(name := name_of(video_id)):
-                self._short_names[name] = video_id
+                self._short_names.put(name, video_id)
         if before is not None:
             before.file.content.changed = True
         return file
@@ -443,7 +464,10 @@ class Catalog:
     def _lagging(self, video_id: str, error: VideoNotServed) -> HingError:
         """*error* while the server may be lagging; afterwards it is broken."""
         with self._lock:
-            since = self._unserved_since.setdefault(video_id, time.monotonic())
+            since = self._unserved_since.get(video_id)
+            if since is None:
+                since = time.monotonic()
+                self._unserved_since.put(video_id, since)
         if time.monotonic() - since < UNSERVED_SECONDS:
             return error
         return ServerBroken(f"still not served after a minute: {error}")
@@ -472,7 +496,7 @@ class Catalog:
         )
         with self._lock:
             self._listing = self._order = listing
-            self._short_names.update(listing.shortened)
+            self._note_short_names_locked(listing)
         return listing
 
     def _glance(self) -> None:
@@ -481,9 +505,13 @@ class Catalog:
             self._client.newest_videos(has_name) or [], self._client.can_be_read
         )
         with self._lock:
-            self._short_names.update(order.shortened)
+            self._note_short_names_locked(order)
             if not self._speaks_for_now(self._order):  # a whole one would say more
                 self._order = order
+
+    def _note_short_names_locked(self, listing: _Listing) -> None:
+        for name, video_id in listing.shortened.items():
+            self._short_names.put(name, video_id)
 
     def _look_ahead(self, video_id: str) -> None:
         """Fetch the attributes of the next listed videos, if they seem to be next."""
@@ -560,6 +588,12 @@ def _listing_of(
 def _shifts_on(before: Content, content: Content) -> bool:
     """Whether *content* comes after one of the same video whose validators shift."""
     return before.shifting and before.size_bytes == content.size_bytes
+
+
+def _texts_of(content: Content) -> int:
+    """The memory that the texts of *content* take beside its id."""
+    validator = content.validator
+    return bytes_of_texts(validator.etag, validator.last_modified, content.odd_type)
 
 
 def _same(content: Content, facts: Facts) -> bool:

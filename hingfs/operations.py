@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 from .binding import OpenedFile, Refusal
 from .blocks import Content
@@ -76,7 +77,7 @@ _STAT_BLOCK_BYTES = 512  # the unit of st_blocks, whatever st_blksize says
 # Programs size their buffers by it: one read of this size is few callbacks.
 _PREFERRED_READ_BYTES = 1 << 20
 _STATFS_BLOCK_BYTES = 4096
-_MOST_REMEMBERED = 65_536
+_MOST_SIZES = 32_768  # of 170 bytes each, however long the names are (2026-11-26)
 # An answer to getattr is on its way to the kernel for this long at most. A guess.
 _SIZE_SETTLED_SECONDS = 1.0
 
@@ -158,11 +159,14 @@ class HingOperations:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._handles: dict[int, _Handle] = {}  # guarded by _lock
-        # name -> the version whose pages alone the kernel holds; guarded by _lock
-        self._kernel_pages: dict[str, Content] = {}
+        # All below are guarded by _lock. Their keys are hashes of names, which are of
+        # any length; two names with one hash would only be read past the kernel's pages.
+        # name -> the version whose pages alone the kernel holds, while there is one
+        self._kernel_pages: WeakValueDictionary[int, Content] = WeakValueDictionary()
         # name -> (the size told to the kernel last, when it replaced another on
-        # the monotonic clock, 0.0 if it never did); guarded by _lock
-        self._kernel_sizes: dict[str, tuple[int, float]] = {}
+        # the monotonic clock, 0.0 if it never did), the oldest first
+        self._kernel_sizes: dict[int, tuple[int, float]] = {}
+        self._forgot_sizes = False  # that of any name
 
     def start(self) -> None:
         """The mount is up."""
@@ -195,12 +199,11 @@ class HingOperations:
         if path != "/":
             raise Refusal(errno.ENOTDIR)
         root = {"st_mode": stat.S_IFDIR, "st_ino": _ROOT_INODE}
-        entries = [(".", root), ("..", root)]
-        entries += [
+        names = (
             (name, {"st_mode": stat.S_IFREG, "st_ino": inode})
             for name, inode in self._catalog.listing()
-        ]
-        return iter(entries)
+        )
+        return itertools.chain([(".", root), ("..", root)], names)
 
     @_answering(ERRNO_OF_NAME)
     def open(self, path: str, flags: int) -> OpenedFile:
@@ -224,7 +227,7 @@ class HingOperations:
                 for other in self._handles.values()
             )
             direct = mixed or self._missized_locked(file, name)
-            keep = self._kernel_pages.get(name) is content
+            keep = self._kernel_pages.get(hash(name)) is content
             self._handles[handle] = _Handle(
                 file, name, reader, clears=not keep and not direct
             )
@@ -268,20 +271,21 @@ class HingOperations:
         """The kernel holds pages of this version alone: its handle is being read."""
         with self._lock:
             opened.clears = False
-            if len(self._kernel_pages) >= _MOST_REMEMBERED:
-                self._kernel_pages.clear()
-            self._kernel_pages[opened.name] = opened.file.content
+            self._kernel_pages[hash(opened.name)] = opened.file.content
 
     def _told(self, file: VideoFile, name: str) -> Mapping[str, int]:
         """The stat fields of *file*, with a note of the size the kernel hears of *name*."""
         size = file.content.size_bytes
         with self._lock:
-            known = self._kernel_sizes.get(name)
+            known = self._kernel_sizes.get(hash(name))
             if known is None or known[0] != size:
-                if len(self._kernel_sizes) >= _MOST_REMEMBERED:
-                    self._kernel_sizes.clear()
-                since = 0.0 if known is None else time.monotonic()
-                self._kernel_sizes[name] = (size, since)
+                if len(self._kernel_sizes) >= _MOST_SIZES:
+                    self._kernel_sizes.pop(next(iter(self._kernel_sizes)))
+                    self._forgot_sizes = True
+                # It may have been told another that is forgotten.
+                first = known is None and not self._forgot_sizes
+                since = 0.0 if first else time.monotonic()
+                self._kernel_sizes[hash(name)] = (size, since)
         return self._stat_of(file)
 
     def _missized_locked(self, file: VideoFile, name: str) -> bool:
@@ -291,9 +295,9 @@ class HingOperations:
         knows. A file that became shorter is then read with zeros to the end of the
         page (libfuse 3 on Linux 6.18, one open in three, 2026-11-22).
         """
-        known = self._kernel_sizes.get(name)
+        known = self._kernel_sizes.get(hash(name))
         if known is None:
-            return False
+            return self._forgot_sizes
         size, since = known
         settled = time.monotonic() - since >= _SIZE_SETTLED_SECONDS
         return size != file.content.size_bytes or not (since == 0.0 or settled)

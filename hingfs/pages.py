@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from . import listing, refusals
-from .blocks import KIB, MIB
+from .blocks import MIB
 from .config import EndpointConfig
 from .endpoint_facts import EndpointFacts
 from .errors import (
@@ -22,7 +22,7 @@ from .listing import ListPage
 from .patience import METADATA_TRIES
 from .sender import Sender, asked_around
 from .statuses import UNSAID, Status
-from .transport import HttpTransport
+from .transport import LONGEST_URL, HttpTransport
 from .wording import DENIED_CODES
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,6 @@ _PAGE_ENTRIES = 100
 _MOST_PAGES = 200
 # A server may ignore `limit`: 20,000 videos with prompts of a line.
 _MOST_PAGE_BYTES = 8 * MIB
-# Servers refuse request lines beyond some 8 KiB.
-_LONGEST_URL = 8 * KIB
 # What servers without a list answer; with 200, a web page or another kind of object.
 _NO_LIST_CODES = frozenset({200, 400, 404, 405, 501})
 
@@ -122,7 +120,7 @@ class PagedList:
             url = self._sender.list_url(query)
         except UnicodeEncodeError as error:
             raise ServerBroken("the list cannot be paged: an id is no text") from error
-        if len(url) > _LONGEST_URL:
+        if len(url) > LONGEST_URL:
             raise ServerBroken("the list cannot be paged: an id is too long to be sent")
         ask = partial(
             self._sender.json, url, patience, _MOST_PAGE_BYTES, listing.is_cut_short

@@ -4,12 +4,16 @@ A redirect costs a round trip, so its target is asked first for a while.
 """
 
 import threading
-import time
+
+from .blocks import MIB
+from .remembered import Remembered, bytes_of_texts
 
 # A redirect target (often a signed URL) is used again for this long before the API
 # is asked for another. Signed URLs live an hour; a guess well below.
 _PLACE_SECONDS = 120.0
-_MOST_PLACES = 1024
+# Some 2,000 signed URLs of 1.5 KB; and ids.
+_MOST_PLACES_BYTES = 4 * MIB
+_MOST_NAMED_BYTES = 1 * MIB
 
 
 class Places:
@@ -17,35 +21,31 @@ class Places:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # video id -> (URL, monotonic time until which it is used); guarded by _lock
-        self._places: dict[str, tuple[str, float]] = {}
-        # Videos whose bytes were where their status says; guarded by _lock. In order.
-        self._named: dict[str, None] = {}
+        # video id -> URL, while it is used; guarded by _lock
+        self._places: Remembered[str] = Remembered(
+            _MOST_PLACES_BYTES, bytes_of_texts, _PLACE_SECONDS
+        )
+        # Videos whose bytes were where their status says; guarded by _lock.
+        self._named: Remembered[None] = Remembered(_MOST_NAMED_BYTES, lambda _: 0)
 
     def of(self, video_id: str) -> str | None:
         """Where the bytes of *video_id* were had a moment ago, if anywhere."""
         with self._lock:
-            url, until = self._places.get(video_id, ("", 0.0))
-        return url if time.monotonic() < until else None
+            return self._places.get(video_id)
 
     def remember(self, video_id: str, place: str | None) -> None:
         """What came from *place* was content: it is asked first for a while."""
         if place is None:
             return
         with self._lock:
-            if video_id not in self._places and len(self._places) >= _MOST_PLACES:
-                self._places.pop(next(iter(self._places)))
             # A place keeps its first time: it was signed then, not at each use.
-            before = self._places.get(video_id)
-            if before is None or before[0] != place:
-                self._places[video_id] = (place, time.monotonic() + _PLACE_SECONDS)
+            if self._places.get(video_id) != place:
+                self._places.put(video_id, place)
 
     def note_named(self, video_id: str) -> None:
         """The bytes of *video_id* were where its status says, and not at the API."""
         with self._lock:
-            if len(self._named) >= _MOST_PLACES:
-                self._named.pop(next(iter(self._named)))
-            self._named[video_id] = None
+            self._named.put(video_id, None)
 
     def is_named(self, video_id: str) -> bool:
         """Whether the status of *video_id* is to be asked where its bytes are."""
@@ -56,5 +56,5 @@ class Places:
     def forget(self, video_id: str, place: str | None) -> None:
         """There was trouble at *place*; another one that is known by now stays."""
         with self._lock:
-            if self._places.get(video_id, ("", 0.0))[0] == place:
-                self._places.pop(video_id, None)
+            if self._places.get(video_id) == place:
+                self._places.pop(video_id)

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from .blocks import KIB, ByteRange, Content, Validator
+from .blocks import KIB, MIB, ByteRange, Content, Validator
 from .closing import closes
 from .errors import BodyCut, ContentChanged, RangesIgnored
+from .remembered import Remembered, bytes_of_texts
 
 # What one request brings: the head of a file in fragments, which is some KiB of index
 # before each second of media, then costs a request for each.
@@ -26,7 +27,8 @@ _WINDOW_BYTES = 4 * KIB
 # An MP4 written at once needs two or three, one in fragments one for each. A guess.
 _MOST_REQUESTS = 64
 _PIECE_BYTES = 256 * KIB
-_MOST_SIGHTS = 1024
+_MOST_SIGHTS_BYTES = 1 * MIB
+_SIGHT_BYTES = 200
 
 
 class Download(Protocol):
@@ -76,7 +78,13 @@ class Readiness:
         self._settle_seconds = settle_seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._sights: dict[str, _Sight] = {}  # guarded by _lock
+        self._sights: Remembered[_Sight] = Remembered(
+            _MOST_SIGHTS_BYTES,
+            lambda sight: (
+                _SIGHT_BYTES
+                + bytes_of_texts(sight.validator.etag, sight.validator.last_modified)
+            ),
+        )  # guarded by _lock
 
     def doubt(
         self,
@@ -116,15 +124,13 @@ class Readiness:
                 size_bytes,
                 validator,
             ):
-                if len(self._sights) >= _MOST_SIGHTS:
-                    self._sights.pop(next(iter(self._sights)))
                 sight = _Sight(size_bytes, validator, self._clock())
-                self._sights[content.video_id] = sight
+                self._sights.put(content.video_id, sight)
             return sight
 
     def _forget(self, video_id: str) -> None:
         with self._lock:
-            self._sights.pop(video_id, None)
+            self._sights.pop(video_id)
 
 
 class _Headers:

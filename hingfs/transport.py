@@ -36,7 +36,7 @@ import urllib3
 import urllib3.exceptions
 
 from .answer import Answer
-from .blocks import ByteRange
+from .blocks import KIB, ByteRange
 from .clock import ServerClock
 from .config import EndpointConfig, is_loopback
 from .connections import Adapter, Names
@@ -58,6 +58,8 @@ from .limits import RequestLimit
 log = logging.getLogger(__name__)
 
 MOST_REDIRECTS = 5
+# Servers refuse request lines beyond some 8 KiB.
+LONGEST_URL = 8 * KIB
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # After the first that had died, no connection kept as long is used: more are new ones,
 # which other requests have kept and lost meanwhile. A guess.
@@ -417,6 +419,8 @@ class HttpTransport:
 
         Raises ServerBroken where that is no place to go.
         """
+        if len(location) > LONGEST_URL:
+            raise ServerBroken(f"redirected to a URL of {len(location)} characters")
         try:
             target = urljoin(url, location)
             # As it will be sent. urllib3 reads "http://a\\@b/" as host a, urlsplit as

@@ -12,7 +12,9 @@ from email.utils import formatdate
 import pytest
 
 from hingfs import catalog as catalog_module
+from hingfs.blocks import MIB, Validator
 from hingfs.catalog import Catalog
+from hingfs.client import Probe
 from hingfs.errors import (
     AccessDenied,
     Closing,
@@ -25,8 +27,11 @@ from hingfs.errors import (
     VideoNotReady,
 )
 from hingfs.names import full_name_of, inode_of, name_of
+from hingfs.statuses import UNSAID
+from hingfs.verdict import Facts
 from tests import endpoint as faults
 from tests.conftest import Build
+from tests.memory import little_memory
 from tests.mounting import eventually
 from tests.personalities import (
     CREATED_AT,
@@ -892,7 +897,7 @@ class TestLate:
 
 @pytest.fixture
 def small_tables(monkeypatch) -> None:
-    monkeypatch.setattr(catalog_module, "_MOST_KNOWN", 4)
+    monkeypatch.setattr(catalog_module, "_MOST_KNOWN_BYTES", 4_500)
 
 
 def test_what_is_known_is_bounded(small_tables, build, endpoint):
@@ -902,6 +907,32 @@ def test_what_is_known_is_bounded(small_tables, build, endpoint):
         catalog.lookup(f"v{number}")
 
     assert catalog.known_bytes() == 4 * SIZE
+
+
+def test_refusals_are_remembered_without_the_bodies_they_came_in(build, endpoint):
+    """A traceback holds the frames, and those the bodies: 512 MiB of 64 KiB each."""
+    endpoint.inject(faults.status(404, body=b"gone " * 13_000), math.inf)
+    catalog = build({"negative_ttl_seconds": 600.0}).catalog
+
+    with little_memory(3_000_000):
+        for number in range(100):
+            with pytest.raises(VideoNotFound):
+                catalog.lookup(f"v{number}")
+
+    assert len(catalog._refused) == 100
+
+
+def test_what_is_remembered_of_hostile_names_is_bounded(build):
+    """Ids of 1,000 characters and entity tags of 500, of four bytes each where may be."""
+    catalog = build().catalog
+    with little_memory(18 * MIB):
+        for number in range(8_000):
+            video_id = f"\U0001f600{number:01000}"
+            etag = f'"{number:0500}"'
+            facts = Facts(SIZE, Validator(etag, None), ranges=True)
+            catalog._adopt(video_id, Probe(facts, UNSAID))
+
+    assert 3_000 < len(catalog._known) < 4_000
 
 
 def test_unknown_lengths_are_measured_once(build, endpoint):

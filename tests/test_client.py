@@ -41,6 +41,7 @@ from hingfs.statuses import State, Status
 from tests import endpoint as faults
 from tests.conftest import Build
 from tests.endpoint import FakeEndpoint, ramp
+from tests.memory import little_memory
 from tests.odd_servers import OddType
 from tests.personalities import (
     CREATED_AT,
@@ -1374,9 +1375,10 @@ class TestPlaces:
         assert asked[number + 1].server == "api"
 
     def test_r4_a_place_is_given_up_after_its_time(
-        self, client, endpoint, content, monkeypatch
+        self, build, endpoint, content, monkeypatch
     ):
         monkeypatch.setattr(places, "_PLACE_SECONDS", 0.0)
+        client = build().client
 
         for _ in range(2):
             download(client, content, ByteRange(0, 10))
@@ -1443,13 +1445,16 @@ class TestPlaces:
         assert [record.server for record in asked] == ["api", "storage", "storage"]
         assert "authorization" not in asked[1].headers
 
-    def test_places_are_bounded(self, client, endpoint, monkeypatch):
-        monkeypatch.setattr(places, "_MOST_PLACES", 3)
-        for number in range(5):
-            endpoint.add(f"v{number}", size_bytes=SIZE)
-            download(client, Content(f"v{number}", SIZE, Validator()), ByteRange(0, 9))
+    def test_places_are_bounded_by_their_memory(self):
+        """Of 64 KiB each, as a Location may have: 64 MiB for a thousand once."""
+        table = places.Places()
+        with little_memory(7_000_000):
+            for number in range(1000):
+                table.remember(f"v{number}", f"https://h/{number:065536}")
+                table.note_named(f"{number:04096}")
 
-        assert len(client._places._places) == 3
+        assert table.of("v999") == f"https://h/{999:065536}"
+        assert table.of("v0") is None
 
 
 def test_ids_that_look_like_paths_stay_inside_the_api(build, endpoint: FakeEndpoint):

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from hingfs import errors
+from hingfs import operations as operations_module
 from hingfs.binding import Refusal
 from hingfs.errors import HingError
 from hingfs.names import LONGEST_NAME_BYTES, full_name_of, inode_of, name_of
@@ -23,6 +24,7 @@ from hingfs.operations import (
 from tests import endpoint as faults
 from tests.conftest import Build
 from tests.endpoint import ramp
+from tests.memory import little_memory
 from tests.personalities import CREATED_AT, RENDER_SECONDS
 
 SIZE = 300_000
@@ -339,6 +341,27 @@ class TestHandles:
         video.replace(size_bytes=SIZE)
         assert [read(short), read(full)] == [False, False]  # both held the old bytes
         assert [read(short), read(full)] == [True, True]
+
+    def test_a_size_that_is_forgotten_may_have_been_another(
+        self, build, endpoint, monkeypatch
+    ):
+        """A file that became shorter would be read with zeros behind its end."""
+        monkeypatch.setattr(operations_module, "_MOST_SIZES", 2)
+        operations = build(cache={"metadata_ttl_seconds": 0}).operations
+        for name in "abc":
+            endpoint.add(name, size_bytes=SIZE)
+            operations.getattr(f"/{name}.mp4", None)
+
+        endpoint.videos["a"].replace(size_bytes=SIZE - 1)
+        operations.getattr("/a.mp4", None)
+
+        assert operations.open("/a.mp4", os.O_RDONLY).direct_io
+
+    def test_what_is_noted_of_names_does_not_grow_with_them(self, operations):
+        file = operations._catalog.lookup("v")
+        with little_memory(2_000_000):
+            for number in range(5000):
+                operations._told(file, f"{number:01000}")
 
     def test_two_versions_open_at_once_share_no_pages(
         self, build, endpoint, expected_log

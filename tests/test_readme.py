@@ -48,7 +48,7 @@ PURPOSES = {
     "exchange": "one answer on its connection: bounds, deadlines, the end",
     "framing": "RFC 9112, settings, names, and what is learnt of a server",
     "binding": "the FUSE libraries; where an MP4 keeps its index",
-    "errors": "ranges and blocks; what can go wrong",
+    "errors": "ranges and blocks; what can go wrong; tables bounded by their memory",
 }
 
 

@@ -802,6 +802,18 @@ def test_what_is_beyond_all_bounds_does_no_harm(
     check_reads(view, video, sequential(SIZE_BYTES))
 
 
+def test_a_redirect_to_a_url_that_no_server_takes_is_not_followed(
+    build, endpoint, expected_log
+) -> None:
+    """What is sent, and what is remembered of it, stays small."""
+    expected_log("a URL of 9000 characters")
+    to_far = faults.redirect_to(f"{endpoint.base_url}/".ljust(9000, "x"))
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+    endpoint.inject(to_far, math.inf, where=lambda r: r.kind == "content")
+
+    assert errno_of(lambda: Direct(build()).size_bytes("v")) == "EIO"
+
+
 DIGITS = {"Content-Length": "9" * 5000}  # more than int() takes
 
 
