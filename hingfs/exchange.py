@@ -136,7 +136,6 @@ class Exchange:
         self._ended = False  # the body, exactly where it should
         self._left: int | None = None  # bytes of the body, or of this chunk
         self._proved = memoryview(b"")  # of a chunk whose size was right
-        self._announced: int | None = None  # the size of the chunk behind that
         self._expected: int | None = None  # bytes of content, where `expect` was told
         self._fault: HingError | None = None  # what ended it, for every later read
         within.add(self)
@@ -299,8 +298,7 @@ class Exchange:
 
     def _next_chunk(self, until: float) -> int:
         """Read up to the next chunk, or through the end of the body; the chunk's size."""
-        size = self._read_size(until) if self._announced is None else self._announced
-        self._announced = None
+        size = self._read_size(until)
         if self._expected is not None and size > self._expected:
             raise ServerBroken("a chunk is larger than the range that it is of")
         if not size:
@@ -317,7 +315,7 @@ class Exchange:
         return parse_chunk_line(self._input.line(MOST_CHUNK_LINE_BYTES, until))
 
     def _prove_chunk(self, size: int, stall_seconds: float) -> None:
-        """Read all of a chunk, and that it ends where it said: another follows there."""
+        """Read all of a chunk, and that it ends where it said."""
         chunk = memoryview(bytearray(size))
         pace = Pace(stall_seconds)
         count = 0
@@ -332,8 +330,9 @@ class Exchange:
                 if not pace.good:
                     raise BodyCut("the body came too slowly")
                 pace.restart()
-        # Its end may be another's by chance; what follows that is no size then.
-        self._announced = self._read_size(time.monotonic() + stall_seconds)
+        if self._input.exactly(2, time.monotonic() + stall_seconds) != b"\r\n":
+            raise ServerBroken("a chunk is longer than it said")
+        self._begun = False  # its end is read
         self._proved = chunk
 
     def _prove_end(self, until: float) -> None:

@@ -384,7 +384,7 @@ def test_a_chunk_that_says_more_than_it_has_is_refused(serve):
     """Its last bytes would be the size of the next one."""
 
     def script(_asked: Asked) -> Iterator[bytes]:
-        yield CHUNKS + b"2\r\nab\r\n6\r\ncde\r\n3\r\nfgh\r\n0\r\n\r\n"
+        yield CHUNKS + b"2\r\nab\r\n4\r\ncde\r\n3\r\nfgh\r\n0\r\n\r\n"
 
     with ask(serve(script)[0], "/v1/videos/a") as answer:
         assert answer.read_some(100) == b"ab"
@@ -570,9 +570,9 @@ def expected(serve, text: bytes, *, hangup: bool = True) -> bytes:
         (chunked(WANTED + b"a"), b"!"),
         (chunked(b"01234", b"56789a"), b"01234!"),
         (chunked(WANTED, b"a"), b"01234567!"),
-        (chunked(WANTED, last=b""), b"!"),
+        (chunked(WANTED, last=b""), b"01234567!"),
         (chunked(WANTED, last=b"0\r\nx"), b"01234567!"),
-        (chunked(WANTED, last=b"zz\r\n"), b"!"),
+        (chunked(WANTED, last=b"zz\r\n"), b"01234567!"),
         (chunked(b"01234"), b"01234"),
         (b"HTTP/1.0 200 OK\r\n\r\n" + WANTED, WANTED),
         (b"HTTP/1.0 200 OK\r\n\r\n" + WANTED + b"a", b"01234567!"),
