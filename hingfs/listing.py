@@ -29,12 +29,14 @@ _TOTALS = names("total", "total_count")
 # success, even beside rows: they may be some of many.
 _FAILURES = ("error", "errors", "detail")
 _MESSAGES = ("message", "msg", "code")
-# As much of a list as is held. With ids of 40 characters that is 20,900 videos, as many
-# as fit the pages that are asked for; one that is longer is an error, never a part.
-MOST_LISTED_BYTES = 12 * MIB
-# What a video takes while a list is made of pages: its status, its place in tables, and
-# its short name; 350 to 720 beside its id, as measured (2026-11-26).
-_LISTED_BYTES = 512
+# As much of a list as is held. With ids of 40 characters that is 19,000 videos, about as
+# many as fit the pages that are asked for; one that is longer is an error, never a part.
+MOST_LISTED_BYTES = 8 * MIB
+# What a video takes beside its id while a list is made of pages, and what a short name
+# adds: as measured (2026-11-26).
+_LISTED_BYTES = 350
+_SHORT_NAME_BYTES = 330
+_LONG_ID_BYTES = 75  # a "/" of an id is three bytes of its name
 _CODES_OF_SUCCESS = frozenset({"0", "200", "success", "ok", "succeed", "succeeded"})
 
 
@@ -101,7 +103,12 @@ def judge_list(body: bytes, now_seconds: float) -> ListPage | None:
 
 def listed_bytes(video_id: str) -> int:
     """About what a video of a list takes in memory. An id may be four times its bytes."""
-    return sys.getsizeof(video_id) + _LISTED_BYTES
+    named = (
+        _SHORT_NAME_BYTES
+        if len(video_id.encode(errors="replace")) > _LONG_ID_BYTES
+        else 0
+    )
+    return sys.getsizeof(video_id) + _LISTED_BYTES + named
 
 
 def is_cut_short(body: bytes) -> bool:

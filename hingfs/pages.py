@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 _PAGE_ENTRIES = 100
 _MOST_PAGES = 200
-# A server may ignore `limit`: 20,000 videos with prompts of a line.
-_MOST_PAGE_BYTES = 8 * MIB
+# A server may ignore `limit`: 12,000 videos with prompts of a line.
+_MOST_PAGE_BYTES = 4 * MIB
 # What servers without a list answer; with 200, a web page or another kind of object.
 _NO_LIST_CODES = frozenset({200, 400, 404, 405, 501})
 
@@ -128,7 +128,9 @@ class PagedList:
         # Another replica may not know the video to go on after.
         answer, body = asked_around(ask) if after else ask()
         if len(body) > _MOST_PAGE_BYTES:
-            raise ServerBroken("a page of the list is larger than 8 MiB")
+            raise ServerBroken(
+                f"a page of the list is larger than {_MOST_PAGE_BYTES // MIB} MiB"
+            )
         refusal = refusals.refusal(answer.status, body, UNSAID)
         if isinstance(refusal, AccessDenied):
             self._without_list(refusal)

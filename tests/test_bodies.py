@@ -141,11 +141,11 @@ def test_the_worst_error_takes_4_mib(what) -> None:
 
 
 @pytest.mark.parametrize("what", WORST_PAGES)
-def test_the_worst_page_of_a_list_takes_24_mib(what) -> None:
-    """Of 8 MiB, as much as is read of one, which counts among them."""
-    body = WORST_PAGES[what](8 * MIB)
+def test_the_worst_page_of_a_list_takes_16_mib(what) -> None:
+    """Of 4 MiB, as much as is read of one, which counts among them."""
+    body = WORST_PAGES[what](4 * MIB)
 
-    with little_memory(24 * MIB):
+    with little_memory(16 * MIB):
         listing.is_cut_short(body)
         with contextlib.suppress(HingError):
             listing.judge_list(body, 0.0)

@@ -895,7 +895,7 @@ def listing_of(count: int, fields: str = "") -> bytes:
 def test_a_list_of_a_million_entries_is_an_error_in_little_memory(
     build, endpoint, expected_log
 ) -> None:
-    expected_log("8 MiB")
+    expected_log("4 MiB")
     endpoint.inject(
         answer_of(listing_of(1_000_000)), math.inf, where=lambda r: r.kind == "list"
     )
@@ -916,7 +916,7 @@ def test_a_list_whose_pages_never_end_is_an_error_in_little_memory(
     build, endpoint, expected_log, video_id, rows
 ) -> None:
     """Each page is new and large; the sum of the ids is bounded, by their memory."""
-    expected_log("ids that take more than 12 MiB")
+    expected_log("ids that take more than 8 MiB")
     pages = [0]
 
     def page(_answer: Response, _line: object) -> Response:
@@ -933,7 +933,7 @@ def test_a_list_whose_pages_never_end_is_an_error_in_little_memory(
 
     with little_memory(30_000_000), in_time():
         assert errno_of(view.names) == "EIO"
-    assert pages[0] == {1_500: 6, 900: 4}[rows]
+    assert pages[0] == {1_500: 4, 900: 2}[rows]
 
 
 def test_a_whole_list_of_ten_thousand_is_shown(build, endpoint) -> None:
