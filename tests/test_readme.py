@@ -4,7 +4,21 @@ import re
 import tomllib
 from pathlib import Path
 
-from hingfs import cli, errors
+from hingfs import (
+    catalog,
+    cli,
+    errors,
+    exchange,
+    listing,
+    operations,
+    pages,
+    places,
+    sender,
+    spool,
+    status_route,
+    transport,
+    verdict,
+)
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -68,6 +82,111 @@ def layers_list() -> str:
     return "\n".join(lines)
 
 
+def text_of(size_bytes: int) -> str:
+    """*size_bytes* as people write it."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size_bytes < 1024:
+            return f"{size_bytes} {unit}"
+        size_bytes //= 1024
+    return f"{size_bytes} TiB"
+
+
+# What a server can make a mount hold: of what, how much, and what becomes of more.
+BOUNDS: list[tuple[str, str, str]] = [
+    (
+        "the head of an answer, with its interim answers",
+        f"{text_of(exchange.MOST_HEAD_BYTES)} each",
+        "the answer is broken",
+    ),
+    (
+        "the size line of a chunk; all trailers",
+        (
+            f"{text_of(exchange.MOST_CHUNK_LINE_BYTES)}; "
+            f"{text_of(exchange.MOST_TRAILER_BYTES)}"
+        ),
+        "the answer is broken",
+    ),
+    (
+        "a chunk that is held back until its end has proved it",
+        f"{text_of(exchange.MOST_PROVED_BYTES)} each",
+        "a larger one comes unproved",
+    ),
+    (
+        "the body of an error",
+        f"{text_of(sender.MOST_ERROR_BYTES)} each",
+        "judged by its beginning",
+    ),
+    (
+        "a status object",
+        (
+            f"{text_of(status_route._MOST_STATUS_BYTES)} each, one parsed at a time, "
+            "in 15 MiB"
+        ),
+        "it says nothing",
+    ),
+    (
+        "a page of the list",
+        f"{text_of(pages._MOST_PAGE_BYTES)}, parsed in 12 MiB",
+        "EIO",
+    ),
+    (
+        "the whole list",
+        (
+            f"{text_of(listing.MOST_LISTED_BYTES)} (19,000 ids of 40 characters), "
+            "and the one before"
+        ),
+        "EIO",
+    ),
+    (
+        "videos that were looked up",
+        f"{text_of(catalog._MOST_KNOWN_BYTES)} (16,000 of them)",
+        "asked for again",
+    ),
+    (
+        "refusals, short names, what is on its way: each",
+        text_of(catalog._MOST_OTHER_BYTES),
+        "asked for again",
+    ),
+    (
+        "sizes told to the kernel",
+        f"{operations._MOST_SIZES:,} names, 6 MB",
+        "read past its pages",
+    ),
+    (
+        "URLs of storage",
+        text_of(places._MOST_PLACES_BYTES),
+        "the API is asked for them",
+    ),
+    ("one URL", text_of(transport.LONGEST_URL), "not followed"),
+    ("an entity tag", "512 bytes", "taken as absent"),
+    ("a server's words in a log line", "200 characters", "cut"),
+    ("the size of a video", text_of(verdict.LARGEST_BELIEVED_BYTES), "EIO"),
+    ("what is noted of an open file", "nothing in proportion to its size", "-"),
+    (
+        "blocks of content",
+        "`--cache-size`, whole files of up to a quarter of it included",
+        "those read longest ago go",
+    ),
+    (
+        "whole files on disk",
+        f"`--spool-size`, and {spool._MOST_FILES} of them",
+        "EIO where all are read",
+    ),
+]
+
+
+def bounds_table() -> str:
+    """`BOUNDS` as a table."""
+    rows = [f"| {' | '.join(row)} |" for row in BOUNDS]
+    return "\n".join(
+        [
+            "| What a server sends | Held at most | More of it |",
+            "| --- | --- | --- |",
+            *rows,
+        ]
+    )
+
+
 def section(name: str) -> str:
     """What stands between the README's marks of *name*."""
     found = re.search(
@@ -79,6 +198,10 @@ def section(name: str) -> str:
 
 def test_the_options_table_is_the_parsers():
     assert section("options") == options_table()
+
+
+def test_the_table_of_bounds_is_the_code_s():
+    assert section("bounds") == bounds_table()
 
 
 def test_every_exit_status_is_documented():
@@ -107,7 +230,11 @@ def test_the_layers_are_those_of_the_import_contract():
 
 
 if __name__ == "__main__":  # writes what an option or a module has changed
-    for name, text in (("options", options_table()), ("layers", layers_list())):
+    for name, text in (
+        ("options", options_table()),
+        ("bounds", bounds_table()),
+        ("layers", layers_list()),
+    ):
         begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
         before, _, rest = README.partition(begin)
         README = f"{before}{begin}{text}\n{end}{rest.partition(end)[2]}"
