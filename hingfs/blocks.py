@@ -136,13 +136,6 @@ class Content:
             if self.shifting:
                 self.validator = validator
 
-    def adopt(self, validator: Validator) -> bool:
-        """Take *validator* for its own, if nothing was handed out; whether it is now."""
-        with self._lock:
-            if not self.handed_out:
-                self.validator = validator
-            return self.validator == validator
-
     def forget_validator(self) -> None:
         """Its validator tells nothing: no answer contradicts it any more."""
         with self._lock:

@@ -93,17 +93,24 @@ class Settling:
     def settle(self, content: Content, seen: Sequence[Validator]) -> None:
         """Find out why *seen* contradict the validator of *content*, of equal size.
 
-        Afterwards it is read whole, or its validator is another one, or none, or comes
-        again; or ContentChanged is raised, since the file is another one now.
+        Afterwards it is read whole, or its validator is none, or comes again; or
+        ContentChanged is raised, since the file is another one now.
         """
-        if content.is_explained() or self.shifts(content, seen):
+        opened = content.validator
+        if self._is_settled(content, seen) or self._shifts(content, opened, seen):
             return
-        # HEAD may tell one, and GET another.
+        # HEAD may tell one, and GET another all the time: that of GET counts, unless GET
+        # told the one of HEAD before. Blocks of that time may be there: they are left.
         told = self._api.head_validator(content.video_id)
-        if told == content.validator and content.adopt(seen[-1]):
+        if told == opened and not content.handed_out:
             self._endpoint.head_contradicted(content.video_id, 200)
-        elif not content.is_explained():  # as another thread may have done
+            content.take_whole()
+        if not self._is_settled(content, seen):
             raise ContentChanged("the server's validator is another one now")
+
+    def _is_settled(self, content: Content, seen: Sequence[Validator]) -> bool:
+        """Whether *seen* contradict *content* no more; perhaps by another thread."""
+        return content.is_explained() or not any(map(content.contradicted_by, seen))
 
     def shifts(self, content: Content, seen: Sequence[Validator]) -> bool:
         """Whether validators change while the bytes of *content* may not.
@@ -111,7 +118,12 @@ class Settling:
         Then it is read whole from here on; or by ranges, where its own validator comes
         again, or two videos prove that the endpoint's tell nothing.
         """
-        trial = self._tried(content, seen)
+        return self._shifts(content, content.validator, seen)
+
+    def _shifts(
+        self, content: Content, opened: Validator, seen: Sequence[Validator]
+    ) -> bool:
+        trial = self._tried(content, opened, seen)
         if trial.equal_bytes:
             self._endpoint.validators_contradicted(content.video_id)
             self.believe(content)
@@ -126,8 +138,10 @@ class Settling:
             )
         return trial.shifts
 
-    def _tried(self, content: Content, seen: Sequence[Validator]) -> Trial:
-        trial = Trial(content.validator, seen)
+    def _tried(
+        self, content: Content, opened: Validator, seen: Sequence[Validator]
+    ) -> Trial:
+        trial = Trial(opened, seen)
         while not trial.decided and not content.changed:
             try:
                 trial.samples.append(self._api.sample(content))

@@ -698,6 +698,42 @@ def test_replicas_with_other_bytes_are_never_mixed(view, endpoint, quiet_log):
             assert read in (old.read(0, 1 << 30), new.read(0, 1 << 30))
 
 
+def test_an_overwritten_file_behind_a_stale_head_is_never_mixed(
+    view, endpoint, quiet_log
+):
+    """Its head was fetched before it was overwritten; HEAD comes from a cache for ever."""
+    quiet_log.allow("ESTALE")
+    video = endpoint.add("v", size_bytes=5 * SIZE_BYTES)
+    old = video.snapshot()
+    video.replace()
+    new = video.snapshot()
+    heads = count()
+
+    class StaleHead(Personality):
+        def serve(self, request, video, site):
+            is_old = request.method == "HEAD" or (
+                request.range is not None and request.range[0] == 0 and next(heads) == 0
+            )
+            return ranged(request, old if is_old else new)
+
+    files = view(StaleHead(), cache={"metadata_ttl_seconds": 0.0})
+    for _ in range(3):
+        with opened(files, "v") as handle:
+            # The tail, fetched ahead, has met the other version, and HEAD was asked.
+            endpoint.wait_until(
+                lambda: len(endpoint.requests_of("content", "HEAD")) > 1
+            )
+            endpoint.wait_until_idle()
+            try:
+                read = b"".join(
+                    handle.read(offset, 1 << 20)
+                    for offset in range(0, video.size_bytes, 1 << 20)
+                )
+            except Refusal:
+                continue
+            assert read in (old.read(0, 1 << 30), new.read(0, 1 << 30))
+
+
 def test_a_copy_every_few_answers_is_read_in_the_end(view, endpoint, quiet_log):
     """As slowly as they shift, it looks like an overwritten file, once or twice."""
     quiet_log.allow("ESTALE")
