@@ -7,6 +7,7 @@ one knows. Leaves to `client` what is asked, and to `refusals` what is such an a
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -21,6 +22,11 @@ MOST_ASKED = 4
 # A program waits for it, and what is gone must not take long to be gone.
 ASKING_SECONDS = 2.0
 
+# Whose turn it is to search. Behind a round robin of two, two searches that asked in
+# step would each meet the same replica each time. Not a lock: it guards nothing, and who
+# does not get it in time goes on without.
+_TURN = threading.Semaphore()
+
 Found = TypeVar("Found")
 
 
@@ -32,13 +38,18 @@ def ask_around(
     The last one where none does. *ask* uses a fresh connection each time; trouble on
     the way to another replica ends the search.
     """
+    if knows(found):
+        return found
     until = time.monotonic() + ASKING_SECONDS
-    for _ in range(MOST_ASKED):
-        if knows(found) or time.monotonic() >= until:
-            break
-        try:
+    my_turn = _TURN.acquire(timeout=ASKING_SECONDS / 2)
+    try:
+        for _ in range(MOST_ASKED):
+            if knows(found) or time.monotonic() >= until:
+                break
             found = ask()
-        except TransportError as error:
-            log.debug("no other replica could be asked: %s", error)
-            break
+    except TransportError as error:
+        log.debug("no other replica could be asked: %s", error)
+    finally:
+        if my_turn:
+            _TURN.release()
     return found
