@@ -1326,7 +1326,8 @@ def test_a_hundred_names_on_a_dead_server_cost_seconds(
 
         assert said <= BROKEN
         assert time.monotonic() - started < SECONDS_NOT_MINUTES
-        assert attempts.count <= 24
+        # Each time the breaker lets one through adds some: on a busy machine, twice.
+        assert attempts.count <= 40
         assert attempts.count >= 1 or dead is nameless  # which has no address
     forgive(quiet_log, "hingfs.operations: ")
 

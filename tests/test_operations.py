@@ -105,7 +105,11 @@ class TestErrnos:
         assert errno_for(kind("x"), ERRNO_OF_NAME) == of_name
         assert errno_for(kind("x"), ERRNO_OF_READ) == of_read
 
-    @pytest.mark.parametrize("kind", all_errors(), ids=lambda kind: kind.__name__)
+    @pytest.mark.parametrize(
+        "kind",
+        sorted(all_errors(), key=lambda kind: kind.__name__),
+        ids=lambda kind: kind.__name__,
+    )
     def test_a_read_never_answers_eagain_or_eintr(self, kind):
         """Ffmpeg and cp would spin on them or silently truncate."""
         number = errno_for(kind("x"), ERRNO_OF_READ)
