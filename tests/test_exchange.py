@@ -772,9 +772,9 @@ def test_kept_connections_that_died_in_silence_cost_one_time_out(serve, monkeypa
     monkeypatch.setattr(connections, "LIVELY", [*dialing.LIVELY[:-1], quick])
 
     def script(asked: Asked) -> Iterator[bytes]:
-        yield ok(name_of(asked))
         if asked.connection < 10:
             server.deafen(asked.connection)
+        yield ok(name_of(asked))
 
     transport, server = serve(script)
     kept = [ask(transport, f"/v1/videos/{number}") for number in range(10)]
