@@ -1,45 +1,31 @@
 """The command line: arguments and environment in, exit status out.
 
-Nothing else reads the environment's HINGFS_ variables or prints. Every option has a
-variable of the same name; a token never comes from an argument, since `ps` shows
-those to everybody.
+Nothing else reads the environment's HINGFS_ variables or prints. What can be set, and
+how it is written, is told in `settings`.
 """
 
 import argparse
-import grp
 import hashlib
 import os
-import pwd
 import shutil
 import signal
 import sys
 import tempfile
 import textwrap
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from . import __version__, mount, mountpoint
-from .config import (
-    DEFAULT_BASE_URL,
-    CacheConfig,
-    Config,
-    EndpointConfig,
-    MountConfig,
-    Token,
-    parse_size,
-    parse_time,
-)
+from .config import Config, EndpointConfig, MountConfig, Token
 from .demo import DemoEndpoint
-from .errors import HingError, TokenError, UsageError, printable
+from .errors import HingError, UsageError
 from .names import name_of
+from .settings import GROUPS, SWITCHES, config_from, switched
 
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
-
-Parsed = TypeVar("Parsed")
 
 EXIT_STATUSES = """exit status:
   0  done            4  endpoint unreachable
@@ -47,114 +33,6 @@ EXIT_STATUSES = """exit status:
   2  wrong usage     6  the directory cannot be mounted on
   3  token missing   7  umount: the mount is in use
      or refused      8  umount: not a hingfs mount"""
-
-_TRUE = frozenset({"1", "true", "yes", "on"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Option:
-    """One option of `mount`: its flag, its default as text, and its help."""
-
-    flag: str
-    default: str | None
-    metavar: str
-    help: str
-
-    @property
-    def variable(self) -> str:
-        return "HINGFS_" + self.flag.removeprefix("--").replace("-", "_").upper()
-
-    @property
-    def dest(self) -> str:
-        return self.flag.removeprefix("--").replace("-", "_")
-
-
-ENDPOINT_OPTIONS = (
-    _Option(
-        "--base-url", DEFAULT_BASE_URL, "URL", "the API, with or without a trailing /v1"
-    ),
-    _Option(
-        "--token-file",
-        None,
-        "FILE",
-        "read the token from FILE (mode 0600), again whenever the API refuses it; else HINGFS_TOKEN is used",
-    ),
-    _Option("--connections", "10", "N", "requests for content at once, at most"),
-)
-CACHE_OPTIONS = (
-    _Option(
-        "--cache-size", "128MiB", "SIZE", "memory for blocks read, in flight and ahead"
-    ),
-    _Option("--block-size", "128KiB", "SIZE", "cache grid, a power of two"),
-    _Option(
-        "--spool-size", "4GiB", "SIZE", "disk for files of servers that ignore ranges"
-    ),
-    _Option(
-        "--cache-dir",
-        None,
-        "DIR",
-        "where those files go (default: the system's temporary directory)",
-    ),
-)
-TIME_OPTIONS = (
-    _Option("--connect-timeout", "5s", "TIME", "for a connection to be made"),
-    _Option(
-        "--stall-timeout",
-        "10s",
-        "TIME",
-        "without a byte in a started answer, then reconnect at the byte reached",
-    ),
-    _Option("--read-timeout", "60s", "TIME", "for one read, all its tries included"),
-    _Option("--metadata-timeout", "30s", "TIME", "for one stat or open"),
-    _Option(
-        "--first-byte-timeout",
-        "5m",
-        "TIME",
-        "for a server that reads a whole file before it sends any of it",
-    ),
-    _Option(
-        "--retry-after-limit",
-        "25s",
-        "TIME",
-        "pauses the API may ask for inside one stat or open; longer is EAGAIN",
-    ),
-    _Option(
-        "--metadata-ttl",
-        "60s",
-        "TIME",
-        "a known video is believed unchanged; the next open after that asks",
-    ),
-    _Option(
-        "--negative-ttl", "2s", "TIME", '"not ready" and "no such video" are remembered'
-    ),
-    _Option("--listing-ttl", "10s", "TIME", "a directory listing is fresh"),
-)
-MOUNT_OPTIONS = (
-    _Option("--uid", None, "USER", "owner of the files (default: you)"),
-    _Option("--gid", None, "GROUP", "group of the files (default: yours)"),
-    _Option(
-        "--fuse", "auto", "LIBRARY", "mfusepy (libfuse 3), fusepy (libfuse 2) or auto"
-    ),
-    _Option("--log-file", None, "FILE", "log there instead of to standard error"),
-    _Option("--log-level", "warning", "LEVEL", "debug, info, warning or error"),
-)
-SWITCHES = (
-    ("--foreground", "stay attached to the terminal until the mount ends"),
-    (
-        "--allow-other",
-        "let other users read too (for users: needs user_allow_other in /etc/fuse.conf)",
-    ),
-    ("--insecure-http", "send the token over plain http to another host"),
-    (
-        "--insecure-storage",
-        "read over plain http, without the token, where the API keeps the bytes at a host that has no https",
-    ),
-    (
-        "--private-storage",
-        "let an API on the Internet keep the bytes in your own network (VPC, VPN, Tailscale)",
-    ),
-    ("--no-check", "mount without asking the endpoint first, as for boot"),
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -190,69 +68,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def config_from(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Config:
-    """The settings of *arguments*, where unset of *environ*, else the defaults.
-
-    Raises SetupError for what they cannot be.
-    """
-
-    def text(option: str) -> str | None:
-        given: str | None = getattr(arguments, option)
-        if given is not None:
-            return given
-        return environ.get(f"HINGFS_{option.upper()}") or _DEFAULTS[option]
-
-    def needed(option: str) -> str:
-        value = text(option)
-        assert value is not None, f"{option} has a default"
-        return value
-
-    def seconds(option: str) -> float:
-        return _named(option, parse_time, needed(option))
-
-    def size_bytes(option: str) -> int:
-        return _named(option, parse_size, needed(option))
-
-    return Config(
-        mount=MountConfig(
-            directory=mountpoint.absolute(arguments.directory),
-            allow_other=_switch(arguments, environ, "allow_other"),
-            uid=_user(text("uid")),
-            gid=_group(text("gid")),
-            fuse=text("fuse"),
-        ),
-        endpoint=EndpointConfig(
-            base_url=needed("base_url"),
-            token=_token(text("token_file"), environ),
-            insecure_http=_switch(arguments, environ, "insecure_http"),
-            insecure_storage=_switch(arguments, environ, "insecure_storage"),
-            private_storage=_switch(arguments, environ, "private_storage"),
-            connections=_named("connections", _whole_number, needed("connections")),
-            connect_seconds=seconds("connect_timeout"),
-            stall_seconds=seconds("stall_timeout"),
-            read_seconds=seconds("read_timeout"),
-            metadata_seconds=seconds("metadata_timeout"),
-            first_byte_seconds=seconds("first_byte_timeout"),
-            retry_after_seconds=seconds("retry_after_limit"),
-        ),
-        cache=CacheConfig(
-            cache_bytes=size_bytes("cache_size"),
-            block_bytes=size_bytes("block_size"),
-            spool_bytes=size_bytes("spool_size"),
-            directory=_directory(text("cache_dir")),
-            metadata_ttl_seconds=seconds("metadata_ttl"),
-            negative_ttl_seconds=seconds("negative_ttl"),
-            listing_ttl_seconds=seconds("listing_ttl"),
-        ),
-    )
-
-
-_DEFAULTS = {
-    option.dest: option.default
-    for option in (*ENDPOINT_OPTIONS, *CACHE_OPTIONS, *TIME_OPTIONS, *MOUNT_OPTIONS)
-}
-
-
 def _add_mount(commands: "_Commands") -> None:
     parser = commands.add_parser(
         "mount",
@@ -269,12 +84,7 @@ def _add_mount(commands: "_Commands") -> None:
     )
     parser.description = _wrapped(parser.description or "")
     parser.add_argument("directory", metavar="DIR", help="an empty directory")
-    for title, options in (
-        ("endpoint", ENDPOINT_OPTIONS),
-        ("memory and disk", CACHE_OPTIONS),
-        ("times", TIME_OPTIONS),
-        ("mount and log", MOUNT_OPTIONS),
-    ):
+    for title, options in GROUPS.items():
         group = parser.add_argument_group(title)
         for option in options:
             default = f" (default: {option.default})" if option.default else ""
@@ -342,7 +152,7 @@ def _mount_as(
     log_path = Path(log_file).absolute() if log_file else None
     config.endpoint.token.read()
     mount.prepare(config)
-    if not _switch(arguments, environ, "no_check"):
+    if not switched(arguments, environ, "no_check"):
         warning = mount.check(config)
         if warning:
             print(f"hingfs: warning: {warning}", file=sys.stderr)
@@ -350,7 +160,7 @@ def _mount_as(
     def configure_logs() -> None:
         mount.configure_logs(level, log_path, config.endpoint.token)
 
-    if not _switch(arguments, environ, "foreground"):
+    if not switched(arguments, environ, "foreground"):
         mount.serve_in_background(config, configure_logs)
         return 0
     configure_logs()
@@ -466,65 +276,3 @@ end it with Ctrl-C, or in another shell: hingfs umount {files}""",
 
 def _wrapped(text: str) -> str:
     return textwrap.fill(text, width=min(shutil.get_terminal_size().columns, 88) - 2)
-
-
-def _named(option: str, parse: Callable[[str], Parsed], text: str) -> Parsed:
-    """*text* parsed; an error names the option."""
-    try:
-        return parse(text)
-    except UsageError as error:
-        raise UsageError(f"--{option.replace('_', '-')}: {error}") from None
-
-
-def _switch(
-    arguments: argparse.Namespace, environ: Mapping[str, str], name: str
-) -> bool:
-    """Whether a switch is given, or its variable says so."""
-    return bool(getattr(arguments, name)) or (
-        environ.get(f"HINGFS_{name.upper()}", "").lower() in _TRUE
-    )
-
-
-def _whole_number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise UsageError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def _token(file: str | None, environ: Mapping[str, str]) -> Token:
-    if file:
-        return Token(file=Path(file).expanduser().absolute())
-    value = environ.get("HINGFS_TOKEN")
-    if not value:
-        raise TokenError(
-            "no token: put it into HINGFS_TOKEN (export HINGFS_TOKEN=oh-…), or into a "
-            "file of mode 0600 named by --token-file or HINGFS_TOKEN_FILE"
-        )
-    return Token(value)
-
-
-def _directory(text: str | None) -> Path | None:
-    if text is None:
-        return None
-    path = Path(text).expanduser().absolute()
-    if not (path.is_dir() and os.access(path, os.W_OK)):
-        raise UsageError(f"--cache-dir {path} is not a directory that you can write")
-    return path
-
-
-def _user(text: str | None) -> int:
-    if text is None:
-        return os.getuid()
-    try:
-        return int(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
-    except (KeyError, ValueError):
-        raise UsageError(f"--uid {printable(text)}: no such user") from None
-
-
-def _group(text: str | None) -> int:
-    if text is None:
-        return os.getgid()
-    try:
-        return int(text) if text.isdecimal() else grp.getgrnam(text).gr_gid
-    except (KeyError, ValueError):
-        raise UsageError(f"--gid {printable(text)}: no such group") from None

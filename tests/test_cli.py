@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hingfs import __version__, cli, mount
+from hingfs import __version__, cli, mount, settings
 from hingfs.config import Config, Token
 
 from .endpoint import FakeEndpoint
@@ -386,16 +386,11 @@ def test_the_installed_command_is_the_same() -> None:
 def test_help_lists_each_option_with_its_default() -> None:
     text = " ".join(hingfs("mount", "--help").stdout.split())
 
-    for option in (
-        *cli.ENDPOINT_OPTIONS,
-        *cli.CACHE_OPTIONS,
-        *cli.TIME_OPTIONS,
-        *cli.MOUNT_OPTIONS,
-    ):
+    for option in settings.OPTIONS:
         assert f"{option.flag} {option.metavar} {option.help}" in text
         if option.default:
             assert f"{option.help} (default: {option.default})" in text
-    for flag, help_text in cli.SWITCHES:
+    for flag, help_text in settings.SWITCHES:
         assert f"{flag} {help_text}" in text
 
 
@@ -436,7 +431,7 @@ def test_help_does_not_need_a_token_or_fuse() -> None:
 
 def configured(arguments: list[str], variables: dict[str, str]) -> Config:
     parsed = cli.build_parser().parse_args(["mount", "/mnt", *arguments])
-    return cli.config_from(parsed, {"HINGFS_TOKEN": TOKEN, **variables})
+    return settings.config_from(parsed, {"HINGFS_TOKEN": TOKEN, **variables})
 
 
 VALUES = {
@@ -490,18 +485,10 @@ def test_an_option_beats_its_variable(flag: str) -> None:
 
 
 def test_every_option_of_the_configuration_is_among_these() -> None:
-    known = {
-        option.flag
-        for option in (
-            *cli.ENDPOINT_OPTIONS,
-            *cli.CACHE_OPTIONS,
-            *cli.TIME_OPTIONS,
-            *cli.MOUNT_OPTIONS,
-        )
-    }
+    known = {option.flag for option in settings.OPTIONS}
 
     assert known - set(VALUES) == {"--token-file", "--log-file", "--log-level"}
-    assert {flag for flag, _ in cli.SWITCHES} - set(SWITCHES) == {
+    assert {flag for flag, _ in settings.SWITCHES} - set(SWITCHES) == {
         "--foreground",
         "--no-check",
     }

@@ -207,8 +207,8 @@ class TestListsThatEnd:
 # `hingfs`, but for the time between two sights.
 BRISK = """
 import functools, sys
-from hingfs import cli
-cli.EndpointConfig = functools.partial(cli.EndpointConfig, settle_seconds=0.5)
+from hingfs import cli, settings
+settings.EndpointConfig = functools.partial(settings.EndpointConfig, settle_seconds=0.5)
 sys.exit(cli.main())
 """
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from hingfs import (
     catalog,
-    cli,
     errors,
     exchange,
     listing,
@@ -14,6 +13,7 @@ from hingfs import (
     pages,
     places,
     sender,
+    settings,
     spool,
     status_route,
     transport,
@@ -27,24 +27,19 @@ README = (ROOT / "README.md").read_text()
 def options_table() -> str:
     """The README's options table, as the parser's own definitions give it."""
     lines = ["| Option | Default | Meaning |", "| --- | --- | --- |"]
-    for option in (
-        *cli.ENDPOINT_OPTIONS,
-        *cli.CACHE_OPTIONS,
-        *cli.TIME_OPTIONS,
-        *cli.MOUNT_OPTIONS,
-    ):
+    for option in settings.OPTIONS:
         default = f"`{option.default}`" if option.default else "none"
         lines.append(
             f"| `{option.flag} {option.metavar}` | {default} | {option.help} |"
         )
-    lines += [f"| `{flag}` | off | {text} |" for flag, text in cli.SWITCHES]
+    lines += [f"| `{flag}` | off | {text} |" for flag, text in settings.SWITCHES]
     return "\n".join(lines)
 
 
 # What each layer of the package is for, by one of its modules.
 PURPOSES = {
     "cli": "arguments and exit statuses",
-    "mount": "composition root; the embedded API",
+    "mount": "composition root; the embedded API; every option",
     "operations": "FUSE protocol adapter: paths, stat fields, handles, errnos",
     "catalog": "bytes of an open video; names and what they are",
     "client": "blocks made present; the API's vocabulary; whole-file streams",
