@@ -22,6 +22,9 @@ _TIME = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)?", re.IGNORECASE | r
 _SIZE_EXPONENT = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _TIME_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
+_MODE = re.compile(r"(?:0o)?([0-7]{1,4})", re.ASCII)
+_LARGEST_MODE = 0o777  # no setuid, setgid or sticky bit
+
 _MOST_TOKEN_BYTES = 16 * KIB
 # What is shorter is a placeholder ("none", "EMPTY") and may be part of any word.
 _SHORTEST_SECRET = 6
@@ -52,6 +55,20 @@ def parse_time(text: str) -> float:
         raise UsageError(f"{text!r} is not a time; write it as 30s, 500ms or 2m")
     number, unit = match.groups()
     return float(number) * _TIME_SECONDS[(unit or "s").lower()]
+
+
+def parse_mode(text: str) -> int:
+    """The permission bits in *text*: "644", "0644" or "0o644", octal, up to 777.
+
+    Raises UsageError for anything else.
+    """
+    match = _MODE.fullmatch(text.strip())
+    mode = int(match[1], 8) if match else -1
+    if not 0 <= mode <= _LARGEST_MODE:
+        raise UsageError(
+            f"{text!r} is not a mode; write it in octal, as 0644, up to 0777"
+        )
+    return mode
 
 
 def normalized_base_url(text: str) -> str:
@@ -239,12 +256,16 @@ class CacheConfig:
 
 @dataclass(frozen=True, slots=True)
 class MountConfig:
-    """Where and how the files appear."""
+    """Where and how the files appear. Modes are permission bits."""
 
     directory: Path
     allow_other: bool = False
     uid: int = field(default_factory=os.getuid)
     gid: int = field(default_factory=os.getgid)
+    # Writable as programs see them, which the mount is not: copies take them over, and
+    # whoever copied must be able to overwrite and remove what is theirs.
+    file_mode: int = 0o644
+    dir_mode: int = 0o755
     fuse: str | None = None
 
 

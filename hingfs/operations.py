@@ -305,7 +305,7 @@ class HingOperations:
     def _stat_of(self, file: VideoFile) -> Mapping[str, int]:
         size = file.content.size_bytes
         return {
-            "st_mode": stat.S_IFREG | 0o444,
+            "st_mode": stat.S_IFREG | self._config.file_mode,
             "st_ino": file.inode,
             "st_nlink": 1,
             "st_uid": self._config.uid,
@@ -320,7 +320,7 @@ class HingOperations:
 
     def _stat_of_root(self) -> Mapping[str, int]:
         return {
-            "st_mode": stat.S_IFDIR | 0o555,
+            "st_mode": stat.S_IFDIR | self._config.dir_mode,
             "st_ino": _ROOT_INODE,
             "st_nlink": 2,
             "st_uid": self._config.uid,

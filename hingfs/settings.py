@@ -21,6 +21,7 @@ from .config import (
     EndpointConfig,
     MountConfig,
     Token,
+    parse_mode,
     parse_size,
     parse_time,
 )
@@ -115,6 +116,13 @@ _MOUNT = (
     Option("--uid", None, "USER", "owner of the files (default: you)"),
     Option("--gid", None, "GROUP", "group of the files (default: yours)"),
     Option(
+        "--file-mode",
+        "0644",
+        "MODE",
+        "permissions of the files, which copies take over; writing stays EROFS",
+    ),
+    Option("--dir-mode", "0755", "MODE", "permissions of the directory"),
+    Option(
         "--fuse", "auto", "LIBRARY", "mfusepy (libfuse 3), fusepy (libfuse 2) or auto"
     ),
     Option("--log-file", None, "FILE", "log there instead of to standard error"),
@@ -178,6 +186,8 @@ def config_from(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Co
             allow_other=switched(arguments, environ, "allow_other"),
             uid=_user(text("uid")),
             gid=_group(text("gid")),
+            file_mode=_named("file_mode", parse_mode, needed("file_mode")),
+            dir_mode=_named("dir_mode", parse_mode, needed("dir_mode")),
             fuse=text("fuse"),
         ),
         endpoint=EndpointConfig(

@@ -93,6 +93,13 @@ def run(
     )
 
 
+def as_nobody() -> tuple[str, ...]:
+    """A prefix that runs a command as the user nobody, if this is root."""
+    if os.geteuid() != 0:
+        pytest.fail("this test becomes another user, which only root can")
+    return ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups")
+
+
 def eventually(
     holds: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS
 ) -> None:

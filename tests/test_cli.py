@@ -269,6 +269,13 @@ BAD_OPTIONS = [
     ("--base-url", "https://example.com:port"),
     ("--uid", "nobody-of-that-name"),
     ("--gid", "nobody-of-that-name"),
+    ("--file-mode", "rw-r--r--"),
+    ("--file-mode", "0844"),
+    ("--file-mode", "-644"),
+    ("--file-mode", "٦٤٤"),
+    ("--dir-mode", "0o"),
+    ("--dir-mode", "1777"),
+    ("--dir-mode", "00755"),
     ("--log-level", "chatty"),
     ("--fuse", "fuse4"),
     ("--cache-dir", "/does/not/exist"),
@@ -452,6 +459,8 @@ VALUES = {
     "--listing-ttl": "12s",
     "--uid": "1234",
     "--gid": "4321",
+    "--file-mode": "0440",
+    "--dir-mode": "550",
     "--fuse": "fusepy",
 }
 SWITCHES = [
@@ -506,6 +515,7 @@ def test_sizes_and_times_arrive_in_bytes_and_seconds() -> None:
     assert config.endpoint.read_seconds == 120
     assert config.cache.metadata_ttl_seconds == 3600
     assert (config.mount.uid, config.mount.gid) == (1234, 4321)
+    assert (config.mount.file_mode, config.mount.dir_mode) == (0o440, 0o550)
 
 
 @pytest.mark.parametrize("how", ["option", "variable"])

@@ -14,6 +14,7 @@ from hingfs.config import (
     Token,
     is_loopback,
     normalized_base_url,
+    parse_mode,
     parse_size,
     parse_time,
 )
@@ -83,6 +84,17 @@ class TestTimes:
     def test_anything_else_is_refused(self, text):
         with pytest.raises(UsageError, match="not a time"):
             parse_time(text)
+
+
+class TestModes:
+    @pytest.mark.parametrize("text", ["644", "0644", "0o644", " 644 "])
+    def test_they_are_octal(self, text):
+        assert parse_mode(text) == 0o644
+
+    @pytest.mark.parametrize("text", ["", "rw", "648", "1777", "-1", "0x1ff", "٦٤٤"])
+    def test_anything_else_is_refused(self, text):
+        with pytest.raises(UsageError, match="not a mode"):
+            parse_mode(text)
 
 
 class TestBaseUrl:

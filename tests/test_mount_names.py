@@ -4,7 +4,7 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from .mounting import (
     BINDINGS,
     Handle,
     Mounted,
+    as_nobody,
     each_binding,
     errno_of,
     errno_of_process,
@@ -136,13 +137,13 @@ def test_a_new_token_in_the_file_is_taken_without_a_remount(
         assert "oh-second" not in mounted.log
 
 
-def test_attributes_are_those_of_a_read_only_file(mounted: Mounted) -> None:
+def test_attributes_are_those_of_a_file_of_ones_own(mounted: Mounted) -> None:
     mounted.endpoint.add("plain", size_bytes=SIZE_BYTES)
 
     found = mounted.path("plain").stat()
 
     assert stat.S_IFMT(found.st_mode) == stat.S_IFREG
-    assert stat.S_IMODE(found.st_mode) == 0o444
+    assert stat.S_IMODE(found.st_mode) == 0o644
     assert found.st_nlink == 1
     assert (found.st_uid, found.st_gid) == (os.getuid(), os.getgid())
     assert found.st_size == SIZE_BYTES
@@ -150,19 +151,21 @@ def test_attributes_are_those_of_a_read_only_file(mounted: Mounted) -> None:
     assert found.st_mtime == CREATED_AT + RENDER_SECONDS
     root = mounted.directory.stat()
     assert stat.S_ISDIR(root.st_mode)
-    assert stat.S_IMODE(root.st_mode) == 0o555
+    assert stat.S_IMODE(root.st_mode) == 0o755
 
 
 @each_binding
-def test_owner_and_group_are_those_of_the_options(binding: str) -> None:
+def test_owner_group_and_modes_are_those_of_the_options(binding: str) -> None:
+    options = ("--uid", "1234", "--gid", "nogroup", "--file-mode", "0440")
     with (
         FakeEndpoint() as endpoint,
-        Mounted(endpoint, binding, "--uid", "1234", "--gid", "nogroup") as mounted,
+        Mounted(endpoint, binding, *options, HINGFS_DIR_MODE="550") as mounted,
     ):
         endpoint.add("video", size_bytes=SIZE_BYTES)
 
-        for path in (mounted.path("video"), mounted.directory):
+        for path, mode in ((mounted.path("video"), 0o440), (mounted.directory, 0o550)):
             assert (path.stat().st_uid, path.group()) == (1234, "nogroup")
+            assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def test_the_time_is_that_of_completion_else_of_creation(mounted: Mounted) -> None:
@@ -245,11 +248,11 @@ def test_ls_and_find_show_size_and_time(own: Mounted) -> None:
     rows = [line.split() for line in long.stdout.splitlines()[1:]]
     when = str(CREATED_AT + RENDER_SECONDS)
     assert [(row[0], row[4], row[5], row[6]) for row in rows] == [
-        ("-r--r--r--", str(1000 + n), when, f"video_{n:02}.mp4") for n in range(30)
+        ("-rw-r--r--", str(1000 + n), when, f"video_{n:02}.mp4") for n in range(30)
     ]
     assert (found.returncode, found.stderr) == (0, "")
     assert sorted(line.split(".0000")[0] for line in found.stdout.splitlines()) == [
-        f"video_{n:02}.mp4 {1000 + n} 444 {when}" for n in range(30)
+        f"video_{n:02}.mp4 {1000 + n} 644 {when}" for n in range(30)
     ]
 
 
@@ -303,31 +306,67 @@ def test_du_adds_up_and_df_shows_a_full_read_only_file_system(own: Mounted) -> N
 
 # --- read-only --------------------------------------------------------------------------
 
-CHANGES: dict[str, Callable[[Path, Path], object]] = {
-    "open for writing": lambda path, _: os.open(path, os.O_WRONLY),
-    "open for appending": lambda path, _: os.open(path, os.O_RDWR | os.O_APPEND),
-    "truncate": lambda path, _: os.truncate(path, 0),
-    "create": lambda _, other: os.open(other, os.O_CREAT | os.O_WRONLY),
-    "unlink": lambda path, _: path.unlink(),
-    "rename": os.rename,
-    "link": os.link,
-    "symlink": os.symlink,
-    "chmod": lambda path, _: path.chmod(0o600),
-    "chown": lambda path, _: os.chown(path, 1, 1),
-    "utime": lambda path, _: os.utime(path),
-    "mkdir": lambda _, other: other.mkdir(),
-    "mknod": lambda _, other: os.mknod(other),
+# About *path*, a file of the mount, and *other*, a name there that is free.
+CHANGES = {
+    "open for writing": "os.open(path, os.O_WRONLY)",
+    "open for appending": "os.open(path, os.O_RDWR | os.O_APPEND)",
+    "open and truncate": "os.open(path, os.O_RDONLY | os.O_TRUNC)",
+    "truncate": "os.truncate(path, 0)",
+    "create": "os.open(other, os.O_CREAT | os.O_WRONLY)",
+    "unlink": "os.unlink(path)",
+    "rename": "os.rename(path, other)",
+    "link": "os.link(path, other)",
+    "symlink": "os.symlink(path, other)",
+    "chmod": "os.chmod(path, 0o600)",
+    "chmod of the root": "os.chmod(os.path.dirname(path), 0o700)",
+    "chown": "os.chown(path, 1, 1)",
+    "utime": "os.utime(path)",
+    "setxattr": "os.setxattr(path, 'user.note', b'mine')",
+    "removexattr": "os.removexattr(path, 'user.note')",
+    "mkdir": "os.mkdir(other)",
+    "rmdir": "os.rmdir(path)",
+    "mknod": "os.mknod(other)",
+    "access": "may_write(path)",
 }
+TRY_CHANGES = """
+import ctypes, errno, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def may_write(path):
+    if libc.access(os.fsencode(path), os.W_OK):
+        raise OSError(ctypes.get_errno(), "access")
+path, other = sys.argv[1:3]
+for change in sys.argv[3:]:
+    try:
+        print("no error:", eval(change))
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_every_change_is_erofs(mounted: Mounted, change: str) -> None:
+def outcomes(mounted: Mounted, *prefix: str) -> dict[str, str]:
+    """What becomes of each change; *prefix* runs it as somebody else."""
+    python = Path(sys.executable).resolve()  # which another user can reach
+    paths = mounted.path("unchanged"), mounted.path("other")
+    done = run([*prefix, python, "-c", TRY_CHANGES, *paths, *CHANGES.values()])
+    return dict(zip(CHANGES, done.stdout.splitlines(), strict=True))
+
+
+def test_every_change_is_erofs(mounted: Mounted) -> None:
     video = mounted.endpoint.add("unchanged", size_bytes=SIZE_BYTES)
-    path = mounted.path("unchanged")
 
-    assert errno_of(lambda: CHANGES[change](path, mounted.path("other"))) == "EROFS"
+    assert outcomes(mounted) == dict.fromkeys(CHANGES, "EROFS")
 
-    assert path.read_bytes() == video.read(0, SIZE_BYTES)
+    assert mounted.path("unchanged").read_bytes() == video.read(0, SIZE_BYTES)
+
+
+@each_binding
+def test_every_change_is_erofs_to_all_where_all_may_come_in(binding: str) -> None:
+    """There the kernel checks modes, which let the owner write, and root do anything."""
+    with FakeEndpoint() as endpoint, Mounted(endpoint, binding, "--allow-other") as own:
+        endpoint.add("unchanged", size_bytes=SIZE_BYTES)
+
+        assert outcomes(own) == dict.fromkeys(CHANGES, "EROFS")
+        assert outcomes(own, *as_nobody()) == dict.fromkeys(CHANGES, "EROFS")
 
 
 def test_creating_a_name_that_is_not_ready_shows_eagain_first(

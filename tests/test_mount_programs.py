@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from .mounting import (
     BINDINGS,
     CLIPS,
     Mounted,
+    as_nobody,
     each_binding,
     environment,
     mount_directory,
@@ -190,13 +192,6 @@ def test_another_user_reads_with_allow_other_and_not_without(binding: str) -> No
             assert shared.path("video").read_bytes() == video.read(0, 300_000)
 
 
-def as_nobody() -> tuple[str, ...]:
-    """A prefix that runs a command as the user nobody, if this is root."""
-    if os.geteuid() != 0:
-        pytest.fail("this test becomes another user, which only root can")
-    return ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups")
-
-
 # --- copies ------------------------------------------------------------------------------
 
 
@@ -222,7 +217,7 @@ def test_a_second_rsync_transfers_nothing_also_after_a_remount(
     for video_id, path in clips.items():
         copy = copies / f"{video_id}.mp4"
         assert copy.read_bytes() == path.read_bytes()
-        assert stat.S_IMODE(copy.stat().st_mode) == 0o444
+        assert stat.S_IMODE(copy.stat().st_mode) == 0o644
 
 
 def rsync(mounted: Mounted, copies: Path) -> list[str]:
@@ -232,6 +227,42 @@ def rsync(mounted: Mounted, copies: Path) -> list[str]:
     # ">f" is a file received; the directory itself takes the time of the mount.
     lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
     return sorted(name for change, name in lines if change.startswith(">f"))
+
+
+# From the first argument to the second, both directories.
+COPY: dict[str, list[str | Path]] = {
+    "cp": ["sh", "-c", 'cp -r "$1/." "$2"', "cp"],
+    "cp -p": ["sh", "-c", 'cp -rp "$1/." "$2"', "cp"],
+    "rsync": ["sh", "-c", 'rsync -a "$1/" "$2"', "rsync"],
+    "tar": ["sh", "-c", 'tar -C "$1" -c . | (mkdir -p "$2"; tar -C "$2" -xp)', "tar"],
+    "copytree": [
+        *(Path(sys.executable).resolve(), "-c"),
+        "import shutil, sys; shutil.copytree(*sys.argv[1:], dirs_exist_ok=True)",
+    ],
+}
+
+
+@each_binding
+def test_copies_belong_to_whoever_made_them(binding: str, home: Path) -> None:
+    """A user copies, changes a clip, copies over it, and removes it all; root can anyway."""
+    with (
+        FakeEndpoint() as endpoint,
+        Mounted(endpoint, binding, "--allow-other") as mounted,
+    ):
+        video = endpoint.add("clip", size_bytes=100_000)
+        for name, command in COPY.items():
+            copies = home / name
+
+            def user(*words: str | Path, name: str = name) -> None:
+                done = run([*as_nobody(), *words])
+                assert (done.returncode, done.stderr) == (0, ""), name
+
+            user(*command, mounted.directory, copies)
+            user("truncate", "--size=5", copies / "clip.mp4")
+            user(*command, mounted.directory, copies)
+
+            assert (copies / "clip.mp4").read_bytes() == video.read(0, 100_000)
+            user("rm", "-r", copies)
 
 
 @each_binding

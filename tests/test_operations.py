@@ -178,12 +178,12 @@ class TestErrnos:
 
 
 class TestAttributes:
-    def test_a_video_is_a_read_only_file(self, operations):
+    def test_a_video_is_a_regular_file(self, operations):
         attributes = operations.getattr("/v.mp4", None)
 
         completed_ns = (CREATED_AT + RENDER_SECONDS) * 10**9
         assert attributes == {
-            "st_mode": stat.S_IFREG | 0o444,
+            "st_mode": stat.S_IFREG | 0o644,
             "st_ino": inode_of("v"),
             "st_nlink": 1,
             "st_uid": os.getuid(),
@@ -196,10 +196,10 @@ class TestAttributes:
             "st_atime": completed_ns,
         }
 
-    def test_the_root_is_a_directory_that_nobody_writes(self, operations, endpoint):
+    def test_the_root_is_a_directory(self, operations, endpoint):
         attributes = operations.getattr("/", None)
 
-        assert attributes["st_mode"] == stat.S_IFDIR | 0o555
+        assert attributes["st_mode"] == stat.S_IFDIR | 0o755
         assert attributes["st_nlink"] == 2
         assert endpoint.log == []
 
