@@ -23,7 +23,7 @@ from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 from .binding import OpenedFile, Refusal
-from .blocks import Content
+from .blocks import MIB, Content
 from .catalog import Catalog, VideoFile
 from .config import MountConfig
 from .errors import (
@@ -76,7 +76,13 @@ _ROOT_INODE = 1
 _STAT_BLOCK_BYTES = 512  # the unit of st_blocks, whatever st_blksize says
 # Programs size their buffers by it: one read of this size is few callbacks.
 _PREFERRED_READ_BYTES = 1 << 20
-_STATFS_BLOCK_BYTES = 4096
+# Large, so that up to 3 PiB of files and what is free fit in 32 bits: programs built
+# without large files get EOVERFLOW for more blocks.
+_STATFS_BLOCK_BYTES = MIB
+# What `df` shows as free: nothing can be written, but alarms, Samba and installers take
+# little or no free space for a full disk. rclone shows 1 PiB as well. It is constant, so
+# that no forecast sees it run out.
+_STATFS_FREE_BYTES = 1 << 50
 _MOST_SIZES = 32_768  # of 170 bytes each, however long the names are (2026-11-26)
 # An answer to getattr is on its way to the kernel for this long at most. A guess.
 _SIZE_SETTLED_SECONDS = 1.0
@@ -253,12 +259,18 @@ class HingOperations:
 
     @_answering(ERRNO_OF_NAME)
     def statfs(self) -> Mapping[str, int]:
-        """A full, read-only file system as large as the files known; never asks."""
-        blocks = max(1, -(-self._catalog.known_bytes() // _STATFS_BLOCK_BYTES))
+        """The files known, and more free space than any alarm minds; never asks.
+
+        The kernel adds that it is read-only. Inodes are not counted, as on btrfs.
+        """
+        used = -(-self._catalog.known_bytes() // _STATFS_BLOCK_BYTES)
+        free = _STATFS_FREE_BYTES // _STATFS_BLOCK_BYTES
         return {
             "f_bsize": _STATFS_BLOCK_BYTES,
             "f_frsize": _STATFS_BLOCK_BYTES,
-            "f_blocks": blocks,
+            "f_blocks": used + free,
+            "f_bfree": free,
+            "f_bavail": free,
             "f_namemax": LONGEST_NAME_BYTES,
         }
 

@@ -12,6 +12,7 @@ import requests
 from hingfs import errors
 from hingfs import operations as operations_module
 from hingfs.binding import Refusal
+from hingfs.blocks import MIB
 from hingfs.errors import HingError
 from hingfs.names import LONGEST_NAME_BYTES, full_name_of, inode_of, name_of
 from hingfs.operations import (
@@ -219,13 +220,22 @@ class TestAttributes:
 
         fields = operations.statfs()
 
-        assert fields["f_blocks"] * fields["f_frsize"] >= SIZE
+        used = (fields["f_blocks"] - fields["f_bfree"]) * fields["f_frsize"]
+        assert SIZE <= used < SIZE + MIB
         assert fields["f_namemax"] == LONGEST_NAME_BYTES
-        assert not fields.get("f_bavail")
         assert endpoint.log == []
 
-    def test_statfs_of_nothing_known_is_no_empty_file_system(self, operations):
-        assert operations.statfs()["f_blocks"] >= 1
+    @pytest.mark.parametrize("known_bytes", [0, (3 << 50) - MIB])
+    def test_statfs_is_never_full_and_fits_in_32_bits(
+        self, operations, monkeypatch, known_bytes
+    ):
+        monkeypatch.setattr(operations._catalog, "known_bytes", lambda: known_bytes)
+
+        fields = operations.statfs()
+
+        assert fields["f_bavail"] == fields["f_bfree"]
+        assert fields["f_bavail"] * fields["f_frsize"] == 1 << 50
+        assert fields["f_blocks"] < 1 << 32
 
 
 class TestNames:
