@@ -5,6 +5,7 @@ how it is written, is told in `settings`.
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
 import shutil
@@ -13,14 +14,14 @@ import sys
 import tempfile
 import textwrap
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import __version__, mount, mountpoint
+from . import __version__, log, mount, mountpoint
 from .config import Config, EndpointConfig, MountConfig, Token
 from .demo import DemoEndpoint
-from .errors import HingError, UsageError
+from .errors import HingError, command_word, plain
 from .names import name_of
 from .settings import GROUPS, SWITCHES, config_from, switched
 
@@ -145,36 +146,49 @@ def _mount(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 def _mount_as(
     config: Config, arguments: argparse.Namespace, environ: Mapping[str, str]
 ) -> int:
-    level = arguments.log_level or environ.get("HINGFS_LOG_LEVEL") or "warning"
-    if level.lower() not in ("debug", "info", "warning", "error"):
-        raise UsageError(f"--log-level {level}: choose debug, info, warning or error")
-    log_file = arguments.log_file or environ.get("HINGFS_LOG_FILE")
-    log_path = Path(log_file).absolute() if log_file else None
     config.endpoint.token.read()
     mount.prepare(config)
     if not switched(arguments, environ, "no_check"):
         warning = mount.check(config)
         if warning:
             print(f"hingfs: warning: {warning}", file=sys.stderr)
-
-    def configure_logs() -> None:
-        mount.configure_logs(level, log_path, config.endpoint.token)
-
-    if not switched(arguments, environ, "foreground"):
-        mount.serve_in_background(config, configure_logs)
-        return 0
-    configure_logs()
-    mount.serve(config, lambda: _announce(config))
-    return mount.leave(0)
-
-
-def _announce(config: Config) -> None:
-    directory = config.mount.directory
-    print(
-        f"hingfs: {config.endpoint.base_url} is mounted on {directory}; "
-        f"end it with Ctrl-C or: hingfs umount {directory}",
-        flush=True,
+    if switched(arguments, environ, "foreground"):
+        _serve(config, lambda: None, foreground=True)
+        mount.leave(0)
+    mount.serve_in_background(
+        config, lambda on_up: _serve(config, on_up, foreground=False)
     )
+    return 0
+
+
+def _serve(config: Config, on_up: Callable[[], None], *, foreground: bool) -> None:
+    """Log, mount and serve in this process until it is over.
+
+    Once the mount is up it says so, and calls *on_up*.
+    """
+    directory = config.mount.directory
+    place = log.begin(
+        config.log.level,
+        config.endpoint.token.hide,
+        file=config.log.file,
+        background=None if foreground else directory,
+    )
+    if place.warning:
+        print(f"hingfs: warning: {place.warning}", file=sys.stderr, flush=True)
+
+    def announce() -> None:
+        by_key = "Ctrl-C, or " if foreground else ""
+        said = (
+            f"hingfs: {config.endpoint.base_url} is mounted on {plain(str(directory))}\n"
+            f"  end it with {by_key}hingfs umount {command_word(directory)}"
+        )
+        if place.name:
+            said += f"\n  log: {plain(place.name)}"
+        with contextlib.suppress(OSError):  # nobody listens, or the disk is full
+            print(said, flush=True)
+        on_up()
+
+    mount.serve(config, announce)
 
 
 def _umount(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
@@ -205,7 +219,7 @@ def _run_demo(directory: Path, environ: Mapping[str, str], *, check: bool) -> in
             ),
         )
         mount.prepare(config)
-        mount.configure_logs("warning", None, config.endpoint.token)
+        log.begin(config.log.level, config.endpoint.token.hide)
         demo = _Demo(endpoint, directory, check=check)
         mount.serve(config, demo.start)
         return demo.status

@@ -16,6 +16,7 @@ from .blocks import KIB, MIB
 from .errors import TokenError, UsageError
 
 DEFAULT_BASE_URL = "https://models.hingnet.com.cn"
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _SIZE = re.compile(r"(\d{1,15})\s*([KMGT]?)(I?)B?", re.IGNORECASE | re.ASCII)
 _TIME = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)?", re.IGNORECASE | re.ASCII)
@@ -270,9 +271,25 @@ class MountConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What is logged, and the file for it, where it is not to be as `log` chooses."""
+
+    level: str = "warning"
+    file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.level not in LOG_LEVELS:
+            raise UsageError(
+                f"--log-level {self.level}: choose {', '.join(LOG_LEVELS[:-1])} or "
+                f"{LOG_LEVELS[-1]}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything one mount needs to know."""
 
     mount: MountConfig
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
+    log: LogConfig = field(default_factory=LogConfig)

@@ -19,6 +19,7 @@ from .errors import (
     BodyCut,
     ServerBroken,
     TransportError,
+    printable,
 )
 from .patience import Patience
 from .places import Places
@@ -281,7 +282,8 @@ class ContentRoute:
                 headers=headers,
             )
         except TransportError as error:
-            log.debug("a place that was used before is in trouble: %s", error)
+            name = printable(patience.about, 80)
+            log.debug("%s: a place used before is in trouble: %s", name, error)
             return None
         message = verdict.may_be_message(answer.headers, odd_type)
         if answer.status in (200, 206) and not message:

@@ -29,7 +29,9 @@ Text that came from a server goes through `printable` before it enters a message
 """
 
 import copy
+import os
 import re
+import shlex
 
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+"
@@ -50,6 +52,11 @@ def printable(text: object, limit: int = 200) -> str:
     cleaned = plain(str(text)[: 4 * limit]).strip()
     cleaned = cleaned.encode("utf-8", "backslashreplace").decode("utf-8")
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
+
+
+def command_word(path: str | os.PathLike[str]) -> str:
+    """*path* as a word of a shell command that a message tells to run."""
+    return shlex.quote(plain(os.fspath(path)))
 
 
 class HingError(Exception):

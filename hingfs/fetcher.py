@@ -43,6 +43,7 @@ from .errors import (
     RangesIgnored,
     TransportError,
     Unforeseen,
+    printable,
 )
 from .landing import Landing, RangeBody, RangeSource, Transfer
 
@@ -355,7 +356,7 @@ class BlockFetcher:
             try:
                 threading.Thread(target=self._serve, name=name, daemon=True).start()
             except RuntimeError as error:  # the system has no thread left
-                log.warning("%s could not be started: %s", name, error)
+                log.warning("no thread can be started for %s: %s", name, error)
                 self._fail_unserved()
                 return
             self._workers += 1
@@ -570,7 +571,8 @@ class BlockFetcher:
         elif isinstance(error, ContentChanged):
             transfer.content.changed = True
         elif not isinstance(error, HingError):
-            log.error("unforeseen error in a transfer", exc_info=error)
+            name = printable(transfer.content.video_id, 80)
+            log.error("%s: unforeseen error in a transfer", name, exc_info=error)
         with self._lock:
             if isinstance(error, TransportError) and not self._closing:
                 self._concurrency.trouble()

@@ -22,16 +22,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import NoReturn
 
-from . import binding, mountpoint
+from . import __version__, binding, mountpoint
 from .block_cache import MemoryBlockCache
 from .blocks import MIB, Content
 from .catalog import Catalog
 from .client import VideoClient
-from .config import Config, Token
+from .config import Config
 from .errors import (
     Closing,
     EndpointError,
@@ -124,7 +123,13 @@ class Mount:
 
         Raises MountpointError if the mount does not come up.
         """
-        log.info("mounting %s with %s", self._config.mount.directory, self._library)
+        log.info(
+            "hingfs %s mounts %s on %s with %s",
+            __version__,
+            self._config.endpoint.base_url,
+            plain(str(self._config.mount.directory)),
+            self._library,
+        )
         block_signals()
         # The main thread alone takes the one that libfuse waits for.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
@@ -175,7 +180,7 @@ class Mount:
         try:
             os.stat(directory)  # waits for that; inside `init` it would wait for ever
         except OSError:
-            log.exception("the mount does not answer")
+            log.exception("%s does not answer", plain(str(directory)))
             return
         size_kib = binding.READAHEAD_KIB
         try:
@@ -283,16 +288,18 @@ def _give_memory_back(ended: threading.Event) -> None:
         malloc_trim(0)
 
 
-def serve_in_background(config: Config, configure_logs: Callable[[], None]) -> None:
-    """Mount in a daemon; returns when the mount answers.
+def serve_in_background(
+    config: Config, serve: Callable[[Callable[[], None]], None]
+) -> None:
+    """Call *serve* in a daemon; returns once it has called its argument.
 
-    *configure_logs* is called in the daemon. Raises the SetupError that the daemon
-    met, with its exit status. No thread may exist when this is called.
+    Raises the SetupError that the daemon met, with its exit status. No thread may
+    exist when this is called.
     """
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(reading)
-        _serve_as_daemon(config, writing, configure_logs)
+        _serve_as_daemon(config, writing, serve)
     os.close(writing)
     with os.fdopen(reading) as pipe:
         said = pipe.read()
@@ -310,7 +317,7 @@ def serve_in_background(config: Config, configure_logs: Callable[[], None]) -> N
 
 
 def _serve_as_daemon(
-    config: Config, writing: int, configure_logs: Callable[[], None]
+    config: Config, writing: int, serve: Callable[[Callable[[], None]], None]
 ) -> NoReturn:
     """The child's side of `serve_in_background`."""
 
@@ -328,8 +335,7 @@ def _serve_as_daemon(
     try:
         os.setsid()
         os.chdir("/")
-        configure_logs()
-        serve(config, up)
+        serve(up)
     except SetupError as error:
         status = error.exit_status
         report(status, str(error))
@@ -354,45 +360,3 @@ def _detach_streams() -> None:
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     os.close(null)
-
-
-class _LineFormatter(logging.Formatter):
-    """Lines without control characters and tokens, whoever logged them.
-
-    A traceback ends with the text of an exception that may quote the server.
-    """
-
-    def __init__(self, token: Token) -> None:
-        super().__init__(
-            "%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"
-        )
-        self._token = token
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = self._token.hide(super().format(record))
-        return "\n".join(plain(line) for line in text.split("\n"))
-
-
-def configure_logs(level: str, file: Path | None, token: Token) -> None:
-    """Send log lines of *level* and above to *file* (0600), or to standard error.
-
-    They never show *token*.
-    """
-    handler: logging.Handler
-    if file is None:
-        handler = logging.StreamHandler()
-    else:
-        try:
-            os.close(os.open(file, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
-            handler = logging.FileHandler(
-                file, encoding="utf-8", errors="backslashreplace"
-            )
-        except OSError as error:
-            raise SetupError(f"log file {file}: {error.strerror}") from None
-    handler.setFormatter(_LineFormatter(token))
-    root = logging.getLogger()
-    handlers: Sequence[logging.Handler] = list(root.handlers)
-    for old in handlers:
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(level.upper())

@@ -17,7 +17,7 @@ import stat
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
@@ -112,11 +112,11 @@ def _answering(
                 number = errno_for(error, table)
                 if isinstance(error, Unforeseen):
                     unforeseen[operation.__name__] += 1
-                _note(operation.__name__, args[1:2], number, error)
+                _note(_call(operation, args), number, error)
                 raise Refusal(number) from None
             except Exception as error:
                 unforeseen[operation.__name__] += 1
-                log.exception("unforeseen error in %s", operation.__name__)
+                log.exception("%s: unforeseen error", _call(operation, args))
                 raise Refusal(errno.EIO) from error
 
         return guarded
@@ -124,13 +124,20 @@ def _answering(
     return decorate
 
 
-def _note(
-    operation: str, subject: tuple[object, ...], number: int, error: HingError
-) -> None:
+def _call(operation: Callable[..., object], args: Sequence[object]) -> str:
+    """The call in words: "read clip.mp4"; *args* begin with the `HingOperations`."""
+    operations, subjects = args[0], args[1:]
+    assert isinstance(operations, HingOperations)
+    subject = next((subject for subject in subjects if subject is not None), "")
+    name = operations.name_of(subject) if isinstance(subject, int) else str(subject)
+    verb = operation.__name__.removesuffix("_into")
+    return f"{verb} {printable(name.removeprefix('/') or '/', 80)}"
+
+
+def _note(call: str, number: int, error: HingError) -> None:
     quiet = number in _ORDINARY or isinstance(error, Closing)
     level = logging.DEBUG if quiet else logging.ERROR
-    name = printable(subject[0] if subject else "", 80)
-    log.log(level, "%s %s: %s (%s)", operation, name, error, errno.errorcode[number])
+    log.log(level, "%s: %s (%s)", call, error, errno.errorcode[number])
 
 
 @dataclass(slots=True)
@@ -173,6 +180,11 @@ class HingOperations:
         # the monotonic clock, 0.0 if it never did), the oldest first
         self._kernel_sizes: dict[int, tuple[int, float]] = {}
         self._forgot_sizes = False  # that of any name
+
+    def name_of(self, handle: int) -> str:
+        """The name by which *handle* was opened."""
+        opened = self._handles.get(handle)  # one lookup is atomic
+        return opened.name if opened is not None else "a closed file"
 
     def start(self) -> None:
         """The mount is up."""

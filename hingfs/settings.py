@@ -19,6 +19,7 @@ from .config import (
     CacheConfig,
     Config,
     EndpointConfig,
+    LogConfig,
     MountConfig,
     Token,
     parse_mode,
@@ -125,7 +126,12 @@ _MOUNT = (
     Option(
         "--fuse", "auto", "LIBRARY", "mfusepy (libfuse 3), fusepy (libfuse 2) or auto"
     ),
-    Option("--log-file", None, "FILE", "log there instead of to standard error"),
+    Option(
+        "--log-file",
+        None,
+        "FILE",
+        "log there; default: standard error, or with a mount in the background its own file in $XDG_STATE_HOME/hingfs",
+    ),
     Option("--log-level", "warning", "LEVEL", "debug, info, warning or error"),
 )
 # Title in the help -> the options under it.
@@ -213,6 +219,7 @@ def config_from(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Co
             negative_ttl_seconds=seconds("negative_ttl"),
             listing_ttl_seconds=seconds("listing_ttl"),
         ),
+        log=LogConfig(level=needed("log_level").lower(), file=_file(text("log_file"))),
     )
 
 
@@ -241,7 +248,7 @@ def _whole_number(text: str) -> int:
 
 def _token(file: str | None, environ: Mapping[str, str]) -> Token:
     if file:
-        return Token(file=Path(file).expanduser().absolute())
+        return Token(file=_file(file))
     value = environ.get("HINGFS_TOKEN")
     if not value:
         raise TokenError(
@@ -249,6 +256,10 @@ def _token(file: str | None, environ: Mapping[str, str]) -> Token:
             "file of mode 0600 named by --token-file or HINGFS_TOKEN_FILE"
         )
     return Token(value)
+
+
+def _file(text: str | None) -> Path | None:
+    return Path(text).expanduser().absolute() if text else None
 
 
 def _directory(text: str | None) -> Path | None:

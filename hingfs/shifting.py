@@ -146,6 +146,7 @@ class Settling:
             try:
                 trial.samples.append(self._api.sample(content))
             except HingError as error:
-                log.debug("no sample of its validators: %s", error)
+                name = printable(content.video_id, 80)
+                log.debug("%s: no sample of its validators: %s", name, error)
                 break
         return trial

@@ -37,6 +37,7 @@ from .errors import (
     SpoolFull,
     TransportError,
     Unforeseen,
+    printable,
 )
 from .pace import SLOWEST_BYTES_PER_SECOND, Pace
 from .verdict import is_encoded, odd_type_of
@@ -413,6 +414,7 @@ class SpoolStore:
 
     def _stream(self, spool: Spool, answer: Answer | None) -> None:
         """Fill *spool*; no exception leaves."""
+        name = printable(spool.content.video_id, 80)
         try:
             self._fill(spool, answer)
         except ContentChanged as error:
@@ -421,10 +423,11 @@ class SpoolStore:
         except HingError as error:
             spool.fail(error)
         except OSError as error:
-            log.error("the spool cannot be written: %s", error)  # noqa: TRY400 - foreseen
-            spool.fail(SpoolFull(f"the spool cannot be written: {error}"))
+            reason = f"the spool cannot be written: {error.strerror or error}"
+            log.error("%s: %s", name, reason)  # noqa: TRY400 - foreseen
+            spool.fail(SpoolFull(reason))
         except BaseException as error:
-            log.exception("unforeseen error in a whole-file stream")
+            log.exception("%s: unforeseen error in a whole-file stream", name)
             spool.fail(Unforeseen(f"unforeseen: {type(error).__name__}"))
         else:
             spool.finish()

@@ -96,7 +96,8 @@ class StatusRoute:
             return self.of_known(video_id, awaited(asked, deadline))
         except (TransportError, AccessDenied) as error:
             # What was refused is judged by its words.
-            log.debug("the status route does not tell: %s", error)
+            name = printable(video_id, 80)
+            log.debug("%s: the status route does not tell: %s", name, error)
             return UNSAID
 
     def refused(

@@ -235,7 +235,7 @@ class HttpTransport:
         try:
             token = self._config.token.read()
         except TokenError as error:
-            log.warning("%s", error)
+            log.warning("%s; the token before stays in use", error)
             return False
         with self._lock:
             renewed = token != self._token

@@ -98,7 +98,7 @@ class DaemonPool:
             with self._lock:
                 self._threads.remove(thread)
                 alone = not self._threads
-            log.warning("%s: %s", thread.name, error)
+            log.warning("no thread can be started for %s: %s", thread.name, error)
             if alone:  # nobody would run the job
                 refusal = TransportError(f"no thread can be started: {error}")
                 self._forget(future)

@@ -33,6 +33,9 @@ CLIPS = REPOSITORY / "hingfs" / "clips"
 # Generous: a machine under load is slow, a hang lasts for ever.
 PATIENCE_SECONDS = 30.0
 
+# Where mounts in the background log, unless a test says otherwise.
+STATE_HOME = tempfile.TemporaryDirectory(prefix="hingfs-state-")
+
 each_binding = pytest.mark.parametrize("binding", BINDINGS)
 
 
@@ -57,10 +60,17 @@ def require_fuse() -> None:
 
 def environment(**variables: str) -> dict[str, str]:
     """This process' environment in English, without HINGFS_ settings, with *variables*."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("HINGFS_")}
+    ours = ("HINGFS_", "JOURNAL_STREAM", "XDG_STATE_HOME")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     # Where hingfs is not installed it is found as `python -m hingfs` finds it here.
     path = os.pathsep.join(filter(None, [str(REPOSITORY), kept.get("PYTHONPATH")]))
-    return {**kept, "LC_ALL": "C.UTF-8", "PYTHONPATH": path, **variables}
+    return {
+        **kept,
+        "LC_ALL": "C.UTF-8",
+        "PYTHONPATH": path,
+        "XDG_STATE_HOME": STATE_HOME.name,
+        **variables,
+    }
 
 
 def hingfs(

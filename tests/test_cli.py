@@ -538,7 +538,9 @@ def test_a_configuration_shown_does_not_show_the_token() -> None:
 
     assert config.endpoint.token == Token(TOKEN)
     assert TOKEN not in repr(config)
-    assert {field.name for field in fields(config)} == {"mount", "endpoint", "cache"}
+    assert {field.name for field in fields(config)} == {
+        *("mount", "endpoint", "cache", "log")
+    }
 
 
 @pytest.mark.fuse

@@ -196,7 +196,7 @@ def test_an_unforeseen_error_in_a_worker_is_eio_counted_and_told_once(
 ) -> None:
     """To that caller; the thread lives, and the next call is served."""
     expected_log("unforeseen")
-    expected_log("getattr|read_into|transfer|stream")
+    expected_log("getattr|read|transfer|stream")
     caplog.set_level(logging.ERROR, "hingfs")
     if place == "spool":
         endpoint.personality = PERSONALITIES["aisix_proxy"]

@@ -166,11 +166,12 @@ def test_a_signal_unmounts_while_files_are_open(
         assert errno_of(lambda: os.fstat(opened.fd)) in {"ENOTCONN", "EIO"}
 
 
-def test_the_mount_says_in_one_line_that_it_is_up(mounted: Mounted) -> None:
-    (line,) = mounted.stdout.splitlines()
-    assert mounted.base_url in line
-    assert str(mounted.directory) in line
-    assert f"hingfs umount {mounted.directory}" in line
+def test_the_mount_says_that_it_is_up_and_how_to_end_it(mounted: Mounted) -> None:
+    assert mounted.stdout.splitlines() == [
+        f"hingfs: {mounted.base_url} is mounted on {mounted.directory}",
+        f"  end it with Ctrl-C, or hingfs umount {mounted.directory}",
+        f"  log: {mounted.log_path}",
+    ]
 
 
 @pytest.mark.parametrize("program", ["fusermount3 -u", "umount"])
@@ -392,7 +393,7 @@ def test_a_directory_can_be_mounted_again_and_again(binding: str) -> None:
 
 @each_binding
 def test_in_the_background_it_returns_when_the_mount_answers(binding: str) -> None:
-    """The very next command finds the files; no output, no terminal held."""
+    """The very next command finds the files; no terminal is held."""
     require_fuse()
     with FakeEndpoint() as endpoint, mount_directory() as directory:
         video = endpoint.add("video", size_bytes=SIZE_BYTES)
@@ -402,7 +403,11 @@ def test_in_the_background_it_returns_when_the_mount_answers(binding: str) -> No
             HINGFS_TOKEN=endpoint.token,
         )
 
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines()[:2] == [
+            f"hingfs: {endpoint.base_url} is mounted on {directory}",
+            f"  end it with hingfs umount {directory}",
+        ]
         assert os.listdir(directory) == ["video.mp4"]
         assert (directory / "video.mp4").read_bytes() == video.read(0, SIZE_BYTES)
         assert hingfs("umount", directory).returncode == 0

@@ -56,7 +56,7 @@ PURPOSES = {
     "answer": "bodies read; peers connected; where the API may send us",
     "exchange": "one answer on its connection: bounds, deadlines, the end",
     "framing": "RFC 9112, settings, names, and what is learnt of a server",
-    "binding": "the FUSE libraries; where an MP4 keeps its index",
+    "binding": "the FUSE libraries; log lines; where an MP4 keeps its index",
     "errors": "ranges and blocks; what can go wrong; tables bounded by their memory",
 }
 

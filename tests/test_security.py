@@ -25,7 +25,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hingfs import cli, listing, mount, refusals, results, statuses, verdict
+from hingfs import cli, listing, log, mount, refusals, results, statuses, verdict
 from hingfs.client import VideoClient
 from hingfs.config import (
     Config,
@@ -516,7 +516,7 @@ def log_file(tmp_path, expected_log) -> Iterator[Path]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     file = tmp_path / "log"
-    mount.configure_logs("debug", file, TOKEN)
+    log.begin("debug", TOKEN.hide, file=file)
     yield file
     for handler in list(root.handlers):
         handler.close()
