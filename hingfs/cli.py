@@ -33,7 +33,8 @@ EXIT_STATUSES = """exit status:
   1  failed          5  this machine cannot mount (no /dev/fuse, no libfuse)
   2  wrong usage     6  the directory cannot be mounted on
   3  token missing   7  umount: the mount is in use
-     or refused      8  umount: not a hingfs mount"""
+     or refused      8  umount: not a hingfs mount
+                     9  the base URL is no video API"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

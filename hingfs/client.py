@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from . import refusals, verdict
+from .admission import Admission
 from .answer import Answer
 from .begun import BegunAnswers
 from .blocks import ByteRange, Content, Validator
@@ -27,13 +28,9 @@ from .errors import (
     AccessDenied,
     BodyCut,
     ContentChanged,
-    EndpointError,
     HingError,
-    RateLimited,
     ServerBroken,
-    TokenError,
     TransportError,
-    Unreachable,
     VideoNotReady,
     VideoNotServed,
 )
@@ -52,8 +49,6 @@ from .workers import DaemonPool
 
 log = logging.getLogger(__name__)
 
-# No server gives out this id.
-_NO_VIDEO = "hingfs-asks-for-no-video"
 # Whoever takes this long to begin has fetched all of the file first, most likely. A
 # guess.
 _DEAR_SECONDS = 1.0
@@ -98,83 +93,15 @@ class VideoClient:
         self._content = ContentRoute(
             self._sender, self._statuses, transport, self._places
         )
-        self._list = PagedList(
-            self._sender, transport, config, endpoint, self._without_list
-        )
+        admission = Admission(self._sender, transport, config, endpoint)
+        self._list = PagedList(self._sender, transport, config, endpoint, admission)
         self._settling = Settling(self, self._endpoint)
         self._begun = BegunAnswers()
         self._readiness = Readiness(config.settle_seconds)
+        self.check = admission.check
         # What a download needs beside what is below.
         self.content_of = self._content.content_of
         self.refused = self._statuses.refused
-
-    # -- before mounting ---------------------------------------------------------
-
-    def check(self) -> str:
-        """Ask the API for one list entry, as a test of address and token.
-
-        Returns a warning where the list cannot be had and the token is good all the
-        same; "" otherwise. Raises TokenError when the token is refused everywhere,
-        EndpointError when nothing answers. Many servers have no list.
-        """
-        base_url = self._config.base_url
-        try:
-            listless = self._trouble_with(
-                self._sender.list_url({"limit": "1"}), self._config.metadata_seconds
-            )
-            if listless is None:
-                return ""
-            if isinstance(listless, RateLimited):  # the API is there
-                return f"the token was not tried: {listless}"
-            self._find_access(listless)
-        except AccessDenied as error:
-            raise TokenError(
-                f"{base_url} refuses the token ({error.code}): {error.said}"
-            ) from error
-        except TransportError as error:
-            raise EndpointError(
-                f"cannot reach {base_url}: {error}. Check --base-url and the network, "
-                "or skip this check with --no-check"
-            ) from error
-        return (
-            f"{base_url} does not give its list ({listless}); names that are given "
-            "work, and ls shows what was opened"
-        )
-
-    def _find_access(self, listless: AccessDenied | TransportError) -> None:
-        """Return if any route but the list takes the token; else raise.
-
-        *listless* is what came instead of the list. The video asked about is none:
-        whoever is let in hears that, and an error of the server is no refusal.
-        """
-        if isinstance(listless, Unreachable):
-            raise listless
-        troubles = [listless]
-        for route in ("", "/content"):
-            url = self._transport.url_of(f"/v1/videos/{_NO_VIDEO}{route}")
-            trouble = self._trouble_with(url, self._config.metadata_seconds / 3)
-            if trouble is None:
-                return
-            troubles.append(trouble)
-        refused = [error for error in troubles if isinstance(error, AccessDenied)]
-        answered = any(isinstance(error, ServerBroken) for error in troubles)
-        if refused and not answered:
-            raise refused[0]
-        if not refused:
-            raise listless
-
-    def _trouble_with(
-        self, url: str, seconds: float
-    ) -> AccessDenied | TransportError | None:
-        """What keeps this token from *url*: a refusal or trouble; None if nothing does."""
-        patience = self._sender.patience(METADATA_TRIES, seconds)
-        try:
-            answer, body = self._sender.send("GET", url, patience)
-        except TransportError as error:
-            return error
-        answer.close()
-        refusal = refusals.refusal(answer.status, body, UNSAID)
-        return refusal if isinstance(refusal, AccessDenied) else None
 
     # -- metadata ----------------------------------------------------------------
 
@@ -403,19 +330,6 @@ class VideoClient:
     def distrust_ranges(self) -> None:
         """A video announced ranges and sent the whole: announcements prove nothing."""
         self._endpoint.ranges_announced_falsely()
-
-    def _without_list(self, refusal: AccessDenied) -> None:
-        """Return where the list alone is refused to this token; else raise.
-
-        Once that is known, another look costs no more than the refusal.
-        """
-        if self._endpoint.holds(Belief.LIST):
-            try:
-                self._find_access(refusal)
-            except AccessDenied:
-                self._sender.warn("denied", str(refusal))
-                raise
-            self._endpoint.list_withheld(f"refused ({refusal.code}): {refusal.said}")
 
     def _head(
         self,

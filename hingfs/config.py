@@ -73,13 +73,14 @@ def parse_mode(text: str) -> int:
 
 
 def normalized_base_url(text: str) -> str:
-    """*text* without trailing slashes and without one trailing "/v1".
+    """*text* without trailing slashes and without one trailing "/v1" or "/v1/videos".
 
-    Some services publish their base URL with /v1 and some without; every request
-    path of ours begins with it. Any other prefix ("/openai") is kept.
+    Some services publish their base URL with /v1, some without, and some people paste
+    the address of the list; every request path of ours begins with it. Any other prefix
+    ("/openai") is kept.
     Raises UsageError if it is no http(s) URL, or holds credentials or a query.
     """
-    url = text.strip().rstrip("/").removesuffix("/v1").rstrip("/")
+    url = re.sub(r"/v1(/+videos)?$", "", text.strip().rstrip("/")).rstrip("/")
     try:
         parts = urlsplit(url)
         _ = parts.port

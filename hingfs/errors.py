@@ -22,7 +22,7 @@ HingError
  │  └ Unforeseen      a defect of ours, logged with its traceback where it was met
  └ SetupError         nothing is mounted; carries the exit status
     ├ UsageError, TokenError, EndpointError, FuseUnavailable, MountpointError,
-    └ MountBusy, NotMounted
+    └ MountBusy, NotMounted, NoSuchApi
 
 Which errno each becomes is decided in `operations`, nowhere else.
 Text that came from a server goes through `printable` before it enters a message.
@@ -211,3 +211,9 @@ class NotMounted(SetupError):
     """The directory is no hingfs mount."""
 
     exit_status = 8
+
+
+class NoSuchApi(SetupError):
+    """What answers at the base URL is no video API."""
+
+    exit_status = 9

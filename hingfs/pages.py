@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from . import listing, refusals
+from .admission import Admission
+from .answer import Answer
 from .blocks import MIB
 from .config import EndpointConfig
 from .endpoint_facts import EndpointFacts
@@ -44,7 +46,7 @@ class Listed:
 
 
 class PagedList:
-    """The list of one endpoint; *without_list* is told of a refusal, and may raise."""
+    """The list of one endpoint; *admission* judges what comes in its place."""
 
     def __init__(
         self,
@@ -52,13 +54,13 @@ class PagedList:
         transport: HttpTransport,
         config: EndpointConfig,
         endpoint: EndpointFacts,
-        without_list: Callable[[AccessDenied], None],
+        admission: Admission,
     ) -> None:
         self._sender = sender
         self._transport = transport
         self._config = config
         self._endpoint = endpoint
-        self._without_list = without_list
+        self._admission = admission
 
     def list_videos(self, wanted: Callable[[str], bool]) -> list[Listed] | None:
         """The videos of the API's list whose ids are *wanted*, newest first.
@@ -100,7 +102,8 @@ class PagedList:
         return [Listed(*video) for video in page.videos if wanted(video[0])]
 
     def _list_page(self, after: str) -> ListPage | None:
-        code, body = self._list_answer(after)
+        answer, body = self._list_answer(after)
+        code = answer.status
         with self._sender.parsing:
             page = listing.judge_list(body, self._sender.now()) if code == 200 else None
         if page is not None:
@@ -108,9 +111,11 @@ class PagedList:
         elif self._endpoint.has_listed or code not in _NO_LIST_CODES | DENIED_CODES:
             # What gave a list once has one: anything else from it is trouble.
             raise ServerBroken(f"no list came, but another answer ({code})")
+        elif code not in DENIED_CODES or not answer.from_api:
+            self._admission.instead_of_list(answer, body)
         return page
 
-    def _list_answer(self, after: str) -> tuple[int, bytes]:
+    def _list_answer(self, after: str) -> tuple[Answer, bytes]:
         tries = self._transport.tries(METADATA_TRIES)
         patience = self._sender.patience(tries, self._config.metadata_seconds)
         query = {"limit": str(_PAGE_ENTRIES), "order": "desc"}
@@ -132,9 +137,9 @@ class PagedList:
                 f"a page of the list is larger than {_MOST_PAGE_BYTES // MIB} MiB"
             )
         refusal = refusals.refusal(answer.status, body, UNSAID)
-        if isinstance(refusal, AccessDenied):
-            self._without_list(refusal)
-        return answer.status, body
+        if isinstance(refusal, AccessDenied) and answer.from_api:
+            self._admission.without_list(refusal)
+        return answer, body
 
 
 def _check_whole(page: ListPage, rows: int) -> None:

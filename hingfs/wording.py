@@ -66,7 +66,12 @@ _DENIED_TEXT = re.compile(
     r"incorrect api key|unauthori[sz]ed|authentication|no api key|no connected db",
     re.IGNORECASE,
 )
-NO_ROUTE_TEXT = re.compile(r"invalid url \(", re.IGNORECASE)
+# One-API and its kin, Express and NestJS, Fastify, Laravel, Kong.
+NO_ROUTE_TEXT = re.compile(
+    r"invalid url \(|cannot (get|head) /|route (get|head):/|no route matched|"
+    r"the route \S+ could not be found",
+    re.IGNORECASE,
+)
 UPSTREAM_410 = re.compile(r"upstream service returned status 410", re.IGNORECASE)
 UPSTREAM_GONE = re.compile(r"upstream service returned status (404|410)", re.IGNORECASE)
 

@@ -407,7 +407,7 @@ def test_help_tells_the_commands_and_the_exit_statuses() -> None:
     for word in ("mount", "umount", "demo", "exit status:"):
         assert word in text
     told = [int(number) for number in re.findall(r"(?m)(?:^|\s{2})(\d)  \w", text)]
-    assert sorted(told) == list(range(9))
+    assert sorted(told) == list(range(10))
 
 
 def test_no_option_takes_a_token() -> None:

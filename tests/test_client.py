@@ -430,9 +430,7 @@ def entries(start, stop):
 
 NO_LIST = [
     *(faults.status(code) for code in (400, 404, 405, 501)),
-    faults._instead(
-        "page", lambda: text_response(200, b"<html>We will be back", "text/html")
-    ),
+    faults._instead("page", lambda: text_response(404, b"<html>Nothing", "text/html")),
     faults._instead(
         "object", lambda: json_response(200, {"id": "v", "object": "video"})
     ),
@@ -566,7 +564,7 @@ class TestList:
     ):
         """It is asked again all the same: that answer may have been a fault."""
         endpoint.add("v")
-        endpoint.inject(answer, 2)
+        endpoint.inject(answer, 2, where=lambda r: r.kind == "list")
 
         assert self.ids(client) is None
         assert self.ids(client) is None
@@ -656,9 +654,9 @@ class TestCheck:
     def test_a_right_token_passes_everywhere(self, build, endpoint, personality):
         endpoint.personality = PERSONALITIES[personality]
 
-        build().client.check()
+        assert build().client.check() == ""
 
-        assert len(endpoint.log) == 1
+        assert len(endpoint.log) == (1 if endpoint.personality.lists else 2)
 
     @pytest.mark.parametrize("personality", [*PERSONALITIES])
     def test_a_wrong_token_is_refused_everywhere(self, build, endpoint, personality):

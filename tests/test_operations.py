@@ -60,6 +60,7 @@ EXPECTED: dict[type[HingError], tuple[int, int]] = {
     errors.MountpointError: (errno.EIO, errno.EIO),
     errors.MountBusy: (errno.EIO, errno.EIO),
     errors.NotMounted: (errno.EIO, errno.EIO),
+    errors.NoSuchApi: (errno.EIO, errno.EIO),
 }
 
 

@@ -30,7 +30,7 @@ from hingfs import mount as mount_module
 from hingfs import reader as reader_module
 from hingfs.binding import Refusal
 from hingfs.config import Token
-from hingfs.errors import TokenError
+from hingfs.errors import NoSuchApi, TokenError
 from hingfs.fetcher import BlockFetcher
 from hingfs.names import full_name_of, name_of
 
@@ -346,6 +346,19 @@ def test_a_list_that_is_refused_or_broken_stops_nothing(
     endpoint.inject(faults.status(403), math.inf)
     with pytest.raises(TokenError):
         view().mount.client.check()
+
+
+def test_a_website_is_not_mounted_and_no_empty_directory(view, endpoint, expected_log):
+    """What answers at the base URL and shows no sign of a video API, by JSON from the list or the status route, is not mounted (exit status 9); with `--no-check` it is, and `ls` is EIO, not an empty directory."""
+    expected_log("check the base URL")
+    expected_log("EIO")
+    page = text_response(404, b"<html><title>404</title></html>", "text/html")
+    endpoint.inject(faults._instead("page", lambda: page), math.inf)
+
+    with pytest.raises(NoSuchApi) as caught:
+        view().mount.client.check()
+    assert caught.value.exit_status == 9
+    assert errno_of(view().names) == "EIO"
 
 
 def test_a_firewall_is_eio_and_one_refused_video_eacces(
