@@ -19,6 +19,7 @@ import importlib
 import logging
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ CAP_AUTO_INVAL_DATA = 1 << 12
 # names of 0.2 s took 0.4 s with 3.17.2, and 1.0 s without (Linux 6.18, 2026-11-25).
 CAP_PARALLEL_DIROPS = 1 << 18
 PARALLEL_DIROPS_SINCE = (3, 17)
+# Has libfuse leave its loop, and means nothing else to anybody: see `leave`.
+LEAVE_SIGNAL = signal.SIGRTMAX
 
 
 class Refusal(Exception):
@@ -200,6 +203,7 @@ class _Callbacks:
 
     def _begin(self) -> None:
         type(self).started = True
+        _copy_handler(signal.SIGTERM, LEAVE_SIGNAL)
         self._filesystem.start()
 
     def _entries(self, path: bytes | None) -> Iterator[tuple[bytes, Any]]:
@@ -262,8 +266,9 @@ class Binding:
         written its reason to standard error.
         """
         bridge = self._bridge(filesystem)
-        # libfuse handles SIGHUP only where it finds the default disposition.
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        # libfuse handles SIGTERM only where it finds the default disposition.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {LEAVE_SIGNAL})
         try:
             bridge(
                 _Registration(),
@@ -315,6 +320,26 @@ class Binding:
             Bridge, f"readdir{suffix}", Bridge.readdir_2 if old else Bridge.readdir_3
         )
         return Bridge
+
+
+def leave() -> None:
+    """Have libfuse end its loop, and `Binding.run` return; from any thread.
+
+    libfuse ends it for SIGINT, SIGTERM and SIGHUP, in the main thread. Those are others'
+    to send, and to be answered by more than that, so they stay blocked there. Its handler
+    serves one more signal, which is sent to that thread alone.
+    """
+    main = threading.main_thread().ident
+    assert main is not None, "the main thread was started"
+    signal.pthread_kill(main, LEAVE_SIGNAL)
+
+
+def _copy_handler(source: int, target: int) -> None:
+    """Let what handles signal *source*, which Python may not know, handle *target*."""
+    libc = ctypes.CDLL(None)
+    action = ctypes.create_string_buffer(1024)  # a struct sigaction has 152 bytes
+    libc.sigaction(source, None, action)
+    libc.sigaction(target, action, None)
 
 
 def load(choice: str | None = None) -> Binding:

@@ -11,6 +11,7 @@ the tables and is never held while anything waits.
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -130,6 +131,7 @@ class Catalog:
             _MOST_OTHER_BYTES, lambda found: _KNOWN_BYTES + _texts_of(found[0])
         )
         self._listing: _Listing | None = None  # the last whole one
+        self._anew_at = -math.inf  # monotonic: listings from before are not fresh
         self._order: _Listing | None = None  # the last one, or the newest part of it
         # Listed, past their expiry, and not served any more when they were asked for.
         self._lost: Remembered[None] = Remembered(
@@ -476,9 +478,13 @@ class Catalog:
 
     def _current_listing(self, deadline: float) -> _Listing:
         with self._lock:
-            listing = self._listing
+            listing, anew_at = self._listing, self._anew_at
         age = time.monotonic() - listing.taken_at if listing is not None else 0.0
-        if listing is not None and age < self._config.listing_ttl_seconds:
+        if (
+            listing is not None
+            and age < self._config.listing_ttl_seconds
+            and listing.taken_at > anew_at
+        ):
             return listing
         try:
             return self._lookups.result("list", "", deadline, self._list)
@@ -489,6 +495,11 @@ class Catalog:
                 raise
             log.warning("the last listing, %.0f s old, is shown: %s", age, error)
             return listing
+
+    def list_anew(self) -> None:
+        """Have the next listing ask the API; the one that is there may stand in for it."""
+        with self._lock:
+            self._anew_at = time.monotonic()
 
     def _list(self) -> _Listing:
         listing = _listing_of(

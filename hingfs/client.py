@@ -99,9 +99,10 @@ class VideoClient:
         self._begun = BegunAnswers()
         self._readiness = Readiness(config.settle_seconds)
         self.check = admission.check
-        # What a download needs beside what is below.
+        # What a download and a mount need beside what is below.
         self.content_of = self._content.content_of
         self.refused = self._statuses.refused
+        self.renew_token = self._sender.renew_token
 
     # -- metadata ----------------------------------------------------------------
 

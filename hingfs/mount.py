@@ -1,10 +1,12 @@
 """The composition root: builds the objects, runs FUSE, closes in reverse order.
 
-Signals. SIGINT and SIGTERM are blocked before FUSE runs, and a thread waits for them:
-it sets everything closing first, so that every read in flight ends with EIO, and then
-raises SIGHUP, which libfuse handles by leaving its loop. Left to libfuse alone, it
-would wait for those reads; a handler in Python would never run, since the main thread
-is in C.
+Signals. SIGINT, SIGTERM and SIGHUP are blocked before FUSE runs, and a thread waits for
+them: it sets everything closing first, so that every read in flight ends with EIO, and
+then has libfuse leave its loop. Left to libfuse alone, it would wait for those reads; a
+handler in Python would never run, since the main thread is in C.
+SIGHUP ends a mount whose terminal has gone. Without a controlling terminal, as in the
+background or under systemd, or where `nohup` had it ignored, it asks to read token,
+log and list again.
 
 Threads of its own: `hingfs-signals` as above, `hingfs-up` until the mount answers, and
 `hingfs-trim`, which gives free memory back and shares nothing but the event that ends it.
@@ -41,6 +43,7 @@ from .errors import (
     printable,
 )
 from .fetcher import BlockFetcher
+from .log import reopen as reopen_log
 from .lookups import AHEAD_THREADS, LOOKUP_THREADS, SILENCE_SECONDS, Lookups
 from .operations import HingOperations
 from .reader import Readers
@@ -64,7 +67,7 @@ _TRIM_SECONDS = 5.0
 SWITCH_SECONDS = 0.02
 # How long the threads of the check may take to end; they are idle by then.
 _CHECK_ENDS_SECONDS = 2.0
-_END_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
 class Mount:
@@ -77,6 +80,7 @@ class Mount:
         self._config = config
         self._on_up = on_up
         self._ended = threading.Event()
+        self._ends_on_hangup = _ends_on_hangup()
         self._library = binding.load(config.mount.fuse)
         endpoint, cache = config.endpoint, config.cache
         self.transport = HttpTransport(endpoint)
@@ -131,8 +135,6 @@ class Mount:
             self._library,
         )
         block_signals()
-        # The main thread alone takes the one that libfuse waits for.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         self._library.run(
             self.operations, str(self._config.mount.directory), self._options()
         )
@@ -190,12 +192,22 @@ class Mount:
             self._on_up()  # or whoever started the mount would wait for ever
         self.transport.warm(WARM_CONNECTIONS)
 
+    def reload(self) -> None:
+        """Read the token file again, go on in the log's new file, list anew when asked."""
+        reopen_log()
+        self.client.renew_token()
+        self.catalog.list_anew()
+        log.info("SIGHUP: token, log and list are read again")
+
     def _await_signal(self) -> None:
-        number = signal.sigwait(_END_SIGNALS)
+        while (number := signal.sigwait(_SIGNALS)) == signal.SIGHUP:
+            if self._ends_on_hangup:
+                break
+            self.reload()
         log.info("%s: unmounting", signal.Signals(number).name)
         self.close()
         # Not before the waits have ended: libfuse leaves when its callbacks have.
-        os.kill(os.getpid(), signal.SIGHUP)
+        binding.leave()
 
     def _spool_whole(self, content: Content, ignored: RangesIgnored) -> None:
         """A server sent the whole file instead of a range: read it as that."""
@@ -209,8 +221,19 @@ def block_signals() -> None:
     And SIGPIPE: libfuse 2, as it leaves, gives it its default back, which is death to
     the process of a thread that writes to a connection just then.
     """
-    signals = _END_SIGNALS | {signal.SIGHUP, signal.SIGPIPE}
+    signals = _SIGNALS | {binding.LEAVE_SIGNAL, signal.SIGPIPE}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+
+
+def _ends_on_hangup() -> bool:
+    """Whether SIGHUP will mean that a terminal has gone, which cannot be seen then."""
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        return False
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def check(config: Config) -> str:

@@ -148,13 +148,15 @@ class Sender:
         if not (answer.from_api and refusals.refuses_token(answer.status, body)):
             return False
         # Of requests refused at the same time, only one finds a new token.
-        if not (
-            self._transport.renew_token() or self._transport.token_renewed_since(answer)
-        ):
-            return False
-        self._warned.discard("denied")  # that of another token is news
-        self._endpoint.token_renewed()
-        return True
+        return self.renew_token() or self._transport.token_renewed_since(answer)
+
+    def renew_token(self) -> bool:
+        """Read the token file again; True if it holds another token than before."""
+        renewed = self._transport.renew_token()
+        if renewed:
+            self._warned.discard("denied")  # that of another token is news
+            self._endpoint.token_renewed()
+        return renewed
 
     def patience(self, tries: int, seconds: float, about: str = "") -> Patience:
         """That of a call about names: *tries* in vain, or *seconds*."""
