@@ -21,12 +21,13 @@ import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
 
-from .errors import FuseUnavailable, MountpointError, UsageError
+from . import fusermount
+from .errors import FuseUnavailable, UsageError, printable
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ CAP_AUTO_INVAL_DATA = 1 << 12
 # names of 0.2 s took 0.4 s with 3.17.2, and 1.0 s without (Linux 6.18, 2026-11-25).
 CAP_PARALLEL_DIROPS = 1 << 18
 PARALLEL_DIROPS_SINCE = (3, 17)
+_STANDARD_ERROR = 2
 # Has libfuse leave its loop, and means nothing else to anybody: see `leave`.
 LEAVE_SIGNAL = signal.SIGRTMAX
 
@@ -127,6 +129,7 @@ class _Callbacks:
     """
 
     _filesystem: Filesystem
+    _overheard: "_Overheard"
     _set_attributes: Any
     _stat_type: Any
     started = False  # of the class, since the constructor of FUSE is the whole mount
@@ -203,6 +206,8 @@ class _Callbacks:
 
     def _begin(self) -> None:
         type(self).started = True
+        for line in self._overheard.end().splitlines():
+            log.warning("libfuse: %s", printable(line))
         _copy_handler(signal.SIGTERM, LEAVE_SIGNAL)
         self._filesystem.start()
 
@@ -236,6 +241,32 @@ def _decoded(path: bytes | None) -> str | None:
     return None if path is None else path.decode("utf-8", "surrogateescape")
 
 
+class _Overheard:
+    """What is written to standard error from here to `end`: by libfuse and fusermount3.
+
+    Both tell their reasons there, past any log, and to nobody in the background.
+    """
+
+    def __init__(self) -> None:
+        self._said = ""
+        self._before: int | None = None
+        with suppress(OSError):  # it is closed
+            self._before = os.dup(_STANDARD_ERROR)
+            self._file = os.memfd_create("libfuse")
+            os.dup2(self._file, _STANDARD_ERROR)
+
+    def end(self) -> str:
+        """Give standard error back; what was said. Later calls say the same."""
+        if self._before is not None:
+            os.dup2(self._before, _STANDARD_ERROR)
+            os.close(self._before)
+            self._before = None
+            with os.fdopen(self._file, "rb") as said:
+                said.seek(0)
+                self._said = said.read().decode(errors="replace")
+        return self._said
+
+
 class Binding:
     """One loaded FUSE library. Make it with `load`."""
 
@@ -262,10 +293,10 @@ class Binding:
 
         *mountpoint* is absolute: libfuse 3 changes directory to "/". *options* are
         mount options common to both libraries. Call it in the main thread.
-        Raises MountpointError if the mount did not come up; libfuse has then
-        written its reason to standard error.
+        Raises MountpointError or FuseUnavailable if the mount did not come up.
         """
-        bridge = self._bridge(filesystem)
+        overheard = _Overheard()
+        bridge = self._bridge(filesystem, overheard)
         # libfuse handles SIGTERM only where it finds the default disposition.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {LEAVE_SIGNAL})
@@ -279,13 +310,12 @@ class Binding:
             )
         except RuntimeError as error:
             if not bridge.started:
-                raise MountpointError(
-                    f"libfuse could not mount on {mountpoint} (code {error}); "
-                    "its reason stands above"
-                ) from error
+                raise fusermount.refused_mount(mountpoint, overheard.end()) from error
             # Ended by a signal (8 on libfuse 3), or by `umount -l` while in use
             # (1 on libfuse 2): both are ends that somebody asked for.
             log.debug("libfuse ended with code %s", error)
+        finally:
+            overheard.end()
 
     def _options(self, options: Mapping[str, str | bool]) -> dict[str, str | bool]:
         merged: dict[str, str | bool] = {
@@ -303,12 +333,13 @@ class Binding:
                 merged["max_threads"] = str(MAX_THREADS)
         return merged
 
-    def _bridge(self, filesystem: Filesystem) -> Any:
+    def _bridge(self, filesystem: Filesystem, overheard: "_Overheard") -> Any:
         """A class of the library's FUSE whose callbacks are ours, to be called once."""
         module = self._module
 
         class Bridge(_Callbacks, module.FUSE):  # type: ignore[name-defined,misc]
             _filesystem = filesystem
+            _overheard = overheard
             _set_attributes = staticmethod(module.set_st_attrs)
             _stat_type = module.c_stat
 

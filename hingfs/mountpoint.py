@@ -8,14 +8,22 @@ only entries that say they are ours are ever touched.
 import contextlib
 import errno
 import os
+import pwd
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import FuseUnavailable, MountBusy, MountpointError, NotMounted
+from . import fusermount
+from .errors import (
+    FuseUnavailable,
+    MountBusy,
+    MountpointError,
+    NotMounted,
+    command_word,
+    plain,
+)
 
 SUBTYPE = "hingfs"
 _FS_TYPE = f"fuse.{SUBTYPE}"
@@ -29,12 +37,16 @@ _HELPER_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class MountEntry:
-    """One line of the mount table; *device* is "major:minor"."""
+    """One line of the mount table; *device* is "major:minor".
+
+    *user_id* is that of whoever mounted it, None where the kernel does not tell.
+    """
 
     directory: str
     fs_type: str
     source: str
     device: str
+    user_id: int | None = None
 
 
 def absolute(directory: str | os.PathLike[str]) -> Path:
@@ -65,9 +77,10 @@ def prepare(directory: Path) -> None:
     if is_ours(entry):
         if not _is_dead(directory):
             raise MountpointError(
-                f"{directory} is a hingfs mount already; "
-                f"end it first: hingfs umount {directory}"
+                f"{plain(str(directory))} is a hingfs mount{_of_another(entry)} already; "
+                f"end it first: hingfs umount {command_word(directory)}"
             )
+        _demand_own(entry, directory)
         _detach(directory, lazy=True)
     if not directory.is_dir():
         what = "is not a directory" if directory.exists() else "does not exist"
@@ -92,25 +105,18 @@ def prepare(directory: Path) -> None:
 def check_fuse(*, allow_other: bool) -> None:
     """Make sure that this machine can mount; raises FuseUnavailable with the reason."""
     if not _FUSE_DEVICE.exists():
-        raise FuseUnavailable(
-            "there is no /dev/fuse: load the module (modprobe fuse), or start the "
-            "container with --device /dev/fuse --cap-add SYS_ADMIN"
-        )
+        raise FuseUnavailable(fusermount.NO_DEVICE)
     if not os.access(_FUSE_DEVICE, os.R_OK | os.W_OK):
-        raise FuseUnavailable(
-            "/dev/fuse cannot be opened by you: no read and write access"
-        )
+        raise FuseUnavailable(fusermount.NO_ACCESS)
     if os.geteuid() == 0:
         return
-    if _fusermount() is None:
+    if fusermount.program() is None:
         raise FuseUnavailable(
             "fusermount3 is missing, which mounts for users; on Debian and Ubuntu: "
             "apt-get install fuse3"
         )
     if allow_other and not _user_allow_other():
-        raise FuseUnavailable(
-            "--allow-other needs the line user_allow_other in /etc/fuse.conf"
-        )
+        raise FuseUnavailable(fusermount.NO_ALLOW_OTHER)
 
 
 def raise_kernel_readahead(directory: Path, size_kib: int) -> bool:
@@ -140,6 +146,7 @@ def unmount(directory: Path, *, lazy: bool) -> None:
         raise NotMounted(f"{directory} is no mount")
     if not is_ours(entry):
         raise NotMounted(f"{directory} is a {entry.fs_type} mount, not one of hingfs")
+    _demand_own(entry, directory)
     try:
         _detach(directory, lazy=lazy or _is_dead(directory))
     except MountBusy as busy:
@@ -156,8 +163,13 @@ def _entries() -> Iterator[MountEntry]:
         head, separator, tail = line.partition(" - ")
         fields, rest = head.split(" "), tail.split(" ")
         if separator and len(fields) > 4 and len(rest) > 1:
+            owner = re.search(r"\buser_id=(\d+)", rest[-1])
             yield MountEntry(
-                _unescaped(fields[4]), rest[0], _unescaped(rest[1]), fields[2]
+                directory=_unescaped(fields[4]),
+                fs_type=rest[0],
+                source=_unescaped(rest[1]),
+                device=fields[2],
+                user_id=int(owner[1]) if owner else None,
             )
 
 
@@ -175,7 +187,7 @@ def _is_dead(directory: Path) -> bool:
 
 
 def _detach(directory: Path, *, lazy: bool) -> None:
-    helper = _fusermount()
+    helper = fusermount.program()
     if helper is not None:
         command = [helper, "-u", *(["-z"] if lazy else []), str(directory)]
     else:
@@ -193,19 +205,30 @@ def _detach(directory: Path, *, lazy: bool) -> None:
         raise MountpointError(f"cannot unmount {directory}: {error}") from error
     if done.returncode == 0:
         return
-    said = " ".join(done.stderr.split())
-    if "busy" in said.lower():
+    if "busy" in done.stderr.lower():
         raise MountBusy(f"{directory} is busy.")
-    if "/etc/mtab" in said:  # a bare chroot; where a system was booted, it is there
+    raise fusermount.refused_unmount(str(directory), done.stderr)
+
+
+def _of_another(entry: MountEntry | None) -> str:
+    """Whose mount *entry* is, with "of" before it; "" where it is the caller's."""
+    if entry is None or entry.user_id in (None, os.getuid()):
+        return ""
+    assert entry.user_id is not None
+    try:
+        return f" of {pwd.getpwuid(entry.user_id).pw_name}"
+    except KeyError:
+        return f" of the user with id {entry.user_id}"
+
+
+def _demand_own(entry: MountEntry | None, directory: Path) -> None:
+    """Raise MountpointError where only somebody else can unmount *entry*."""
+    owner = _of_another(entry)
+    if owner and os.geteuid() != 0:
         raise MountpointError(
-            f"cannot unmount {directory}: fusermount wants /etc/mtab, which this system "
-            "lacks; as root: ln -s /proc/self/mounts /etc/mtab"
+            f"{plain(str(directory))} is a mount{owner}; only they or root can end it; as root: "
+            f"hingfs umount {command_word(directory)}"
         )
-    raise MountpointError(f"cannot unmount {directory}: {said or 'no reason given'}")
-
-
-def _fusermount() -> str | None:
-    return shutil.which("fusermount3") or shutil.which("fusermount")
 
 
 def _user_allow_other() -> bool:

@@ -58,6 +58,7 @@ PURPOSES = {
     "exchange": "one answer on its connection: bounds, deadlines, the end",
     "framing": "RFC 9112, settings, names, and what is learnt of a server",
     "binding": "the FUSE libraries; log lines; where an MP4 keeps its index",
+    "fusermount": "why a mount was refused",
     "errors": "ranges and blocks; what can go wrong; tables bounded by their memory",
 }
 
