@@ -17,7 +17,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from .blocks import KIB, MIB, views_of
@@ -132,7 +132,8 @@ class Exchange:
         self._aborted = False  # only ever set
         self._closed = False  # guarded by _lock, as is the socket's shutdown
         self.head: Head  # once `begin` has returned
-        self._begun = False  # the body, where its framing makes a difference of it
+        self._looked_at = False  # the beginning of a body that has no framing
+        self._end_is_due = False  # the CRLF behind a chunk
         self._ended = False  # the body, exactly where it should
         self._left: int | None = None  # bytes of the body, or of this chunk
         self._proved = memoryview(b"")  # of a chunk whose size was right
@@ -242,7 +243,8 @@ class Exchange:
                 self._took(came)
                 if self._expected == 0:
                     # Their end is proved before they are handed out.
-                    self._prove_end(stalled_at)
+                    with _for_good():
+                        self._prove_end(stalled_at, stall_seconds)
                 count += came
                 stalled_at = time.monotonic() + stall_seconds
         except TimeoutError:
@@ -266,14 +268,15 @@ class Exchange:
 
     def _next_bytes(self, most: int, until: float, stall_seconds: float) -> int:
         """How many bytes of content come next, at most *most*; 0 at the body's end."""
-        if self.head.framing is Framing.CLOSE and not self._begun:
-            self._begun = True
+        if self.head.framing is Framing.CLOSE and not self._looked_at:
             if looks_chunked(self._input.peek(CHUNK_PEEK_BYTES, until)):
                 raise ServerBroken("the body is in chunks, and its head says nothing")
+            self._looked_at = True
         if self.head.framing is Framing.CHUNKED and not self._ended and not self._left:
-            size = self._next_chunk(until)
+            size = self._next_chunk(until, stall_seconds)
             if 0 < size <= MOST_PROVED_BYTES:
-                self._prove_chunk(size, stall_seconds)
+                with _for_good():
+                    self._prove_chunk(size, stall_seconds)
         if self._ended:
             return 0
         bounds = [b for b in (self._left, self._expected, most) if b is not None]
@@ -296,23 +299,27 @@ class Exchange:
             raise BodyCut("the body ended without TLS's own end")
         self._ended = True
 
-    def _next_chunk(self, until: float) -> int:
-        """Read up to the next chunk, or through the end of the body; the chunk's size."""
-        size = self._read_size(until)
+    def _next_chunk(self, until: float, stall_seconds: float) -> int:
+        """Read up to the next chunk, or through the end of the body; the chunk's size.
+
+        After a TimeoutError it goes on where it was.
+        """
+        if self._end_is_due:
+            if self._input.exactly(2, until) != b"\r\n":
+                raise ServerBroken("a chunk is longer than it said")
+            self._end_is_due = False
+        size = parse_chunk_line(self._input.line(MOST_CHUNK_LINE_BYTES, until))
         if self._expected is not None and size > self._expected:
             raise ServerBroken("a chunk is larger than the range that it is of")
-        if not size:
-            check_trailers(self._input.trailers(MOST_TRAILER_BYTES, until))
+        if size:
+            self._end_is_due = True
+        else:
+            with _for_good():
+                wait = time.monotonic() + stall_seconds
+                check_trailers(self._input.trailers(MOST_TRAILER_BYTES, wait))
             self._ended = True
         self._left = size
         return size
-
-    def _read_size(self, until: float) -> int:
-        """Read the end of a chunk, where there was one, and the line before the next."""
-        if self._begun and self._input.exactly(2, until) != b"\r\n":
-            raise ServerBroken("a chunk is longer than it said")
-        self._begun = True
-        return parse_chunk_line(self._input.line(MOST_CHUNK_LINE_BYTES, until))
 
     def _prove_chunk(self, size: int, stall_seconds: float) -> None:
         """Read all of a chunk, and that it ends where it said."""
@@ -332,14 +339,14 @@ class Exchange:
                 pace.restart()
         if self._input.exactly(2, time.monotonic() + stall_seconds) != b"\r\n":
             raise ServerBroken("a chunk is longer than it said")
-        self._begun = False  # its end is read
+        self._end_is_due = False
         self._proved = chunk
 
-    def _prove_end(self, until: float) -> None:
+    def _prove_end(self, until: float, stall_seconds: float) -> None:
         """Raise ServerBroken unless the body ends here, all of it being there."""
         if self.head.framing is Framing.CHUNKED:
             if not self._left:
-                self._next_chunk(until)
+                self._next_chunk(until, stall_seconds)
         else:
             self._ended = not self._input.peek(1, until)
         if not self._ended:
@@ -376,6 +383,15 @@ class Exchange:
 
     def release_conn(self) -> None:
         """As urllib3's: `close` has done it."""
+
+
+@contextlib.contextmanager
+def _for_good() -> Iterator[None]:
+    """A wait inside that ends in vain ends the body: what it read is not kept."""
+    try:
+        yield
+    except TimeoutError:
+        raise BodyCut("the body stalled") from None
 
 
 class Input:
@@ -474,7 +490,10 @@ class Input:
         self._wait_at_most(until)
         count = self._read(views[0])
         while 0 < count < min(least_bytes, len(views[0])) and time.monotonic() <= soon:
-            came = self._read(views[0][count:])
+            try:
+                came = self._read(views[0][count:])
+            except TimeoutError:
+                break  # what came before is here
             if not came:
                 break
             count += came

@@ -407,6 +407,68 @@ def test_a_chunk_that_hardly_comes_is_cut(serve):
     assert time.monotonic() - began < PATIENT
 
 
+PAUSED = bytes(range(40, 80))
+PAUSED_FRAMES = {
+    "chunks": chunked(
+        PAUSED[:17], PAUSED[17:29], PAUSED[29:], last=b"0\r\nA: b\r\n\r\n"
+    ),
+    "length": ok(PAUSED),
+}
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "tls"])
+def scheme(request, tmp_path, monkeypatch):
+    """Options of `serve`: without TLS, and with it."""
+    if not request.param:
+        return {}
+    files = certificate(tmp_path, "127.0.0.1")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", files[0])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    return {"tls": context}
+
+
+@pytest.mark.parametrize("pause", [0.1, 2 * STALL], ids=["pause", "stall"])
+@pytest.mark.parametrize("text", PAUSED_FRAMES.values(), ids=PAUSED_FRAMES)
+def test_wherever_a_body_pauses_no_byte_of_it_is_lost(serve, scheme, text, pause):
+    """A reader that takes what is here, and comes again, gets no other bytes.
+
+    It is told that the body stalled, or it goes on where it was.
+    """
+    start = text.index(b"\r\n\r\n") + 4
+
+    def script(asked: Asked) -> Iterator[bytes | float]:
+        at = int(asked.target.rpartition("/")[2])
+        yield text[: (start + at) // 2]
+        yield 0.02
+        yield text[(start + at) // 2 : at]
+        yield pause
+        yield text[at:]
+
+    def handed_out(at: int) -> tuple[bytes, HingError | None]:
+        target, count = memoryview(bytearray(1 << 10)), 0
+        with ask(transport, f"/v1/videos/{at}") as answer:
+            try:
+                while came := answer.read_into(
+                    [target[count:]], 100, time.monotonic() + 0.03
+                ):
+                    count += came
+            except HingError as error:
+                return bytes(target[:count]), error
+        return bytes(target[:count]), None
+
+    transport, _ = serve(script, **scheme, connections=64)
+    places = range(start + 1, len(text))
+    with ThreadPoolExecutor(len(places)) as readers:
+        found = list(readers.map(handed_out, places))
+
+    for at, (data, error) in zip(places, found, strict=True):
+        assert PAUSED.startswith(data), at
+        assert data == PAUSED if error is None else isinstance(error, BodyCut), at
+    if pause < STALL:
+        assert [error for _, error in found if error is not None] == []
+
+
 def test_a_chunk_larger_than_is_held_comes_as_it_comes(serve):
     body = os.urandom(3 << 20)
 
