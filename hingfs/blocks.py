@@ -99,11 +99,25 @@ class Content:
     shifting: bool = False
     recurring: bool = False
     handed_out: bool = False
+    _tells_nothing: bool = False  # validators of this endpoint; guarded by _lock
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def contradicted_by(self, seen: Validator) -> bool:
         """Whether *seen* certainly belongs to other bytes than these."""
         return not self.shifting and self.validator.contradicts(seen)
+
+    def learn(self, seen: Validator) -> bool:
+        """Whether *seen*, of an answer to GET, may be of these bytes.
+
+        Then its entity tag is theirs, if they had none: HEAD may tell none, and one
+        answer may have lost it.
+        """
+        with self._lock:
+            if self.contradicted_by(seen):
+                return False
+            if self.validator.etag is None and not self._tells_nothing:
+                self.validator = Validator(seen.etag, self.validator.last_modified)
+        return True
 
     def is_explained(self) -> bool:
         """Whether it is known why answers come under other validators."""
@@ -130,15 +144,18 @@ class Content:
             self.recurring = self.handed_out and not self.shifting
         return self.recurring
 
-    def taken_from(self, validator: Validator) -> None:
-        """The whole answer that holds it now has *validator*."""
+    def taken_from(self, validator: Validator) -> bool:
+        """The whole answer that holds it now has *validator*; False where it cannot."""
         with self._lock:
             if self.shifting:
                 self.validator = validator
+                return True
+        return self.learn(validator)
 
     def forget_validator(self) -> None:
         """Its validator tells nothing: no answer contradicts it any more."""
         with self._lock:
+            self._tells_nothing = True
             self.validator = Validator()
 
     def replaced(self) -> None:

@@ -419,9 +419,7 @@ class VideoClient:
         self._settling.believe(content)
         begun = self._begun.take(content.video_id)
         if begun is not None:
-            seen = verdict.validator_of(begun.headers)
-            if not offset and not content.contradicted_by(seen):
-                content.taken_from(seen)
+            if not offset and content.taken_from(verdict.validator_of(begun.headers)):
                 return begun
             begun.close()
         patience = self._sender.read_patience(content.video_id)
@@ -461,7 +459,9 @@ class VideoClient:
         except HingError:
             answer.close()
             raise
-        content.taken_from(seen)
+        if not content.taken_from(seen):  # another answer told one meanwhile
+            answer.close()
+            raise ContentChanged("its validator is another one now")
         return answer
 
 

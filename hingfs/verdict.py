@@ -130,13 +130,15 @@ def judge_range(
 
     They start where *asked* starts and may stop earlier. Raises RangesIgnored for a
     200 with the same version, ContentChanged for another version, NotAVideo for
-    pages and messages, ServerBroken for a 206 that is not what was asked.
+    pages and messages, ServerBroken for a 206 that is not what was asked. *content*
+    learns the entity tag of an answer that brings some.
     """
     if may_be_message(headers, content.odd_type):
         raise NotAVideo(
             f"{status} with type {printable(headers.get('Content-Type'), 60)}"
         )
-    if content.contradicted_by(validator_of(headers)):
+    seen = validator_of(headers)
+    if content.contradicted_by(seen):
         raise ContentChanged("the server's validator is another one now")
     refuse_absurd_size(status, headers)
     length = None if is_encoded(headers) else length_of(headers)
@@ -153,6 +155,8 @@ def judge_range(
     inside = span.start == asked.start and span.stop <= asked.stop
     if not inside or (length is not None and length > len(span)):
         raise ServerBroken(f"206 for [{span.start}, {span.stop}), not as asked")
+    if not content.learn(seen):  # another answer told one meanwhile
+        raise ContentChanged("the server's validator is another one now")
     return span
 
 

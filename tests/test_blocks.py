@@ -1,5 +1,6 @@
 """Arithmetic of ranges and blocks, and what makes two contents the same."""
 
+import threading
 from itertools import pairwise
 
 import pytest
@@ -21,6 +22,7 @@ from tests.strategies import byte_ranges
 
 block_sizes = st.integers(1, 1 << 20)
 sizes = st.integers(0, 1 << 24)
+ABCD = ('"a"', '"b"', '"c"', '"d"')
 
 
 class TestByteRange:
@@ -120,6 +122,42 @@ class TestContent:
     def test_validators_contradict_each_other_or_not(self, first, second, contradicts):
         assert first.contradicts(second) is contradicts
         assert second.contradicts(first) is contradicts
+
+    def test_an_entity_tag_that_it_lacks_is_learnt_from_the_first_that_has_one(self):
+        content = Content("v", 10, Validator(None, "today"))
+
+        assert content.learn(Validator(None, "today"))
+        assert content.learn(Validator('"a"', "today"))
+        assert not content.learn(Validator('"b"', "today"))
+        assert content.learn(Validator(None, "today"))
+        assert not content.learn(Validator(None, "tomorrow"))
+        assert content.validator == Validator('"a"', "today")
+
+    def test_of_an_endpoint_whose_validators_tell_nothing_it_learns_none(self):
+        content = Content("v", 10, Validator())
+        content.forget_validator()
+
+        assert content.learn(Validator('"a"'))
+        assert content.learn(Validator('"b"'))
+        assert content.validator == Validator()
+
+    def test_of_many_answers_at_once_one_tells_the_entity_tag(self):
+        for _ in range(50):
+            content = Content("v", 10, Validator())
+            barrier = threading.Barrier(4)
+            believed: list[str] = []
+
+            def learn(tag, content=content, barrier=barrier, believed=believed):
+                barrier.wait()
+                if content.learn(Validator(tag)):
+                    believed.append(tag)
+
+            threads = [threading.Thread(target=learn, args=[t]) for t in ABCD]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert believed == [content.validator.etag]
 
 
 index_runs = st.builds(
