@@ -10,8 +10,10 @@ import pytest
 from hypothesis import settings
 
 from hingfs import limits, patience
+from hingfs.blocks import MIB
 from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Token
 from hingfs.mount import Mount
+from tests import memory
 from tests.endpoint import FakeEndpoint
 
 settings.register_profile("dev", max_examples=50, deadline=None)
@@ -70,6 +72,13 @@ def quiet_log() -> Iterator[LogWatch]:
 def expected_log(quiet_log: LogWatch) -> LogWatch:
     """`expected_log(pattern)`: that warning or error must come, and may."""
     return quiet_log
+
+
+@pytest.fixture
+def little_address_space() -> Iterator[None]:
+    """For tests of parsers: what a server sends may not make them map 256 MiB more."""
+    with memory.little_address_space(256 * MIB):
+        yield
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 import contextlib
 import gc
+import resource
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 ASTRAL = "\U0001f600".encode()  # makes the text around it four bytes a character
 
@@ -22,6 +24,23 @@ def little_memory(most_bytes: int) -> Iterator[None]:
     finally:
         tracemalloc.stop()
     assert peak < most_bytes, f"{peak} bytes at the peak"
+
+
+@contextlib.contextmanager
+def little_address_space(most_bytes: int) -> Iterator[None]:
+    """The process may map no more than *most_bytes* above what it maps now.
+
+    Whoever asks for more, in Python or below, gets a MemoryError.
+    """
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + most_bytes
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def json_of(

@@ -14,6 +14,8 @@ from hingfs.errors import HingError
 
 from .memory import ASTRAL, WORST_JSON, WORST_PAGES, little_memory, many_words
 
+pytestmark = pytest.mark.usefixtures("little_address_space")
+
 HEADERS = {"Content-Type": "application/json"}
 
 rows = st.dictionaries(

@@ -9,6 +9,8 @@ from hingfs.closing import closes
 from .containers import OPEN, WHOLE, box, mp4
 from .mounting import CLIPS
 
+pytestmark = pytest.mark.usefixtures("little_address_space")
+
 
 def is_closed(data: bytes) -> bool:
     return closes(lambda offset, count: data[offset : offset + count], len(data))

@@ -18,6 +18,8 @@ from hingfs.framing import (
     parse_head,
 )
 
+pytestmark = pytest.mark.usefixtures("little_address_space")
+
 LENGTH, CHUNKED, CLOSE = Framing.LENGTH, Framing.CHUNKED, Framing.CLOSE
 
 

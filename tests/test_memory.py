@@ -15,7 +15,7 @@ from hingfs.blocks import MIB
 
 from . import endpoint as faults
 from .endpoint import FakeEndpoint
-from .memory import WORST_JSON, WORST_PAGES
+from .memory import WORST_JSON, WORST_PAGES, little_address_space
 from .mounting import BINDINGS, Mounted
 from .personalities import Response, text_response
 
@@ -103,3 +103,11 @@ def test_the_worst_that_a_server_sends_stays_below_200_mb(
 
         assert peak_bytes(mount) < MOST_BYTES
         assert sorted(os.listdir(files)) == ["claim.mp4", "film.mp4"]
+
+
+def test_memory_without_measure_is_refused() -> None:
+    """The bound of address space, which tests of parsers are under, does bind."""
+    with little_address_space(64 * MIB):
+        assert len(bytearray(32 * MIB)) == 32 * MIB
+        with pytest.raises(MemoryError):
+            bytearray(96 * MIB)

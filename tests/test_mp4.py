@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from hingfs.blocks import MIB, ByteRange
 from hingfs.mp4 import LARGEST_INDEX_BYTES, OPENING_BOXES, index_range
 
+pytestmark = pytest.mark.usefixtures("little_address_space")
+
 
 def box(name: bytes, length: int, *, long: bool = False) -> bytes:
     """The header of a box of *length* bytes in all."""

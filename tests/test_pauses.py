@@ -11,6 +11,8 @@ from requests.structures import CaseInsensitiveDict
 
 from hingfs.pauses import asks_for_pause, named_pause
 
+pytestmark = pytest.mark.usefixtures("little_address_space")
+
 NOW = 1_790_000_000.0
 DAY = 86_400.0
 

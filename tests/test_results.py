@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from hingfs.results import inline_bytes, url_in_json, url_of_result
 
+pytestmark = pytest.mark.usefixtures("little_address_space")
+
 CDN = "https://cdn.example/v.mp4?sig=1"
 MINE = "https://cdn.example/my-own.mp4"
 CLIP = b"\0\0\0\x18ftypisom" + bytes(range(256)) * 3
