@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import __version__, log, mount, mountpoint
+from . import __version__, invocation, log, mount, mountpoint
 from .config import Config, EndpointConfig, MountConfig, Token
 from .demo import DemoEndpoint
 from .errors import HingError, command_word, plain
@@ -181,7 +181,8 @@ def _serve(config: Config, on_up: Callable[[], None], *, foreground: bool) -> No
         by_key = "Ctrl-C, or " if foreground else ""
         said = (
             f"hingfs: {config.endpoint.base_url} is mounted on {plain(str(directory))}\n"
-            f"  end it with {by_key}hingfs umount {command_word(directory)}"
+            f"  end it with {by_key}{invocation.command()} umount "
+            f"{command_word(directory)}"
         )
         if place.name:
             said += f"\n  log: {plain(place.name)}"
@@ -241,6 +242,7 @@ class _Demo:
 
     def _invite(self) -> None:
         files = self._directory
+        umount = f"{invocation.command()} umount {command_word(files)}"
         names = {
             video_id: files / name_of(video_id) for video_id in self._endpoint.videos
         }
@@ -253,7 +255,7 @@ hingfs: a small video API runs at {self._endpoint.base_url}, mounted on {files}
   rsync -a {files}/ copies/
   stat {names["video_demo_rendering"]}    # not ready; try again in 20 s
   stat {names["video_demo_failed"]}    # failed for good
-end it with Ctrl-C, or in another shell: hingfs umount {files}""",
+end it with Ctrl-C, or in another shell: {umount}""",
             flush=True,
         )
 

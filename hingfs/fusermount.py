@@ -11,6 +11,7 @@ import shutil
 import stat
 from pathlib import Path
 
+from . import invocation
 from .errors import (
     FuseUnavailable,
     MountpointError,
@@ -127,7 +128,7 @@ def refused_unmount(directory: str, said: str) -> SetupError:
     if re.search(r"entry for .* not found in ", said, re.DOTALL):
         return MountpointError(
             f"{head}: it is not your mount; its owner or root can end it; as root: "
-            f"hingfs umount {command_word(directory)}"
+            f"{invocation.command()} umount {command_word(directory)}"
         )
     if "Permission denied" in said and _APPARMOR_PROFILE.exists():
         return MountpointError(f"{head}: {_apparmor(directory)}")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import fusermount
+from . import fusermount, invocation
 from .errors import (
     FuseUnavailable,
     MountBusy,
@@ -78,7 +78,7 @@ def prepare(directory: Path) -> None:
         if not _is_dead(directory):
             raise MountpointError(
                 f"{plain(str(directory))} is a hingfs mount{_of_another(entry)} already; "
-                f"end it first: hingfs umount {command_word(directory)}"
+                f"end it first: {invocation.command()} umount {command_word(directory)}"
             )
         _demand_own(entry, directory)
         _detach(directory, lazy=True)
@@ -154,7 +154,7 @@ def unmount(directory: Path, *, lazy: bool) -> None:
         named = ", ".join(users[:_MOST_NAMED_PROCESSES]) or "processes of other users"
         raise MountBusy(
             f"{busy} It is used by: {named}. Close them, or run: "
-            f"hingfs umount --lazy {directory}"
+            f"{invocation.command()} umount --lazy {command_word(directory)}"
         ) from None
 
 
@@ -227,7 +227,7 @@ def _demand_own(entry: MountEntry | None, directory: Path) -> None:
     if owner and os.geteuid() != 0:
         raise MountpointError(
             f"{plain(str(directory))} is a mount{owner}; only they or root can end it; as root: "
-            f"hingfs umount {command_word(directory)}"
+            f"{invocation.command()} umount {command_word(directory)}"
         )
 
 

@@ -28,6 +28,8 @@ from tests.endpoint import DEFAULT_TOKEN, FakeEndpoint
 
 BINDINGS = ("mfusepy", "fusepy")
 FUSE_DEVICE = Path("/dev/fuse")
+# How tests call it, and so what messages tell to call.
+HINGFS = f"{sys.executable} -m hingfs"
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLIPS = REPOSITORY / "hingfs" / "clips"
 # Generous: a machine under load is slow, a hang lasts for ever.

@@ -15,6 +15,7 @@ from hingfs.errors import MountpointError, SetupError
 
 from .endpoint import FakeEndpoint
 from .mounting import (
+    HINGFS,
     Mounted,
     each_binding,
     environment,
@@ -197,7 +198,7 @@ UNMOUNTS = [
         6,
         (
             "it is not your mount; its owner or root can end it; as root: "
-            f"hingfs umount {D}"
+            f"{HINGFS} umount {D}"
         ),
     ),
     (
@@ -286,7 +287,7 @@ def test_an_unmount_that_is_refused_does_not_speak_of_mtab(
         assert done.returncode == 6
         assert done.stderr == (
             f"hingfs: cannot unmount {directory}: it is not your mount; its owner or "
-            f"root can end it; as root: hingfs umount {directory}\n"
+            f"root can end it; as root: {HINGFS} umount {directory}\n"
         )
         assert mounted.is_mounted
 
@@ -305,7 +306,7 @@ def test_another_user_s_mount_is_named_as_theirs(
             mountpoint.unmount(directory, lazy=True)
         assert str(caught.value) == (
             f"{directory} is a mount of root; only they or root can end it; as root: "
-            f"hingfs umount {directory}"
+            f"{HINGFS} umount {directory}"
         )
         with pytest.raises(MountpointError, match="is a hingfs mount of root already"):
             mountpoint.prepare(directory)

@@ -23,6 +23,7 @@ from .endpoint import (
 )
 from .mounting import (
     BINDINGS,
+    HINGFS,
     PATIENCE_SECONDS,
     Handle,
     Mounted,
@@ -169,7 +170,7 @@ def test_a_signal_unmounts_while_files_are_open(
 def test_the_mount_says_that_it_is_up_and_how_to_end_it(mounted: Mounted) -> None:
     assert mounted.stdout.splitlines() == [
         f"hingfs: {mounted.base_url} is mounted on {mounted.directory}",
-        f"  end it with Ctrl-C, or hingfs umount {mounted.directory}",
+        f"  end it with Ctrl-C, or {HINGFS} umount {mounted.directory}",
         f"  log: {mounted.log_path}",
     ]
 
@@ -406,7 +407,7 @@ def test_in_the_background_it_returns_when_the_mount_answers(binding: str) -> No
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.splitlines()[:2] == [
             f"hingfs: {endpoint.base_url} is mounted on {directory}",
-            f"  end it with hingfs umount {directory}",
+            f"  end it with {HINGFS} umount {directory}",
         ]
         assert os.listdir(directory) == ["video.mp4"]
         assert (directory / "video.mp4").read_bytes() == video.read(0, SIZE_BYTES)

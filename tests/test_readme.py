@@ -59,6 +59,7 @@ PURPOSES = {
     "framing": "RFC 9112, settings, names, and what is learnt of a server",
     "binding": "the FUSE libraries; log lines; where an MP4 keeps its index",
     "fusermount": "why a mount was refused",
+    "invocation": "how hingfs was called, and can be called again",
     "errors": "ranges and blocks; what can go wrong; tables bounded by their memory",
 }
 

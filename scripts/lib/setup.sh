@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # What scripts/demo, scripts/test and scripts/check share; sourced from the checkout's
-# top folder.  Installs only what is missing, and is silent when nothing is.
+# top folder.  Installs only what is missing; says one line for each step of that, and
+# what its programs printed only where one failed.
 
 venv=.venv
 
@@ -27,6 +28,17 @@ as_root() {
     else
         sudo "$@"
     fi
+}
+
+# Run a command whose output matters only if it fails; show it then.  A file takes it: a
+# service that the command starts might hold a pipe open.
+quietly() {
+    printed=$(mktemp)
+    failed=0
+    "$@" >"$printed" 2>&1 || failed=$?
+    [ $failed -eq 0 ] || cat "$printed" >&2
+    rm -f "$printed"
+    return $failed
 }
 
 # Is this Debian package installed?
@@ -63,7 +75,7 @@ update_lists() {
     if [ -n "${lists_updated:-}" ]; then return; fi
     lists_updated=yes
     say "fetching the package lists (apt-get update)"
-    as_root apt-get update -qq -o DPkg::Lock::Timeout=300 >&2 ||
+    quietly as_root apt-get update -qq -o DPkg::Lock::Timeout=300 ||
         say "apt-get update had errors; going on"
 }
 
@@ -93,8 +105,8 @@ install_packages() {
     if [ -z "$chosen" ]; then return; fi
     say "installing system packages:$chosen"
     # shellcheck disable=SC2086  # a list of names
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-remove \
-        --no-install-recommends -o DPkg::Lock::Timeout=300 $chosen >&2 ||
+    quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+        --no-remove --no-install-recommends -o DPkg::Lock::Timeout=300 $chosen ||
         die "apt-get could not install:$chosen"
 }
 
@@ -103,16 +115,28 @@ lists_known() {
     [ -n "$(find /var/lib/apt/lists -name '*Packages*' -print -quit 2>/dev/null)" ]
 }
 
-# What FUSE needs.  Never Debian's package `fuse`: it pushes out fuse3 and half a
-# desktop with it; where it is already there, it stays.  libfuse 2 is a second way to
-# mount, which newer releases no longer have.
+# Is this shared library there, whichever way it came?
+has_library() {
+    PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -q "$1"
+}
+
+# What FUSE needs, where it is not there: libfuse 3 and its fusermount3.  Never Debian's
+# package `fuse`: it pushes out fuse3 and half a desktop with it; where it is already
+# there, it stays, and libfuse 2 mounts.
 install_fuse() {
-    any_installed 'fuse3|fuse' || install_packages fuse3
+    if ! { command -v fusermount3 >/dev/null && has_library libfuse3.so; }; then
+        any_installed fuse || install_packages fuse3
+    fi
     if [ ! -e /etc/mtab ] && can_be_root; then # fusermount wants it; a bare chroot has none
         say "linking /etc/mtab to /proc/self/mounts"
         as_root ln -sf /proc/self/mounts /etc/mtab
     fi
-    if any_installed 'libfuse2|libfuse2t64'; then return; fi
+}
+
+# Both ways to mount, for the tests; newer releases have no libfuse 2 any more.
+install_both_fuses() {
+    install_fuse
+    if has_library libfuse.so.2; then return; fi
     if ! command -v apt-get >/dev/null || ! can_be_root; then return; fi
     lists_known || update_lists
     libfuse2=$(first_available 'libfuse2|libfuse2t64')
