@@ -216,6 +216,19 @@ def test_every_exit_status_is_documented():
     }
 
 
+def test_every_place_it_leads_to_exists():
+    """Anchors as GitHub makes them of headings."""
+    headings = re.findall(r"(?m)^#+ (.*)$", README)
+    anchors = {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in headings
+    }
+
+    led_to = re.findall(r"\]\(#([^)]+)\)", README)
+
+    assert {"behaviour", "troubleshooting", "中文说明"} <= set(led_to) <= anchors
+
+
 def test_every_script_it_names_exists():
     named = set(re.findall(r"scripts/[a-z0-9-]+", README))
 
