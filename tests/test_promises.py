@@ -178,7 +178,7 @@ def test_a_message_is_never_video(
     view, video, endpoint, expected_log, *, code, message
 ):
     """A JSON, HTML or XML message in place of a video is never handed out, whatever code and type it comes with."""
-    expected_log("read_into")
+    expected_log("read v.mp4")
     files = view()
     page = text_response(code, message.ljust(300_000), "video/mp4")
     if code == 206:
@@ -396,7 +396,7 @@ def test_a_firewall_is_eio_and_one_refused_video_eacces(
 def test_a_read_is_never_eagain_or_eintr(view, video, endpoint, quiet_log, fault):
     """A read answers neither EAGAIN nor EINTR, which programs take for a reason to spin or to stop early."""
     if fault.name != "status_404":  # that is ENOENT, which is no line at ERROR
-        quiet_log("read_into")
+        quiet_log("read v.mp4")
     files = view()
     files.size_bytes("v")
     endpoint.set_status("v", "in_progress")
@@ -546,7 +546,7 @@ def test_refusals_are_remembered_for_a_moment(view, endpoint, expected_log):
 def test_a_read_that_failed_is_remembered_for_a_moment(
     view, video, endpoint, expected_log, monkeypatch
 ):
-    expected_log("read_into .*EIO")
+    expected_log("read .*EIO")
     assert fetcher_module.FAILURE_MEMORY_SECONDS == 1.5
     monkeypatch.setattr(fetcher_module, "FAILURE_MEMORY_SECONDS", 3600.0)
     files = view()
