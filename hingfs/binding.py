@@ -40,11 +40,18 @@ FUSEPY = "fusepy"
 # libfuse 2, which stays at 128 KiB a request, at 128, 256, 512: 495, 543, 550 MB/s; 2.0,
 # 1.9, 1.9 s; 4096 reads a tenth slower (medians of four, 2026-11-24).
 READAHEAD_KIB = 512
-# Reads that the kernel may have under way for the whole mount; its own default is
-# 12, mountpoint-s3 uses 64 as well.
-MAX_BACKGROUND = 64
-# Callbacks that wait for the network occupy a thread each; libfuse 3 stops at 10.
-MAX_THREADS = 64
+# Buffered reads that the kernel may have under way for the whole mount, read-ahead
+# included; more wait in the kernel, those of other videos too, which may be in memory.
+# One program that reads 1 MiB has one under way, or four through libfuse 2.
+MAX_BACKGROUND = 512
+# From here on the kernel reads nothing ahead.
+CONGESTED = 48
+# A call that waits for a server keeps a thread, which takes 30 KB (300 readers, Linux 6.18,
+# 2026-11-27). libfuse 2, and 3 before 3.12, start as many as there are calls; later ones
+# stop at 10, or at this. With no more than MAX_BACKGROUND, stalled readers kept them all.
+MAX_THREADS = 1024
+# As many calls may wait; the threads left answer, from memory or with an error.
+MAX_WAITING = MAX_THREADS - 64
 # Starting a thread for a burst of reads costs more than keeping it. Left unset,
 # libfuse 3.14 complains about its own default.
 IDLE_THREADS = 16
@@ -183,7 +190,7 @@ class _Callbacks:
 
     def init_3(self, conn: Any, config: Any) -> None:
         conn.contents.max_background = MAX_BACKGROUND
-        conn.contents.congestion_threshold = MAX_BACKGROUND * 3 // 4
+        conn.contents.congestion_threshold = CONGESTED
         conn.contents.want &= ~CAP_AUTO_INVAL_DATA
         conn.contents.want |= conn.contents.capable & CAP_PARALLEL_DIROPS
         config.contents.nullpath_ok = 1
@@ -327,6 +334,7 @@ class Binding:
         }
         if self.libfuse_version[0] == 2:
             merged["max_background"] = str(MAX_BACKGROUND)
+            merged["congestion_threshold"] = str(CONGESTED)
         else:
             merged["max_idle_threads"] = str(IDLE_THREADS)
             if self.libfuse_version >= (3, MAX_THREADS_SINCE):

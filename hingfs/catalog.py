@@ -23,6 +23,7 @@ from typing import TypeGuard
 from .blocks import MIB, Content
 from .client import Probe, VideoClient
 from .config import CacheConfig
+from .crowd import Crowd
 from .errors import (
     AccessDenied,
     DeadlineExceeded,
@@ -106,12 +107,15 @@ class Catalog:
         config: CacheConfig,
         metadata_seconds: float,
         lookups: Lookups,
+        *,
+        crowd: Crowd,
     ) -> None:
         self._client = client
         self._spools = spools
         self._config = config
         self._metadata_seconds = metadata_seconds
         self._lookups = lookups
+        self._crowd = crowd
         self._lock = threading.Lock()
         # All below are guarded by _lock.
         self._known: Remembered[_Known] = Remembered(
@@ -151,30 +155,29 @@ class Catalog:
 
         Raises VideoNotFound for what can be no video, without asking for it.
         """
-        deadline = self._deadline()
-        return self._lookup(self._id_of(name, deadline), deadline)
+        with self._crowd.call(self._metadata_seconds) as deadline:
+            return self._lookup(self._id_of(name, deadline), deadline)
 
     def find_to_open(self, name: str) -> VideoFile:
         """As `open`, of the video that *name* stands for; raises as `find`."""
-        deadline = self._deadline()
-        return self._open(self._id_of(name, deadline), deadline)
+        with self._crowd.call(self._metadata_seconds) as deadline:
+            return self._open(self._id_of(name, deadline), deadline)
 
     def lookup(self, video_id: str) -> VideoFile:
         """The file of *video_id*: from memory once known, else asked for.
 
         Raises what the server's answers mean, and DeadlineExceeded.
         """
-        return self._lookup(video_id, self._deadline())
+        with self._crowd.call(self._metadata_seconds) as deadline:
+            return self._lookup(video_id, deadline)
 
     def open(self, video_id: str) -> VideoFile:
         """The file to be opened: as `lookup`, but confirmed when it has grown old.
 
         If the server is away, what is known is kept.
         """
-        return self._open(video_id, self._deadline())
-
-    def _deadline(self) -> float:
-        return time.monotonic() + self._metadata_seconds
+        with self._crowd.call(self._metadata_seconds) as deadline:
+            return self._open(video_id, deadline)
 
     def _lookup(self, video_id: str, deadline: float) -> VideoFile:
         self._look_ahead(video_id)
@@ -229,7 +232,8 @@ class Catalog:
         Raises AccessDenied, or TransportError where there is a list that cannot be
         had whole: a short listing would make `rsync --delete` erase copies.
         """
-        listed = self._current_listing(self._deadline())
+        with self._crowd.call(self._metadata_seconds) as deadline:
+            listed = self._current_listing(deadline)
         with self._lock:
             opened = [
                 known.file.video_id for known in self._known.values() if known.opened

@@ -26,8 +26,8 @@ from typing import Protocol, TypeVar
 from .errors import DeadlineExceeded, HingError, TransportError, VideoNotReady
 from .workers import DaemonPool
 
-# libfuse has as many threads to wait on (binding.MAX_THREADS), so that one is left for
-# the next name whatever the others do. They are started when there is work.
+# More than programs ask for at once where all is well, so that one is left for the next
+# name whatever the others do. They are started when there is work.
 LOOKUP_THREADS = 64
 # As many requests for HEAD, and for a status, as were made at once before (2026-11-22).
 AHEAD_THREADS = 8

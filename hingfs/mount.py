@@ -33,6 +33,7 @@ from .blocks import MIB, Content
 from .catalog import Catalog
 from .client import VideoClient
 from .config import Config
+from .crowd import Crowd
 from .errors import (
     Closing,
     EndpointError,
@@ -101,8 +102,9 @@ class Mount:
             connections=endpoint.connections,
             whole_body=self._spool_whole,
         )
+        crowd = Crowd(binding.MAX_WAITING)
         self.readers = Readers(
-            self.fetcher, self.cache, self.spools, endpoint.read_seconds
+            self.fetcher, self.cache, self.spools, endpoint.read_seconds, crowd=crowd
         )
         silence_seconds = (
             math.inf if self._library.looks_up_in_parallel else SILENCE_SECONDS
@@ -113,6 +115,7 @@ class Mount:
             cache,
             endpoint.metadata_seconds,
             Lookups(self.transport, silence_seconds),
+            crowd=crowd,
         )
         self.operations = HingOperations(
             self.catalog,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from .block_cache import MemoryBlockCache
 from .blocks import KIB, MIB, Block, ByteRange, Content, Runs, block_count, blocks_of
+from .crowd import Crowd
 from .errors import ContentChanged, HingError, RangesIgnored
 from .fetcher import FAILURE_MEMORY_SECONDS, BlockFetcher
 from .landing import Landing
@@ -65,6 +66,8 @@ class VideoReader:
         cache: MemoryBlockCache,
         spools: SpoolStore,
         read_seconds: float,
+        *,
+        crowd: Crowd,
     ) -> None:
         self.content = content
         # Both are guarded by the lock of `Readers`.
@@ -74,6 +77,7 @@ class VideoReader:
         self._cache = cache
         self._spools = spools
         self._read_seconds = read_seconds
+        self._crowd = crowd
         self._block_bytes = fetcher.block_bytes
         # Whether every block that was handed out of it is among those touched here.
         self._knows_all = not content.handed_out
@@ -134,13 +138,14 @@ class VideoReader:
             target = target[:count]
         span = ByteRange(offset, offset + count)
         failed = self._just_failed(span)
-        deadline = failed.deadline if failed else time.monotonic() + self._read_seconds
-        try:
-            self._fill(target, offset, deadline)
-        except HingError:
-            if failed is None:
-                self._note_failed(span, deadline)
-            raise
+        with self._crowd.call(self._read_seconds) as latest:
+            deadline = min(latest, failed.deadline) if failed else latest
+            try:
+                self._fill(target, offset, deadline)
+            except HingError:
+                if failed is None:
+                    self._note_failed(span, deadline)
+                raise
         self._size_confirmed = True
         if offset == 0:
             self._seek_index(target)
@@ -302,11 +307,14 @@ class Readers:
         cache: MemoryBlockCache,
         spools: SpoolStore,
         read_seconds: float,
+        *,
+        crowd: Crowd,
     ) -> None:
         self._fetcher = fetcher
         self._cache = cache
         self._spools = spools
         self._read_seconds = read_seconds
+        self._crowd = crowd
         self._lock = threading.Lock()
         self._readers: dict[Content, VideoReader] = {}  # oldest use first
         self._habit = ClipHabit()
@@ -349,7 +357,12 @@ class Readers:
     def _reader_locked(self, content: Content) -> VideoReader:
         """The reader of *content*, as the latest in use; made if there is none."""
         reader = self._readers.pop(content, None) or VideoReader(
-            content, self._fetcher, self._cache, self._spools, self._read_seconds
+            content,
+            self._fetcher,
+            self._cache,
+            self._spools,
+            self._read_seconds,
+            crowd=self._crowd,
         )
         self._readers[content] = reader
         return reader

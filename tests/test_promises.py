@@ -756,6 +756,46 @@ def test_silence_about_one_video_holds_up_no_other_for_long(
     assert len(endpoint.requests_of("content", "HEAD", "w")) == 1
 
 
+def test_calls_that_wait_keep_nobody_else_waiting(
+    view, endpoint, monkeypatch, expected_log
+):
+    """Calls that wait for a server keep nobody else waiting: attributes of known files, `df`, and bytes in memory are answered meanwhile. 960 may wait, and one more that would have to is ETIMEDOUT at once; of buffered reads 512 may, and more wait in the kernel, whatever they ask for."""
+    assert (binding_module.MAX_WAITING, binding_module.MAX_BACKGROUND) == (960, 512)
+    assert binding_module.MAX_THREADS > 960
+    expected_log("3 calls wait")
+    expected_log("ETIMEDOUT")
+    monkeypatch.setattr(binding_module, "MAX_WAITING", 3)
+    files = view()
+    videos = [endpoint.add(name, size_bytes=SIZE_BYTES) for name in ("a", "b", "c")]
+    endpoint.add("late", size_bytes=SIZE_BYTES)
+    ready = files.open("v")
+    expected = ready.read(0, SIZE_BYTES)
+    for name in ("a", "b", "c", "late"):
+        files.size_bytes(name)
+    over = threading.Event()
+    endpoint.wait_until_idle()  # what was looked up ahead included
+    endpoint.inject(faults.stall_before_headers(over), math.inf)
+    endpoint.add("unknown", size_bytes=SIZE_BYTES)
+    late, *waiting = (files.open(name) for name in ("late", "a", "b", "c"))
+    with ThreadPoolExecutor() as pool:
+        try:
+            reads = [pool.submit(handle.read, 0, SIZE_BYTES) for handle in waiting]
+            eventually(lambda: files.mount.catalog._crowd._under_way == 3, "3 waiting")
+
+            assert ready.read(0, SIZE_BYTES) == expected
+            assert files.size_bytes("v") == SIZE_BYTES
+            assert files.mount.operations.statfs()
+            assert errno_of(lambda: late.read(0, SIZE_BYTES)) == "ETIMEDOUT"
+            assert errno_of(lambda: files.size_bytes("unknown")) == "ETIMEDOUT"
+            assert errno_of(files.names) == "ETIMEDOUT"
+            assert not any(read.done() for read in reads)
+        finally:
+            over.set()
+
+        for video, read in zip(videos, reads, strict=True):
+            assert read.result() == video.read(0, SIZE_BYTES)
+
+
 def test_progress_keeps_patience(view, video, endpoint):
     """An attempt that brought bytes does not use up the patience of a read: a body cut ten times still arrives. Less than 1 KiB a second over `--stall-timeout` (10 s) counts as nothing: it goes on by another connection."""
     files = view()

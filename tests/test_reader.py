@@ -14,6 +14,7 @@ from hingfs import mp4
 from hingfs import reader as reader_module
 from hingfs.block_cache import MemoryBlockCache
 from hingfs.blocks import KIB, MIB, ByteRange, Content, Validator, block_count
+from hingfs.crowd import Crowd
 from hingfs.errors import (
     AccessDenied,
     Closing,
@@ -80,6 +81,7 @@ class Rig:
             self.cache,
             self.spools,  # type: ignore[arg-type]
             read_seconds,
+            crowd=Crowd(100),
         )
 
     def __enter__(self) -> Self:

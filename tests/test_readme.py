@@ -47,7 +47,7 @@ PURPOSES = {
     "content": "where the bytes are had; the list, page by page",
     "status_route": "whether it is the API; the status route, and what a refusal means by it",
     "sender": "one request, tried several times",
-    "begun": "answers kept for the download that follows; how long a call tries; what is the end of a file",
+    "begun": "answers kept for the download that follows; how many calls wait; how long one tries; what is the end of a file",
     "transport": "blocks kept and on their way; one HTTP exchange, and to whom",
     "signs": "whether an answer is of a video API at all",
     "verdict": "what an answer means",
