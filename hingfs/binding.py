@@ -389,7 +389,7 @@ def load(choice: str | None = None) -> Binding:
     """
     if choice not in (None, "auto", MFUSEPY, FUSEPY):
         raise UsageError(
-            f"unknown FUSE library {choice!r}: choose {MFUSEPY} (libfuse 3), "
+            f"--fuse: {printable(choice, 40)!r} is no FUSE library; choose {MFUSEPY} (libfuse 3), "
             f"{FUSEPY} (libfuse 2) or auto"
         )
     loaders = {MFUSEPY: _load_mfusepy, FUSEPY: _load_fusepy}

@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__, invocation, log, mount, mountpoint
+from .arguments import Parser
 from .config import Config, EndpointConfig, MountConfig, Token
 from .demo import DemoEndpoint
-from .errors import HingError, command_word, plain
+from .errors import HingError, UsageError, command_word, plain
 from .names import name_of
-from .settings import GROUPS, SWITCHES, config_from, switched
+from .settings import GROUPS, SWITCHES, config_from, misspelt, switched
 
 if TYPE_CHECKING:
-    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+    _Commands = argparse._SubParsersAction[Parser]  # noqa: SLF001
 
 EXIT_STATUSES = """exit status:
   0  done            4  endpoint unreachable
@@ -55,12 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hingfs",
         description="Mount the finished clips of an OpenAI-style video API as files.",
         epilog=EXIT_STATUSES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"hingfs {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -73,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_mount(commands: "_Commands") -> None:
     parser = commands.add_parser(
         "mount",
+        usage="hingfs mount [OPTION]... DIR",
         help="show the videos of an API in a directory",
         description=(
             "Show the videos of an API as <video_id>.mp4 in DIR, read-only. Returns "
@@ -81,8 +81,6 @@ def _add_mount(commands: "_Commands") -> None:
             "token comes from HINGFS_TOKEN or a file, never from an argument."
         ),
         epilog=EXIT_STATUSES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.description = _wrapped(parser.description or "")
     parser.add_argument("directory", metavar="DIR", help="an empty directory")
@@ -103,7 +101,6 @@ def _add_umount(commands: "_Commands") -> None:
         "umount",
         help="end a mount",
         epilog=EXIT_STATUSES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("directory", metavar="DIR", help="the mounted directory")
     parser.add_argument(
@@ -121,7 +118,6 @@ def _add_demo(commands: "_Commands") -> None:
             "and mount them: two that are ready, one that becomes ready after twenty "
             "seconds, one that failed. Ends at Ctrl-C or at `hingfs umount DIR`."
         ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "directory",
@@ -136,6 +132,11 @@ def _add_demo(commands: "_Commands") -> None:
 
 
 def _mount(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    unknown = misspelt(environ)
+    if unknown and switched(arguments, environ, "strict"):
+        raise UsageError("; ".join(unknown))
+    for sentence in unknown:
+        print(f"hingfs: warning: {sentence}", file=sys.stderr)
     config = config_from(arguments, environ)
     try:
         return _mount_as(config, arguments, environ)

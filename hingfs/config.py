@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .blocks import KIB, MIB
-from .errors import TokenError, UsageError
+from .errors import TokenError, UsageError, command_word, plain, printable
 
 DEFAULT_BASE_URL = "https://models.hingnet.com.cn"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -27,6 +27,11 @@ _MODE = re.compile(r"(?:0o)?([0-7]{1,4})", re.ASCII)
 _LARGEST_MODE = 0o777  # no setuid, setgid or sticky bit
 
 _MOST_TOKEN_BYTES = 16 * KIB
+# "export HINGFS_TOKEN=", "Authorization: Bearer " and parts of them.
+_BESIDE_TOKEN = re.compile(
+    r"\A(?:(?:export\s+)?HINGFS_TOKEN\s*=|Authorization\s*:|Bearer(?=\s|\Z))",
+    re.IGNORECASE,
+)
 # What is shorter is a placeholder ("none", "EMPTY") and may be part of any word.
 _SHORTEST_SECRET = 6
 
@@ -39,7 +44,9 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text.strip())
     if not match:
-        raise UsageError(f"{text!r} is not a size; write it as 128MiB, 64K or 1048576")
+        raise UsageError(
+            f"{printable(text, 40)!r} is not a size; write it as 128MiB, 64K or 1048576"
+        )
     number, unit, binary = match.groups()
     decimal = unit and not binary and text.strip()[-1:] in "bB"
     unit_bytes: int = (1000 if decimal else 1024) ** _SIZE_EXPONENT[unit.upper()]
@@ -53,7 +60,9 @@ def parse_time(text: str) -> float:
     """
     match = _TIME.fullmatch(text.strip())
     if not match:
-        raise UsageError(f"{text!r} is not a time; write it as 30s, 500ms or 2m")
+        raise UsageError(
+            f"{printable(text, 40)!r} is not a time; write it as 30s, 500ms or 2m"
+        )
     number, unit = match.groups()
     return float(number) * _TIME_SECONDS[(unit or "s").lower()]
 
@@ -84,18 +93,26 @@ def normalized_base_url(text: str) -> str:
     try:
         parts = urlsplit(url)
         _ = parts.port
-    except ValueError as error:
-        raise UsageError(f"{text!r} is not a URL: {error}") from None
+    except ValueError:
+        raise UsageError(
+            f"--base-url: {_shown(text)} is no URL; is its port a number?"
+        ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(
-            f"{text!r} is not a base URL; it looks like https://api.example.com"
+            f"--base-url: {_shown(text)} is no base URL, which looks like "
+            "https://api.example.com"
         )
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
-            "a base URL holds no user name, password, query or fragment; "
+            "--base-url holds no user name, password, query or fragment; "
             "the token goes into HINGFS_TOKEN or a token file"
         )
     return url
+
+
+def _shown(text: str) -> str:
+    """*text* as a message may show it: nothing of what may hold a password."""
+    return "what is given" if "@" in text else repr(printable(text, 80))
 
 
 def is_loopback(host: str) -> bool:
@@ -150,31 +167,52 @@ class Token:
                 text = stream.read(_MOST_TOKEN_BYTES)
         except OSError as error:
             raise TokenError(
-                f"token file {self.file}: {error.strerror or error}"
+                f"token file {plain(str(self.file))}: {error.strerror or error}; it "
+                "holds the API token alone, and --token-file or HINGFS_TOKEN_FILE names "
+                "it"
             ) from None
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise TokenError(
-                f"token file {self.file} can be used by other users; "
-                f"run: chmod 600 {self.file}"
+                f"token file {plain(str(self.file))} can be used by other users; "
+                f"run: chmod 600 {command_word(self.file)}"
             )
         return _checked_token(
-            text.decode("utf-8", "replace"), f"token file {self.file}"
+            text.decode("utf-8-sig", "replace"), f"token file {plain(str(self.file))}"
         )
 
 
 def _checked_token(text: str, source: str) -> str:
-    token = text.strip()
+    token = _unwrapped(text)
     if not token:
-        raise TokenError(
-            f"{source} is empty: put the API token into HINGFS_TOKEN, or into a file "
-            "named by --token-file"
-        )
+        raise TokenError(f"{source} holds no token; put the API token there, as oh-…")
     if not re.fullmatch(r"[\x21-\x7e]+", token):
         raise TokenError(
-            f"{source} does not hold one token: it has blanks, control characters or "
-            "characters outside ASCII"
+            f"{source} {_excess(token)}; it should hold the API token alone, as oh-…"
         )
     return token
+
+
+def _unwrapped(text: str) -> str:
+    """*text* without what people copy beside a token.
+
+    That is quotes, "Bearer " of the header, and the name of the variable or header.
+    """
+    before, token = None, text.strip()
+    while token != before:
+        before = token
+        token = _BESIDE_TOKEN.sub("", token, count=1).strip()
+        if len(token) > 1 and token[0] == token[-1] and token[0] in "'\"`":
+            token = token[1:-1].strip()
+    return token
+
+
+def _excess(token: str) -> str:
+    lines = len(token.splitlines())
+    if lines > 1:
+        return f"holds more than one token: {lines} lines"
+    if len(token.split()) > 1:
+        return f"holds more than one token: {len(token.split())} words"
+    return "does not hold a token: it has a character that no header can hold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +249,7 @@ class EndpointConfig:
                 "add --insecure-http if you trust the whole way to that server"
             )
         if not 1 <= self.connections <= 64:
-            raise UsageError("--connections takes 1 to 64")
+            raise UsageError(f"--connections takes 1 to 64, not {self.connections}")
         for name in (
             "connect_seconds",
             "stall_seconds",
@@ -221,7 +259,9 @@ class EndpointConfig:
         ):
             if getattr(self, name) <= 0:
                 option = name.removesuffix("_seconds").replace("_", "-")
-                raise UsageError(f"--{option}-timeout must be longer than 0")
+                raise UsageError(
+                    f"--{option}-timeout takes a time longer than 0, such as 30s"
+                )
 
     @property
     def host(self) -> str:
@@ -251,8 +291,8 @@ class CacheConfig:
             raise UsageError("--block-size takes a power of two from 4KiB to 8MiB")
         if self.cache_bytes < 8 * self.block_bytes:
             raise UsageError(
-                "--cache-size must hold at least eight blocks "
-                f"({8 * self.block_bytes} bytes)"
+                "--cache-size is too small: it holds at least eight blocks of "
+                f"--block-size, which are {8 * self.block_bytes // KIB}KiB"
             )
 
 
@@ -281,7 +321,7 @@ class LogConfig:
     def __post_init__(self) -> None:
         if self.level not in LOG_LEVELS:
             raise UsageError(
-                f"--log-level {self.level}: choose {', '.join(LOG_LEVELS[:-1])} or "
+                f"--log-level: {printable(self.level, 40)!r} is no level; choose {', '.join(LOG_LEVELS[:-1])} or "
                 f"{LOG_LEVELS[-1]}"
             )
 

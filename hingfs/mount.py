@@ -333,7 +333,8 @@ def serve_in_background(
         outcome = json.loads(said)
     except ValueError:
         raise MountpointError(
-            "the mount process ended without a word; run it with --foreground to see why"
+            "the mount process was killed before its mount was up, as when memory is "
+            "short; run it with --foreground to see why"
         ) from None
     if outcome["status"] != 0:
         error = SetupError(outcome["message"])

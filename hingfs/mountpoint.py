@@ -10,6 +10,7 @@ import errno
 import os
 import pwd
 import re
+import stat
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from .errors import (
     MountBusy,
     MountpointError,
     NotMounted,
+    UsageError,
     command_word,
     plain,
 )
@@ -31,7 +33,7 @@ _MOUNTINFO = Path("/proc/self/mountinfo")
 _FUSE_CONF = Path("/etc/fuse.conf")
 _FUSE_DEVICE = Path("/dev/fuse")
 _BDI = Path("/sys/class/bdi")
-_MOST_NAMED_PROCESSES = 10
+_MOST_NAMED = 10
 _HELPER_SECONDS = 10.0
 
 
@@ -50,7 +52,12 @@ class MountEntry:
 
 
 def absolute(directory: str | os.PathLike[str]) -> Path:
-    """*directory* as the mount table writes it: absolute, links followed."""
+    """*directory* as the mount table writes it: absolute, links followed.
+
+    Raises UsageError for the empty name, which would be the current directory.
+    """
+    if not os.fspath(directory):
+        raise UsageError("DIR is empty; name the directory of the mount")
     return Path(os.path.realpath(directory))
 
 
@@ -82,23 +89,27 @@ def prepare(directory: Path) -> None:
             )
         _demand_own(entry, directory)
         _detach(directory, lazy=True)
-    if not directory.is_dir():
-        what = "is not a directory" if directory.exists() else "does not exist"
-        raise MountpointError(f"{directory} {what}; run: mkdir -p {directory}")
+    above = _mount_of_ours_above(directory)
+    name = plain(str(directory))
+    if above is not None:
+        raise MountpointError(
+            f"{name} is inside the hingfs mount on {plain(above)}; choose a directory "
+            "outside of it"
+        )
     try:
         with os.scandir(directory) as entries:
             busy = next(entries, None)
     except OSError as error:
-        raise MountpointError(f"{directory}: {error.strerror}") from None
+        raise MountpointError(_no_empty_directory(directory, error)) from None
     if busy is not None:
         raise MountpointError(
-            f"{directory} is not empty; choose an empty directory, since a mount "
-            "would hide what is in it"
+            f"{name} is not empty, and a mount would hide what is in it; choose an "
+            "empty directory"
         )
     if os.geteuid() != 0 and not os.access(directory, os.W_OK):
         raise MountpointError(
-            f"{directory} is not writable by you, which fusermount demands; choose "
-            "a directory of your own"
+            f"{name} is not yours to write, which fusermount3 demands; choose a "
+            "directory of your own"
         )
 
 
@@ -143,19 +154,76 @@ def unmount(directory: Path, *, lazy: bool) -> None:
     """
     entry = entry_at(directory)
     if entry is None:
-        raise NotMounted(f"{directory} is no mount")
+        raise NotMounted(_no_mount(directory))
     if not is_ours(entry):
-        raise NotMounted(f"{directory} is a {entry.fs_type} mount, not one of hingfs")
+        raise NotMounted(
+            f"{plain(str(directory))} is a mount of {plain(entry.fs_type)}, not of hingfs; "
+            f"end it as it was made, or by: umount {command_word(directory)}"
+        )
     _demand_own(entry, directory)
     try:
         _detach(directory, lazy=lazy or _is_dead(directory))
     except MountBusy as busy:
         users = list(_users_of(entry.device))
-        named = ", ".join(users[:_MOST_NAMED_PROCESSES]) or "processes of other users"
+        named = ", ".join(users[:_MOST_NAMED]) or "processes of other users"
         raise MountBusy(
-            f"{busy} It is used by: {named}. Close them, or run: "
+            f"{busy} by {named}; close them, or run: "
             f"{invocation.command()} umount --lazy {command_word(directory)}"
         ) from None
+
+
+def _mount_of_ours_above(directory: Path) -> str | None:
+    """The hingfs mount that *directory* is inside of."""
+    return next(
+        (
+            entry.directory
+            for entry in _entries()
+            if is_ours(entry) and Path(entry.directory) in directory.parents
+        ),
+        None,
+    )
+
+
+def _no_empty_directory(directory: Path, error: OSError) -> str:
+    """What *directory* is instead, as *error* shows, and what to do."""
+    name = plain(str(directory))
+    if error.errno == errno.ENOENT:
+        return f"{name} does not exist; make it: mkdir -p {command_word(directory)}"
+    if error.errno == errno.ENOTDIR:
+        what = "is a file" if directory.exists() else "is below a file"
+        return f"{name} {what}, and a mount needs a directory; choose an empty one"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"you may not look into {name}; choose a directory of your own"
+    if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
+        entry = entry_at(directory)
+        kind = plain(entry.fs_type) if entry else "FUSE"
+        return (
+            f"{name} is a dead mount of {kind}; take it away first: "
+            f"fusermount3 -u {command_word(directory)}"
+        )
+    return f"{name} cannot be mounted on: {error.strerror}"
+
+
+def _no_mount(directory: Path) -> str:
+    """What *directory* is instead of a mount, and which mounts there are."""
+    above = _mount_of_ours_above(directory)
+    name = plain(str(directory))
+    if above is not None:
+        return (
+            f"{name} is inside the hingfs mount on {plain(above)}; to end that: "
+            f"{invocation.command()} umount {command_word(above)}"
+        )
+    try:
+        is_directory = stat.S_ISDIR(os.stat(directory).st_mode)
+        what = "is a directory" if is_directory else "is a file"
+        what += " and nothing is mounted on it"
+    except FileNotFoundError:
+        what = "does not exist"
+    except OSError as error:
+        what = f"is not mounted ({error.strerror})"
+    mounts = sorted({plain(entry.directory) for entry in _entries() if is_ours(entry)})
+    there = ", ".join(mounts[:_MOST_NAMED]) or "none"
+    return f"{name} {what}; mounts of hingfs here: {there}"
 
 
 def _entries() -> Iterator[MountEntry]:
@@ -202,11 +270,15 @@ def _detach(directory: Path, *, lazy: bool) -> None:
             env={**os.environ, "LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise MountpointError(f"cannot unmount {directory}: {error}") from error
+        what = "hangs" if isinstance(error, subprocess.TimeoutExpired) else "cannot run"
+        raise MountpointError(
+            f"cannot unmount {plain(str(directory))}: {command[0]} {what}; try: "
+            f"{invocation.command()} umount --lazy {command_word(directory)}"
+        ) from error
     if done.returncode == 0:
         return
     if "busy" in done.stderr.lower():
-        raise MountBusy(f"{directory} is busy.")
+        raise MountBusy(f"{plain(str(directory))} is in use")
     raise fusermount.refused_unmount(str(directory), done.stderr)
 
 
@@ -226,8 +298,8 @@ def _demand_own(entry: MountEntry | None, directory: Path) -> None:
     owner = _of_another(entry)
     if owner and os.geteuid() != 0:
         raise MountpointError(
-            f"{plain(str(directory))} is a mount{owner}; only they or root can end it; as root: "
-            f"{invocation.command()} umount {command_word(directory)}"
+            f"{plain(str(directory))} is a mount{owner}; only they or root can end it; "
+            f"as root: {invocation.command()} umount {command_word(directory)}"
         )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from . import mountpoint
+from .arguments import nearest
 from .config import (
     DEFAULT_BASE_URL,
     CacheConfig,
@@ -26,11 +27,14 @@ from .config import (
     parse_size,
     parse_time,
 )
-from .errors import TokenError, UsageError, printable
+from .errors import TokenError, UsageError, plain, printable
 
 Parsed = TypeVar("Parsed")
 
+# Not set by an option.
+_OTHER_VARIABLES = frozenset({"HINGFS_TOKEN"})
 _TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"", "0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,7 @@ SWITCHES = (
         "--private-storage",
         "let an API on the Internet keep the bytes in your own network (VPC, VPN, Tailscale)",
     ),
+    ("--strict", "a HINGFS_ variable that is no setting is an error, not a warning"),
     ("--no-check", "mount without asking the endpoint first, as for boot"),
 )
 
@@ -168,6 +173,7 @@ def config_from(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Co
 
     Raises SetupError for what they cannot be.
     """
+    _check_switches(arguments, environ)
 
     def text(option: str) -> str | None:
         given: str | None = getattr(arguments, option)
@@ -180,11 +186,20 @@ def config_from(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Co
         assert value is not None, f"{option} has a default"
         return value
 
+    def parsed(option: str, parse: Callable[[str], Parsed]) -> Parsed:
+        """Its value; an error names the option, or the variable that gave it."""
+        try:
+            return parse(needed(option))
+        except UsageError as error:
+            by_option = getattr(arguments, option) is not None
+            flag, variable = f"--{option.replace('_', '-')}", f"HINGFS_{option.upper()}"
+            raise UsageError(f"{flag if by_option else variable}: {error}") from None
+
     def seconds(option: str) -> float:
-        return _named(option, parse_time, needed(option))
+        return parsed(option, parse_time)
 
     def size_bytes(option: str) -> int:
-        return _named(option, parse_size, needed(option))
+        return parsed(option, parse_size)
 
     return Config(
         mount=MountConfig(
@@ -192,8 +207,8 @@ def config_from(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Co
             allow_other=switched(arguments, environ, "allow_other"),
             uid=_user(text("uid")),
             gid=_group(text("gid")),
-            file_mode=_named("file_mode", parse_mode, needed("file_mode")),
-            dir_mode=_named("dir_mode", parse_mode, needed("dir_mode")),
+            file_mode=parsed("file_mode", parse_mode),
+            dir_mode=parsed("dir_mode", parse_mode),
             fuse=text("fuse"),
         ),
         endpoint=EndpointConfig(
@@ -202,7 +217,7 @@ def config_from(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Co
             insecure_http=switched(arguments, environ, "insecure_http"),
             insecure_storage=switched(arguments, environ, "insecure_storage"),
             private_storage=switched(arguments, environ, "private_storage"),
-            connections=_named("connections", _whole_number, needed("connections")),
+            connections=parsed("connections", _whole_number),
             connect_seconds=seconds("connect_timeout"),
             stall_seconds=seconds("stall_timeout"),
             read_seconds=seconds("read_timeout"),
@@ -223,26 +238,42 @@ def config_from(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Co
     )
 
 
-def _named(option: str, parse: Callable[[str], Parsed], text: str) -> Parsed:
-    """*text* parsed; an error names the option."""
-    try:
-        return parse(text)
-    except UsageError as error:
-        raise UsageError(f"--{option.replace('_', '-')}: {error}") from None
+def _check_switches(arguments: argparse.Namespace, environ: Mapping[str, str]) -> None:
+    """Raise UsageError for one that says neither, before anything is asked or made."""
+    for flag, _ in SWITCHES:
+        switched(arguments, environ, flag.removeprefix("--").replace("-", "_"))
+
+
+def misspelt(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable of *environ* that looks like a setting and is none."""
+    known = {option.variable for option in OPTIONS} | _OTHER_VARIABLES
+    known |= {f"HINGFS_{flag[2:].replace('-', '_').upper()}" for flag, _ in SWITCHES}
+    told = []
+    for name in sorted(environ):
+        if name.upper().startswith("HINGFS_") and name not in known:
+            like = nearest(name.upper(), known)
+            meant = f"; did you mean {like}?" if like else ""
+            told.append(f"the variable {printable(name, 80)} is no setting{meant}")
+    return told
 
 
 def switched(
     arguments: argparse.Namespace, environ: Mapping[str, str], name: str
 ) -> bool:
-    """Whether a switch is given, or its variable says so."""
-    return bool(getattr(arguments, name)) or (
-        environ.get(f"HINGFS_{name.upper()}", "").lower() in _TRUE
-    )
+    """Whether a switch is given, or its variable says so.
+
+    Raises UsageError for a variable that says neither.
+    """
+    variable = f"HINGFS_{name.upper()}"
+    said = environ.get(variable, "").strip().lower()
+    if said not in _TRUE | _FALSE:
+        raise UsageError(f"{variable}={printable(said, 40)!r}: write yes or no")
+    return bool(getattr(arguments, name)) or said in _TRUE
 
 
 def _whole_number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise UsageError(f"{text!r} is not a whole number")
+        raise UsageError(f"{printable(text, 40)!r} is not a whole number")
     return int(text)
 
 
@@ -252,8 +283,8 @@ def _token(file: str | None, environ: Mapping[str, str]) -> Token:
     value = environ.get("HINGFS_TOKEN")
     if not value:
         raise TokenError(
-            "no token: put it into HINGFS_TOKEN (export HINGFS_TOKEN=oh-…), or into a "
-            "file of mode 0600 named by --token-file or HINGFS_TOKEN_FILE"
+            "no token is given; put it into HINGFS_TOKEN (export HINGFS_TOKEN=oh-…), or "
+            "into a file of mode 0600 that --token-file or HINGFS_TOKEN_FILE names"
         )
     return Token(value)
 
@@ -267,7 +298,10 @@ def _directory(text: str | None) -> Path | None:
         return None
     path = Path(text).expanduser().absolute()
     if not (path.is_dir() and os.access(path, os.W_OK)):
-        raise UsageError(f"--cache-dir {path} is not a directory that you can write")
+        raise UsageError(
+            f"--cache-dir {plain(str(path))} is no directory that you can write; make it, "
+            "or choose another"
+        )
     return path
 
 

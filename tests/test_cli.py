@@ -147,7 +147,7 @@ def test_a_token_file_that_is_not_there_or_empty_is_status_3(
     assert f"{file}: No such file or directory" in said
 
     file.touch(mode=0o600)
-    assert "empty" in refusal(capsys, 3, "mount", tmp_path, "--token-file", file)
+    assert "no token" in refusal(capsys, 3, "mount", tmp_path, "--token-file", file)
 
 
 def test_an_endpoint_that_cannot_be_reached_is_status_4(
@@ -185,7 +185,7 @@ def test_a_file_instead_of_a_directory_is_status_6(
 ) -> None:
     (tmp_path / "file").touch()
 
-    assert "is not a directory" in refusal(capsys, 6, "mount", tmp_path / "file")
+    assert "is a file" in refusal(capsys, 6, "mount", tmp_path / "file")
 
 
 def test_a_directory_that_is_not_empty_is_status_6(
@@ -333,7 +333,7 @@ def test_arguments_that_make_no_sense_are_status_2(
 def test_umount_of_what_is_no_mount_is_status_8(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert "is no mount" in refusal(capsys, 8, "umount", tmp_path)
+    assert "nothing is mounted" in refusal(capsys, 8, "umount", tmp_path)
 
 
 # --- the check before the mount -------------------------------------------------------------
@@ -500,6 +500,7 @@ def test_every_option_of_the_configuration_is_among_these() -> None:
     assert {flag for flag, _ in settings.SWITCHES} - set(SWITCHES) == {
         "--foreground",
         "--no-check",
+        "--strict",
     }
 
 

@@ -1,0 +1,101 @@
+"""A parser whose refusals say what was meant: argparse's own, in words for people.
+
+Each begins with what happened, shows the usage of the command that was given, and where
+its help is. An argument may be a token that was typed at the wrong place, so what could
+be one is not repeated.
+"""
+
+import argparse
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+# Flags by which other programs take a token: --token, --tok, --api-key, --bearer …
+_TOKEN_FLAG = re.compile(
+    r"--?(tok|api-?key|key|bearer|auth|password|secret)", re.IGNORECASE
+)
+TOKENS_COME_FROM = (
+    "tokens come from HINGFS_TOKEN or from --token-file FILE, never from an argument, "
+    "since `ps` shows those to everybody"
+)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The one of *known* that *word* is most like; "" where none is.
+
+    What all have in common ("--", "HINGFS_") makes none of them alike.
+    """
+    by_core = {one.removeprefix("--").removeprefix("HINGFS_"): one for one in known}
+    core = word.removeprefix("--").removeprefix("HINGFS_")
+    found = difflib.get_close_matches(core, by_core, n=1, cutoff=0.7)
+    return by_core[found[0]] if found else ""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser as above, which takes no abbreviations; also for its commands."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of argparse
+        super().__init__(
+            **options,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    # argparse leaves what a command does not know to the parser above it.
+    def parse_known_args(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        namespace: Any = None,  # noqa: ANN401
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse's, and nothing is left over."""
+        parsed, extra = super().parse_known_args(args, namespace)
+        if extra:
+            self.error(self._about(extra))
+        return parsed, extra
+
+    def error(self, message: str) -> NoReturn:
+        """Say in one line what is wrong, then the usage; exit status 2."""
+        usage = self.format_usage().removeprefix("usage: ").strip()
+        self.exit(
+            2,
+            f"hingfs: {self._in_words(message)}\n"
+            f"  usage: {usage}\n  help:  {self.prog} --help\n",
+        )
+
+    def _about(self, extra: Sequence[str]) -> str:
+        """Why the *extra* arguments are refused."""
+        flags = [word.partition("=")[0] for word in extra if word.startswith("-")]
+        if any(_TOKEN_FLAG.match(flag) for flag in flags):
+            return TOKENS_COME_FROM
+        if flags:
+            like = nearest(flags[0], self._option_string_actions)
+            meant = f"; did you mean {like}?" if like else ""
+            return f"`{self.prog}` has no option {flags[0]}{meant}"
+        return (
+            f"`{self.prog}` takes one DIR, and got {len(extra) + 1} arguments; put a name "
+            "with blanks into quotes"
+        )
+
+    def _in_words(self, message: str) -> str:
+        """*message* of argparse in words of ours, where it is one of the common ones."""
+        if found := re.search(r"arguments are required: (\S+)", message):
+            if found[1] == "DIR":
+                return f"`{self.prog}` needs a directory: DIR"
+            return f"`{self.prog}` needs a command: {self._commands()}"
+        if found := re.match(r"argument (--\S+): expected one argument", message):
+            metavar = self._option_string_actions[found[1]].metavar
+            return f"{found[1]} needs a value: {found[1]} {metavar}"
+        if found := re.search(r"argument COMMAND: invalid choice: '(.*?)'", message):
+            like = nearest(found[1], self._commands().split(", "))
+            meant = f"did you mean {like}?" if like else f"choose {self._commands()}"
+            return f"there is no such command; {meant}"
+        return message
+
+    def _commands(self) -> str:
+        (action,) = (
+            action
+            for action in self._actions
+            if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001
+        )
+        return ", ".join(action.choices)
