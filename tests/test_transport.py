@@ -936,7 +936,9 @@ class TestBreaker:
         file.write_text(SECRET)
         transport = make(endpoint.base_url, token=Token(file=file))
         file.write_text("")
-        expected_log("holds no token; put the API token there.*; the token before stays in use")
+        expected_log(
+            "holds no token; put the API token there.*; the token before stays in use"
+        )
 
         assert not transport.renew_token()
         assert read(transport, endpoint.url("v")) == ramp("v", 0, SIZE)
