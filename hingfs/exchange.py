@@ -136,6 +136,7 @@ class Exchange:
         self._end_is_due = False  # the CRLF behind a chunk
         self._ended = False  # the body, exactly where it should
         self._left: int | None = None  # bytes of the body, or of this chunk
+        self._size_ahead: int | None = None  # of the chunk behind it, once it was read
         self._proved = memoryview(b"")  # of a chunk whose size was right
         self._expected: int | None = None  # bytes of content, where `expect` was told
         self._fault: HingError | None = None  # what ended it, for every later read
@@ -304,13 +305,10 @@ class Exchange:
 
         After a TimeoutError it goes on where it was.
         """
-        if self._end_is_due:
-            if self._input.exactly(2, until) != b"\r\n":
-                raise ServerBroken("a chunk is longer than it said")
-            self._end_is_due = False
-        size = parse_chunk_line(self._input.line(MOST_CHUNK_LINE_BYTES, until))
+        size = self._next_size(until)
         if self._expected is not None and size > self._expected:
             raise ServerBroken("a chunk is larger than the range that it is of")
+        self._size_ahead = None
         if size:
             self._end_is_due = True
         else:
@@ -321,8 +319,22 @@ class Exchange:
         self._left = size
         return size
 
+    def _next_size(self, until: float) -> int:
+        """The size of the chunk that comes next: read once, then remembered."""
+        if self._end_is_due:
+            if self._input.exactly(2, until) != b"\r\n":
+                raise ServerBroken("a chunk is longer than it said")
+            self._end_is_due = False
+        if self._size_ahead is None:
+            line = self._input.line(MOST_CHUNK_LINE_BYTES, until)
+            self._size_ahead = parse_chunk_line(line)
+        return self._size_ahead
+
     def _prove_chunk(self, size: int, stall_seconds: float) -> None:
-        """Read all of a chunk, and that it ends where it said."""
+        """Read all of a chunk, that it ends where it said, and that another begins there.
+
+        One that takes in the line before the next one seems to end at the end of that.
+        """
         chunk = memoryview(bytearray(size))
         pace = Pace(stall_seconds)
         count = 0
@@ -337,9 +349,7 @@ class Exchange:
                 if not pace.good:
                     raise BodyCut("the body came too slowly")
                 pace.restart()
-        if self._input.exactly(2, time.monotonic() + stall_seconds) != b"\r\n":
-            raise ServerBroken("a chunk is longer than it said")
-        self._end_is_due = False
+        self._next_size(time.monotonic() + stall_seconds)
         self._proved = chunk
 
     def _prove_end(self, until: float, stall_seconds: float) -> None:

@@ -84,6 +84,11 @@ def parse_head(head: bytes, method: str) -> Head:
 
     Raises ServerBroken where a byte of it is not as the standard wants it.
     """
+    if head.endswith(b"\r\n\n") or (
+        head.endswith(b"\n\r\n") and not head.endswith(b"\r\n\r\n")
+    ):
+        # It was lost, perhaps, and this is the first byte of the body.
+        raise _broken("its empty line does not end as the line before it", head[-80:])
     first, _, rest = head.partition(b"\n")
     match = _STATUS_LINE.fullmatch(first.removesuffix(b"\r"))
     if not match or rest[:1] in (b" ", b"\t"):

@@ -392,6 +392,20 @@ def test_a_chunk_that_says_more_than_it_has_is_refused(serve):
             answer.read_some(100)
 
 
+@pytest.mark.parametrize("more", [1, 2, 3, 4, 5, 6, 7, 9, 10, 11])
+def test_a_chunk_that_takes_in_the_framing_behind_it_is_refused(serve, more):
+    """It may seem to end where the next one's size does; by 8 more it is a true one."""
+
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield CHUNKS + b"2\r\nab\r\n"
+        yield b"%x\r\n%b\r\n3\r\nklm\r\n3\r\nnop\r\n0\r\n\r\n" % (8 + more, b"cdefghij")
+
+    with ask(serve(script)[0], "/v1/videos/a") as answer:
+        assert answer.read_some(100) == b"ab"
+        with pytest.raises(ServerBroken):
+            answer.read_some(100)
+
+
 def test_a_chunk_that_hardly_comes_is_cut(serve):
     """It is handed out as a whole, and waited for as long as any body."""
 
@@ -632,9 +646,9 @@ def expected(serve, text: bytes, *, hangup: bool = True) -> bytes:
         (chunked(WANTED + b"a"), b"!"),
         (chunked(b"01234", b"56789a"), b"01234!"),
         (chunked(WANTED, b"a"), b"01234567!"),
-        (chunked(WANTED, last=b""), b"01234567!"),
+        (chunked(WANTED, last=b""), b"!"),
         (chunked(WANTED, last=b"0\r\nx"), b"01234567!"),
-        (chunked(WANTED, last=b"zz\r\n"), b"01234567!"),
+        (chunked(WANTED, last=b"zz\r\n"), b"!"),
         (chunked(b"01234"), b"01234"),
         (b"HTTP/1.0 200 OK\r\n\r\n" + WANTED, WANTED),
         (b"HTTP/1.0 200 OK\r\n\r\n" + WANTED + b"a", b"01234567!"),

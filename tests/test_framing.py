@@ -102,6 +102,13 @@ def test_a_bare_line_feed_ends_a_line():
     assert found.headers == {"content-length": "5", "etag": "x"}
 
 
+@pytest.mark.parametrize("end", [b"\r\n\n", b"\n\r\n"])
+def test_an_empty_line_that_ends_otherwise_is_not_believed(end):
+    """The empty line was lost, and the body begins with that byte."""
+    with pytest.raises(ServerBroken, match="empty line"):
+        parse_head(b"HTTP/1.1 200 OK\r\nContent-Length: 5" + end, "GET")
+
+
 def test_a_folded_value_is_one_line():
     found = parse_head(head("ETag: a", "  b", "\tc", "Content-Length: 5"), "GET")
 

@@ -160,7 +160,7 @@ def _(answer: Answer, chance: Random) -> Script:
     """A chunk takes the framing behind it for its own."""
     pieces = split(answer.body, chance)
     at = chance.randrange(len(pieces))
-    more = chance.choice((1, 2, 7, 1000))
+    more = chance.choice((1, 2, 6, 7, 8, 1000))
     framed = b"".join(
         chunk(p, b"%x" % (len(p) + more) if n == at else None)
         for n, p in enumerate(pieces)
