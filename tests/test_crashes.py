@@ -465,7 +465,7 @@ def test_a_reader_that_forks_shares_its_file_with_its_children(binding: str) -> 
 USER = "hingfs-tester"
 PACKAGES = (
     *("requests", "urllib3", "certifi", "idna", "charset_normalizer", "cachetools"),
-    *("fuse.py", "mfusepy.py"),
+    *("fuse.py", "mfusepy.py", "socks.py"),
 )
 
 
@@ -578,7 +578,7 @@ def test_an_unprivileged_user_mounts_reads_and_unmounts(
             assert user.run("cp", path, copy).returncode == 0
             assert copy.read_bytes() == video.read(0, SIZE_BYTES)
             listed = user.run("stat", "-c", "%u %g %a %s", path).stdout.split()
-            assert listed == [str(user.uid), str(user.gid), "444", str(SIZE_BYTES)]
+            assert listed == [str(user.uid), str(user.gid), "644", str(SIZE_BYTES)]
 
             assert errno_of(lambda: os.stat(path)) == "EACCES"
             assert errno_of(lambda: os.listdir(directory)) == "EACCES"

@@ -70,7 +70,8 @@ class Terminal:
         self.said = ""
         self._fd, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", command],
+            # Whatever runs the tests may ignore SIGHUP, as nohup has it.
+            ["setsid", "--ctty", "env", "--default-signal=HUP", command],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
