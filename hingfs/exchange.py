@@ -45,6 +45,8 @@ MOST_TRAILER_BYTES = 16 * KIB
 # A chunk of up to this size is handed out once its end has proved its size; a larger one
 # as it comes. Servers cut at 8 to 64 KiB, some send a range in one piece.
 MOST_PROVED_BYTES = 2 * MIB
+# So long is waited for what comes behind it. A guess: it is on its way with the chunk.
+NEXT_CHUNK_SECONDS = 1.0
 # A head that has begun is all there within this, however long it was waited for: it is
 # a packet or two. A guess.
 HEAD_SECONDS = 10.0
@@ -321,19 +323,24 @@ class Exchange:
 
     def _next_size(self, until: float) -> int:
         """The size of the chunk that comes next: read once, then remembered."""
-        if self._end_is_due:
-            if self._input.exactly(2, until) != b"\r\n":
-                raise ServerBroken("a chunk is longer than it said")
-            self._end_is_due = False
+        self._read_end_of_chunk(until)
         if self._size_ahead is None:
             line = self._input.line(MOST_CHUNK_LINE_BYTES, until)
             self._size_ahead = parse_chunk_line(line)
         return self._size_ahead
 
-    def _prove_chunk(self, size: int, stall_seconds: float) -> None:
-        """Read all of a chunk, that it ends where it said, and that another begins there.
+    def _read_end_of_chunk(self, until: float) -> None:
+        """Read the CRLF behind a chunk, if it was not read yet."""
+        if self._end_is_due:
+            if self._input.exactly(2, until) != b"\r\n":
+                raise ServerBroken("a chunk is longer than it said")
+            self._end_is_due = False
 
-        One that takes in the line before the next one seems to end at the end of that.
+    def _prove_chunk(self, size: int, stall_seconds: float) -> None:
+        """Read all of a chunk, and that it ends where it said.
+
+        One that takes in the line before the next one seems to end at the end of that:
+        what comes next, if anything does in time, must begin another.
         """
         chunk = memoryview(bytearray(size))
         pace = Pace(stall_seconds)
@@ -349,7 +356,14 @@ class Exchange:
                 if not pace.good:
                     raise BodyCut("the body came too slowly")
                 pace.restart()
-        self._next_size(time.monotonic() + stall_seconds)
+        now = time.monotonic()
+        self._read_end_of_chunk(now + stall_seconds)
+        try:
+            begun = self._input.peek(1, now + min(NEXT_CHUNK_SECONDS, stall_seconds))
+        except TimeoutError:
+            begun = b""
+        if begun:
+            self._next_size(now + stall_seconds)
         self._proved = chunk
 
     def _prove_end(self, until: float, stall_seconds: float) -> None:

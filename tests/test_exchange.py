@@ -646,7 +646,7 @@ def expected(serve, text: bytes, *, hangup: bool = True) -> bytes:
         (chunked(WANTED + b"a"), b"!"),
         (chunked(b"01234", b"56789a"), b"01234!"),
         (chunked(WANTED, b"a"), b"01234567!"),
-        (chunked(WANTED, last=b""), b"!"),
+        (chunked(WANTED, last=b""), b"01234567!"),
         (chunked(WANTED, last=b"0\r\nx"), b"01234567!"),
         (chunked(WANTED, last=b"zz\r\n"), b"!"),
         (chunked(b"01234"), b"01234"),
