@@ -110,4 +110,4 @@ def test_memory_without_measure_is_refused() -> None:
     with little_address_space(64 * MIB):
         assert len(bytearray(32 * MIB)) == 32 * MIB
         with pytest.raises(MemoryError):
-            bytearray(96 * MIB)
+            bytearray(1024 * MIB)
