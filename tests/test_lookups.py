@@ -170,7 +170,7 @@ class TestThreads:
             return job
 
         lookups.go_ahead("look up", each(fails, 3 * AHEAD_THREADS))
-        eventually(lambda: not lookups._running_ahead, "all failed")
+        eventually(lambda: not lookups._under_way, "all failed")
 
         assert lookups.answer("look up", "0", soon(), lambda: "0", nothing) == "0"
 

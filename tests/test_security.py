@@ -205,7 +205,9 @@ def holders(built: mount.Mount) -> Iterator[object]:
                 continue
             seen.add(id(thing))
             yield thing
-            slots = [getattr(thing, n, None) for n in getattr(thing, "__slots__", ())]
+            # Python 3.11.2, Debian 12's, fails to look at the one for weak references.
+            names = {*getattr(thing, "__slots__", ())} - {"__weakref__"}
+            slots = [getattr(thing, name, None) for name in names]
             below += [*getattr(thing, "__dict__", {}).values(), *slots]
         layer = below
 
