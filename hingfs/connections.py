@@ -13,6 +13,7 @@ import contextlib
 import http.client
 import ipaddress
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ import urllib3.connection
 import urllib3.contrib.socks
 import urllib3.exceptions
 import urllib3.util.connection
+import urllib3.util.ssl_
 
 from .dialing import LIVELY, Dialer
 from .errors import HingError, ServerBroken, Stale
@@ -292,7 +294,21 @@ class _Strict(urllib3.connection.HTTPConnection):
             raise ServerBroken("the proxy sent more than it was asked for")
 
 
-class _StrictTls(_Strict, urllib3.connection.HTTPSConnection):
+class _ByTls:
+    """What a connection by TLS has beside: an end without a goodbye is one.
+
+    Python before 3.11.3, Debian 12's, has OpenSSL 3 take a connection that was cut off
+    for one that was closed.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
+        context = urllib3.util.ssl_.create_urllib3_context()
+        # OpenSSL before 3 knows no such option, and never did so.
+        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+        super().__init__(*args, **{"ssl_context": context, **kwargs})
+
+
+class _StrictTls(_ByTls, _Strict, urllib3.connection.HTTPSConnection):
     """The same by TLS."""
 
 
@@ -322,7 +338,7 @@ class _Socks(_Strict, urllib3.contrib.socks.SOCKSConnection):
             raise urllib3.exceptions.NewConnectionError(self, str(reason)) from reason
 
 
-class _SocksTls(_Socks, urllib3.contrib.socks.SOCKSHTTPSConnection):
+class _SocksTls(_ByTls, _Socks, urllib3.contrib.socks.SOCKSHTTPSConnection):
     """The same by TLS, inside the tunnel."""
 
 

@@ -546,7 +546,13 @@ class Input:
     def _read(self, view: memoryview) -> int:
         try:
             return int(self._sock.recv_into(view))
-        except ssl.SSLEOFError:
+        except ssl.SSLError as error:
+            # By its own name, and by that which Python before 3.11.3 gives it.
+            if (
+                not isinstance(error, ssl.SSLEOFError)
+                and error.reason != "UNEXPECTED_EOF_WHILE_READING"
+            ):
+                raise
             self.ragged = True
             return 0
         except TimeoutError as error:
