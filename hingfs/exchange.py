@@ -45,6 +45,8 @@ MOST_TRAILER_BYTES = 16 * KIB
 # A chunk of up to this size is handed out once its end has proved its size; a larger one
 # as it comes. Servers cut at 8 to 64 KiB, some send a range in one piece.
 MOST_PROVED_BYTES = 2 * MIB
+# No video has more, as `verdict` believes: it is junk, and what follows no content.
+LARGEST_CHUNK_BYTES = 1 << 40
 # So long is waited for what comes behind it. A guess: it is on its way with the chunk.
 NEXT_CHUNK_SECONDS = 1.0
 # A head that has begun is all there within this, however long it was waited for: it is
@@ -326,7 +328,10 @@ class Exchange:
         self._read_end_of_chunk(until)
         if self._size_ahead is None:
             line = self._input.line(MOST_CHUNK_LINE_BYTES, until)
-            self._size_ahead = parse_chunk_line(line)
+            size = parse_chunk_line(line)
+            if size > LARGEST_CHUNK_BYTES:
+                raise ServerBroken("a chunk of a size beyond all reason")
+            self._size_ahead = size
         return self._size_ahead
 
     def _read_end_of_chunk(self, until: float) -> None:

@@ -348,6 +348,7 @@ BROKEN_CHUNKS = {
     "a negative size": b"-5\r\nabcde\r\n0\r\n\r\n",
     "a sign": b"+5\r\nabcde\r\n0\r\n\r\n",
     "0x": b"0x5\r\nabcde\r\n0\r\n\r\n",
+    "a size that no video has": b"7fffffffffffffff\r\nabcde\r\n0\r\n\r\n",
     "no size": b"\r\nabcde\r\n0\r\n\r\n",
     "17 digits": b"00000000000000005\r\nabcde\r\n0\r\n\r\n",
     "a bare line feed": b"5\nabcde\r\n0\r\n\r\n",
