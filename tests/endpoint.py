@@ -507,6 +507,11 @@ def close_at(body_bytes: int) -> Fault:
     return _interrupt("close_at", body_bytes, _close)
 
 
+def call_at(body_bytes: int, act: Callable[[], None]) -> Fault:
+    """*act* is called after that many bytes."""
+    return _interrupt("call_at", body_bytes, lambda _line: act())
+
+
 def stall_at(body_bytes: int, until: float | threading.Event) -> Fault:
     """Silence after that many bytes, for so many seconds or until the event."""
     return _interrupt("stall_at", body_bytes, lambda line: line.pause(until))

@@ -203,12 +203,11 @@ class TestOneTransfer:
             rig.whole(content)
 
     def test_a_change_between_two_attempts_is_noticed(self, rig, size):
-        go_on = threading.Event()
-        rig.endpoint.inject(faults.stall_at(50_000, go_on) + faults.close_at(50_000))
         content = rig.add(size=size)
-        rig.read(content, 0, 1000)
-        rig.endpoint.videos["v"].replace()
-        go_on.set()
+        video = rig.endpoint.videos["v"]
+        rig.endpoint.inject(
+            faults.close_at(50_000) + faults.call_at(50_000, video.replace)
+        )
 
         with pytest.raises(ContentChanged):
             rig.read(content, size - 10, 10)
