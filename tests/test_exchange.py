@@ -6,6 +6,7 @@ import math
 import os
 import socket
 import ssl
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -154,8 +155,17 @@ def test_another_protocol_is_not_spoken(serve):
 # --- connections that are used again ------------------------------------------------------
 
 
-def behind(extra: bytes, *, apart: bool, first: bytes = b"") -> Script:
-    """Each answer is followed by *extra*, in the same segment or in one of its own."""
+def behind(
+    extra: bytes,
+    *,
+    apart: bool,
+    first: bytes = b"",
+    sent: threading.Event | None = None,
+) -> Script:
+    """Each answer is followed by *extra*, in the same segment or in one of its own.
+
+    *sent* is set once it has left; by loopback it is there as well, then.
+    """
 
     def script(asked: Asked) -> Iterator[bytes | float]:
         answer = first or ok(name_of(asked))
@@ -166,6 +176,8 @@ def behind(extra: bytes, *, apart: bool, first: bytes = b"") -> Script:
             yield extra
         else:
             yield answer + extra
+        if sent is not None:
+            sent.set()
 
     return script
 
@@ -173,9 +185,10 @@ def behind(extra: bytes, *, apart: bool, first: bytes = b"") -> Script:
 @pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("extra", [b"\r\n", b"x", ok(b"another's".rjust(40))])
 def test_bytes_behind_an_answer_end_its_connection(serve, extra, apart):
-    transport, server = serve(behind(extra, apart=apart))
+    sent = threading.Event()
+    transport, server = serve(behind(extra, apart=apart, sent=sent))
     read(transport, "/v1/videos/a")
-    time.sleep(0.05)  # for what comes apart to be there; sooner it is undetectable
+    assert sent.wait(PATIENT)  # sooner it is undetectable
 
     assert read(transport, "/v1/videos/b") == b"/v1/videos/b".rjust(40)
     assert server.connections == [0, 1]
