@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from .blocks import KIB, MIB, views_of
+from .blocks import KIB, LARGEST_VIDEO_BYTES, MIB, views_of
 from .errors import BodyCut, HingError, NoAnswer, ServerBroken
 from .framing import (
     CHUNK_PEEK_BYTES,
@@ -45,8 +45,6 @@ MOST_TRAILER_BYTES = 16 * KIB
 # A chunk of up to this size is handed out once its end has proved its size; a larger one
 # as it comes. Servers cut at 8 to 64 KiB, some send a range in one piece.
 MOST_PROVED_BYTES = 2 * MIB
-# No video has more, as `verdict` believes: it is junk, and what follows no content.
-LARGEST_CHUNK_BYTES = 1 << 40
 # So long is waited for what comes behind it. A guess: it is on its way with the chunk.
 NEXT_CHUNK_SECONDS = 1.0
 # A head that has begun is all there within this, however long it was waited for: it is
@@ -329,7 +327,7 @@ class Exchange:
         if self._size_ahead is None:
             line = self._input.line(MOST_CHUNK_LINE_BYTES, until)
             size = parse_chunk_line(line)
-            if size > LARGEST_CHUNK_BYTES:
+            if size > LARGEST_VIDEO_BYTES:
                 raise ServerBroken("a chunk of a size beyond all reason")
             self._size_ahead = size
         return self._size_ahead

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from . import bodies
-from .blocks import ByteRange, Content, Validator
+from .blocks import LARGEST_VIDEO_BYTES, ByteRange, Content, Validator
 from .errors import (
     ContentChanged,
     NotAVideo,
@@ -22,8 +22,6 @@ from .statuses import Headers
 
 # A HEAD that announces less than this describes an error page, not a clip.
 SMALLEST_BELIEVED_BYTES = 4096
-# A size beyond this is refused: ten hours of 8K at 200 Mbit/s are 0.9 TB.
-LARGEST_BELIEVED_BYTES = 1 << 40
 # How much of a probe's body is read to see whether it is video.
 PROBE = ByteRange(0, 16)
 
@@ -164,7 +162,7 @@ def refuse_absurd_size(status: int, headers: Headers) -> None:
     """Raise ServerBroken where an answer names a size that no video has."""
     named = headers.get("Content-Range" if status == 206 else "Content-Length", "")
     for digits in re.findall("[0-9]+", named):
-        if len(digits.lstrip("0")) > 13 or int(digits) > LARGEST_BELIEVED_BYTES:
+        if len(digits.lstrip("0")) > 13 or int(digits) > LARGEST_VIDEO_BYTES:
             raise ServerBroken(f"a size beyond all reason: {printable(named, 60)}")
 
 
@@ -206,7 +204,7 @@ def parse_content_range(value: str) -> tuple[ByteRange, int | None] | None:
     total = None if match[3] == "*" else int(match[3])
     if last < start or (total is not None and last >= total):
         return None
-    if max(last, total or 0) > LARGEST_BELIEVED_BYTES:
+    if max(last, total or 0) > LARGEST_VIDEO_BYTES:
         return None
     return ByteRange(start, last + 1), total
 
@@ -242,4 +240,4 @@ def length_of(headers: Headers) -> int | None:
     if not (value.isascii() and value.isdecimal() and len(value) <= 19):
         return None
     length = int(value)
-    return length if length <= LARGEST_BELIEVED_BYTES else None
+    return length if length <= LARGEST_VIDEO_BYTES else None

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 from hingfs import (
+    blocks,
     catalog,
     errors,
     exchange,
@@ -17,7 +18,6 @@ from hingfs import (
     spool,
     status_route,
     transport,
-    verdict,
 )
 
 ROOT = Path(__file__).parent.parent
@@ -158,7 +158,7 @@ BOUNDS: list[tuple[str, str, str]] = [
     ("one URL", text_of(transport.LONGEST_URL), "not followed"),
     ("an entity tag", "512 bytes", "taken as absent"),
     ("a server's words in a log line", "200 characters", "cut"),
-    ("the size of a video", text_of(verdict.LARGEST_BELIEVED_BYTES), "EIO"),
+    ("the size of a video", text_of(blocks.LARGEST_VIDEO_BYTES), "EIO"),
     ("what is noted of an open file", "nothing in proportion to its size", "-"),
     (
         "blocks of content",

@@ -25,7 +25,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hingfs import cli, listing, log, mount, refusals, results, statuses, verdict
+from hingfs import (
+    blocks,
+    cli,
+    listing,
+    log,
+    mount,
+    refusals,
+    results,
+    statuses,
+    verdict,
+)
 from hingfs.client import VideoClient
 from hingfs.config import (
     Config,
@@ -1085,7 +1095,7 @@ def test_any_content_range_is_parsed_or_nothing(value: str) -> None:
         span, total = parsed
         assert 0 <= span.start < span.stop
         assert total is None or span.stop <= total
-        assert span.stop <= verdict.LARGEST_BELIEVED_BYTES + 1
+        assert span.stop <= blocks.LARGEST_VIDEO_BYTES + 1
 
 
 retry_dates = st.one_of(

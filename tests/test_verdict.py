@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs import bodies, listing, refusals, results, statuses, verdict
+from hingfs import blocks, bodies, listing, refusals, results, statuses, verdict
 from hingfs.blocks import ByteRange, Content, Validator
 from hingfs.errors import (
     AccessDenied,
@@ -1208,12 +1208,12 @@ def test_a_range_that_is_accepted_starts_where_it_was_asked(headers, code):
 
 
 @given(
-    st.integers(0, verdict.LARGEST_BELIEVED_BYTES - 1),
+    st.integers(0, blocks.LARGEST_VIDEO_BYTES - 1),
     st.integers(1, 2**20),
     st.integers(0, 2**20),
 )
 def test_a_content_range_reads_back_as_it_was_written(start, length, rest):
-    total = min(start + length + rest, verdict.LARGEST_BELIEVED_BYTES)
+    total = min(start + length + rest, blocks.LARGEST_VIDEO_BYTES)
     stop = min(start + length, total)
 
     parsed = verdict.parse_content_range(f"bytes {start}-{stop - 1}/{total}")
