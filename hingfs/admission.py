@@ -76,7 +76,7 @@ class Admission:
             self._find_access(listed)
         except AccessDenied as error:
             raise TokenError(
-                f"{base_url} refuses the token ({error.code}): {error.said}"
+                f"{base_url} refuses the token (HTTP {error.code}): {error.said}"
             ) from error
         except TransportError as error:
             raise EndpointError(
@@ -99,7 +99,9 @@ class Admission:
             except AccessDenied:
                 self._sender.warn("denied", str(refusal))
                 raise
-            self._endpoint.list_withheld(f"refused ({refusal.code}): {refusal.said}")
+            self._endpoint.list_withheld(
+                f"refused (HTTP {refusal.code}): {refusal.said}"
+            )
 
     def instead_of_list(self, answer: Answer, body: bytes) -> None:
         """Return where *answer*, which is no list, is that of an API without one.
@@ -118,7 +120,7 @@ class Admission:
                 f"the list of {self._config.base_url} came as {listed}: there is no "
                 "listing; check the base URL",
             )
-        raise ServerBroken(f"no list came, but another answer ({listed.code})")
+        raise ServerBroken(f"no list came, but {listed}")
 
     def _has_shown_itself(self, listed: Heard) -> bool:
         """Whether the API has spoken so far, or does so by its status route."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 EXIT_STATUSES = """exit status:
   0  done            4  endpoint unreachable
   1  failed          5  this machine cannot mount (no /dev/fuse, no libfuse)
-  2  wrong usage     6  the directory cannot be mounted on
+  2  wrong usage     6  DIR cannot be mounted on, or unmounted
   3  token missing   7  umount: the mount is in use
      or refused      8  umount: not a hingfs mount
                      9  the base URL is no video API"""

@@ -168,7 +168,7 @@ class VideoClient:
 
         It is served, under a status word that nobody knows.
         """
-        self._statuses.warn_of_word(status)
+        self._statuses.warn_of_word(video_id, status)
         size_bytes = -1 if facts.size_bytes is None else facts.size_bytes
         content = Content(
             video_id, size_bytes, facts.validator, facts.ranges, facts.odd_type
@@ -207,7 +207,7 @@ class VideoClient:
             if head.code in (401, 402):
                 raise self._statuses.denied(error, video_id) from error
             facts = head.facts or self._probe_by_get(video_id, UNSAID, patience, head)
-            why = f"it is refused to this token ({error.code})"
+            why = f"it is refused to this token (HTTP {error.code})"
             self._endpoint.status_missing(why)
             return UNSAID, facts
 

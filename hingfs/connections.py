@@ -289,7 +289,7 @@ class _Strict(urllib3.connection.HTTPConnection):
         while head.is_interim:
             head = parse_head(received.head(MOST_HEAD_BYTES, until), "CONNECT")
         if not 200 <= head.status < 300:
-            raise OSError(f"Tunnel connection failed: {head.status} {head.reason}")
+            raise OSError(f"Tunnel connection failed: HTTP {head.status} {head.reason}")
         if received.holds_more:
             raise ServerBroken("the proxy sent more than it was asked for")
 

@@ -243,7 +243,9 @@ class ContentRoute:
         send = partial(
             self._sender.send, "GET", url, patience, span=span, headers=headers
         )
-        answer, body = asked_around(send) if known and not fresh else send(fresh=fresh)
+        answer, body = (
+            asked_around(video_id, send) if known and not fresh else send(fresh=fresh)
+        )
         if not answer.from_api:
             return Served(answer, body, answer.url)
         message = verdict.may_be_message(answer.headers, odd_type)

@@ -130,6 +130,10 @@ class Unreachable(TransportError):
     """No connection: name lookup, refusal, reset before an answer, TLS."""
 
 
+class NotAsked(Unreachable):
+    """No request was sent: the server has just not answered several."""
+
+
 class Stale(TransportError):
     """A connection that was kept from before had died; another one may work at once."""
 
@@ -196,7 +200,7 @@ class FuseUnavailable(SetupError):
 
 
 class MountpointError(SetupError):
-    """The directory cannot be mounted on."""
+    """The directory cannot be mounted on, or what is mounted there be taken away."""
 
     exit_status = 6
 

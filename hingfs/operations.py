@@ -32,6 +32,7 @@ from .errors import (
     ContentChanged,
     DeadlineExceeded,
     HingError,
+    NotAsked,
     RateLimited,
     Unforeseen,
     VideoNotFound,
@@ -135,7 +136,7 @@ def _call(operation: Callable[..., object], args: Sequence[object]) -> str:
 
 
 def _note(call: str, number: int, error: HingError) -> None:
-    quiet = number in _ORDINARY or isinstance(error, Closing)
+    quiet = number in _ORDINARY or isinstance(error, Closing | NotAsked)
     level = logging.DEBUG if quiet else logging.ERROR
     log.log(level, "%s: %s (%s)", call, error, errno.errorcode[number])
 

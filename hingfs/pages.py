@@ -110,7 +110,7 @@ class PagedList:
             self._endpoint.list_given()
         elif self._endpoint.has_listed or code not in _NO_LIST_CODES | DENIED_CODES:
             # What gave a list once has one: anything else from it is trouble.
-            raise ServerBroken(f"no list came, but another answer ({code})")
+            raise ServerBroken(f"no list came, but an answer of HTTP {code}")
         elif code not in DENIED_CODES or not answer.from_api:
             self._admission.instead_of_list(answer, body)
         return page
@@ -131,7 +131,7 @@ class PagedList:
             self._sender.json, url, patience, _MOST_PAGE_BYTES, listing.is_cut_short
         )
         # Another replica may not know the video to go on after.
-        answer, body = asked_around(ask) if after else ask()
+        answer, body = asked_around("the list", ask) if after else ask()
         if len(body) > _MOST_PAGE_BYTES:
             raise ServerBroken(
                 f"a page of the list is larger than {_MOST_PAGE_BYTES // MIB} MiB"

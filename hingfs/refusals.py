@@ -31,14 +31,16 @@ def refusal(code: int, body: bytes, status: Status) -> HingError:
     text = bodies.text_of(body)
     if wording.is_refusal_of_token(code, text):
         said = printable(text, 120)
-        return AccessDenied(f"the API refused the token ({code}): {said}", code, said)
+        return AccessDenied(
+            f"the API refused the token (HTTP {code}): {said}", code, said
+        )
     # LiteLLM gives what its upstream says for the video, under 200.
     limit = status.state in _LIMITED_STATES and code in (200, 206, 400)
     if code == 429 or (limit and pauses.speaks_of_limit(body)):
-        return RateLimited(f"the API asked for a pause ({code})", None)
+        return RateLimited(f"the API asked for a pause (HTTP {code})", None)
     gone = status.expired or code == 410 or wording.UPSTREAM_410.search(text)
     if status.state is State.READY and gone:
-        said = f"expired: the API lists it, its bytes are gone ({code})"
+        said = f"expired: the API lists it, its bytes are gone (HTTP {code})"
         return VideoNotFound(said, certain=status.expired)
     by_text = _by_text(code, text)
     if status.state is State.UNCERTAIN and not isinstance(by_text, VideoFailed):
@@ -96,11 +98,11 @@ def trouble(code: int, body: bytes, host: str, *, from_api: bool) -> ServerBroke
         said = printable(wording.words_of_page(text), 80)
         return ServerBroken(
             f"a firewall or gateway in front of {printable(host, 80)} refuses this "
-            f"machine ({code}: {said!r}), and the API was not asked; try without VPN or "
+            f"machine (HTTP {code}: {said!r}), and the API was not asked; try without VPN or "
             "proxy, or have this address allowed"
         )
     who = "server" if from_api else "storage host"
-    return ServerBroken(f"the {who} answered {code}")
+    return ServerBroken(f"the {who} answered HTTP {code}")
 
 
 def may_be_elsewhere(code: int, body: bytes) -> bool:
@@ -159,11 +161,11 @@ def _by_text(code: int, text: str) -> HingError:
         ),
         (
             code in (404, 410),
-            VideoNotFound(f"no such video ({code}): {said}", certain=False),
+            VideoNotFound(f"no such video (HTTP {code}): {said}", certain=False),
         ),
         (
             code in (202, 204, 409, 423, 425),
-            VideoNotReady(f"not ready ({code}): {said}"),
+            VideoNotReady(f"not ready (HTTP {code}): {said}"),
         ),
         (code in (200, 206), NotAVideo(f"no video, but: {said}")),
     )

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from .errors import TransportError
+from .errors import TransportError, printable
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,12 @@ Found = TypeVar("Found")
 
 
 def ask_around(
-    found: Found, ask: Callable[[], Found], knows: Callable[[Found], bool]
+    about: str,
+    found: Found,
+    ask: Callable[[], Found],
+    knows: Callable[[Found], bool],
 ) -> Found:
-    """*found*, or what *ask* brings from others, up to the first that *knows*.
+    """*found*, or what *ask* brings from others, up to the first that *knows* *about*.
 
     The last one where none does. *ask* uses a fresh connection each time; trouble on
     the way to another replica ends the search.
@@ -52,7 +55,8 @@ def ask_around(
                 break
             found = ask()
     except TransportError as error:
-        log.debug("no other replica could be asked: %s", error)
+        name = printable(about, 80)
+        log.debug("%s: no other replica could be asked: %s", name, error)
     finally:
         if my_turn:
             _TURN.release()

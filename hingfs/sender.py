@@ -201,9 +201,11 @@ class Sender:
         return self._transport.clock.now()
 
 
-def asked_around(ask: Callable[..., tuple[Answer, bytes]]) -> tuple[Answer, bytes]:
-    """What *ask* gives of a video, by fresh connections where one does not know it."""
-    return ask_around(ask(), partial(ask, fresh=True), _is_known)
+def asked_around(
+    about: str, ask: Callable[..., tuple[Answer, bytes]]
+) -> tuple[Answer, bytes]:
+    """What *ask* gives of *about*, by fresh connections where one does not know it."""
+    return ask_around(about, ask(), partial(ask, fresh=True), _is_known)
 
 
 def _is_known(found: tuple[Answer, bytes]) -> bool:

@@ -55,7 +55,7 @@ class Heard:
         return not self.is_json and is_html(self.headers, self.body)
 
     def __str__(self) -> str:
-        """What came, for a message: `404 with a web page, "Not Found"`."""
+        """What came, for a message: `HTTP 404 with a web page, "Not Found"`."""
         kind = "JSON" if self.is_json else "a web page" if self.is_page else "no JSON"
         is_text = self.headers.get("Content-Type", "").startswith("text/")
         text = bodies.text_of(self.body) if kind != "no JSON" or is_text else ""
@@ -64,7 +64,7 @@ class Heard:
         moved = ""
         if _shown(self.final_url) != _shown(self.url):
             moved = f" (by a redirect to {printable(_shown(self.final_url), 120)})"
-        return f"{self.code} with {kind}{quoted}{moved}"
+        return f"HTTP {self.code} with {kind}{quoted}{moved}"
 
 
 def _shown(url: str) -> str:

@@ -69,12 +69,13 @@ class StatusRoute:
         if status.word:
             self._endpoint.status_told()
         if status.state is State.NO_ROUTE:
-            self._endpoint.status_missing(f"there is none ({answer.status})")
+            self._endpoint.status_missing(f"there is none (HTTP {answer.status})")
         return status
 
     def of_known(self, video_id: str, status: Status) -> Status:
         """*status*, or that of a replica that knows *video_id*, which some do."""
         return ask_around(
+            video_id,
             status,
             lambda: self.status(video_id, 1, fresh=True),
             lambda found: not found.unknown,
@@ -120,7 +121,7 @@ class StatusRoute:
         if status is None and refusals.is_final(answer.status, body):
             status = self.told(video_id)
         status = status or UNSAID
-        self.warn_of_word(status)
+        self.warn_of_word(video_id, status)
         error = refusals.refusal(answer.status, body, status)
         if isinstance(error, AccessDenied):
             return self.denied(error, video_id)
@@ -138,19 +139,19 @@ class StatusRoute:
             return error
         name = printable(video_id, 80)
         own = AccessDenied(
-            f"the API refuses {name} and serves others ({error.code}): {error.said}",
+            f"the API refuses {name} and serves others (HTTP {error.code}): {error.said}",
             error.code,
         )
         self._sender.warn(f"denied {video_id}", str(own))
         return own
 
-    def warn_of_word(self, status: Status) -> None:
-        """Say once for each word that nobody knows it."""
+    def warn_of_word(self, video_id: str, status: Status) -> None:
+        """Say once for each word that nobody knows it; *video_id* is the first."""
         if status.state is State.UNCERTAIN:
             self._sender.warn(
                 f"word {status.word}",
-                f"unknown status word {status.word!r}: such a video is taken as not "
-                "ready until its content proves that it is whole",
+                f"{printable(video_id, 80)}: unknown status word {status.word!r}; such a "
+                "video is taken as not ready until its content proves that it is whole",
             )
 
 

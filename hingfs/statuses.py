@@ -123,7 +123,9 @@ def judge_status(
     text = bodies.text_of(body)
     if wording.is_refusal_of_token(code, text):
         said = printable(text, 120)
-        raise AccessDenied(f"the API refused the token ({code}): {said}", code, said)
+        raise AccessDenied(
+            f"the API refused the token (HTTP {code}): {said}", code, said
+        )
     if code in _NO_ROUTE_CODES or (
         code == 404 and (is_html(headers, body) or wording.NO_ROUTE_TEXT.search(text))
     ):

@@ -45,6 +45,7 @@ from .errors import (
     Closing,
     DeadlineExceeded,
     NoAnswer,
+    NotAsked,
     ServerBroken,
     Stale,
     TokenError,
@@ -218,7 +219,7 @@ class HttpTransport:
                 return most
             now = time.monotonic()
             if now < self._broken_until:
-                raise Unreachable(
+                raise NotAsked(
                     f"the server did not answer {failures} times in a row; "
                     f"asked again in {self._broken_until - now:.0f} s"
                 )
@@ -305,7 +306,7 @@ class HttpTransport:
         if answer.status in _REDIRECTS and urljoin(answer.url, target) == url:
             return "it redirects to http"
         if answer.status >= 400 and self._config.insecure_storage:
-            return f"it answered {answer.status}"  # another server may be there
+            return f"it answered HTTP {answer.status}"  # another server may be there
         return ""
 
     def _exchange(
@@ -345,15 +346,8 @@ class HttpTransport:
             stall_seconds=self._config.stall_seconds,
             waited_seconds=time.monotonic() - started,
         )
-        # A cache's answer (Age) is as old as it says.
-        if to_api and "Age" not in answer.headers:
-            self.clock.learn(answer.headers.get("Date"))
         if to_api:
-            with self._lock:
-                self._unreachable = 0
-                self._silent_about.clear()
-                self._broken_until = 0.0
-                self._answered_at = time.monotonic()
+            self._note_answer(answer)
         log.debug(
             "%s %s %s -> %d in %.3f s",
             method,
@@ -397,6 +391,20 @@ class HttpTransport:
     def _failures_locked(self) -> int:
         return self._unreachable + len(self._silent_about)
 
+    def _note_answer(self, answer: Answer) -> None:
+        """The API answered."""
+        # A cache's answer (Age) is as old as it says.
+        if "Age" not in answer.headers:
+            self.clock.learn(answer.headers.get("Date"))
+        with self._lock:
+            was_broken = self._broken_until > 0.0
+            self._unreachable = 0
+            self._silent_about.clear()
+            self._broken_until = 0.0
+            self._answered_at = time.monotonic()
+        if was_broken:
+            log.info("the server answers again")
+
     def _count_failure(self, error: TransportError, about: str, started: float) -> None:
         """The API did not answer a request about *about* of *started* (monotonic)."""
         now = time.monotonic()
@@ -410,9 +418,19 @@ class HttpTransport:
                     self._silent_about.add(about)
             else:
                 return  # an answer that breaks HTTP is an answer: the server is there
-            if self._failures_locked() >= _BREAKER_FAILURES:
-                cost = max(_BREAKER_SECONDS, 2 * (now - started))
-                self._broken_until = now + min(cost, _LONGEST_BREAKER_SECONDS)
+            failures = self._failures_locked()
+            if failures < _BREAKER_FAILURES:
+                return
+            opens = self._broken_until == 0.0
+            cost = max(_BREAKER_SECONDS, 2 * (now - started))
+            self._broken_until = now + min(cost, _LONGEST_BREAKER_SECONDS)
+        if opens:
+            log.warning(
+                "the server did not answer %d times in a row (%s): until it does, it is "
+                "asked every few seconds only, and other calls fail at once",
+                failures,
+                error,
+            )
 
     def redirect_target(self, url: str, location: str) -> str:
         """The URL that *location*, said by the answer to *url*, leads to.

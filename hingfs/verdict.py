@@ -133,7 +133,7 @@ def judge_range(
     """
     if may_be_message(headers, content.odd_type):
         raise NotAVideo(
-            f"{status} with type {printable(headers.get('Content-Type'), 60)}"
+            f"HTTP {status} with type {printable(headers.get('Content-Type'), 60)}"
         )
     seen = validator_of(headers)
     if content.contradicted_by(seen):

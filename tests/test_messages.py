@@ -3,13 +3,17 @@
 Each stands here as it is printed; read them aloud. The first line says what happened.
 """
 
+import contextlib
+import ctypes
 import os
 import socket
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hingfs import cli, mountpoint, settings
+from hingfs import cli, fusermount, invocation, mountpoint, settings
 from hingfs.config import Token
 from hingfs.errors import MountpointError, TokenError
 
@@ -169,6 +173,60 @@ def test_a_directory_that_may_not_be_looked_into(
 
     assert str(caught.value) == (
         f"you may not look into {tmp_path}; choose a directory of your own"
+    )
+
+
+@contextlib.contextmanager
+def dead_mount(directory: Path, kind: str) -> Iterator[None]:
+    """A FUSE mount of *kind* at *directory* whose process is gone."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    device = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
+    mounted = libc.mount(b"other", os.fsencode(directory), kind.encode(), 0, options)
+    os.close(device)
+    assert mounted == 0, os.strerror(ctypes.get_errno())
+    yield
+    subprocess.run(["umount", directory], check=True)
+
+
+@pytest.mark.fuse
+def test_a_dead_mount_of_another_program_is_named(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with dead_mount(here / "empty", "fuse.sshfs"):
+        assert cli.main(["mount", str(here / "empty")]) == 6
+
+        assert capsys.readouterr().err == (
+            f"hingfs: {here}/empty is a dead mount of fuse.sshfs; take it away first: "
+            f"fusermount3 -u {here}/empty\n"
+        )
+
+        assert cli.main(["umount", str(here / "empty")]) == 8
+
+        assert capsys.readouterr().err == (
+            f"hingfs: {here}/empty is a mount of fuse.sshfs, not of hingfs; end it as it "
+            f"was made, or by: umount {here}/empty\n"
+        )
+
+
+def test_a_helper_that_hangs_is_named_and_another_way(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = here / "fusermount3"
+    helper.write_text("#!/bin/sh\nexec sleep 60\n")
+    helper.chmod(0o755)
+    entry = mountpoint.MountEntry(
+        str(here / "empty"), "fuse.hingfs", "hingfs:x", "0:99"
+    )
+    monkeypatch.setattr(mountpoint, "_entries", lambda: iter([entry]))
+    monkeypatch.setattr(mountpoint, "_HELPER_SECONDS", 0.1)
+    monkeypatch.setattr(fusermount, "program", lambda: str(helper))
+
+    assert cli.main(["umount", str(here / "empty")]) == 6
+
+    assert capsys.readouterr().err == (
+        f"hingfs: cannot unmount {here}/empty: {helper} hangs; try: "
+        f"{invocation.command()} umount --lazy {here}/empty\n"
     )
 
 

@@ -25,7 +25,9 @@ def test_searches_take_turns():
         return "known"
 
     with ThreadPoolExecutor(2) as threads:
-        searches = [threads.submit(ask_around, "absent", ask, knows) for _ in range(2)]
+        searches = [
+            threads.submit(ask_around, "v", "absent", ask, knows) for _ in range(2)
+        ]
 
     assert [search.result() for search in searches] == ["known", "known"]
     assert met == []
@@ -38,7 +40,7 @@ def test_what_nobody_knows_costs_a_bounded_number_of_questions():
         asked.append("a replica")
         return "absent"
 
-    assert ask_around("absent", ask, knows) == "absent"
+    assert ask_around("v", "absent", ask, knows) == "absent"
     assert len(asked) == MOST_ASKED
 
 
@@ -46,7 +48,7 @@ def test_what_is_known_costs_none():
     def ask() -> str:
         raise AssertionError("asked")
 
-    assert ask_around("known", ask, knows) == "known"
+    assert ask_around("v", "known", ask, knows) == "known"
 
 
 def test_trouble_ends_a_search_and_gives_the_turn_back():
@@ -57,5 +59,5 @@ def test_trouble_ends_a_search_and_gives_the_turn_back():
         raise ServerBroken("raised by the test")
 
     for _ in range(3):
-        assert ask_around("absent", ask, knows) == "absent"
+        assert ask_around("v", "absent", ask, knows) == "absent"
     assert len(asked) == 3

@@ -908,6 +908,24 @@ class TestBreaker:
                 get(transport, url)
         assert transport.breaker_open()
 
+    def test_a_dead_server_is_said_once_and_that_it_is_back(
+        self, transport, endpoint, expected_log, caplog
+    ):
+        expected_log("did not answer 4 times in a row .*other calls fail at once")
+        caplog.set_level(logging.INFO, "hingfs")
+        url = endpoint.url("v")
+        endpoint.stop()
+        for _ in range(transport_module._BREAKER_FAILURES + 2):
+            with pytest.raises(Unreachable):
+                get(transport, url)
+        endpoint.start()
+        for _ in range(2):
+            get(transport, url).close()
+
+        lines = [record.getMessage() for record in caplog.records]
+        assert len([line for line in lines if "times in a row" in line]) == 1
+        assert len([line for line in lines if "answers again" in line]) == 1
+
     def test_the_token_file_is_read_again_when_told(self, make, endpoint, tmp_path):
         file = tmp_path / "token"
         file.touch(mode=0o600)

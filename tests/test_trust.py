@@ -311,7 +311,7 @@ def test_a_list_that_is_given_after_all_is_shown(view, endpoint, story):
 
     assert files.names() == ["v.mp4"]
     withheld, given = story()
-    assert "refused (403)" in withheld
+    assert "refused (HTTP 403)" in withheld
     assert "gave it" in given
 
 
