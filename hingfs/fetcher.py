@@ -342,8 +342,8 @@ class BlockFetcher:
 
     def _summon(self) -> None:
         """Wake or start as many workers as there is work; call with the lock held."""
-        # Transfers at their last block free their worker in a moment.
-        ending = sum(1 for t in self._running if t.rest_blocks <= 0)
+        # Transfers at their last block, or cut for a demand, free their worker soon.
+        ending = sum(1 for t in self._running if t.gives_way or t.rest_blocks <= 0)
         free = self._most_workers - len(self._running) + ending
         if len(self._queues.demand) > free:
             self._make_way()
@@ -372,19 +372,40 @@ class BlockFetcher:
                 self._fail_locked(transfer, transfer.first, error, remember=False)
 
     def _make_way(self) -> None:
-        """End a transfer ahead after the blocks that are being read, for a demand.
+        """End a transfer ahead after the blocks that readers wait for, for a demand.
 
-        The rest of it goes back into the queue. Call with the lock held.
+        The rest of it goes back into the queue. A transfer that no reader waits for is
+        preferred, since it ends soonest; else the one with the longest rest. Call with
+        the lock held.
         """
-        candidates = [t for t in self._running if not t.demand and t.rest_blocks > 0]
+        stops = {t: self._earliest_stop(t) for t in self._running if not t.demand}
+        candidates = [t for t, stop in stops.items() if stop < t.stop]
         if not candidates:
             return
-        transfer = max(candidates, key=lambda t: t.rest_blocks)
-        first = transfer.stop - transfer.rest_blocks
+        transfer = max(
+            candidates,
+            key=lambda t: (stops[t] == t.stop - t.rest_blocks, t.stop - stops[t]),
+        )
+        first = stops[transfer]
         rest = Transfer(transfer.content, first, transfer.stop, demand=False)
-        transfer.stop = rest.first
+        transfer.stop, transfer.gives_way = first, True
         self._adopt(rest)
         self._queues.ahead.appendleft(rest)
+
+    def _earliest_stop(self, transfer: Transfer) -> int:
+        """The block before which *transfer* may end; call with the lock held.
+
+        That is behind what is being read, and behind each block that a reader waits for:
+        the reader would lose its place to demands that came later.
+        """
+        stop = transfer.stop
+        least = stop - transfer.rest_blocks
+        while stop > least:
+            landing = self._landings.get((transfer.content, stop - 1))
+            if landing is not None and landing.demanded:
+                break
+            stop -= 1
+        return stop
 
     def _serve(self) -> None:
         while True:

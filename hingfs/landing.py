@@ -106,6 +106,7 @@ class Transfer:
 
     *next* is the first block that has not landed, *reach* the first that is not being
     read. *stop* may be lowered while it runs, but leaves *next* and what is being read.
+    *gives_way*: it was lowered so that the worker comes free for a demand.
     """
 
     content: Content
@@ -114,6 +115,7 @@ class Transfer:
     demand: bool
     next: int = 0
     reach: int = 0
+    gives_way: bool = False
     body: RangeBody | None = None
     started_at: float | None = None  # monotonic; None while it is queued
 

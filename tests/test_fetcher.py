@@ -380,6 +380,50 @@ class TestPriorities:
             rig.fetch(*range(16))
             assert rig.source.bytes_served_twice() == 0
 
+    def test_a_request_that_makes_way_brings_what_a_reader_waits_for(self):
+        """However many demands come, who came before them is served before them."""
+        with Rig(connections=1) as rig:
+            rig.source.let(BLOCK // 2)
+            rig.fetcher.prefetch(rig.content, range(16), 16)
+            rig.source.wait_until(lambda: bool(rig.source.requests))
+
+            (joined,) = rig.fetcher.demand(rig.content, [5])
+            later = [rig.fetcher.demand(rig.content, [i])[0] for i in (50, 40, 30)]
+            rig.source.let(float("inf"))
+            for landing in (joined, *later):
+                rig.await_block(landing)
+            rig.fetch(*range(16))
+
+            starts = [span.start // BLOCK for span in rig.source.requests]
+            assert starts == [0, 50, 40, 30, 6]
+            assert rig.source.bytes_served_twice() == 0
+
+    @pytest.mark.parametrize(
+        ("joined", "again"),
+        [([10], 49), ([10, 53], 11)],
+        ids=["one is free of readers", "readers wait for both"],
+    )
+    def test_one_request_makes_way_for_one_demand(self, joined, again):
+        """The one that no reader waits for, if there is one: it ends sooner."""
+        with Rig(96, connections=2) as rig:
+            rig.content.ranges = True
+            rig.source.let(BLOCK // 2)
+            rig.fetcher.prefetch(rig.content, range(24), 24)
+            rig.fetcher.prefetch(rig.content, range(48, 58), 10)
+            rig.source.wait_until(lambda: len(rig.source.requests) == 2)
+            for index in joined:
+                rig.fetcher.demand(rig.content, [index])
+
+            for _ in range(2):  # the second finds it on its way
+                (landing,) = rig.fetcher.demand(rig.content, [80])
+            rig.source.let(float("inf"))
+            rig.await_block(landing)
+            rig.fetch(*range(24), *range(48, 58))
+
+            starts = sorted(span.start // BLOCK for span in rig.source.requests)
+            assert starts == sorted([0, 48, 80, again])
+            assert rig.source.bytes_served_twice() == 0
+
     def test_a_demand_far_behind_a_running_request_gets_its_own(self):
         far = fetcher_module.JOIN_DISTANCE_BYTES // BLOCK + 8
         with Rig(far + 8, connections=4) as rig:
