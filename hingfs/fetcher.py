@@ -153,17 +153,18 @@ class BlockFetcher:
 
         Raises DeadlineExceeded at *deadline* (monotonic), or what the transfer met.
         """
-        with self._lock:
-            gate = None if landing.ready(need) else landing.join(need)
-        left = max(0.0, deadline - time.monotonic())
-        if gate is not None and not gate.acquire(timeout=left):
-            raise DeadlineExceeded("the read took longer than its time-out")
-        with self._lock:
-            if landing.data is not None:
-                return landing.data
-            if landing.partial is not None and landing.filled >= need:
-                return landing.partial
-            error = landing.error
+        while True:
+            with self._lock:
+                block, error = landing.first(need), landing.error
+                if block is not None:
+                    return block
+                if error is not None:
+                    break
+                gate = landing.join(need)
+            left = max(0.0, deadline - time.monotonic())
+            if not gate.acquire(timeout=left):
+                raise DeadlineExceeded("the read took longer than its time-out")
+            # A new try for latecomers may have taken back what opened the gate.
         if isinstance(error, HingError):
             raise error.again() from error
         raise Unforeseen(f"the transfer failed: {error!r}") from error

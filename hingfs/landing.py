@@ -86,10 +86,23 @@ class Landing:
 
     def ready(self, need: int) -> bool:
         """Whether *need* bytes, or an error, are there; call with the lock held."""
-        return self.data is not None or self.error is not None or self.filled >= need
+        return self.error is not None or self.first(need) is not None
+
+    def first(self, need: int) -> Block | None:
+        """The block, of which *need* bytes are true; call with the lock held.
+
+        None where they are not there.
+        """
+        if self.data is not None:
+            return self.data
+        return self.partial if self.filled >= need else None
 
     def join(self, need: int) -> threading.Lock:
-        """A gate that opens when *need* bytes are there; call with the lock held."""
+        """A gate that opens when *need* bytes, or an error, are there.
+
+        A reader that passes it looks again, since a new try for the block may have taken
+        them back. Call with the lock held.
+        """
         gate = threading.Lock()
         gate.acquire()
         self._waiters.append((need, gate))

@@ -25,6 +25,8 @@ from hingfs.errors import (
     TransportError,
 )
 from hingfs.fetcher import PIECE_BYTES, BlockFetcher
+from hingfs.landing import Landing
+from tests.mounting import eventually
 from tests.personalities import ramp
 from tests.sources import Source
 
@@ -73,6 +75,23 @@ class Rig:
     def await_block(self, landing, need: int | None = None) -> bytes | bytearray:
         need = landing.size_bytes if need is None else need
         return self.fetcher.wait(landing, need, time.monotonic() + 10)
+
+
+class SlowGate:
+    """A gate through which its reader goes, once it is *opened*, only at *go_on*."""
+
+    def __init__(
+        self, gate: threading.Lock, opened: threading.Event, go_on: threading.Event
+    ) -> None:
+        self._gate = gate
+        self._opened = opened
+        self._go_on = go_on
+
+    def acquire(self, *, timeout: float) -> bool:
+        is_open = self._gate.acquire(timeout=timeout)
+        self._opened.set()
+        self._go_on.wait(10)
+        return is_open
 
 
 @pytest.fixture
@@ -312,6 +331,45 @@ class TestFailures:
             rig.fetch(0)
         rig.source.fault = lambda _span: None
         assert rig.fetch(1) == [rig.bytes_of(1)]
+
+    def test_bytes_that_a_new_try_takes_back_are_waited_for_again(
+        self, rig, monkeypatch
+    ):
+        """A reader was let through to them, and came after a latecomer's new try."""
+        monkeypatch.setattr(fetcher_module, "LATE_SECONDS", -1.0)
+        opened, go_on = threading.Event(), threading.Event()
+        gates: list[SlowGate] = []
+        join = Landing.join
+
+        def joined(landing: Landing, need: int) -> SlowGate:
+            gates.append(SlowGate(join(landing, need), opened, go_on))
+            return gates[-1]
+
+        def fail_once(span: ByteRange) -> BaseException | None:
+            if span.start < PIECE_BYTES or len(rig.source.requests) > 1:
+                return None
+            rig.source.until = 0  # the new try brings nothing yet
+            return ServerBroken("500")
+
+        monkeypatch.setattr(Landing, "join", joined)
+        rig.source.fault = fail_once
+        rig.source.let(0)
+        (landing,) = rig.fetcher.demand(rig.content, [0])
+        rig.source.wait_until(lambda: len(rig.source.requests) == 1)
+        rig.fetcher.demand(rig.content, [0])  # late
+
+        with ThreadPoolExecutor(1) as threads:
+            read = threads.submit(rig.await_block, landing, PIECE_BYTES)
+            eventually(lambda: gates, "a wait")
+            rig.source.let(PIECE_BYTES)
+            assert opened.wait(10)
+            rig.source.let(BLOCK)
+            rig.source.wait_until(lambda: len(rig.source.requests) == 2)
+            go_on.set()
+            eventually(lambda: read.done() or len(gates) == 2, "an end, or a wait")
+            rig.source.let(float("inf"))
+
+            assert read.result()[:PIECE_BYTES] == rig.bytes_of(0)[:PIECE_BYTES]
 
     def test_a_wait_ends_at_its_deadline(self, rig):
         rig.source.let(0)
