@@ -180,11 +180,16 @@ class Catalog:
             return self._open(video_id, deadline)
 
     def _lookup(self, video_id: str, deadline: float) -> VideoFile:
-        self._look_ahead(video_id)
-        known = self._remembered(video_id)
-        if known is not None:
-            return known.file
-        file = self._looked_up(video_id, deadline)
+        place = self._walk_to(video_id)
+        try:
+            known = self._remembered(video_id)
+            if known is not None:
+                return known.file
+            file = self._looked_up(video_id, deadline)
+        finally:
+            # Not before: what is wanted goes first, also where few requests are served.
+            if place is not None:
+                self._look_ahead(*place)
         self._seek_order(video_id)
         return file
 
@@ -528,23 +533,35 @@ class Catalog:
         for name, video_id in listing.shortened.items():
             self._short_names.put(name, video_id)
 
-    def _look_ahead(self, video_id: str) -> None:
-        """Fetch the attributes of the next listed videos, if they seem to be next."""
+    def _walk_to(self, video_id: str) -> tuple[_Listing, int] | None:
+        """A listing and where in it *video_id* is, if a program walks through it.
+
+        A step elsewhere ends the walk: no more of what came next there is asked ahead.
+        """
         with self._lock:
             order, last = self._order, self._last_looked_up
             self._last_looked_up = video_id
-        if order is None or last == video_id or not self._client.looks_ahead:
+            if order is None or last == video_id:
+                return None
+            position, before = order.positions.get(video_id), order.positions.get(last)
+            if position is None or before is None:
+                return None
+            if 0 < position - before <= _NEIGHBOUR_DISTANCE:
+                return order, position
+            self._ahead = (order, position + 1, 0)
+            return None
+
+    def _look_ahead(self, order: _Listing, position: int) -> None:
+        """Fetch the attributes of what comes after *position* in *order*."""
+        if not self._client.looks_ahead:
             return
-        position, before = order.positions.get(video_id), order.positions.get(last)
-        if position is None or before is None:
-            return
-        near = 0 < position - before <= _NEIGHBOUR_DISTANCE
         with self._lock:
-            walked, reached, _end = self._ahead
-            if walked is not order or not near:
-                reached = 0
-            end = position + 1 + NEIGHBOURS if near else 0
-            self._ahead = (order, max(reached, position + 1), end)
+            walked, reached, end = self._ahead
+            if walked is not order:
+                reached, end = 0, 0
+            following = position + 1
+            end = max(end, following + NEIGHBOURS)
+            self._ahead = (order, max(reached, following), end)
         self._lookups.go_ahead("look up", self._next_ahead)
 
     def _next_ahead(self) -> tuple[str, Callable[[], VideoFile]] | None:

@@ -220,6 +220,36 @@ class TestAhead:
 
         assert len(endpoint.requests_of("content")) == len(window)
 
+    @pytest.mark.parametrize("broken", [False, True])
+    def test_a_wanted_name_has_its_answer_before_others_are_asked_ahead(
+        self, catalog, endpoint, monkeypatch, broken
+    ):
+        """Where few requests at once, or a minute, are served, it is among the first."""
+        names = [f"a{number:02}" for number in range(6)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
+        listed(catalog)
+        events: list[str] = []
+        real, go_ahead = catalog._client.probe, catalog._lookups.go_ahead
+
+        def probe(video_id: str, *args: object, **options: object) -> object:
+            found = real(video_id, *args, **options)
+            events.append(video_id)
+            if broken:
+                raise ServerBroken("out of order")
+            return found
+
+        def gone_ahead(*args: object) -> None:
+            events.append("ahead")
+            go_ahead(*args)
+
+        monkeypatch.setattr(catalog._client, "probe", probe)
+        monkeypatch.setattr(catalog._lookups, "go_ahead", gone_ahead)
+        self.walk(catalog, names[:2])
+        eventually(lambda: set(names) < set(events), "those ahead")
+
+        assert events[:3] == [*names[:2], "ahead"]
+
     def test_names_that_fail_are_asked_for_once_and_not_in_a_circle(
         self, catalog, endpoint, monkeypatch
     ):
