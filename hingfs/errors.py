@@ -169,6 +169,13 @@ class Unforeseen(TransportError):
     """An exception that nobody foresaw ended a job that others wait for."""
 
 
+def foreseen(error: BaseException) -> HingError:
+    """*error*, or an `Unforeseen` that names it where it is none of ours."""
+    if isinstance(error, HingError):
+        return error
+    return Unforeseen(printable(f"unforeseen: {error!r}"))
+
+
 class SetupError(HingError):
     """Nothing is mounted; the message says what to do, the class the exit status."""
 

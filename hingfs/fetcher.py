@@ -43,6 +43,7 @@ from .errors import (
     RangesIgnored,
     TransportError,
     Unforeseen,
+    foreseen,
     printable,
 )
 from .landing import Landing, RangeBody, RangeSource, Transfer
@@ -159,15 +160,12 @@ class BlockFetcher:
                 if block is not None:
                     return block
                 if error is not None:
-                    break
+                    raise error.again() from error
                 gate = landing.join(need)
             left = max(0.0, deadline - time.monotonic())
             if not gate.acquire(timeout=left):
                 raise DeadlineExceeded("the read took longer than its time-out")
             # A new try for latecomers may have taken back what opened the gate.
-        if isinstance(error, HingError):
-            raise error.again() from error
-        raise Unforeseen(f"the transfer failed: {error!r}") from error
 
     def prefetch(
         self, content: Content, indices: Iterable[int], request_blocks: int
@@ -460,18 +458,22 @@ class BlockFetcher:
     def _perform(self, transfer: Transfer) -> None:
         """Run *transfer* to its end; no exception leaves, every landing is settled."""
         reserved = (transfer.stop - transfer.first) * self.block_bytes
-        self._cache.reserve(reserved)
+        error: HingError | None = None
         try:
-            self._stream(transfer)
-        except BaseException as error:  # noqa: BLE001 - a worker's job boundary
-            self._fail(transfer, error)
-        finally:
-            landed = transfer.next - transfer.first
-            self._cache.reserve(landed * self.block_bytes - reserved)
-            with self._lock:
-                self._running.discard(transfer)
-                self._note_running()
-                self._summon()
+            self._cache.reserve(reserved)
+            try:
+                self._stream(transfer)
+            finally:
+                landed = transfer.next - transfer.first
+                self._cache.reserve(landed * self.block_bytes - reserved)
+        except BaseException as met:  # noqa: BLE001 - a worker's job boundary
+            error = self._understood(transfer.content, met)
+        with self._lock:
+            if error is not None:
+                self._fail(transfer, error)
+            self._running.discard(transfer)
+            self._note_running()
+            self._summon()
 
     def _stream(self, transfer: Transfer) -> None:
         content = transfer.content
@@ -587,19 +589,36 @@ class BlockFetcher:
         landing.wake()
         return landing.demanded
 
-    def _fail(self, transfer: Transfer, error: BaseException) -> None:
-        if isinstance(error, RangesIgnored):
-            error = self._hand_on(transfer.content, error)
-        elif isinstance(error, ContentChanged):
-            transfer.content.changed = True
-        elif not isinstance(error, HingError):
-            name = printable(transfer.content.video_id, 80)
-            log.error("%s: unforeseen error in a transfer", name, exc_info=error)
-        with self._lock:
-            if isinstance(error, TransportError) and not self._closing:
-                self._concurrency.trouble()
-                self._try_for_latecomers(transfer)
-            self._fail_locked(transfer, transfer.next, error, remember=True)
+    def _understood(self, content: Content, met: BaseException) -> HingError:
+        """What the waiters of a block of *content* are told of *met*.
+
+        A whole body is handed on; what is thrown there is told as well. No exception
+        leaves.
+        """
+        if isinstance(met, RangesIgnored):
+            content.ranges = False
+            try:
+                self._whole_body(content, met)
+            except BaseException as error:  # noqa: BLE001 - a worker's job boundary
+                met = error
+            else:
+                return RangesIgnored(_WHOLE_FILES_ONLY)
+        if isinstance(met, ContentChanged):
+            content.changed = True
+        if not isinstance(met, HingError):
+            name = printable(content.video_id, 80)
+            log.error("%s: unforeseen error in a transfer", name, exc_info=met)
+        return foreseen(met)
+
+    def _fail(self, transfer: Transfer, error: HingError) -> None:
+        """Every landing left of *transfer* meets *error*; call with the lock held."""
+        passing = isinstance(error, TransportError) and not isinstance(
+            error, Unforeseen
+        )
+        if passing and not self._closing:
+            self._concurrency.trouble()
+            self._try_for_latecomers(transfer)
+        self._fail_locked(transfer, transfer.next, error, remember=True)
 
     def _try_for_latecomers(self, transfer: Transfer) -> None:
         """Give blocks that were demanded under way a transfer with fresh patience.
@@ -622,17 +641,8 @@ class BlockFetcher:
         self._adopt(again)
         self._queues.demand.append(again)
 
-    def _hand_on(self, content: Content, ignored: RangesIgnored) -> HingError:
-        """Give the whole body away; what the waiters of its blocks are told."""
-        content.ranges = False
-        try:
-            self._whole_body(content, ignored)
-        except HingError as error:
-            return error
-        return RangesIgnored(_WHOLE_FILES_ONLY)
-
     def _fail_locked(
-        self, transfer: Transfer, first: int, error: BaseException, *, remember: bool
+        self, transfer: Transfer, first: int, error: HingError, *, remember: bool
     ) -> None:
         expires_at = time.monotonic() + FAILURE_MEMORY_SECONDS
         for index in range(first, transfer.stop):

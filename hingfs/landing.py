@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .blocks import Block, ByteRange, Content
+from .errors import HingError
 
 
 class RangeBody(Protocol):
@@ -65,7 +66,7 @@ class Landing:
         self.filled = 0
         self.demanded = False  # somebody reads it from here, not from the cache
         self.late = False  # demanded when its transfer had tried for some time
-        self.error: BaseException | None = None
+        self.error: HingError | None = None
         self.expires_at = 0.0
         self.transfer: Transfer | None = None
         # (bytes needed, a lock that is released when they are there). An Event would

@@ -36,7 +36,7 @@ from .errors import (
     NotAVideo,
     SpoolFull,
     TransportError,
-    Unforeseen,
+    foreseen,
     printable,
 )
 from .pace import SLOWEST_BYTES_PER_SECOND, Pace
@@ -330,8 +330,8 @@ class SpoolStore:
     def _start(self, spool: Spool, answer: Answer | None) -> None:
         try:
             self._pool.submit(self._stream, spool, answer)
-        except HingError as error:
-            spool.fail(error)
+        except BaseException as error:
+            spool.fail(foreseen(error))
             raise
 
     def close(self, error: HingError) -> None:
@@ -428,7 +428,7 @@ class SpoolStore:
             spool.fail(SpoolFull(reason))
         except BaseException as error:
             log.exception("%s: unforeseen error in a whole-file stream", name)
-            spool.fail(Unforeseen(f"unforeseen: {type(error).__name__}"))
+            spool.fail(foreseen(error))
         else:
             spool.finish()
 

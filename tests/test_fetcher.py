@@ -18,17 +18,16 @@ from hingfs.errors import (
     Closing,
     ContentChanged,
     DeadlineExceeded,
-    HingError,
     RangesIgnored,
     ServerBroken,
     SpoolFull,
-    TransportError,
+    Unforeseen,
 )
 from hingfs.fetcher import PIECE_BYTES, BlockFetcher
 from hingfs.landing import Landing
 from tests.mounting import eventually
 from tests.personalities import ramp
-from tests.sources import Source
+from tests.sources import Body, Source
 
 BLOCK = 2 * PIECE_BYTES
 THREADS = 32
@@ -323,15 +322,6 @@ class TestFailures:
             rig.fetch(0)
         assert rig.content.changed
 
-    def test_an_error_nobody_foresaw_reaches_who_waits(self, rig, expected_log):
-        expected_log("unforeseen error in a transfer")
-        rig.source.fault = lambda _span: RuntimeError("a mistake of ours")
-
-        with pytest.raises(TransportError):
-            rig.fetch(0)
-        rig.source.fault = lambda _span: None
-        assert rig.fetch(1) == [rig.bytes_of(1)]
-
     def test_bytes_that_a_new_try_takes_back_are_waited_for_again(
         self, rig, monkeypatch
     ):
@@ -390,18 +380,67 @@ class TestIgnoredRanges:
         assert rig.whole_bodies == [(rig.content, ignored)]
         assert rig.content.ranges is False
 
-    def test_a_spool_that_is_full_fails_the_read_and_not_the_worker(self, rig):
-        def refuse(_content: Content, _ignored: RangesIgnored) -> None:
-            raise SpoolFull("no room")
+    def test_a_spool_that_is_full_fails_the_read(self, rig, monkeypatch):
+        ignore_ranges(rig, monkeypatch, SpoolFull("no room"))
 
-        rig.fetcher._whole_body = refuse
-        rig.source.fault = lambda _span: RangesIgnored("the open answer")
+        with pytest.raises(SpoolFull):
+            rig.fetch(0)
 
-        (landing,) = rig.fetcher.demand(rig.content, [0])
-        with pytest.raises(HingError) as refused:
-            rig.fetcher.wait(landing, 1, time.monotonic() + 5)
 
-        assert not isinstance(refused.value, DeadlineExceeded)
+Patch = pytest.MonkeyPatch
+
+
+def ignore_ranges(rig: Rig, patch: Patch, error: BaseException) -> None:
+    """The server ignores ranges; who is handed the whole body throws *error*."""
+
+    def refuse(_content: Content, _ignored: RangesIgnored) -> None:
+        raise error
+
+    patch.setattr(rig.fetcher, "_whole_body", refuse)
+    break_source(rig, patch, RangesIgnored("the open answer"))
+
+
+def break_source(rig: Rig, patch: Patch, error: BaseException) -> None:
+    patch.setattr(rig.source, "fault", lambda _span: error)
+
+
+def break_end(rig: Rig, patch: Patch, error: BaseException) -> None:
+    """No bytes come, and the end of their body throws *error*."""
+
+    class Broken(Body):
+        def close(self) -> None:
+            super().close()
+            raise error
+
+    break_source(rig, patch, ServerBroken("500"))
+    patch.setattr(rig.source, "open_range", lambda *args: Broken(rig.source, *args))
+
+
+def break_cache(rig: Rig, patch: Patch, error: BaseException) -> None:
+    def put(*_: object, **__: object) -> None:
+        raise error
+
+    patch.setattr(rig.cache, "put", put)
+
+
+class TestWhateverIsThrown:
+    @pytest.mark.parametrize(
+        "break_it", [ignore_ranges, break_source, break_end, break_cache]
+    )
+    @pytest.mark.parametrize("kind", [RuntimeError, MemoryError, SystemExit])
+    def test_its_name_reaches_who_waits_and_the_worker_goes_on(
+        self, break_it, kind, monkeypatch, expected_log
+    ):
+        expected_log("v: unforeseen error in a transfer")
+        with Rig(connections=1) as rig:
+            with monkeypatch.context() as patch:
+                break_it(rig, patch, kind("a mistake of ours"))
+                landing = rig.fetcher.demand(rig.content, [0, 1])[1]
+                with pytest.raises(Unforeseen, match=kind.__name__):
+                    rig.fetcher.wait(landing, BLOCK, time.monotonic() + 5)
+
+            rig.content = Content("w", 10 * BLOCK, Validator())
+            assert rig.fetch(3) == [ramp("w", 3 * BLOCK, 4 * BLOCK)]
 
 
 class TestPriorities:

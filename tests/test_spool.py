@@ -28,6 +28,7 @@ from hingfs.errors import (
     ServerBroken,
     SpoolFull,
     TransportError,
+    Unforeseen,
     VideoNotFound,
 )
 from hingfs.mount import Mount
@@ -379,8 +380,23 @@ class TestErrors:
 
         rig.store._source = type("Source", (), {"open_whole": staticmethod(broken)})()
 
-        with pytest.raises(TransportError):
+        with pytest.raises(Unforeseen, match="RuntimeError"):
             rig.read(content, 0, 10)
+
+    def test_a_stream_that_could_not_begin_leaves_nobody_waiting(
+        self, rig, monkeypatch
+    ):
+        content = rig.add()
+
+        def broken(*_: object) -> None:
+            raise MemoryError("no thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rig.store._pool, "submit", broken)
+            with pytest.raises(MemoryError):
+                rig.store.open(content)
+
+        assert rig.whole(content) == ramp("v", 0, SIZE)
 
 
 class TestRoom:
