@@ -73,13 +73,16 @@ class MemoryBlockCache:
             self._mark_read_locked(key)
 
     def put(self, key: BlockKey, block: Block, reserved_bytes: int = 0) -> None:
-        """Keep *block* as unread, in place of *reserved_bytes* of the reservations."""
+        """Keep *block* as unread, in place of *reserved_bytes* of the reservations.
+
+        Those stay as they are if anything is raised.
+        """
         with self._lock:
-            self._reserved -= reserved_bytes
             while self._unread.currsize + len(block) > self._unread_bytes:
                 self._unread.popitem()
                 self._evicted_unread += 1
             self._unread[key] = block
+            self._reserved -= reserved_bytes
             self._shrink()
 
     def reserve(self, size_bytes: int) -> None:

@@ -457,15 +457,15 @@ class BlockFetcher:
 
     def _perform(self, transfer: Transfer) -> None:
         """Run *transfer* to its end; no exception leaves, every landing is settled."""
-        reserved = (transfer.stop - transfer.first) * self.block_bytes
         error: HingError | None = None
         try:
+            reserved = (transfer.stop - transfer.first) * self.block_bytes
             self._cache.reserve(reserved)
+            transfer.reserved_bytes = reserved
             try:
                 self._stream(transfer)
             finally:
-                landed = transfer.next - transfer.first
-                self._cache.reserve(landed * self.block_bytes - reserved)
+                self._cache.reserve(-transfer.reserved_bytes)
         except BaseException as met:  # noqa: BLE001 - a worker's job boundary
             error = self._understood(transfer.content, met)
         with self._lock:
@@ -560,6 +560,7 @@ class BlockFetcher:
                 self._summon()  # what had to wait for this
         for index, block in enumerate(blocks, first):
             self._cache.put((content, index), block, reserved_bytes=self.block_bytes)
+            transfer.reserved_bytes -= self.block_bytes
         with self._lock:
             demanded = [
                 key

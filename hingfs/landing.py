@@ -130,6 +130,7 @@ class Transfer:
     next: int = 0
     reach: int = 0
     gives_way: bool = False
+    reserved_bytes: int = 0  # in the cache, for its blocks to come; for its worker only
     body: RangeBody | None = None
     started_at: float | None = None  # monotonic; None while it is queued
 

@@ -356,8 +356,9 @@ class SpoolStore:
         small = 0 <= size <= budget // _LARGEST_MEMORY_SHARE
         held = max(size, _LEAST_MEMORY_BYTES)
         if small and self._make_room_locked(held, share, in_memory=True):
-            self._cache.reserve(held)
-            return Spool(content, _Memory(size))
+            spool = self._mapped(content, held)
+            if spool is not None:
+                return spool
         size = max(size, self._least_bytes.get(content, 0))
         if size > self._disk_bytes:
             raise SpoolFull(
@@ -372,6 +373,24 @@ class SpoolStore:
             return Spool(content, _File(self._directory))
         except OSError as error:
             raise SpoolFull(f"no spool file can be made: {error}") from error
+
+    def _mapped(self, content: Content, held: int) -> Spool | None:
+        """A spool in memory, for which *held* bytes are reserved.
+
+        None if the system maps no more memory; then nothing is reserved, whatever is
+        thrown.
+        """
+        spool = None
+        self._cache.reserve(held)
+        try:
+            spool = Spool(content, _Memory(content.size_bytes))
+        except (OSError, MemoryError) as error:
+            name = printable(content.video_id, 80)
+            log.warning("%s: no memory can be mapped, a file is used: %s", name, error)
+        finally:
+            if spool is None:
+                self._cache.reserve(-held)
+        return spool
 
     def _full(self) -> SpoolFull:
         return SpoolFull(

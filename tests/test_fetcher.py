@@ -660,6 +660,27 @@ def test_all_that_was_reserved_is_given_back(monkeypatch):
         assert rig.cache.stats().reserved_bytes == 0
 
 
+@pytest.mark.parametrize("budget_bytes", [BLOCK, 64 * BLOCK])
+def test_all_is_given_back_whatever_block_the_cache_cannot_keep(
+    budget_bytes, expected_log
+):
+    """The first, for which it is too small, or the second of two that came together."""
+    expected_log("unforeseen error in a transfer")
+
+    class Cache(MemoryBlockCache):
+        def put(self, key: BlockKey, block: Block, reserved_bytes: int = 0) -> None:
+            if key[1] == 3:
+                raise MemoryError
+            super().put(key, block, reserved_bytes)
+
+    with Rig(connections=1, cache=Cache(budget_bytes)) as rig:
+        landings = rig.fetcher.demand(rig.content, range(8))
+        with pytest.raises(Unforeseen):
+            rig.await_block(landings[7])
+
+        assert rig.cache.stats().reserved_bytes == 0
+
+
 def test_memory_stays_within_its_budget():
     budget = 16 * BLOCK
     with Rig(connections=2, budget_bytes=budget) as rig:

@@ -1,5 +1,6 @@
 """Whole-file streams: one transfer however they are read, cut, resumed, compared."""
 
+import errno
 import math
 import os
 import threading
@@ -458,6 +459,29 @@ class TestRoom:
         assert cache.stats().reserved_bytes == rig.store.held_bytes()
         assert rig.store.held_bytes() <= cache.budget_bytes // 2
 
+    @pytest.mark.parametrize("kind", [OSError, MemoryError])
+    def test_what_cannot_be_mapped_goes_to_disk(
+        self, rig, kind, monkeypatch, expected_log
+    ):
+        expected_log("v: no memory can be mapped")
+        break_mapping(monkeypatch, kind(errno.ENOMEM, "Cannot allocate memory"))
+        content = rig.add(size=SMALL)
+
+        assert rig.whole(content) == ramp("v", 0, SMALL)
+        assert not rig.store.open(content).in_memory
+        assert rig.store._cache.stats().reserved_bytes == 0
+        assert len(rig.sent()) == 1
+
+    def test_what_is_reserved_is_given_back_whatever_is_thrown(self, rig, monkeypatch):
+        content = rig.add(size=SMALL)
+        with monkeypatch.context() as patch:
+            break_mapping(patch, RuntimeError("a mistake of ours"))
+            with pytest.raises(RuntimeError):
+                rig.store.open(content)
+
+        assert rig.store._cache.stats().reserved_bytes == 0
+        assert rig.whole(content) == ramp("v", 0, SMALL)
+
     def test_downloads_that_fail_leave_few_files_open(self, make):
         """Each time, a file whose size nobody tells is another one."""
         rig = make()
@@ -566,6 +590,15 @@ class TestRoom:
         rig.whole(rig.add())
 
         assert list(tmp_path.iterdir()) == []
+
+
+def break_mapping(patch: pytest.MonkeyPatch, error: Exception) -> None:
+    """No memory is mapped any more for spools."""
+
+    def mapped(*_: object) -> None:
+        raise error
+
+    patch.setattr(spool_module._Memory, "__init__", mapped)
 
 
 @contextmanager
