@@ -23,11 +23,8 @@ UNREAD_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """Counts since the start, and the bytes held now."""
+    """The bytes that count against the budget now."""
 
-    hits: int
-    misses: int
-    evicted_unread: int
     held_bytes: int
     reserved_bytes: int
 
@@ -47,21 +44,12 @@ class MemoryBlockCache:
         self._unread: FIFOCache[BlockKey, Block] = FIFOCache(self._unread_bytes, len)
         self._read: LRUCache[BlockKey, Block] = LRUCache(budget_bytes, len)
         self._reserved = 0
-        self._hits = 0
-        self._misses = 0
-        self._evicted_unread = 0
 
     def get(self, key: BlockKey) -> Block | None:
         """The block, or None; marks it as read."""
         with self._lock:
             block = self._read.get(key)
-            if block is None:
-                block = self._mark_read_locked(key)
-            if block is None:
-                self._misses += 1
-            else:
-                self._hits += 1
-            return block
+            return self._mark_read_locked(key) if block is None else block
 
     def __contains__(self, key: BlockKey) -> bool:
         with self._lock:
@@ -80,7 +68,6 @@ class MemoryBlockCache:
         with self._lock:
             while self._unread.currsize + len(block) > self._unread_bytes:
                 self._unread.popitem()
-                self._evicted_unread += 1
             self._unread[key] = block
             self._reserved -= reserved_bytes
             self._shrink()
@@ -105,15 +92,10 @@ class MemoryBlockCache:
                     del blocks[key]
 
     def stats(self) -> CacheStats:
-        """What happened so far."""
+        """What is held and reserved."""
         with self._lock:
-            return CacheStats(
-                self._hits,
-                self._misses,
-                self._evicted_unread,
-                int(self._read.currsize + self._unread.currsize),
-                self._reserved,
-            )
+            held_bytes = int(self._read.currsize + self._unread.currsize)
+            return CacheStats(held_bytes, self._reserved)
 
     def _mark_read_locked(self, key: BlockKey) -> Block | None:
         block = self._unread.pop(key, None)
@@ -131,6 +113,5 @@ class MemoryBlockCache:
                 self._read.popitem()
             elif self._unread:
                 self._unread.popitem()
-                self._evicted_unread += 1
             else:
                 return

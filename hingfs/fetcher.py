@@ -73,17 +73,6 @@ _WHOLE_FILES_ONLY = "the server sends whole files only"
 
 
 @dataclass(slots=True)
-class FetchStats:
-    """Counts since the start."""
-
-    transfers: int = 0
-    blocks: int = 0
-    bytes: int = 0
-    joins: int = 0
-    failures: int = 0
-
-
-@dataclass(slots=True)
 class _Queues:
     demand: deque[Transfer] = field(default_factory=deque)
     ahead: deque[Transfer] = field(default_factory=deque)
@@ -120,7 +109,6 @@ class BlockFetcher:
         self._idle = 0
         self._concurrency = Concurrency(connections)
         self._closing: HingError | None = None
-        self._stats = FetchStats()
 
     # -- for readers ---------------------------------------------------------------
 
@@ -225,14 +213,6 @@ class BlockFetcher:
         """Whether few large requests are wanted here, rather than many at once."""
         return self._source.counts_requests
 
-    def stats(self) -> FetchStats:
-        """A copy of the counts."""
-        with self._lock:
-            stats = self._stats
-            return FetchStats(
-                stats.transfers, stats.blocks, stats.bytes, stats.joins, stats.failures
-            )
-
     def close(self, error: HingError) -> None:
         """Wake every waiter with *error*, end every transfer, refuse new ones."""
         with self._lock:
@@ -267,8 +247,6 @@ class BlockFetcher:
                     size = len(bounds_of(index, self.block_bytes, content.size_bytes))
                     landing = self._landings[key] = Landing(size)
                     fresh.append(index)
-                else:
-                    self._stats.joins += 1
                 if demanded:
                     landing.demanded = True
                     transfer = landing.transfer
@@ -422,7 +400,6 @@ class BlockFetcher:
                 if transfer is not None:
                     transfer.started_at = time.monotonic()
                     self._running.add(transfer)
-                    self._stats.transfers += 1
                     self._note_running()
                     return transfer
                 self._idle += 1
@@ -569,8 +546,6 @@ class BlockFetcher:
             ]
             transfer.next = first + len(blocks)
             size = sum(map(len, blocks))
-            self._stats.blocks += len(blocks)
-            self._stats.bytes += size
             if self._concurrency.arrived(size, time.monotonic()):
                 log.debug("requests at once: %d", self._concurrency.limit)
                 self._summon()
@@ -651,7 +626,6 @@ class BlockFetcher:
             landing = self._landings.get(key)
             if landing is None or landing.transfer is not transfer:
                 continue
-            self._stats.failures += 1
             landing.error = error
             landing.transfer = None
             if remember and (transfer.demand or landing.awaited()):

@@ -54,7 +54,6 @@ class Body:
         with self.source.changed:
             self.closed = True
             self.source.open_bodies -= 1
-            self.source.bodies_closed += 1
             self.source.changed.notify_all()
 
 
@@ -73,7 +72,6 @@ class Source:
         self.served: list[ByteRange] = []
         self.open_bodies = 0
         self.most_open = 0
-        self.bodies_closed = 0
         self.fault: Callable[[ByteRange], BaseException | None] = lambda _span: None
 
     def open_range(self, content: Content, span: ByteRange) -> Body:

