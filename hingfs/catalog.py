@@ -297,11 +297,13 @@ class Catalog:
 
     def _looked_up(self, video_id: str, deadline: float) -> VideoFile:
         """The file of *video_id*, asked for; VideoNotReady where it hangs."""
-        job = self._look_up_job(video_id)
+        job = self._look_up_job(video_id, ahead=False)
         return self._lookups.answer("look up", video_id, deadline, job, self._glance)
 
-    def _look_up_job(self, video_id: str) -> Callable[[], VideoFile]:
-        return partial(self._judged, video_id, partial(self._find, video_id))
+    def _look_up_job(self, video_id: str, *, ahead: bool) -> Callable[[], VideoFile]:
+        return partial(
+            self._judged, video_id, partial(self._find, video_id, ahead=ahead)
+        )
 
     def _judged(self, video_id: str, job: Callable[[], VideoFile]) -> VideoFile:
         """What *job* gives; a refusal is remembered for a moment."""
@@ -325,15 +327,16 @@ class Catalog:
 
     # -- asking; on the pool's threads ---------------------------------------------------
 
-    def _find(self, video_id: str) -> VideoFile:
+    def _find(self, video_id: str, *, ahead: bool = False) -> VideoFile:
         with self._lock:
             order = self._order
             unmeasured = self._unmeasured.get(video_id)
         if unmeasured is not None:
             return self._measured(*unmeasured)
         listed = order.statuses.get(video_id) if self._speaks_for_now(order) else None
+        known = self._served(video_id)
         try:
-            probe = self._client.probe(video_id, listed, known=self._served(video_id))
+            probe = self._client.probe(video_id, listed, known=known, ahead=ahead)
             if self._contradicted(video_id, probe):
                 # The bytes were not what HEAD says, and it says the same again.
                 self._client.distrust_head(video_id)
@@ -566,13 +569,15 @@ class Catalog:
 
     def _next_ahead(self) -> tuple[str, Callable[[], VideoFile]] | None:
         """The next look-up ahead, if there is one; each name is given once."""
+        if not self._client.looks_ahead:
+            return None
         with self._lock:
             order, reached, end = self._ahead
             names = order.order[reached:end] if order is not None else ()
             for passed, video_id in enumerate(names, 1):
                 if video_id not in self._refused and video_id not in self._known:
                     self._ahead = (order, reached + passed, end)
-                    return video_id, self._look_up_job(video_id)
+                    return video_id, self._look_up_job(video_id, ahead=True)
             self._ahead = (order, max(reached, end), end)
         return None
 

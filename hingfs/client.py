@@ -107,7 +107,12 @@ class VideoClient:
     # -- metadata ----------------------------------------------------------------
 
     def probe(
-        self, video_id: str, listed: Status | None = None, *, known: bool = False
+        self,
+        video_id: str,
+        listed: Status | None = None,
+        *,
+        known: bool = False,
+        ahead: bool = False,
     ) -> Probe:
         """Size, validator and status of a video, seen for the first time.
 
@@ -115,14 +120,18 @@ class VideoClient:
         list gave just now, saves that request if it tells when the video was completed:
         some lists tell less than the status route, and the time must not depend on who
         was asked. Of a video that is *known*, for it was served or listed before, a 404
-        is believed when several replicas say so. Raises what `refusals` makes of the
-        answers, and TransportError.
+        is believed when several replicas say so. One that is asked *ahead* of whoever may
+        want it gives way once the API counts requests. Raises what `refusals` makes of
+        the answers, and TransportError, GivenWay among it.
         """
         tries = self._transport.tries(METADATA_TRIES)
-        patience = self._sender.patience(tries, self._config.metadata_seconds, video_id)
+        patience = self._sender.patience(
+            tries, self._config.metadata_seconds, video_id, gives_way=ahead
+        )
         if listed is not None and listed.completed_at_seconds is None:
             listed = None
-        asked = self._statuses.asked(video_id, tries) if listed is None else None
+        ask = partial(self._statuses.asked, video_id, tries, gives_way=ahead)
+        asked = ask() if listed is None else None
         head = self._head(video_id, patience)
         status, facts = listed or UNSAID, head.facts
         if asked is not None:

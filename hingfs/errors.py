@@ -19,6 +19,7 @@ HingError
  │  ├ BodyCut         a body ended or stalled before its announced length
  │  ├ ServerBroken    5xx, or an answer that breaks HTTP or the range contract
  │  ├ RateLimited     429; carries how long to wait
+ │  │  └ GivenWay     not asked, since nobody waits for it
  │  ├ DeadlineExceeded
  │  └ Unforeseen      a defect of ours, logged with its traceback where it was met
  └ SetupError         nothing is mounted; carries the exit status
@@ -160,6 +161,10 @@ class RateLimited(TransportError):
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class GivenWay(RateLimited):
+    """The API counts requests, and this one was asked ahead: nobody waits for it."""
 
 
 class DeadlineExceeded(TransportError):

@@ -15,7 +15,7 @@ import threading
 import time
 from types import TracebackType
 
-from .errors import DeadlineExceeded, HingError, RateLimited
+from .errors import DeadlineExceeded, GivenWay, HingError, RateLimited
 
 log = logging.getLogger(__name__)
 
@@ -107,14 +107,18 @@ class RequestLimit:
             with self._changed:
                 self._unnamed = 0
 
-    def take_turn(self, pause_seconds: float, deadline: float) -> Turn:
+    def take_turn(
+        self, pause_seconds: float, deadline: float, *, gives_way: bool = False
+    ) -> Turn:
         """Wait until a request may leave; use the result in a `with` block.
 
         Raises RateLimited at once where a pause is longer than *pause_seconds* or ends
         behind *deadline* (monotonic), DeadlineExceeded where others took too long, and
-        what `close` was told.
+        what `close` was told. One that *gives_way* takes no turn from others: GivenWay.
         """
         with self._changed:
+            if gives_way and self.known:
+                raise GivenWay("the API counts requests, and nobody waits for this one")
             latest = min(time.monotonic() + pause_seconds, deadline)
             while (wake_at := self._allowed_at_locked(latest)) > time.monotonic():
                 if time.monotonic() >= deadline:

@@ -2,7 +2,8 @@
 
 A name that hangs must delay nobody else. So names that programs ask for, names that
 are asked for ahead of them, and the list have threads of their own; what is ahead
-never queues, so a name that somebody wants never waits behind it.
+never queues, so a name that somebody wants never waits behind it; and once the API
+counts requests it gives way, and is asked for again if somebody had come to wait for it.
 Leaves to `catalog` what is asked, and what becomes of the answers.
 
 A job that outlasts its callers goes on, and who comes again joins it: they are told
@@ -21,9 +22,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
-from .errors import DeadlineExceeded, HingError, TransportError, VideoNotReady
+from .errors import (
+    DeadlineExceeded,
+    GivenWay,
+    HingError,
+    TransportError,
+    VideoNotReady,
+)
 from .workers import DaemonPool
 
 # More than programs ask for at once where all is well, so that one is left for the next
@@ -93,6 +101,11 @@ class Lookups:
 
         Raises what it raises, and DeadlineExceeded at *deadline* (monotonic seconds).
         """
+        return _wanted(partial(self._result, what, video_id, deadline, job))
+
+    def _result(
+        self, what: str, video_id: str, deadline: float, job: Job[Result]
+    ) -> Result:
         pool = self._wanted if video_id else self._lists
         job_under_way = self._started(pool, (what, video_id), job)
         until = self._patience(job_under_way, deadline)
@@ -114,6 +127,16 @@ class Lookups:
 
         *ask* asks the server for something else; its answer shows that it is there.
         """
+        return _wanted(partial(self._answer, what, video_id, deadline, job, ask))
+
+    def _answer(
+        self,
+        what: str,
+        video_id: str,
+        deadline: float,
+        job: Job[Result],
+        ask: Job[None],
+    ) -> Result:
         job_under_way = self._started(self._wanted, (what, video_id), job)
         self._await(job_under_way, video_id, deadline, ask)
         if job_under_way.future.done():
@@ -225,6 +248,17 @@ class Lookups:
         finally:
             with self._lock:
                 self._under_way.pop(key, None)
+
+
+def _wanted(wait: Job[Result]) -> Result:
+    """What *wait* gives to a caller, who may have joined what was asked ahead of it.
+
+    Where that gave way, for nobody waited for it when it began, it is asked once more.
+    """
+    try:
+        return wait()
+    except GivenWay:
+        return wait()
 
 
 def _outcome(future: Future[object]) -> Result:  # type: ignore[type-var]

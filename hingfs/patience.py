@@ -28,7 +28,8 @@ class Patience:
     *about* is the video that the call is for, "" where it is for none. Pauses that the
     API asks for use up no try, but at most *retry_after_seconds* in all. An answer has
     to begin within a part of the time, or *stall_seconds*; where `wait_long` was called,
-    within *first_byte_seconds*, which goes beyond the deadline. Used by one thread.
+    within *first_byte_seconds*, which goes beyond the deadline. A call that *gives_way*
+    ends with GivenWay once the API counts requests. Used by one thread.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class Patience:
         retry_after_seconds: float,
         stall_seconds: float,
         first_byte_seconds: float,
+        gives_way: bool = False,
     ) -> None:
         self.about = about
         self._transport = transport
         self._seconds = seconds
         self._tries = tries
         self._pause_left = retry_after_seconds
+        self._gives_way = gives_way
         self._failures = 0
         self._stall_seconds = stall_seconds
         self._first_byte_by = time.monotonic() + first_byte_seconds
@@ -122,7 +125,9 @@ class Patience:
         call may wait for that.
         """
         began = time.monotonic()
-        turn = self._transport.limit.take_turn(self._pause_left, self.deadline)
+        turn = self._transport.limit.take_turn(
+            self._pause_left, self.deadline, gives_way=self._gives_way
+        )
         self._pause_left -= time.monotonic() - began
         return turn
 

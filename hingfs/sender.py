@@ -158,7 +158,9 @@ class Sender:
             self._endpoint.token_renewed()
         return renewed
 
-    def patience(self, tries: int, seconds: float, about: str = "") -> Patience:
+    def patience(
+        self, tries: int, seconds: float, about: str = "", *, gives_way: bool = False
+    ) -> Patience:
         """That of a call about names: *tries* in vain, or *seconds*."""
         return Patience(
             self._transport,
@@ -168,6 +170,7 @@ class Sender:
             retry_after_seconds=self._config.retry_after_seconds,
             stall_seconds=self._config.stall_seconds,
             first_byte_seconds=self._config.first_byte_seconds,
+            gives_way=gives_way,
         )
 
     def read_patience(self, video_id: str) -> Patience:

@@ -10,6 +10,7 @@ request runs on the pool `hingfs-status`.
 import logging
 import time
 from concurrent.futures import Future
+from functools import partial
 from urllib.parse import quote
 
 from . import bodies, refusals, statuses
@@ -55,9 +56,21 @@ class StatusRoute:
         self._endpoint = endpoint
         self._pool = pool
 
-    def status(self, video_id: str, tries: int, *, fresh: bool = False) -> Status:
-        """The status of *video_id*; with *fresh* by a connection of its own."""
-        patience = self._sender.patience(tries, self._config.metadata_seconds, video_id)
+    def status(
+        self,
+        video_id: str,
+        tries: int,
+        *,
+        fresh: bool = False,
+        gives_way: bool = False,
+    ) -> Status:
+        """The status of *video_id*; with *fresh* by a connection of its own.
+
+        One that *gives_way* ends with GivenWay once the API counts requests.
+        """
+        patience = self._sender.patience(
+            tries, self._config.metadata_seconds, video_id, gives_way=gives_way
+        )
         url = self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}")
         answer, body = self._sender.json(
             url, patience, _MOST_STATUS_BYTES, bodies.is_cut_short, fresh=fresh
@@ -81,11 +94,14 @@ class StatusRoute:
             lambda found: not found.unknown,
         )
 
-    def asked(self, video_id: str, tries: int) -> Future[Status] | None:
-        """The status, on its way; None where the server has no route for it."""
+    def asked(
+        self, video_id: str, tries: int, *, gives_way: bool = False
+    ) -> Future[Status] | None:
+        """As `status`, on its way; None where the server has no route for it."""
         if not self._endpoint.holds(Belief.STATUS):
             return None
-        return self._pool.submit(self.status, video_id, tries)
+        ask = partial(self.status, video_id, tries, gives_way=gives_way)
+        return self._pool.submit(ask)
 
     def told(self, video_id: str) -> Status:
         """The status of *video_id*, `UNSAID` where it cannot be had."""

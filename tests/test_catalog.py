@@ -26,6 +26,7 @@ from hingfs.errors import (
     VideoNotFound,
     VideoNotReady,
 )
+from hingfs.lookups import AHEAD_THREADS
 from hingfs.names import full_name_of, inode_of, name_of
 from hingfs.statuses import UNSAID
 from hingfs.verdict import Facts
@@ -274,6 +275,33 @@ class TestAhead:
 
         assert sorted(asked) == names[:18]
         assert catalog._next_ahead() is None
+
+    def test_once_the_api_counts_requests_none_is_spent_ahead(
+        self, build, endpoint, monkeypatch
+    ):
+        """Not by those either that were under way, or waited for a turn."""
+        mount = build(cache={"listing_ttl_seconds": 0})
+        catalog, names = mount.catalog, [f"a{number:02}" for number in range(30)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
+        listed(catalog)
+        begun: list[str] = []
+        real = catalog._client.probe
+
+        def probe(video_id: str, *args: object, **options: object) -> object:
+            begun.append(video_id)
+            if video_id not in names[:2]:
+                mount.transport.limit.pause(0.1)
+            return real(video_id, *args, **options)
+
+        monkeypatch.setattr(catalog._client, "probe", probe)
+        self.walk(catalog, names[:2])
+        eventually(lambda: not catalog._lookups._under_way, "the end")
+
+        assert 2 < len(begun) <= 2 + AHEAD_THREADS
+        assert {r.video_id for r in endpoint.requests_of("content")} == set(names[:2])
+        assert {r.video_id for r in endpoint.requests_of("status")} == set(names[:2])
+        assert catalog.lookup(names[5]).content.size_bytes == SIZE
 
     def test_ids_that_hang_hold_up_neither_names_nor_the_list(self, build, endpoint):
         """More than are asked for at once ahead, and more than are asked for at all."""

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hingfs import limits as limits_module
-from hingfs.errors import Closing, DeadlineExceeded, RateLimited
+from hingfs.errors import Closing, DeadlineExceeded, GivenWay, RateLimited
 from hingfs.limits import LONGEST_PAUSE_SECONDS, RequestLimit
 
 FOR_EVER = 1e9
@@ -105,6 +105,16 @@ class TestTurns:
                 asked.result(10)
 
         assert most == [1] * 16
+
+    def test_what_gives_way_takes_no_turn(self, limit):
+        deadline = time.monotonic() + 10
+        with limit.take_turn(FOR_EVER, deadline, gives_way=True):
+            limit.pause(0.01)
+
+        with pytest.raises(GivenWay):
+            limit.take_turn(FOR_EVER, deadline, gives_way=True)
+        with take(limit), pytest.raises(GivenWay):
+            limit.take_turn(FOR_EVER, deadline, gives_way=True)
 
     def test_who_waits_for_a_turn_hears_of_another_pause(self, limit):
         limit.pause(0.01)

@@ -12,6 +12,7 @@ from hingfs import lookups as lookups_module
 from hingfs.errors import (
     Closing,
     DeadlineExceeded,
+    GivenWay,
     HingError,
     VideoNotFound,
     VideoNotReady,
@@ -143,6 +144,35 @@ class TestThreads:
 
         assert wanted.result() == "0"
         assert asked.begun == ["0"]
+
+    def test_what_gives_way_is_asked_again_for_whoever_had_joined_it(
+        self, lookups, asked, callers, monkeypatch
+    ):
+        hanging, joined, started = asked.hangs("0"), [], lookups._started
+
+        def note(*args: object) -> object:
+            joined.append(started(*args))
+            return joined[-1]
+
+        def gives_way() -> str:
+            hanging()
+            raise GivenWay("the API counts requests")
+
+        def wanted() -> str:
+            asked.begun.append("wanted")
+            return "wanted"
+
+        monkeypatch.setattr(lookups, "_started", note)
+        lookups.go_ahead("look up", each(lambda _: gives_way, 1))
+        waiting = [
+            callers.submit(lookups.answer, "look up", "0", soon(), wanted, nothing),
+            callers.submit(lookups.result, "look up", "0", soon(), wanted),
+        ]
+        eventually(lambda: len(joined) == 2, "both have joined it")
+        assert asked.begun == ["0"]
+        asked.release()
+
+        assert [caller.result() for caller in waiting] == ["wanted"] * 2
 
     def test_what_is_wanted_and_then_ahead_is_asked_once(self, lookups, asked, callers):
         wanted = callers.submit(
