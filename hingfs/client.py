@@ -240,8 +240,13 @@ class VideoClient:
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether it costs little to ask about videos that nobody has asked for."""
-        return self._endpoint.sizes_are_cheap and not self.counts_requests
+        """Whether it costs little to ask about videos that nobody has asked for.
+
+        And takes nothing from who wants one: an API that seems dead gets few tries.
+        """
+        if self.counts_requests or self._transport.seems_dead:
+            return False
+        return self._endpoint.sizes_are_cheap
 
     def has_begun(self, video_id: str) -> bool:
         """Whether an answer with all of *video_id* waits to be read: `open_whole`."""

@@ -194,10 +194,11 @@ class HttpTransport:
                 log.debug("no connection ahead of the first request: %s", error)
             pool._put_conn(connection)  # noqa: SLF001
 
-    def breaker_open(self) -> bool:
-        """Whether the endpoint was unreachable several times, just now."""
+    @property
+    def seems_dead(self) -> bool:
+        """Whether the API has not answered several times in a row: see `tries`."""
         with self._lock:
-            return time.monotonic() < self._broken_until
+            return self._failures_locked() >= _BREAKER_FAILURES
 
     def silence_about(self, about: str) -> float:
         """Seconds for which the oldest request about *about* has had no answer.

@@ -12,6 +12,7 @@ from email.utils import formatdate
 import pytest
 
 from hingfs import catalog as catalog_module
+from hingfs import transport as transport_module
 from hingfs.blocks import MIB, Validator
 from hingfs.catalog import Catalog
 from hingfs.client import Probe
@@ -206,6 +207,12 @@ class TestAhead:
             with suppress(HingError):
                 catalog.lookup(name)
 
+    def answers(self, catalog: Catalog, name: str) -> bool:
+        with suppress(TransportError):
+            catalog.lookup(name)
+            return True
+        return False
+
     def test_all_that_comes_next_is_asked_once_and_no_more(self, catalog, endpoint):
         names = [f"a{number:02}" for number in range(40)]
         for name in names:
@@ -302,6 +309,33 @@ class TestAhead:
         assert {r.video_id for r in endpoint.requests_of("content")} == set(names[:2])
         assert {r.video_id for r in endpoint.requests_of("status")} == set(names[:2])
         assert catalog.lookup(names[5]).content.size_bytes == SIZE
+
+    def test_while_the_server_seems_dead_its_only_try_is_left_to_who_wants(
+        self, catalog, endpoint, monkeypatch
+    ):
+        names = [f"a{number:02}" for number in range(6)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
+        listed(catalog)
+        endpoint.stop()
+        others = [f"z{number}" for number in range(transport_module._BREAKER_FAILURES)]
+        self.walk(catalog, others)
+        asked: list[str] = []
+        real = catalog._client.probe
+
+        def probe(video_id: str, *args: object, **options: object) -> object:
+            asked.append(video_id)
+            return real(video_id, *args, **options)
+
+        monkeypatch.setattr(catalog._client, "probe", probe)
+        self.walk(catalog, names[:3])
+        eventually(lambda: not catalog._lookups._under_way, "the end")
+        assert asked == names[:3]
+
+        endpoint.start()
+        eventually(lambda: self.answers(catalog, names[3]), "the server again")
+        catalog.lookup(names[4])
+        eventually(lambda: names[5] in asked, "one ahead")
 
     def test_ids_that_hang_hold_up_neither_names_nor_the_list(self, build, endpoint):
         """More than are asked for at once ahead, and more than are asked for at all."""

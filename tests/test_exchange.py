@@ -853,7 +853,7 @@ def test_kept_connections_that_died_use_up_no_try(serve, reset):
     assert read(transport, "/v1/videos/a") == b"/v1/videos/a".rjust(40)
     assert server.connections[10:] in ([9, 10], [0, 10])
     assert transport.tries(3) == 3
-    assert not transport.breaker_open()
+    assert not transport.seems_dead
 
 
 def test_kept_connections_that_died_in_silence_cost_one_time_out(serve, monkeypatch):

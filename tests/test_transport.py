@@ -637,7 +637,7 @@ class TestFailures:
         for _ in range(transport_module._BREAKER_FAILURES):
             with pytest.raises(ServerBroken):
                 get(transport, endpoint.url("v"))
-        assert not transport.breaker_open()
+        assert not transport.seems_dead
 
     def test_no_answer_is_no_connection(self, transport, endpoint):
         endpoint.inject(faults.refuse_connection())
@@ -900,13 +900,13 @@ class TestBreaker:
                     get(transport, url)
             endpoint.start()
             get(transport, url).close()
-        assert not transport.breaker_open()
+        assert not transport.seems_dead
 
         endpoint.stop()
         for _ in range(transport_module._BREAKER_FAILURES):
             with pytest.raises(Unreachable):
                 get(transport, url)
-        assert transport.breaker_open()
+        assert transport.seems_dead
 
     def test_a_dead_server_is_said_once_and_that_it_is_back(
         self, transport, endpoint, expected_log, caplog
