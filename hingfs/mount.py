@@ -325,7 +325,7 @@ def serve_in_background(
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(reading)
-        _serve_as_daemon(config, writing, serve)
+        _serve_as_daemon(_Report(writing, config.endpoint.token.hide), serve)
     os.close(writing)
     with os.fdopen(reading) as pipe:
         said = pipe.read()
@@ -343,34 +343,53 @@ def serve_in_background(
     os.stat(config.mount.directory)  # it answers
 
 
+class _Report:
+    """The one report of a daemon to its parent; later ones are dropped.
+
+    Thread safety: `send`; `_lock` guards the pipe, whose number is another file's
+    once it is closed.
+    """
+
+    def __init__(self, writing: int, hide: Callable[[str], str]) -> None:
+        self._hide = hide
+        self._lock = threading.Lock()
+        self._writing: int | None = writing  # guarded by _lock
+
+    def send(self, status: int, message: str) -> None:
+        """Tell the parent how it ends: with *status*, and *message* if that is not 0."""
+        said = {"status": status, "message": self._hide(message)}
+        with self._lock:
+            writing, self._writing = self._writing, None
+        if writing is None:
+            return
+        with contextlib.suppress(OSError):  # nobody listens
+            os.write(writing, json.dumps(said).encode())
+        os.close(writing)
+
+
 def _serve_as_daemon(
-    config: Config, writing: int, serve: Callable[[Callable[[], None]], None]
+    report: _Report, serve: Callable[[Callable[[], None]], None]
 ) -> NoReturn:
     """The child's side of `serve_in_background`."""
 
-    def report(status: int, message: str) -> None:
-        said = {"status": status, "message": config.endpoint.token.hide(message)}
-        with contextlib.suppress(OSError):  # reported before, or nobody listens
-            os.write(writing, json.dumps(said).encode())
-            os.close(writing)
-
     def up() -> None:
         _detach_streams()
-        report(0, "")
+        report.send(0, "")
 
-    status = 0
+    status = 1
     try:
         os.setsid()
         os.chdir("/")
         serve(up)
+        status = 0
     except SetupError as error:
         status = error.exit_status
-        report(status, str(error))
+        report.send(status, str(error))
     except BaseException as error:
-        status = 1
         log.exception("the mount process failed")
-        report(status, f"{type(error).__name__}: {printable(error)}")
-    leave(status)
+        report.send(status, f"{type(error).__name__}: {printable(error)}")
+    finally:
+        leave(status)
 
 
 def leave(status: int) -> NoReturn:
