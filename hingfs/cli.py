@@ -36,10 +36,12 @@ EXIT_STATUSES = """exit status:
   3  token missing   7  umount: the mount is in use
      or refused      8  umount: not a hingfs mount
                      9  the base URL is no video API"""
+_STANDARD_ERROR = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is as `EXIT_STATUSES` says."""
+    _open_standard_streams()
     arguments = build_parser().parse_args(argv)
     environ = dict(os.environ)
     # No child may inherit the token: neither ours nor libfuse's (fusermount).
@@ -52,6 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return status
+
+
+def _open_standard_streams() -> None:
+    """Let standard streams that were closed lead nowhere.
+
+    Their numbers would go to the next files that are opened: the parent's pipe, or the
+    connection to the kernel, over which a daemon then puts /dev/null.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        os.set_inheritable(number, True)  # noqa: FBT003 - the name says it
+    os.close(number)
 
 
 def build_parser() -> argparse.ArgumentParser:

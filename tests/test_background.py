@@ -3,10 +3,22 @@
 Each test runs a process of its own, which forks.
 """
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
-from .mounting import run
+import pytest
+
+from .endpoint import FakeEndpoint
+from .mounting import (
+    each_binding,
+    environment,
+    hingfs,
+    mount_directory,
+    require_fuse,
+    run,
+)
 
 # Calls `serve_in_background`, whose daemon does *serve*; it may call `up()`. Says the
 # error, and how the daemon ended.
@@ -50,3 +62,31 @@ def test_a_daemon_that_fails_later_writes_no_second_report(tmp_path: Path) -> No
 
     assert in_background(tmp_path, serve) == ["up", "1"]
     assert [file.read_bytes() for file in files] == [b""] * len(files)
+
+
+@pytest.mark.fuse
+@each_binding
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_mount_started_without_standard_streams_comes_up(
+    binding: str, closed: str
+) -> None:
+    """As some supervisors start programs; their numbers would go to other files."""
+    require_fuse()
+    with FakeEndpoint() as endpoint, mount_directory() as directory:
+        video = endpoint.add("video", size_bytes=100_001)
+        command = [
+            *(sys.executable, "-m", "hingfs", "mount", str(directory)),
+            *("--base-url", endpoint.base_url, "--fuse", binding),
+        ]
+
+        done = subprocess.run(
+            ["sh", "-c", f'"$@" {closed}', "sh", *command],
+            check=False,
+            timeout=60,
+            env=environment(HINGFS_TOKEN=endpoint.token),
+        )
+
+        assert done.returncode == 0
+        assert (directory / "video.mp4").read_bytes() == video.read(0, 100_001)
+        assert os.listdir(directory) == ["video.mp4"]
+        assert hingfs("umount", directory).returncode == 0
