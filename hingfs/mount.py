@@ -12,7 +12,8 @@ Threads of its own: `hingfs-signals` as above, `hingfs-up` until the mount answe
 `hingfs-trim`, which gives free memory back and shares nothing but the event that ends it.
 
 Daemonising happens before any thread exists. The parent returns when the mount
-answers, or with the child's reason and exit status.
+answers, or with the child's reason and exit status: whatever fails before the mount
+answers ends the mount, and one that is silent is killed after `UP_SECONDS`.
 """
 
 import contextlib
@@ -21,15 +22,18 @@ import json
 import logging
 import math
 import os
+import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 from . import __version__, binding, mountpoint
 from .block_cache import MemoryBlockCache
-from .blocks import MIB, Content
+from .blocks import KIB, MIB, Content
 from .catalog import Catalog
 from .client import VideoClient
 from .config import Config
@@ -66,6 +70,8 @@ _TRIM_SECONDS = 5.0
 # give it up at their next read or wait anyway; taking it earlier only makes them trade
 # it: a film on loopback 850 MB/s at 5 ms, 1,000 at 20 ms (no FUSE, 2026-11-22).
 SWITCH_SECONDS = 0.02
+# How long a mount in the background may take until it answers; some 0.2 s do. A guess.
+UP_SECONDS = 30.0
 # How long the threads of the check may take to end; they are idle by then.
 _CHECK_ENDS_SECONDS = 2.0
 _SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
@@ -81,6 +87,7 @@ class Mount:
         self._config = config
         self._on_up = on_up
         self._ended = threading.Event()
+        self._failure: MountpointError | None = None  # set once, before `_ended`
         self._ends_on_hangup = _ends_on_hangup()
         self._library = binding.load(config.mount.fuse)
         endpoint, cache = config.endpoint, config.cache
@@ -128,7 +135,7 @@ class Mount:
     def run(self) -> None:
         """Serve until unmounted or told to end by a signal.
 
-        Raises MountpointError if the mount does not come up.
+        Raises SetupError if the mount does not come up.
         """
         log.info(
             "hingfs %s mounts %s on %s with %s",
@@ -141,6 +148,8 @@ class Mount:
         self._library.run(
             self.operations, str(self._config.mount.directory), self._options()
         )
+        if self._failure is not None:
+            raise self._failure
 
     def close(self) -> None:
         """End every wait and every transfer; may be called twice, from any thread."""
@@ -166,34 +175,57 @@ class Mount:
         return options
 
     def _started(self) -> None:
-        threading.Thread(
-            target=self._await_signal, name="hingfs-signals", daemon=True
-        ).start()
-        threading.Thread(
-            target=self._finish_start, name="hingfs-up", daemon=True
-        ).start()
-        threading.Thread(
-            target=_give_memory_back,
-            args=(self._ended,),
-            name="hingfs-trim",
-            daemon=True,
-        ).start()
+        try:
+            for name, job in (
+                ("signals", self._await_signal),
+                ("up", self._finish_start),
+                ("trim", partial(_give_memory_back, self._ended)),
+            ):
+                threading.Thread(target=job, name=f"hingfs-{name}", daemon=True).start()
+        except BaseException as error:
+            self._fail(error)
+            raise
 
     def _finish_start(self) -> None:
         """What must wait until the kernel has our answer to its first message."""
-        directory = self._config.mount.directory
+        directory, size_kib = self._config.mount.directory, binding.READAHEAD_KIB
         try:
             os.stat(directory)  # waits for that; inside `init` it would wait for ever
-        except OSError:
-            log.exception("%s does not answer", plain(str(directory)))
+        except OSError as error:
+            self._fail(f"it does not answer: {error.strerror}")
             return
-        size_kib = binding.READAHEAD_KIB
         try:
             if mountpoint.raise_kernel_readahead(directory, size_kib):
                 log.info("the kernel reads ahead %d KiB", size_kib)
         finally:
-            self._on_up()  # or whoever started the mount would wait for ever
+            self._tell_up()  # with that or without
         self.transport.warm(WARM_CONNECTIONS)
+
+    def _tell_up(self) -> None:
+        try:
+            self._on_up()
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def _fail(self, why: BaseException | str) -> None:
+        """End a mount that does not come up; `run` raises *why*.
+
+        One that was told to end meanwhile has not failed.
+        """
+        if self._ended.is_set():
+            return
+        said = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
+        directory = plain(str(self._config.mount.directory))
+        self._failure = MountpointError(
+            f"the mount on {directory} did not come up: {printable(said)}"
+        )
+        self._end()
+
+    def _end(self) -> None:
+        self.close()
+        # Not before the waits have ended: libfuse leaves when its callbacks have.
+        binding.leave()
 
     def reload(self) -> None:
         """Read the token file again, go on in the log's new file, list anew when asked."""
@@ -208,9 +240,7 @@ class Mount:
                 break
             self.reload()
         log.info("%s: unmounting", signal.Signals(number).name)
-        self.close()
-        # Not before the waits have ended: libfuse leaves when its callbacks have.
-        binding.leave()
+        self._end()
 
     def _spool_whole(self, content: Content, ignored: RangesIgnored) -> None:
         """A server sent the whole file instead of a range: read it as that."""
@@ -319,28 +349,50 @@ def serve_in_background(
 ) -> None:
     """Call *serve* in a daemon; returns once it has called its argument.
 
-    Raises the SetupError that the daemon met, with its exit status. No thread may
-    exist when this is called.
+    Raises the SetupError that the daemon met, with its exit status, or MountpointError
+    after `UP_SECONDS`, when it has ended the daemon. No thread may exist when this is
+    called.
     """
     reading, writing = os.pipe()
-    if os.fork() == 0:
+    daemon = os.fork()
+    if daemon == 0:
         os.close(reading)
         _serve_as_daemon(_Report(writing, config.endpoint.token.hide), serve)
     os.close(writing)
-    with os.fdopen(reading) as pipe:
-        said = pipe.read()
     try:
-        outcome = json.loads(said)
+        outcome = json.loads(_said(reading, UP_SECONDS))
+    except TimeoutError:
+        os.kill(daemon, signal.SIGKILL)
+        mountpoint.cut_off(config.mount.directory)
+        raise MountpointError(
+            f"the mount was not up within {UP_SECONDS:g} s; run it with --foreground to "
+            "see where it waits"
+        ) from None
     except ValueError:
         raise MountpointError(
             "the mount process was killed before its mount was up, as when memory is "
             "short; run it with --foreground to see why"
         ) from None
+    finally:
+        os.close(reading)
     if outcome["status"] != 0:
         error = SetupError(outcome["message"])
         error.exit_status = outcome["status"]
         raise error
-    os.stat(config.mount.directory)  # it answers
+
+
+def _said(reading: int, seconds: float) -> bytes:
+    """All that comes by the pipe *reading*; raises TimeoutError after *seconds*."""
+    until = time.monotonic() + seconds
+    readable = select.poll()
+    readable.register(reading, select.POLLIN)
+    said = b""
+    while readable.poll(1000 * max(0.0, until - time.monotonic())):
+        piece = os.read(reading, 64 * KIB)
+        if not piece:
+            return said
+        said += piece
+    raise TimeoutError
 
 
 class _Report:
@@ -382,6 +434,7 @@ def _serve_as_daemon(
         os.chdir("/")
         serve(up)
         status = 0
+        report.send(MountpointError.exit_status, "the mount was ended before it was up")
     except SetupError as error:
         status = error.exit_status
         report.send(status, str(error))

@@ -6,6 +6,7 @@ only entries that say they are ours are ever touched.
 """
 
 import contextlib
+import ctypes
 import errno
 import os
 import pwd
@@ -22,6 +23,7 @@ from .errors import (
     MountBusy,
     MountpointError,
     NotMounted,
+    SetupError,
     UsageError,
     command_word,
     plain,
@@ -33,8 +35,10 @@ _MOUNTINFO = Path("/proc/self/mountinfo")
 _FUSE_CONF = Path("/etc/fuse.conf")
 _FUSE_DEVICE = Path("/dev/fuse")
 _BDI = Path("/sys/class/bdi")
+_CONNECTIONS = Path("/sys/fs/fuse/connections")
 _MOST_NAMED = 10
 _HELPER_SECONDS = 10.0
+_MNT_FORCE, _MNT_DETACH = 1, 2  # sys/mount.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,27 @@ def unmount(directory: Path, *, lazy: bool) -> None:
             f"{busy} by {named}; close them, or run: "
             f"{invocation.command()} umount --lazy {command_word(directory)}"
         ) from None
+
+
+def cut_off(directory: Path) -> None:
+    """Take away the hingfs mount at *directory*, if there is one, whoever waits in it.
+
+    A process that waits for its own mount dies of no signal until the kernel gives the
+    mount up. Root has it do so by a forced unmount; others by a file, which is there
+    where fusectl is mounted.
+    """
+    entry = entry_at(directory)
+    if entry is None or not is_ours(entry):
+        return
+    if os.geteuid() == 0:
+        umount2 = ctypes.CDLL(None).umount2
+        umount2(os.fsencode(directory), _MNT_FORCE | _MNT_DETACH)
+        return
+    connection = _CONNECTIONS / entry.device.partition(":")[2]
+    with contextlib.suppress(OSError):
+        (connection / "abort").write_text("1")
+    with contextlib.suppress(SetupError):
+        _detach(directory, lazy=True)
 
 
 def _mount_of_ours_above(directory: Path) -> str | None:

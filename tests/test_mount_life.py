@@ -13,6 +13,8 @@ from typing import Self
 
 import pytest
 
+from hingfs import mountpoint
+
 from .endpoint import (
     FakeEndpoint,
     Video,
@@ -387,6 +389,35 @@ def test_a_directory_can_be_mounted_again_and_again(binding: str) -> None:
         for _ in range(3):
             with Mounted(endpoint, binding, directory=directory) as mounted:
                 assert mounted.path("video").read_bytes() == video.read(0, SIZE_BYTES)
+
+
+@pytest.fixture(params=[0, 1000], ids=["root", "a user"])
+def fusectl(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """The kernel's files of all connections, which root needs not; as root, or a user."""
+    done = run(["mount", "-t", "fusectl", "fusectl", tmp_path])
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(mountpoint, "_CONNECTIONS", tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: request.param)
+    yield
+    assert run(["umount", tmp_path]).returncode == 0
+
+
+@pytest.mark.usefixtures("fusectl")
+@each_binding
+def test_a_mount_is_cut_off_while_a_reader_waits_in_it(binding: str) -> None:
+    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+        endpoint.add("video", size_bytes=SIZE_BYTES)
+        endpoint.inject(stall_before_headers(threading.Event()), math.inf, content_get)
+        with Readers([mounted.path("video")]) as readers:
+            eventually(lambda: readers.waiting() == 1, "a read in flight")
+
+            mountpoint.cut_off(mounted.directory)
+
+            assert not mounted.is_mounted
+            (outcome,) = readers.outcomes()
+        assert outcome in {"ECONNABORTED", "ENOTCONN"}  # the kernel's own
 
 
 # --- in the background ----------------------------------------------------------------
