@@ -59,6 +59,9 @@ _LOST_SECONDS = 3600.0
 # goes through the listing in order.
 NEIGHBOURS = 16
 _NEIGHBOUR_DISTANCE = 4
+# What `lookups` does one at a time for each video: whatever decides which version the
+# server has. Two at once would make two contents of one version, and end one of them.
+_LOOK_UP = "look up"
 # What is remembered of names: 16,000 known videos, of which each takes 1 KB with an id of
 # 40 characters; and of each other kind, thousands.
 _MOST_KNOWN_BYTES = 16 * MIB
@@ -202,8 +205,8 @@ class Catalog:
             file = known.file
         else:
             try:
-                job = partial(self._judged, video_id, partial(self._confirm, known))
-                file = self._lookups.result("refresh", video_id, deadline, job)
+                job = partial(self._judged, video_id, partial(self._confirm, video_id))
+                file = self._lookups.result(_LOOK_UP, video_id, deadline, job)
             except TransportError as error:
                 log.warning(
                     "%s: kept as known, the server is away: %s",
@@ -298,7 +301,7 @@ class Catalog:
     def _looked_up(self, video_id: str, deadline: float) -> VideoFile:
         """The file of *video_id*, asked for; VideoNotReady where it hangs."""
         job = self._look_up_job(video_id, ahead=False)
-        return self._lookups.answer("look up", video_id, deadline, job, self._glance)
+        return self._lookups.answer(_LOOK_UP, video_id, deadline, job, self._glance)
 
     def _look_up_job(self, video_id: str, *, ahead: bool) -> Callable[[], VideoFile]:
         return partial(
@@ -372,19 +375,27 @@ class Catalog:
             content.validator == facts.validator
         )
 
-    def _confirm(self, known: _Known) -> VideoFile:
-        if self._is_confirmed_by_status(known.file):
-            with self._lock:
-                known.checked_at = time.monotonic()
-            return known.file
-        content = known.file.content
-        facts = self._client.refresh(content)
-        if facts is None or self._is_same(content, facts):
-            with self._lock:
-                known.checked_at = time.monotonic()
-            return known.file
-        content.replaced()
-        return self._find(known.file.video_id)
+    def _confirm(self, video_id: str) -> VideoFile:
+        """The file known of *video_id* if the server still has it, else another."""
+        with self._lock:
+            known = self._known.get(video_id)
+        if known is None or not self._is_confirmed(known.file):
+            return self._find(video_id)
+        with self._lock:
+            known.checked_at = time.monotonic()
+        return known.file
+
+    def _is_confirmed(self, file: VideoFile) -> bool:
+        """Whether the server still has the version of *file*, as far as reads can tell.
+
+        A version that it has replaced is marked as that.
+        """
+        content = file.content
+        if not self._is_confirmed_by_status(file):
+            facts = self._client.refresh(content)
+            if facts is not None and not self._is_same(content, facts):
+                content.replaced()
+        return not content.changed  # a read may have seen it meanwhile
 
     def _is_confirmed_by_status(self, file: VideoFile) -> bool:
         """Whether the status tells that *file* is the same; only asked where that pays.
@@ -471,7 +482,7 @@ class Catalog:
             self._known.put(video_id, known)
             if is_short(name := name_of(video_id)):
                 self._short_names.put(name, video_id)
-        if before is not None:
+        if before is not None and before.file.content is not content:
             before.file.content.changed = True
         return file
 
@@ -565,7 +576,7 @@ class Catalog:
             following = position + 1
             end = max(end, following + NEIGHBOURS)
             self._ahead = (order, max(reached, following), end)
-        self._lookups.go_ahead("look up", self._next_ahead)
+        self._lookups.go_ahead(_LOOK_UP, self._next_ahead)
 
     def _next_ahead(self) -> tuple[str, Callable[[], VideoFile]] | None:
         """The next look-up ahead, if there is one; each name is given once."""

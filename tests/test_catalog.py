@@ -4,6 +4,7 @@
 import math
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ from tests.personalities import (
     UPLOAD_SECONDS,
     Aisix,
     HingNetVeo,
+    LiteLLM,
     Personality,
     json_response,
     text_response,
@@ -601,6 +603,53 @@ class TestTime:
         assert file.mtime_ns == COMPLETED_NS
 
 
+# --- one step at a time ----------------------------------------------------------
+
+
+class Step:
+    """The first call of *method* of a catalog, which waits, once *reached*, for *go_on*."""
+
+    def __init__(
+        self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, method: str
+    ) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        self._real = getattr(catalog, method)
+        monkeypatch.setattr(catalog, method, self._call)
+
+    def _call(self, *args: object) -> object:
+        first = not self.reached.is_set()
+        self.reached.set()
+        if first:
+            self.go_on.wait(10)
+        return self._real(*args)
+
+
+class Shared:
+    """Which jobs the callers of a catalog wait for."""
+
+    def __init__(self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._jobs: list[object] = []
+        self._real: Callable[..., object] = catalog._lookups._started
+        monkeypatch.setattr(catalog._lookups, "_started", self._started)
+
+    def _started(self, *args: object) -> object:
+        job = self._real(*args)
+        self._jobs.append(job)
+        return job
+
+    def by_all(self, callers: int) -> bool:
+        """Whether as many wait, all for one."""
+        return len(self._jobs) == callers and len({id(job) for job in self._jobs}) == 1
+
+
+class Lengthless(LiteLLM):
+    """Tells versions apart, but no length."""
+
+    def serve(self, request, video, site):
+        answer = super().serve(request, video, site)
+        return answer.with_headers({"ETag": f'"{video.version}"'})
+
+
 # --- versions ------------------------------------------------------------------
 
 
@@ -660,6 +709,54 @@ class TestVersions:
         new = catalog.lookup("v")
 
         assert (old.content.changed, new.content.changed) == (True, False)
+
+    @pytest.mark.parametrize("sized", [True, False])
+    def test_a_new_version_that_two_find_at_once_is_one(
+        self, build, endpoint, monkeypatch, sized
+    ):
+        """An open finds it, and a stat meanwhile: else readers of one got ESTALE."""
+        if not sized:
+            endpoint.personality = Lengthless()
+            endpoint.inject(faults.chunked(), math.inf)
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        video = endpoint.add("v", size_bytes=SIZE)
+        old = catalog.open("v")
+        video.replace(size_bytes=SIZE + 1)
+        step = Step(catalog, monkeypatch, "_remember" if sized else "_measured")
+        shared = Shared(catalog, monkeypatch)
+
+        with ThreadPoolExecutor(2) as threads:
+            opening = threads.submit(catalog.open, "v")
+            assert step.reached.wait(10)
+            looking_up = threads.submit(catalog.lookup, "v")
+            eventually(lambda: looking_up.done() or shared.by_all(2), "an end, or both")
+            step.go_on.set()
+            new = opening.result()
+
+            assert looking_up.result().content is new.content
+        assert (old.content.changed, new.content.changed) == (True, False)
+        assert catalog.lookup("v") is new
+
+    def test_a_change_that_a_read_sees_while_an_open_asks_is_no_version_kept(
+        self, build, endpoint
+    ):
+        """The server said "not modified" before; the stat that asks again hears it."""
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        old = catalog.open("v")
+        go_on = threading.Event()
+        endpoint.inject(faults.stall_before_headers(go_on))
+        endpoint.reset_log()
+
+        with ThreadPoolExecutor(2) as threads:
+            opening = threads.submit(catalog.open, "v")
+            endpoint.wait_until(lambda: bool(endpoint.log))
+            old.content.changed = True
+            looking_up = threads.submit(catalog.lookup, "v")
+            go_on.set()
+
+            for found in (opening, looking_up):
+                assert not found.result().content.changed
 
     def test_what_is_known_is_kept_while_the_server_is_away(
         self, build, endpoint, expected_log
