@@ -221,6 +221,16 @@ class _Strict(urllib3.connection.HTTPConnection):
         made: Any = partial(Exchange, line=self, within=self._terms.exchanges)
         self.response_class = made
 
+    def connect(self) -> None:
+        """As overridden, and closed at once where the transport was meanwhile."""
+        self._terms.exchanges.check_open()
+        super().connect()
+        try:
+            self._terms.exchanges.check_open()
+        except OSError:
+            self.close()
+            raise
+
     def _new_conn(self) -> socket.socket:
         sock = _connected(self, self._dns_host, self._terms)
         return _admitted(self, sock, self._terms.admit)
@@ -232,6 +242,8 @@ class _Strict(urllib3.connection.HTTPConnection):
         What waits on the socket then was sent without having been asked for, or is the
         end of the connection; the next answer would be taken for another's.
         """
+        if not self._terms.exchanges.take(self):
+            return False
         if self.kept_at and (
             time.monotonic() - self.kept_at > _KEPT_SECONDS
             or self._terms.dead.since((self.host, self.port)) > self.kept_at
@@ -259,6 +271,7 @@ class _Strict(urllib3.connection.HTTPConnection):
     def close(self) -> None:
         """As overridden; what it is used for next is another connection."""
         self.kept_at = 0.0
+        self._terms.exchanges.take(self)
         super().close()
 
     @contextlib.contextmanager
@@ -350,10 +363,16 @@ def _pool_classes(
     connection: Any = type(plain.__name__, (plain,), bound)
     tls_connection: Any = type(by_tls.__name__, (by_tls,), bound)
 
-    class Pool(urllib3.HTTPConnectionPool):
+    class Keeping:
+        def _put_conn(self, conn: Any) -> None:  # noqa: ANN401 - handed on
+            if conn is not None and not conn.is_closed:
+                terms.exchanges.keep(conn)
+            super()._put_conn(conn)  # type: ignore[misc] # a pool's
+
+    class Pool(Keeping, urllib3.HTTPConnectionPool):
         ConnectionCls = connection
 
-    class TlsPool(urllib3.HTTPSConnectionPool):
+    class TlsPool(Keeping, urllib3.HTTPSConnectionPool):
         ConnectionCls = tls_connection
 
     return {"http": Pool, "https": TlsPool}

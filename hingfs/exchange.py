@@ -71,15 +71,40 @@ class Line(Protocol):
 
 
 class Exchanges:
-    """Those under way at one transport, so that all can be cut off at its end.
+    """Those under way at one transport, and the lines that wait for the next one.
 
-    Thread safety: all methods; `_lock` guards the set.
+    After `close`, no line stays open: a thread that reads from one is woken and closes
+    it, all others are closed here.
+    Thread safety: all methods; `_lock` guards both sets.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # The garbage collector may close a line on a thread that holds it.
+        self._lock = threading.RLock()
         self._open: set[Exchange] = set()
+        self._idle: set[Line] = set()
         self._closed = False
+
+    def check_open(self) -> None:
+        """Raise ConnectionAbortedError once `close` was called: a line is of no use."""
+        if self._closed:
+            raise ConnectionAbortedError("the mount is ending")
+
+    def keep(self, line: Line) -> None:
+        """*line* waits for its next exchange; once `close` was called, it is closed."""
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._idle.add(line)
+        if closed:
+            line.close()
+
+    def take(self, line: Line) -> bool:
+        """Whether *line*, which waited, is now the caller's; else it was closed."""
+        with self._lock:
+            waited = line in self._idle
+            self._idle.discard(line)
+        return waited
 
     def add(self, exchange: "Exchange") -> None:
         """It waits for a socket from here on; once `close` was called, in vain."""
@@ -95,12 +120,15 @@ class Exchanges:
             self._open.discard(exchange)
 
     def close(self) -> None:
-        """Wake whoever reads, now and later."""
+        """Wake whoever reads, now and later; close what nobody reads from."""
         with self._lock:
             self._closed = True
-            exchanges = list(self._open)
+            exchanges, self._open = self._open, set()
+            lines, self._idle = self._idle, set()
         for exchange in exchanges:
-            exchange.abort()
+            exchange.cut_off()
+        for line in lines:
+            line.close()
 
 
 class Exchange:
@@ -133,6 +161,7 @@ class Exchange:
         self._lock = threading.Lock()
         self._aborted = False  # only ever set
         self._closed = False  # guarded by _lock, as is the socket's shutdown
+        self._reading = False  # a thread is at the socket; guarded by _lock
         self.head: Head  # once `begin` has returned
         self._looked_at = False  # the beginning of a body that has no framing
         self._end_is_due = False  # the CRLF behind a chunk
@@ -154,7 +183,8 @@ class Exchange:
         """
         until = time.monotonic() + _seconds_of(self._line)
         try:
-            self.head = self._read_heads(until)
+            with self._at_socket():
+                self.head = self._read_heads(until)
         except TimeoutError:
             raise NoAnswer("the server did not begin its answer in time") from None
         chunked = self.head.framing is Framing.CHUNKED
@@ -215,7 +245,8 @@ class Exchange:
         """
         if self._fault is not None:
             raise self._fault
-        count, fault = self._take(targets, least_bytes, until, stall_seconds)
+        with self._at_socket():
+            count, fault = self._take(targets, least_bytes, until, stall_seconds)
         if self._aborted:
             raise BodyCut("the transfer was cut off here")
         self._fault = fault
@@ -388,12 +419,37 @@ class Exchange:
             if not self._closed:
                 self._input.shut_down()
 
+    def cut_off(self) -> None:
+        """As `abort`, and close it unless a thread is at the socket, which will."""
+        self.abort()
+        with self._lock:
+            if self._reading or self._closed:
+                return
+            self._closed = True
+        self._leave()
+
+    @contextlib.contextmanager
+    def _at_socket(self) -> Iterator[None]:
+        """Nobody else closes the socket meanwhile. Raises BodyCut if it was cut off."""
+        with self._lock:
+            if self._aborted:
+                raise BodyCut("the transfer was cut off here")
+            self._reading = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reading = False
+
     def close(self) -> None:
         """Leave the connection for another request, or close it if there is any doubt."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
+        self._leave()
+
+    def _leave(self) -> None:
         self._within.discard(self)
         exact = self._ended and not self._input.holds_more and not self._aborted
         if exact and self.head.keeps_open:

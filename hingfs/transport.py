@@ -259,7 +259,11 @@ class HttpTransport:
             raise Closing("the mount is ending")
 
     def close(self) -> None:
-        """Refuse new requests and wake every thread that waits for one."""
+        """Refuse new requests, wake every thread that waits for one, close connections.
+
+        A thread that reads a body closes it when it has been woken; one that connects,
+        by the end of its connect time-out.
+        """
         self._closed.set()
         self.limit.close(Closing("the mount is ending"))
         self._names.close(Closing("the mount is ending"))

@@ -5,6 +5,7 @@ import ipaddress
 import itertools
 import logging
 import math
+import os
 import socket
 import ssl
 import threading
@@ -13,7 +14,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -36,7 +39,7 @@ from hingfs.errors import (
     TransportError,
     Unreachable,
 )
-from hingfs.exchange import Exchange
+from hingfs.exchange import Exchange, Exchanges
 from hingfs.transport import HttpTransport, origin_of
 from tests import endpoint as faults
 from tests.endpoint import CutError, FakeEndpoint, ramp
@@ -983,6 +986,125 @@ def test_an_answer_of_many_kinds_keeps_its_headers(transport, endpoint):
         assert got.headers.get("etag") == '"e"'
         assert got.headers.get("Content-Type") == "x/y"
         assert got.from_api
+
+
+def sockets_to(endpoint: FakeEndpoint) -> int:
+    """How many sockets this process has open to *endpoint*."""
+    port = urlsplit(endpoint.base_url).port
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # it is no socket, or not connected, or gone
+            number = os.dup(int(name))
+            try:
+                sock = socket.socket(fileno=number)
+            except OSError:
+                os.close(number)
+                raise
+            with sock:
+                inet = sock.family == socket.AF_INET
+                count += inet and sock.getpeername()[1] == port
+    return count
+
+
+class TestNoSocketIsLeftAfterClose:
+    def test_of_those_that_were_kept(self, transport, endpoint):
+        answers = [get(transport, endpoint.url("v")) for _ in range(3)]
+        for answer in answers:
+            taken(answer, 10 * SIZE)
+            answer.close()
+        read(transport, endpoint.url("v"), fresh=True)
+        assert sockets_to(endpoint) == 4
+
+        transport.close()
+
+        assert sockets_to(endpoint) == 0
+
+    def test_of_those_made_ahead(self, transport, endpoint):
+        transport.warm(2)
+        assert sockets_to(endpoint) == 2
+
+        transport.close()
+
+        assert sockets_to(endpoint) == 0
+
+    def test_of_answers_that_nobody_reads(self, transport, endpoint):
+        answers = [get(transport, endpoint.url("v")) for _ in range(2)]
+        assert sockets_to(endpoint) == 2
+
+        transport.close()
+
+        assert sockets_to(endpoint) == 0
+        for answer in answers:
+            with pytest.raises(BodyCut):
+                taken(answer, SIZE)
+            answer.close()
+
+    @pytest.mark.parametrize("ahead", [True, False])
+    def test_of_those_that_are_being_made(
+        self, transport, endpoint, monkeypatch, ahead
+    ):
+        real = dialing.Dialer.dial
+
+        def dial(*args, **options):
+            sock = real(*args, **options)
+            transport.close()
+            return sock
+
+        monkeypatch.setattr(dialing.Dialer, "dial", dial)
+        if ahead:
+            transport.warm(1)
+        else:
+            with pytest.raises(Closing):
+                get(transport, endpoint.url("v"))
+
+        assert sockets_to(endpoint) == 0
+
+    def test_of_those_that_are_being_returned(self, transport, endpoint, monkeypatch):
+        """The exchange is over, and its connection is not in its pool yet."""
+        real = Exchanges.discard
+
+        def discard(*args):
+            real(*args)
+            transport.close()
+
+        answer = get(transport, endpoint.url("v"))
+        taken(answer, 10 * SIZE)
+        monkeypatch.setattr(Exchanges, "discard", discard)
+        answer.close()
+
+        assert sockets_to(endpoint) == 0
+
+    def test_of_those_that_are_being_taken(self, transport, endpoint, monkeypatch):
+        """The pool has given one out, and nothing was sent by it yet."""
+        real = Exchanges.take
+
+        def take(*args):
+            transport.close()
+            return real(*args)
+
+        read(transport, endpoint.url("v"))
+        monkeypatch.setattr(Exchanges, "take", take)
+        with pytest.raises(Closing):
+            get(transport, endpoint.url("v"))
+
+        assert sockets_to(endpoint) == 0
+
+    def test_whatever_each_thread_is_at(self, make, endpoint):
+        def work(transport):
+            while True:
+                read(transport, endpoint.url("v"))
+
+        for n in range(20):
+            transport = make(endpoint.base_url)
+            with ThreadPoolExecutor(8) as threads:
+                works = [threads.submit(work, transport) for _ in range(8)]
+                before = len(endpoint.requests_of("content"))
+                asked = partial(endpoint.requests_of, "content")
+                endpoint.wait_until(lambda: len(asked()) > before + n)  # noqa: B023
+                transport.close()
+                errors = [each.exception() for each in works]
+            assert {type(error) for error in errors} <= {Closing, BodyCut}
+            assert sockets_to(endpoint) == 0
 
 
 def test_no_thread_is_left_after_close(make, endpoint):
