@@ -11,7 +11,9 @@ that is in use: giving it up would fail its readers, or have all of it sent agai
 
 Threads: one daemon thread of a small pool per running stream. `_lock` of the store
 guards its table; the condition of each spool guards that spool's fields. Neither is
-held during I/O: the one writer appends behind the frontier, readers stay before it.
+held during I/O: a spool is in the table before its memory or file is made, and no longer
+when that is given back; the one writer appends behind the frontier, readers stay before
+it.
 """
 
 import contextlib
@@ -117,9 +119,9 @@ class _File:
 class Spool:
     """The bytes of one content, arriving in order. Fields are guarded by `_arrived`."""
 
-    def __init__(self, content: Content, storage: "_Memory | _File") -> None:
+    def __init__(self, content: Content, *, in_memory: bool) -> None:
         self.content = content
-        self.in_memory = isinstance(storage, _Memory)
+        self.in_memory = in_memory  # or in a file; guarded by the lock of the store
         self.extent = Extent(content.size_bytes)  # for the stream's thread only
         # So far there is room for it, where its size is not known. For the store, under
         # its lock: two that grow at once must not both take the last room.
@@ -127,7 +129,7 @@ class Spool:
         # Both are written without the lock, in one assignment each.
         self.used_at = time.monotonic()
         self._left = False  # who used it last has no more to ask
-        self._storage = storage
+        self._storage: _Memory | _File | None = None  # set once, before any byte comes
         self._arrived = threading.Condition()
         self._frontier = 0
         self._complete = False
@@ -136,6 +138,19 @@ class Spool:
         self._users = 0  # threads that read, wait to read, or write just now
         self._given_up = False
 
+    def hold(self, storage: "_Memory | _File") -> None:
+        """Keep the bytes in *storage*, which is closed in the end, or at once.
+
+        Raises what ended it where it was given up meanwhile.
+        """
+        with self._arrived:
+            given_up = self._error if self._given_up else None
+            if given_up is None:
+                self._storage = storage
+        if given_up is not None:
+            storage.close()
+            raise given_up.again()
+
     def read_into(self, target: memoryview, offset: int, deadline: float) -> None:
         """Fill *target* from *offset*; both lie inside the file.
 
@@ -143,7 +158,7 @@ class Spool:
         """
         with self._in_use():
             self._wait(lambda: self._frontier >= offset + len(target), deadline)
-            self._storage.read_into(target, offset)
+            self._held.read_into(target, offset)
             self._left = self._complete and offset + len(target) == self._frontier
         self.used_at = time.monotonic()
 
@@ -201,7 +216,7 @@ class Spool:
         with self._arrived:
             frontier = self._frontier
         with self._in_use():
-            self._storage.write(frontier, data)
+            self._held.write(frontier, data)
         with self._arrived:
             self._frontier += len(data)
             self._arrived.notify_all()
@@ -210,7 +225,7 @@ class Spool:
         """The bytes from *offset* on, fewer where fewer have arrived."""
         held = bytearray(max(0, min(count, self.frontier - offset)))
         with self._in_use():
-            self._storage.read_into(memoryview(held), offset)
+            self._held.read_into(memoryview(held), offset)
         return bytes(held)
 
     def agrees(self, data: bytes, offset: int) -> bool:
@@ -237,7 +252,7 @@ class Spool:
         with self._arrived:
             self._given_up = True
             idle = self._users == 0
-        if idle:
+        if idle and self._storage is not None:
             self._storage.close()
 
     @contextlib.contextmanager
@@ -259,8 +274,13 @@ class Spool:
         with self._arrived:
             self._users -= 1
             last = self._given_up and self._users == 0
-        if last:
+        if last and self._storage is not None:
             self._storage.close()
+
+    @property
+    def _held(self) -> "_Memory | _File":
+        assert self._storage is not None, "the stream begins after `hold`"
+        return self._storage
 
     def _check_kept_locked(self) -> None:
         if self._given_up:
@@ -303,6 +323,8 @@ class SpoolStore:
         # least. As many must fit before one is downloaded again. Guarded by _lock.
         self._least_bytes: dict[Content, int] = {}
         self._closing: HingError | None = None  # guarded by _lock
+        # Out of the table, and to be closed without the lock. Guarded by _lock.
+        self._dropped: list[Spool] = []
 
     def open(self, content: Content, answer: Answer | None = None) -> Spool:
         """The spool of *content*, started if there is none, or resumed if it failed.
@@ -311,14 +333,17 @@ class SpoolStore:
         """
         used = False
         try:
-            with self._lock:
+            with self._changing():
                 if self._closing:
                     raise self._closing.again()
                 spool = self._spools.get(content)
+                fresh = spool is None
                 start = spool is None or spool.resume()
                 if spool is None:
                     spool = self._spools[content] = self._make_locked(content)
                 spool.touch()  # or it could be given up before it is read
+            if fresh:
+                self._provide(spool)
             if start:
                 self._start(spool, answer)
                 used = True
@@ -326,6 +351,54 @@ class SpoolStore:
             if answer is not None and not used:
                 answer.close()
         return spool
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the lock; what was dropped meanwhile is closed after it."""
+        dropped: list[Spool] = []
+        try:
+            with self._lock:
+                try:
+                    yield
+                finally:
+                    dropped, self._dropped = self._dropped, dropped
+        finally:
+            for spool in dropped:
+                spool.close()
+
+    def _provide(self, spool: Spool) -> None:
+        """Get the memory or the file for *spool*, which is in the table.
+
+        Whoever opens it meanwhile waits for its bytes. Raises SpoolFull where there is
+        no file; whatever is raised, it is no longer in the table.
+        """
+        try:
+            storage = self._mapped(spool) if spool.in_memory else None
+            spool.hold(storage or self._made_file())
+        except BaseException as error:
+            with self._changing():
+                spool.fail(foreseen(error))
+                self._remove_locked(spool)
+            raise
+
+    def _mapped(self, spool: Spool) -> _Memory | None:
+        """Memory for *spool*; None if the system maps no more: then it is to be a file."""
+        try:
+            return _Memory(spool.content.size_bytes)
+        except (OSError, MemoryError) as error:
+            name = printable(spool.content.video_id, 80)
+            log.warning("%s: no memory can be mapped, a file is used: %s", name, error)
+        with self._changing():
+            self._make_file_room_locked(spool.content)
+            self._cache.reserve(-_extent(spool))
+            spool.in_memory = False
+        return None
+
+    def _made_file(self) -> _File:
+        try:
+            return _File(self._directory)
+        except OSError as error:
+            raise SpoolFull(f"no spool file can be made: {error}") from error
 
     def _start(self, spool: Spool, answer: Answer | None) -> None:
         try:
@@ -350,16 +423,21 @@ class SpoolStore:
             return sum(_extent(spool) for spool in self._spools.values())
 
     def _make_locked(self, content: Content) -> Spool:
+        """A spool of *content*, for which there is room; `_provide` gets it."""
         size = content.size_bytes
         budget = self._cache.budget_bytes
         share = budget // _MEMORY_SHARE
         small = 0 <= size <= budget // _LARGEST_MEMORY_SHARE
         held = max(size, _LEAST_MEMORY_BYTES)
         if small and self._make_room_locked(held, share, in_memory=True):
-            spool = self._mapped(content, held)
-            if spool is not None:
-                return spool
-        size = max(size, self._least_bytes.get(content, 0))
+            self._cache.reserve(held)
+            return Spool(content, in_memory=True)
+        self._make_file_room_locked(content)
+        return Spool(content, in_memory=False)
+
+    def _make_file_room_locked(self, content: Content) -> None:
+        """Have room for a file of *content*; raises SpoolFull where there is none."""
+        size = max(content.size_bytes, self._least_bytes.get(content, 0))
         if size > self._disk_bytes:
             raise SpoolFull(
                 f"{size} bytes do not fit the spool of {self._disk_bytes} bytes that "
@@ -369,28 +447,6 @@ class SpoolStore:
             raise self._full()
         if not self._spare_file_locked():
             raise SpoolFull(f"{_MOST_FILES} whole files are read at once; more are not")
-        try:
-            return Spool(content, _File(self._directory))
-        except OSError as error:
-            raise SpoolFull(f"no spool file can be made: {error}") from error
-
-    def _mapped(self, content: Content, held: int) -> Spool | None:
-        """A spool in memory, for which *held* bytes are reserved.
-
-        None if the system maps no more memory; then nothing is reserved, whatever is
-        thrown.
-        """
-        spool = None
-        self._cache.reserve(held)
-        try:
-            spool = Spool(content, _Memory(content.size_bytes))
-        except (OSError, MemoryError) as error:
-            name = printable(content.video_id, 80)
-            log.warning("%s: no memory can be mapped, a file is used: %s", name, error)
-        finally:
-            if spool is None:
-                self._cache.reserve(-held)
-        return spool
 
     def _full(self) -> SpoolFull:
         return SpoolFull(
@@ -411,7 +467,7 @@ class SpoolStore:
         for spool in sorted(idle, key=lambda spool: spool.used_at):
             if excess > 0:
                 excess -= _extent(spool)
-                self._drop_locked(spool.content)
+                self._drop_locked(spool)
         return True
 
     def _spare_file_locked(self) -> bool:
@@ -419,17 +475,21 @@ class SpoolStore:
         files = [spool for spool in self._spools.values() if not spool.in_memory]
         idle = [spool for spool in files if not spool.in_use]
         if len(files) >= _MOST_FILES and idle:
-            self._drop_locked(min(idle, key=lambda spool: spool.used_at).content)
+            self._drop_locked(min(idle, key=lambda spool: spool.used_at))
         return len(files) < _MOST_FILES or bool(idle)
 
-    def _drop_locked(self, content: Content) -> None:
-        spool = self._spools.pop(content, None)
-        if spool is not None:
+    def _drop_locked(self, spool: Spool) -> None:
+        """Give up the bytes of *spool*, which is in the table."""
+        self._remove_locked(spool)
+        if spool.content.shifting:  # no other answer can be told to have the same bytes
+            spool.content.changed = True
+
+    def _remove_locked(self, spool: Spool) -> None:
+        if self._spools.get(spool.content) is spool:
+            del self._spools[spool.content]
             if spool.in_memory:
                 self._cache.reserve(-_extent(spool))
-            if content.shifting:  # no other answer can be told to have the same bytes
-                content.changed = True
-            spool.close()
+            self._dropped.append(spool)
 
     def _stream(self, spool: Spool, answer: Answer | None) -> None:
         """Fill *spool*; no exception leaves."""
@@ -506,7 +566,7 @@ class SpoolStore:
         Raises SpoolFull where they find no room; then it is given up, and there is
         room for others at least.
         """
-        with self._lock:
+        with self._changing():
             more = size - _extent(spool)
             if size > self._disk_bytes:
                 error = SpoolFull("the file is larger than the spool; see --spool-size")
@@ -519,7 +579,7 @@ class SpoolStore:
                 del self._least_bytes[next(iter(self._least_bytes))]
             self._least_bytes[spool.content] = size
             spool.fail(error)
-            self._drop_locked(spool.content)
+            self._drop_locked(spool)
         raise error
 
     def _place(self, spool: Spool, piece: bytes, position: int) -> None:

@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -592,6 +593,109 @@ class TestRoom:
         assert list(tmp_path.iterdir()) == []
 
 
+class SlowDisk:
+    """A call of the system that waits, once *reached*, for *go_on*."""
+
+    def __init__(self, call: Callable[..., object]) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        self.broken = False
+        self.result: object = None
+        self._call = call
+
+    def __call__(self, *args: object, **options: object) -> object:
+        self.reached.set()
+        self.go_on.wait(20)
+        if self.broken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.result = self._call(*args, **options)
+        return self.result
+
+
+class TestSlowDisk:
+    """A file is made and removed without a lock that anybody else waits for."""
+
+    @pytest.fixture
+    def making(self, monkeypatch) -> Iterator[SlowDisk]:
+        slow = SlowDisk(tempfile.TemporaryFile)
+        monkeypatch.setattr(tempfile, "TemporaryFile", slow)
+        yield slow
+        slow.go_on.set()
+
+    @pytest.fixture
+    def threads(self) -> Iterator[ThreadPoolExecutor]:
+        with ThreadPoolExecutor(4) as threads:
+            yield threads
+
+    def test_while_a_file_is_made_others_are_opened_and_read(
+        self, rig, threads, making
+    ):
+        content, other = rig.add(), rig.add("other", SMALL)
+
+        reads = [threads.submit(rig.whole, content)]
+        assert making.reached.wait(10)
+        reads.append(threads.submit(rig.whole, content))
+        try:
+            read = threads.submit(rig.whole, other)
+            assert read.result(10) == ramp("other", 0, SMALL)
+            assert rig.store.held_bytes() == SIZE + SMALL
+        finally:
+            making.go_on.set()
+
+        assert [read.result() for read in reads] == [ramp("v", 0, SIZE)] * 2
+        assert len(rig.sent()) == 1
+
+    def test_while_a_file_is_removed_others_are_opened_and_read(
+        self, make, threads, monkeypatch
+    ):
+        rig = make(disk_bytes=SIZE)
+        content, other = rig.add(), rig.add("other", SMALL)
+        rig.whole(content)
+        storage = rig.store._spools[content]._storage
+        closing = SlowDisk(storage.close)
+        monkeypatch.setattr(storage, "close", closing)
+
+        opening = threads.submit(rig.whole, rig.add("b"))
+        assert closing.reached.wait(10)
+        try:
+            read = threads.submit(rig.whole, other)
+            assert read.result(10) == ramp("other", 0, SMALL)
+        finally:
+            closing.go_on.set()
+
+        assert opening.result() == ramp("b", 0, SIZE)
+
+    def test_who_waits_for_a_file_that_cannot_be_made_is_told(
+        self, rig, threads, making
+    ):
+        content = rig.add()
+        making.broken = True
+        reads = [threads.submit(rig.whole, content)]
+        assert making.reached.wait(10)
+        spool = rig.store._spools[content]
+        reads.append(threads.submit(spool.wait_complete, time.monotonic() + 10))
+        making.go_on.set()
+
+        for read in reads:
+            with pytest.raises(SpoolFull):
+                read.result()
+        assert rig.store.held_bytes() == 0
+        making.broken = False
+        assert rig.whole(content) == ramp("v", 0, SIZE)
+
+    def test_a_file_that_is_made_as_the_mount_ends_is_closed(
+        self, rig, threads, making
+    ):
+        opening = threads.submit(rig.store.open, rig.add())
+        assert making.reached.wait(10)
+        rig.store.close(Closing("the mount is ending"))
+        making.go_on.set()
+
+        with pytest.raises(Closing):
+            opening.result()
+        assert making.result.closed
+        assert rig.endpoint.log == []
+
+
 def break_mapping(patch: pytest.MonkeyPatch, error: Exception) -> None:
     """No memory is mapped any more for spools."""
 
@@ -651,7 +755,8 @@ class TestGivenUp:
 
     def test_its_file_stays_open_while_it_is_read(self, slow):
         """A closed descriptor could be another file's a moment later."""
-        spool = Spool(Content("v", 10, Validator()), slow)
+        spool = Spool(Content("v", 10, Validator()), in_memory=False)
+        spool.hold(slow)
         spool.append(b"x" * 10)
         target = bytearray(10)
         deadline = time.monotonic() + 10
@@ -668,7 +773,8 @@ class TestGivenUp:
         assert slow.closed.is_set()
 
     def test_a_later_use_is_an_error_of_ours(self, slow):
-        spool = Spool(Content("v", 10, Validator()), slow)
+        spool = Spool(Content("v", 10, Validator()), in_memory=False)
+        spool.hold(slow)
         spool.append(b"x" * 10)
         spool.close()
 
