@@ -12,7 +12,7 @@ from . import bodies, wording
 from .blocks import MIB
 from .errors import ServerBroken, printable
 from .statuses import Object, Status, id_of, status_of, video_in, word_of
-from .wording import names
+from .wording import fields_of, names
 
 # Under which the rows stand; the first that is an array. `data` may hold one of them.
 _ROWS = names("data", "videos", "items", "tasks", "results", "records", "list", "rows")
@@ -163,7 +163,9 @@ def _check_success(page: Object, rows: list[object] | None) -> None:
 
 def _video_of(row: object, now_seconds: float) -> tuple[str, Status]:
     """The id and the status of a *row*; "" if it has no id."""
-    found = row if isinstance(row, dict) and id_of(row) else video_in(row, "")
+    found = fields_of(row)
+    if not id_of(found):
+        found = video_in(row, "")
     status = status_of(found, row, now_seconds)
     if status.reason:  # nobody reads it, and thousands of them would be kept
         status = replace(status, reason="")

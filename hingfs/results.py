@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from . import bodies
+from .wording import fields_of
 
 # The parts of names that lead to a result: "videoUrl", "generated_samples", "no_watermark".
 _OF_RESULTS = frozenset(
@@ -51,7 +52,7 @@ _OF_URLS = frozenset({"url", "urls", "uri", "uris", "link", "links", "href", "sr
 # Names whose value tells of what kind an object is, and the kinds that are no result.
 _KINDS = (
     *("type", "role", "kind", "purpose", "format", "variant", "media_type"),
-    *("mediaType", "mime_type", "mimeType", "content_type", "contentType"),
+    *("mime_type", "content_type"),
 )
 _OF_OTHERS = frozenset(
     {
@@ -162,7 +163,8 @@ def _is_words(item: object) -> bool:
 
 
 def _is_of_others(found: dict[str, object]) -> bool:
-    said = [found[name] for name in _KINDS if isinstance(found.get(name), str)]
+    fields = fields_of(found)
+    said = [fields[name] for name in _KINDS if isinstance(fields.get(name), str)]
     return any(_parts_of(str(kind)) & _OF_OTHERS for kind in said)
 
 

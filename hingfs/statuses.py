@@ -5,6 +5,7 @@ in milliseconds. The names they use are the tables below, in order of trust.
 """
 
 import enum
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from . import bodies, wording
 from .errors import AccessDenied, printable
 from .results import url_of_result
-from .wording import names
+from .wording import Fields, fields_of
 
 Headers = Mapping[str, str]
 Object = Mapping[str, object]
@@ -22,36 +23,51 @@ Object = Mapping[str, object]
 _NO_ROUTE_CODES = frozenset({405, 501})
 
 
-_ID = names("id", "task_id", "video_id", "generation_id", "job_id")
-_WORD = names(
+# Names of fields stand here plainly: `fields_of` reads them in every case.
+_ID = ("id", "task_id", "video_id", "generation_id", "job_id")
+_WORD = (
     *("status", "task_status", "video_status", "job_status", "generation_status"),
     *("state", "task_state", "job_state"),
 )
-# What the object may be wrapped in.
-_WRAPPERS = names(
+# Where the word stands if there is an object in its place: {"status": {"state": …}}.
+_WORD_INSIDE = (*_WORD, "name", "value", "code", "phase", "label", "key", "text")
+# What the object may be wrapped in, whatever it holds. Under any other name it must look
+# like a video itself.
+_WRAPPERS = (
     *("data", "video", "task", "result", "response", "output", "job", "generation"),
+    *("payload", "body", "record", "content", "item", "info"),
 )
 # Not `updated_at`: it moves on, and a version's time must be the same after a remount.
-_COMPLETED = names(
+_COMPLETED = (
     *("completed_at", "finished_at", "ended_at", "completion_time", "completed_time"),
     *("complete_time", "finish_time", "finished_time", "end_time", "done_at"),
     *("succeeded_at", "completed", "finished"),
+    *("finish_at", "end_at", "complete_at", "generated_at", "success_at", "ended_time"),
+    *("done_time", "success_time", "generated_time", "completed_on", "finished_on"),
+    *("completion_date", "completed_timestamp", "finish_timestamp", "end_timestamp"),
+    *("completion_timestamp", "gmt_finish", "gmt_finished", "gmt_end", "gmt_complete"),
+    *("gmt_completed",),
 )
-_CREATED = names(
+_CREATED = (
     *("created_at", "created", "create_time", "created_time", "creation_time"),
     *("submitted_at", "submit_time"),
+    *("create_at", "submit_at", "created_on", "submitted_on", "submitted_time"),
+    *("creation_date", "date_created", "created_timestamp", "create_timestamp"),
+    *("gmt_create", "gmt_created", "gmt_submit"),
 )
-_EXPIRES = names(
+_EXPIRES = (
     *("expires_at", "expire_at", "expired_at", "expire_time", "expires_time"),
-    *("expires", "expiration"),
+    *("expires", "expiration", "expiration_time", "expires_on", "gmt_expire"),
 )
 _TIMES = frozenset((*_COMPLETED, *_CREATED, *_EXPIRES))
-_REASON = names(
+# What a time is in, where it is an object: of protobuf, of Firestore, of MongoDB.
+_TIME_INSIDE = ("seconds", "$date", "value", "timestamp")
+_REASON = (
     *("error", "fail_reason", "failure_reason", "failed_reason", "error_message"),
     *("task_status_msg", "status_message", "message", "msg"),
 )
 # Where times stand that are not beside the status.
-_ASIDE = ("meta", "metadata")
+_ASIDE = ("meta", "metadata", "timestamps", "times", "timing", *_WORD)
 # A word beside `data` and no id is that of the request, not that of a video.
 _ENVELOPE_WORDS = frozenset({"success", "ok", "error", "fail"})
 _MOST_WORD = 80
@@ -162,9 +178,10 @@ def id_of(found: Object) -> str:
 
     Text before numbers: where there are both, the number is that of a table's row.
     """
+    fields = fields_of(found)
     numbers = []
     for name in _ID:
-        value = found.get(name)
+        value = fields.get(name)
         if isinstance(value, str) and value:
             return value
         if isinstance(value, int) and not isinstance(value, bool):
@@ -175,15 +192,42 @@ def id_of(found: Object) -> str:
 def word_of(found: Object) -> str:
     """The status word of a video object as the tables have it; "" if it has none.
 
-    A number is a word too, of which nobody knows what it means.
+    It may stand in an object of its own. What is no word, such as a number or an object
+    of other things, is one too beside an id: nobody knows what it means.
     """
+    fields = fields_of(found)
+    odd = bool(id_of(fields))
     for name in _WORD:
-        value = found.get(name)
-        if isinstance(value, str) and value.strip():
-            return wording.plain_word(value[:_MOST_WORD])
-        if isinstance(value, int) and not isinstance(value, bool) and id_of(found):
-            return printable(value, 40)
+        word = _word_in(fields.get(name), odd=odd)
+        if word:
+            return word
     return ""
+
+
+def _word_in(value: object, *, odd: bool) -> str:
+    """The word that *value* is, or has one level deep; with *odd* also what is none."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    words = [value]
+    if isinstance(value, dict):
+        inside = fields_of(value)
+        words = [inside.get(name) for name in _WORD_INSIDE]
+    for word in words:
+        if isinstance(word, str) and word.strip():
+            return wording.plain_word(word[:_MOST_WORD])
+    return _odd_word(value) if odd else ""
+
+
+def _odd_word(value: object) -> str:
+    """What stands for *value*, which is no word, where words are compared and logged."""
+    if isinstance(value, dict):
+        # In braces: {"completed": false} is not the word "completed".
+        value = f"{{{' '.join(list(value)[:4])[:36]}}}" if value else ""
+    elif isinstance(value, list):
+        value = f"{len(value)} states" if value else ""
+    elif isinstance(value, bool) or not isinstance(value, int):
+        return ""
+    return printable(value, 40)
 
 
 def status_of(found: Object, outer: object, now_seconds: float) -> Status:
@@ -195,12 +239,7 @@ def status_of(found: Object, outer: object, now_seconds: float) -> Status:
     if not word:
         return UNSAID
     state = _STATES.get(word, State.UNCERTAIN)
-    # Not *outer*: its times are those of the request.
-    places: list[Object] = [
-        place
-        for place in (found, *map(found.get, _ASIDE))
-        if isinstance(place, dict) and not _TIMES.isdisjoint(place)
-    ]
+    places = _places_of_times(found, outer)
     expires_at = _time_in(places, _EXPIRES)
     return Status(
         state,
@@ -213,12 +252,27 @@ def status_of(found: Object, outer: object, now_seconds: float) -> Status:
     )
 
 
+def _places_of_times(found: Object, outer: object) -> list[Fields]:
+    """Where the times of *found* may stand, the nearest first."""
+    fields = fields_of(found)
+    places = [fields]
+    for name in _ASIDE:
+        value = fields.get(name)
+        if isinstance(value, dict):
+            places.append(fields_of(value))
+    # Beside an id of its own, the times around it are those of the request.
+    if outer is not found and not id_of(fields):
+        around = fields_of(outer)
+        places += [around] if id_of(around) else []
+    return [place for place in places if not _TIMES.isdisjoint(place)]
+
+
 def _url_in(found: Object, outer: object) -> str:
     """Where the bytes are by *found*, else by what it is wrapped in; "" if untold."""
     url = url_of_result(found)
     if url is None and isinstance(outer, dict):
         # In an array of several there are other videos.
-        around = {k: v for k, v in outer.items() if not _is_rows(k, v)}
+        around = {k: v for k, v in fields_of(outer).items() if not _is_rows(k, v)}
         url = url_of_result(around)
     return url or ""
 
@@ -235,27 +289,27 @@ def is_html(headers: Headers, body: bytes) -> bool:
 
 
 def _is_video(found: Object) -> bool:
-    return bool(id_of(found)) or "object" in found
+    return bool(id_of(found)) or "object" in fields_of(found)
 
 
-def video_in(outer: object, video_id: str) -> Object:
+def video_in(outer: object, video_id: str) -> Fields:
     """The object in *outer* that tells of *video_id*; empty if there is none.
 
     One with that id comes first, then the outermost with any id: LiteLLM makes an id
     of its own. Without ids, the innermost: the status around it is the request's.
     """
-    found = [object_ for object_ in _objects_in(outer, video_id) if word_of(object_)]
-    named = [object_ for object_ in found if id_of(object_)]
-    for object_ in named:
-        if id_of(object_) == video_id:
-            return object_
+    found = [fields for fields in _objects_in(outer, video_id) if word_of(fields)]
+    named = [fields for fields in found if id_of(fields)]
+    for fields in named:
+        if id_of(fields) == video_id:
+            return fields
     if named or not found:
-        return named[0] if named else {}
+        return named[0] if named else Fields()
     inner = found[-1]
-    return {} if "data" in inner and word_of(inner) in _ENVELOPE_WORDS else inner
+    return Fields() if "data" in inner and word_of(inner) in _ENVELOPE_WORDS else inner
 
 
-def _objects_in(value: object, video_id: str, depth: int = 2) -> Iterator[Object]:
+def _objects_in(value: object, video_id: str, depth: int = 2) -> Iterator[Fields]:
     """*value* and what it wraps, outermost first."""
     if isinstance(value, list):
         # The one of a search for one; of several, only the one that is meant.
@@ -264,13 +318,33 @@ def _objects_in(value: object, video_id: str, depth: int = 2) -> Iterator[Object
         value = value or next((row for row in rows if id_of(row) == video_id), None)
     if not isinstance(value, dict):
         return
-    yield value
+    fields = fields_of(value)
+    yield fields
     if depth:
         for name in _WRAPPERS:
-            yield from _objects_in(value.get(name), video_id, depth - 1)
+            yield from _objects_in(fields.get(name), video_id, depth - 1)
+        yield from _videos_beside(fields, video_id)
 
 
-def _time_in(places: list[Object], candidates: tuple[str, ...]) -> float | None:
+def _videos_beside(fields: Fields, video_id: str) -> Iterator[Fields]:
+    """What looks like a video in *fields*, under a name that is no wrapper's.
+
+    In an object with an id it may be another video, such as the one that was remixed;
+    in an array it may be any.
+    """
+    alone = not id_of(fields)
+    for name, value in fields.items():
+        if name in _WRAPPERS or name in _WORD:
+            continue
+        rows = value[:100] if isinstance(value, list) else [value]
+        for inner in map(fields_of, rows):
+            own = id_of(inner)
+            meant = own == video_id or (alone and len(rows) == 1)
+            if own and meant and word_of(inner):
+                yield inner
+
+
+def _time_in(places: list[Fields], candidates: tuple[str, ...]) -> float | None:
     for place in places:
         for name in candidates:
             value = place.get(name)
@@ -281,10 +355,10 @@ def _time_in(places: list[Object], candidates: tuple[str, ...]) -> float | None:
 
 
 def _reason_in(*places: object) -> str:
-    for place in places:
+    for fields in map(fields_of, places):
         for name in _REASON:
-            said = place.get(name) if isinstance(place, dict) else None
-            said = said.get("message") if isinstance(said, dict) else said
+            said = fields.get(name)
+            said = fields_of(said).get("message") if isinstance(said, dict) else said
             if isinstance(said, str) and said.strip():
                 return printable(said, 160)
     return ""
@@ -292,6 +366,9 @@ def _reason_in(*places: object) -> str:
 
 def _unix_seconds(value: object) -> float | None:
     """*value* as a time, None if it is none; 0 means unknown to the servers."""
+    if isinstance(value, dict):
+        fields = fields_of(value)
+        value = next((fields[name] for name in _TIME_INSIDE if name in fields), None)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
@@ -306,15 +383,35 @@ def _unix_seconds(value: object) -> float | None:
     return seconds if _EARLIEST_SECONDS < seconds < 1e11 else None
 
 
+# "2026/09/21 14:13:20", "2026-9-21 14:13:20.5 +0000 UTC" as Go writes it, and what of it
+# is ISO 8601: day, time, fraction, zone.
+_MOMENT = re.compile(
+    r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?[T\s]\s*(\d{1,2}:\d\d(?::\d\d)?)"
+    r"(?:[.,](\d{1,9}))?\s*(?:Z|UTC|GMT|([+-]\d\d):?(\d\d)(?:\s+[A-Z+-].*)?)?",
+    re.IGNORECASE,
+)
+
+
 def _seconds_of_text(text: str) -> float:
-    """A time by ISO 8601, or by RFC 9110 as in headers; 0 if *text* is neither.
+    """A time by ISO 8601 and its kin, or by RFC 9110 as in headers; 0 if it is neither.
 
     Where no zone is named it is taken as UTC.
     """
-    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+    for parse in (datetime.fromisoformat, _moment_of, parsedate_to_datetime):
         try:
             when = parse(text.strip())
             return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
         except (ValueError, TypeError, OverflowError):
             continue
     return 0.0
+
+
+def _moment_of(text: str) -> datetime:
+    """The time that *text* is in one of the ways of `_MOMENT`; ValueError if it is none."""
+    found = _MOMENT.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    year, month, day, time, fraction, hours, minutes = found.groups()
+    time = f"{time:0>5}" if time.count(":") == 1 else f"{time:0>8}.{fraction or 0}"
+    zone = f"{hours}:{minutes}" if hours else "+00:00"
+    return datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2}T{time}{zone}")

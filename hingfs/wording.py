@@ -1,4 +1,4 @@
-"""The words that servers use: status words, and the sentences of refusals. Pure.
+"""The words that servers use: names of fields, status words, refusals. Pure.
 
 Data, and how to look things up in it. A word stands here only if its meaning is certain,
 whoever uses it; of all others the content of the video decides. Which of the words
@@ -19,6 +19,32 @@ def names(*plain: str) -> tuple[str, ...]:
     """Names of fields: each as it is, then each in camel case."""
     camel = (re.sub("_(.)", lambda found: found[1].upper(), name) for name in plain)
     return tuple(dict.fromkeys((*plain, *camel)))
+
+
+class Fields(dict[str, object]):
+    """The fields of an object of JSON, under their plain names; as `fields_of` reads it."""
+
+
+def fields_of(value: object) -> Fields:
+    """The fields of *value*; none if it is no object.
+
+    "completedAt", "CompletedAt" and "COMPLETED-AT" are all "completed_at". Of several,
+    the one that is written plainly comes before the others, and any before null.
+    """
+    if isinstance(value, Fields):
+        return value
+    fields = Fields()
+    for name, item in value.items() if isinstance(value, dict) else ():
+        plain = _plain_name(name[:_MOST_NAME])
+        known = fields.get(plain)
+        if known is None or (plain == name and item is not None):
+            fields[plain] = item
+    return fields
+
+
+@lru_cache(maxsize=1024)  # a list has the same few names thousands of times
+def _plain_name(name: str) -> str:
+    return _BETWEEN.sub("_", _HUMP.sub("_", name)).strip("_").lower()
 
 
 NOT_READY_WORDS = _words(
@@ -44,6 +70,7 @@ FAILED_WORDS = _words(
 GONE_WORDS = _words("expired deleted removed not_found not_exist 已过期 已删除")
 _KNOWN_WORDS = NOT_READY_WORDS | READY_WORDS | FAILED_WORDS | GONE_WORDS
 
+_MOST_NAME = 64
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _BETWEEN = re.compile(r"[\s\-.:/_]+")
 # What vendors put before the word itself: TASK_STATUS_SUCCEED, JOB_STATE_RUNNING.
@@ -99,7 +126,7 @@ def plain_word(word: str) -> str:
 
     "In-Progress", "inProgress" and "TASK_STATUS_IN_PROGRESS" are all "in_progress".
     """
-    plain = _BETWEEN.sub("_", _HUMP.sub("_", word.strip())).strip("_").lower()
+    plain = _plain_name(word.strip())
     rest = _BEFORE.sub("", plain, count=1) if _BEFORE.match(plain) else plain
     return rest if rest in _KNOWN_WORDS else printable(plain, 40)
 

@@ -178,7 +178,36 @@ class OddWord(Personality):
         return {**super().describe(video), "status": self.word}
 
 
+@dataclass(frozen=True)
+class Shaped(Personality):
+    """Tells of a video in objects of another *shape*, and serves it while it is made."""
+
+    shape: str = "nested"
+
+    def content(self, request: Request, site: Site) -> Response:
+        video = site.find(request.video_id or "")
+        if video is not None and video.status == "in_progress":
+            return self.serve(request, video, site)
+        return super().content(request, site)
+
+    def describe(self, video: Video) -> dict[str, object]:
+        found = super().describe(video)
+        if self.shape == "nested":
+            return {**found, "status": {"state": found["status"]}}
+        if self.shape == "pascal":
+            pascal = {_pascal(name): value for name, value in found.items()}
+            return {**pascal, "Status": _pascal(video.status)}
+        return {"request_id": "r", self.shape: found}
+
+
+def _pascal(name: str) -> str:
+    return name.title().replace("_", "")
+
+
 FIELD: Mapping[str, Personality] = {
+    "nested_status": Shaped(),
+    "pascal_case": Shaped("pascal"),
+    "payload": Shaped("payload"),
     "no_coding": NoCoding(),
     "wrapped": Wrapped(),
     "nil_page": NilPage(),

@@ -149,6 +149,25 @@ class TestStatusObjectsOfOtherShapes:
 
             assert says in stat_says(mounted.path("clip"))
 
+    @pytest.mark.parametrize("shape", ["nested_status", "pascal_case", "payload"])
+    def test_half_a_clip_is_never_served_as_finished(
+        self, shape: str, tmp_path: Path
+    ) -> None:
+        with served(shape, BINDINGS[0], "--negative-ttl", "0s") as mounted:
+            some = CLIP.read_bytes()[:500_000]
+            mounted.endpoint.add("half", data=some, status="in_progress")
+            copy = ["cp", str(mounted.path("half")), str(tmp_path)]
+            assert "temporarily unavailable" in run(copy).stderr
+
+            video = mounted.endpoint.add("half", data=CLIP)
+
+            assert run([*copy, "--preserve"]).returncode == 0
+            done = tmp_path / "half.mp4"
+            assert done.read_bytes() == CLIP.read_bytes()
+            assert done.stat().st_mtime == video.completed_at
+            ls = run(["ls", str(mounted.directory)])
+            assert ls.stdout.split() == ["clip.mp4", "half.mp4"]
+
 
 class TestListsThatEnd:
     """An empty page as `null` is the end; an error object is none."""

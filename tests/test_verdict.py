@@ -429,7 +429,30 @@ def test_a_word_is_known_in_every_spelling(said, state, word):
         {"id": "v", "status": "completed", "video": {"id": "w", "status": "queued"}},
         [{"id": "v", "status": "completed"}],
         {"data": [{"id": "w", "status": "failed"}, {"id": "v", "status": "completed"}]},
+        # The word in an object of its own.
+        {"id": "v", "status": {"state": "completed"}},
+        {"id": "v", "status": {"code": 3, "name": "COMPLETED"}},
+        {"id": "v", "state": {"phase": "Succeeded", "at": T}},
+        {"data": {"task_id": "v", "task_status": {"value": 4, "label": "success"}}},
+        {"id": "v", "status": ["completed"]},
+        # Names in every case.
+        {"Id": "v", "Status": "Completed"},
+        {"ID": "v", "STATUS": "COMPLETED"},
+        {"Data": {"TaskID": "v", "TaskStatus": "SUCCESS"}},
+        {"Video": {"Video-Id": "v", "Job Status": "done"}},
+        {"_id": "v", "status": None, "Status": {"State": "Done"}},
+        # Other wrappers, and whatever looks like a video under any name.
+        *(
+            {name: {"id": "v", "status": "completed"}}
+            for name in ("payload", "body", "record", "content", "Payload", "clip")
+        ),
+        {"payload": {"status": "completed"}},
+        {"request_id": "r", "myClip": {"taskId": 7, "state": "done"}},
+        {"data": {"shot": {"id": "v", "status": "completed"}}},
+        {"id": "r", "status": "pending", "shot": {"id": "v", "status": "completed"}},
+        {"clips": [{"id": "w", "status": "x"}, {"id": "v", "status": "completed"}]},
     ],
+    ids=str,
 )
 def test_the_video_is_found_in_what_it_is_wrapped_in(document):
     body = json.dumps(document).encode()
@@ -461,7 +484,19 @@ def test_the_video_is_found_in_what_it_is_wrapped_in(document):
             {"status": "completed", "output": {"id": "v", "status": "running"}},
             State.NOT_READY,
         ),
+        # Of another video, or of none.
+        (
+            {"id": "v", "remixed_from": {"id": "w", "status": "completed"}},
+            State.UNSAID,
+        ),
+        (
+            {"id": "v", "status": "queued", "extends": {"id": "w", "status": "done"}},
+            State.NOT_READY,
+        ),
+        ({"clips": [{"id": "w", "status": "completed"}] * 2}, State.UNSAID),
+        ({"shot": {"status": "completed"}}, State.UNSAID),
     ],
+    ids=str,
 )
 def test_the_status_of_the_request_is_not_that_of_the_video(document, state):
     body = json.dumps(document).encode()
@@ -485,10 +520,44 @@ def test_the_reason_of_a_failure_has_several_names(fields):
     assert "blocked by us" in str(refusals.refusal(400, b"", judged))
 
 
-def test_a_word_nobody_knows_decides_nothing():
-    judged = statuses.judge_status(200, JSON, status("marinating"), "v", NOW)
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ("marinating", "marinating"),
+        ({"state": "marinating"}, "marinating"),
+        # What is there, and is no word.
+        ({"completed": False}, "{completed}"),
+        ({"code": 200, "message": "ok"}, "{code message}"),
+        ([7], "7"),
+        (["queued", "completed"], "2 states"),
+        ([{"queued": 1}], "{queued}"),
+    ],
+    ids=str,
+)
+def test_a_word_nobody_knows_decides_nothing(said, word):
+    judged = statuses.judge_status(200, JSON, status(said), "v", NOW)
 
-    assert (judged.state, judged.word) == (State.UNCERTAIN, "marinating")
+    assert (judged.state, judged.word) == (State.UNCERTAIN, word)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"id": "v", "status": {"state": "processing"}},
+        {"Id": "v", "Status": "Processing"},
+        {"payload": {"id": "v", "status": {"State": "Processing"}}},
+    ],
+    ids=str,
+)
+def test_what_is_still_made_is_not_ready_however_its_object_is_written(document):
+    body = json.dumps(document).encode()
+
+    judged = statuses.judge_status(200, JSON, body, "v", NOW)
+    page = listing.judge_list(json.dumps({"data": [document]}).encode(), NOW)
+
+    assert (judged.state, judged.word) == (State.NOT_READY, "processing")
+    assert page is not None
+    assert [(id_, row.state) for id_, row in page.videos] == [("v", State.NOT_READY)]
 
 
 @pytest.mark.parametrize("code", [200, 400, 404, 409, 410, 422])
@@ -572,7 +641,9 @@ def test_r9_content_that_is_gone_though_completed_has_expired(code, body):
         (501, JSON, b"", State.NO_ROUTE),
         (500, JSON, error("oops"), State.UNSAID),
         (200, JSON, b'{"id": "v"}', State.UNSAID),
-        (200, JSON, b'{"id": "v", "status": [7]}', State.UNSAID),
+        (200, JSON, b'{"id": "v", "status": []}', State.UNSAID),
+        (200, JSON, b'{"id": "v", "status": {}}', State.UNSAID),
+        (200, JSON, b'{"status": {"done": 1}}', State.UNSAID),
         (200, JSON, b'{"id": "v", "status": true}', State.UNSAID),
         (200, JSON, b'{"status": 200, "message": "ok"}', State.UNSAID),
         (200, JSON, b'{"status": "success", "data": null}', State.UNSAID),
@@ -1123,6 +1194,32 @@ def test_rows_of_another_shape_are_rows(page):
         ({"meta": {"ended_at": T + 9, "created_at": T}}, T + 9),
         ({"completed_at": (T + 9) * 10**6}, T + 9),
         ({"completed_at": (T + 9) * 10**9}, T + 9),
+        ({"completed_at": "2026/09/21 14:13:29"}, T + 9),
+        ({"completed_at": "2026-9-21 14:13"}, T - 20),
+        ({"completed_at": "2026年09月21日 14:13:29"}, T + 9),
+        ({"completed_at": "2026-09-21 14:13:29 UTC"}, T + 9),
+        ({"completed_at": "2026-09-21 14:13:29 +0000 UTC"}, T + 9),
+        ({"completed_at": "2026-09-21 22:13:29.5 +0800 CST m=+0.5"}, T + 9.5),
+        ({"completed_at": "2026-09-21 14:13:29 CST", "created_at": T}, T),  # of two
+        ({"completed_at": "2026/13/41 14:13:29", "created_at": T}, T),
+        ({"completed_at": {"seconds": T + 9, "nanos": 5}}, T + 9),
+        ({"completed_at": {"_seconds": str(T + 9), "_nanoseconds": 0}}, T + 9),
+        ({"completed_at": {"$date": "2026-09-21T14:13:29Z"}}, T + 9),
+        ({"completed_at": {"by": "us"}, "created_at": T}, T),
+        *(
+            ({name: T + 9, "created_at": T}, T + 9)
+            for name in (
+                *("finish_at", "end_at", "generated_at", "gmt_finish", "success_at"),
+                *("finishAt", "FinishAt", "EndAt", "generatedAt", "gmtFinish"),
+            )
+        ),
+        *(
+            ({name: T}, T)
+            for name in ("gmt_create", "gmtCreate", "createAt", "dateCreated")
+        ),
+        ({"completed_at": None, "completedAt": T + 9}, T + 9),
+        ({"timestamps": {"completed": T + 9}}, T + 9),
+        ({"status": {"state": "completed", "finished_at": T + 9}}, T + 9),
         ({"updated_at": T + 9, "created_at": T}, T),  # it moves on
         ({"completed": True, "end_time": 5.0, "created": 2026}, None),
         ({"ended_at": "0001-01-01T00:00:00Z", "created_at": T}, T),
@@ -1140,7 +1237,9 @@ def test_rows_of_another_shape_are_rows(page):
     ],
 )
 def test_r24_the_time_is_that_of_completion_else_of_creation(fields, mtime):
-    judged = statuses.judge_status(200, JSON, status("completed", **fields), "v", NOW)
+    body = json.dumps({"id": "v", "status": "completed", **fields}).encode()
+
+    judged = statuses.judge_status(200, JSON, body, "v", NOW)
 
     assert judged.mtime_seconds == (mtime and pytest.approx(mtime, abs=1e-5))
 
