@@ -18,6 +18,7 @@ from .errors import (
     AccessDenied,
     EndpointError,
     NoSuchApi,
+    NoTls,
     RateLimited,
     ServerBroken,
     TokenError,
@@ -76,13 +77,10 @@ class Admission:
             self._find_access(listed)
         except AccessDenied as error:
             raise TokenError(
-                f"{base_url} refuses the token (HTTP {error.code}): {error.said}"
+                f"{base_url}: {error}; the token is from {self._config.token.source}"
             ) from error
         except TransportError as error:
-            raise EndpointError(
-                f"cannot reach {base_url}: {error}. Check --base-url and the network, "
-                "or skip this check with --no-check"
-            ) from error
+            raise EndpointError(_no_endpoint(base_url, error)) from error
         return (
             f"{base_url} does not give its list ({listed}); names that are given "
             "work, and ls shows what was opened"
@@ -97,7 +95,7 @@ class Admission:
             try:
                 self._find_access(refusal)
             except AccessDenied:
-                self._sender.warn("denied", str(refusal))
+                self._sender.warn(f"denied: {refusal.code}", str(refusal))
                 raise
             self._endpoint.list_withheld(
                 f"refused (HTTP {refusal.code}): {refusal.said}"
@@ -210,6 +208,21 @@ class Admission:
 def _heard(url: str, answer: Answer, body: bytes) -> Heard:
     return Heard(
         url, answer.status, answer.headers, body, answer.url, from_api=answer.from_api
+    )
+
+
+def _no_endpoint(base_url: str, error: TransportError) -> str:
+    """What is wrong with the endpoint at *base_url*, as *error* shows, and what to do."""
+    if isinstance(error, ServerBroken):
+        return (
+            f"{base_url} answers, but not as it should: {error}. Try again later, or "
+            "mount with --no-check"
+        )
+    if isinstance(error, NoTls):
+        return f"cannot reach {base_url}: {error}. Check --base-url"
+    return (
+        f"cannot reach {base_url}: {error}. Check --base-url and the network, or skip "
+        "this check with --no-check"
     )
 
 

@@ -21,13 +21,31 @@ TOKENS_COME_FROM = (
 )
 
 
+# What the same is called by rclone, sshfs and other mounts.
+_ELSEWHERE = {
+    "-v": "--log-level debug",
+    "--verbose": "--log-level debug",
+    "--debug": "--log-level debug",
+    "-d": "--log-level debug",
+    "-f": "--foreground",
+    "--allow_other": "--allow-other",
+}
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The one of *known* that *word* is most like; "" where none is.
+    """That of *known* which *word* is most like, or those it begins; "" where none is.
 
     What all have in common ("--", "HINGFS_") makes none of them alike.
     """
     by_core = {one.removeprefix("--").removeprefix("HINGFS_"): one for one in known}
     core = word.removeprefix("--").removeprefix("HINGFS_")
+    begun = [
+        one
+        for short, one in by_core.items()
+        if re.match(rf"{re.escape(core)}[-_]", short)
+    ]
+    if begun:
+        return " or ".join(begun)
     found = difflib.get_close_matches(core, by_core, n=1, cutoff=0.7)
     return by_core[found[0]] if found else ""
 
@@ -69,7 +87,9 @@ class Parser(argparse.ArgumentParser):
         if any(_TOKEN_FLAG.match(flag) for flag in flags):
             return TOKENS_COME_FROM
         if flags:
-            like = nearest(flags[0], self._option_string_actions)
+            like = _ELSEWHERE.get(flags[0]) or nearest(
+                flags[0], self._option_string_actions
+            )
             meant = f"; did you mean {like}?" if like else ""
             return f"`{self.prog}` has no option {flags[0]}{meant}"
         return (
@@ -86,6 +106,8 @@ class Parser(argparse.ArgumentParser):
         if found := re.match(r"argument (--\S+): expected one argument", message):
             metavar = self._option_string_actions[found[1]].metavar
             return f"{found[1]} needs a value: {found[1]} {metavar}"
+        if found := re.match(r"argument (--\S+): ignored explicit argument", message):
+            return f"{found[1]} takes no value"
         if found := re.search(r"argument COMMAND: invalid choice: '(.*?)'", message):
             like = nearest(found[1], self._commands().split(", "))
             meant = f"did you mean {like}?" if like else f"choose {self._commands()}"

@@ -41,6 +41,8 @@ _MAGIC = (
     re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),  # ASF: WMV
 )
 _FOUR_OF_TEXT = re.compile(rb"[\t\n\r -~]{4}")
+# By which names a refusal tells what it is about, in words for people.
+_SENTENCES = ("message", "detail", "msg", "error", "error_description", "title")
 _MOST_TEXT = 4096
 _BEGINNING, _BRACKET = rb"(?:\A(?:\xef\xbb\xbf)?", rb")[ \t\r\n]*(\[)[ \t\r\n]*"
 _BLANK = " \t\r\n"
@@ -168,6 +170,19 @@ def text_of(body: bytes) -> str:
         if missing <= 0:
             break
     return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), " ".join(words))
+
+
+def said_in(body: bytes) -> str:
+    """What an error body says, for a message: its own sentence, else its words."""
+    parsed = parsed_json(body)
+    if isinstance(parsed, dict):
+        nested = parsed.get("error")
+        objects = (nested, parsed) if isinstance(nested, dict) else (parsed,)
+        for told, name in itertools.product(objects, _SENTENCES):
+            sentence = told.get(name)
+            if isinstance(sentence, str) and sentence.strip():
+                return sentence.strip()[:_MOST_TEXT]
+    return text_of(body)
 
 
 def _strings_in(value: object, depth: int) -> Iterator[str]:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import textwrap
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,9 @@ EXIT_STATUSES = """exit status:
      or refused      8  umount: not a hingfs mount
                      9  the base URL is no video API"""
 _STANDARD_ERROR = 2
+
+# Whoever waits for longer wonders whether anything happens.
+_SILENT_SECONDS = 3.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,6 +116,10 @@ def _add_umount(commands: "_Commands") -> None:
     parser = commands.add_parser(
         "umount",
         help="end a mount",
+        description=_wrapped(
+            "End the mount on DIR, whoever started it and however. Where a program "
+            "still uses it, says which, and leaves it."
+        ),
         epilog=EXIT_STATUSES,
     )
     parser.add_argument("directory", metavar="DIR", help="the mounted directory")
@@ -164,9 +171,11 @@ def _mount_as(
     config.endpoint.token.read()
     mount.prepare(config)
     if not switched(arguments, environ, "no_check"):
-        warning = mount.check(config)
+        with _telling_what_takes_long(f"waiting for {config.endpoint.base_url}"):
+            warning = mount.check(config)
         if warning:
             print(f"hingfs: warning: {warning}", file=sys.stderr)
+    mountpoint.clear(config.mount.directory)
     if switched(arguments, environ, "foreground"):
         _serve(config, lambda: None, foreground=True)
         mount.leave(0)
@@ -174,6 +183,24 @@ def _mount_as(
         config, lambda on_up: _serve(config, on_up, foreground=False)
     )
     return 0
+
+
+@contextlib.contextmanager
+def _telling_what_takes_long(what: str) -> Iterator[None]:
+    """Say *what* is done on a terminal, if the block takes long; no thread is left."""
+
+    def tell() -> None:
+        print(f"hingfs: {what}; Ctrl-C ends it", file=sys.stderr, flush=True)
+
+    timer = threading.Timer(_SILENT_SECONDS, tell)
+    if sys.stderr.isatty():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if timer.ident is not None:
+            timer.join()
 
 
 def _serve(config: Config, on_up: Callable[[], None], *, foreground: bool) -> None:
@@ -235,6 +262,7 @@ def _run_demo(directory: Path, environ: Mapping[str, str], *, check: bool) -> in
             ),
         )
         mount.prepare(config)
+        mountpoint.clear(directory)
         log.begin(config.log.level, config.endpoint.token.hide)
         demo = _Demo(endpoint, directory, check=check)
         mount.serve(config, demo.start)
@@ -285,6 +313,8 @@ end it with Ctrl-C, or in another shell: {umount}""",
                 print(f"hingfs demo: {video_id} is ready and not listed")
             wrong += [id_ for id_ in ready if not self._reads_right(id_)]
             self.status = 1 if wrong or not ready else 0
+            right = len(ready) - len(set(wrong))
+            print(f"hingfs demo: {right} of {len(ready)} ready clips are as served")
         except OSError as error:
             print(f"hingfs demo: {error}", file=sys.stderr)
             self.status = 1

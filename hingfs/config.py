@@ -85,17 +85,19 @@ def normalized_base_url(text: str) -> str:
     """*text* without trailing slashes and without one trailing "/v1" or "/v1/videos".
 
     Some services publish their base URL with /v1, some without, and some people paste
-    the address of the list; every request path of ours begins with it. Any other prefix
+    the address of the list, or of a clip; every request path of ours begins with it. Any other prefix
     ("/openai") is kept.
     Raises UsageError if it is no http(s) URL, or holds credentials or a query.
     """
-    url = re.sub(r"/v1(/+videos)?$", "", text.strip().rstrip("/")).rstrip("/")
+    url = re.sub(
+        r"/v1(/+videos(/[^/?#]+(/content)?)?)?$", "", text.strip().rstrip("/")
+    ).rstrip("/")
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
         raise UsageError(
-            f"--base-url: {_shown(text)} is no URL; is its port a number?"
+            f"--base-url: {_shown(text)} is no URL; is its port one of 1 to 65535?"
         ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(
@@ -135,6 +137,13 @@ class Token:
     file: Path | None = None
     _known: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
+    @property
+    def source(self) -> str:
+        """Where it comes from, in words."""
+        if self.file is None:
+            return "HINGFS_TOKEN"
+        return f"token file {plain(str(self.file))}"
+
     def read(self) -> str:
         """The token as it is now.
 
@@ -160,7 +169,7 @@ class Token:
 
     def _read(self) -> str:
         if self.file is None:
-            return _checked_token(self.value or "", "HINGFS_TOKEN")
+            return _checked_token(self.value or "", self.source)
         try:
             with self.file.open("rb") as stream:
                 mode = os.fstat(stream.fileno()).st_mode
@@ -176,9 +185,7 @@ class Token:
                 f"token file {plain(str(self.file))} can be used by other users; "
                 f"run: chmod 600 {command_word(self.file)}"
             )
-        return _checked_token(
-            text.decode("utf-8-sig", "replace"), f"token file {plain(str(self.file))}"
-        )
+        return _checked_token(text.decode("utf-8-sig", "replace"), self.source)
 
 
 def _checked_token(text: str, source: str) -> str:

@@ -45,7 +45,7 @@ def span_of(range_header: str, size_bytes: int) -> tuple[int, int] | None:
     """Bytes [start, stop) that *range_header* asks of a body of *size_bytes*.
 
     ``None`` where the header is to be ignored (several ranges, another unit, no
-    sense); an empty span where it can not be satisfied.
+    sense); an empty span where it cannot be satisfied.
     """
     match = _RANGE.fullmatch(range_header.strip())
     if match is None or match[0] == "bytes=-":

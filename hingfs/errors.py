@@ -132,6 +132,10 @@ class Unreachable(TransportError):
     """No connection: name lookup, refusal, reset before an answer, TLS."""
 
 
+class NoTls(Unreachable):
+    """TLS failed: no such protocol there, or a certificate that is not trusted."""
+
+
 class NotAsked(Unreachable):
     """No request was sent: the server has just not answered several."""
 

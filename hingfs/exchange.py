@@ -181,12 +181,15 @@ class Exchange:
         The line's time-out bounds all of it. Raises NoAnswer if it is not there by
         then, ServerBroken where it breaks HTTP, OSError where the connection ended.
         """
-        until = time.monotonic() + _seconds_of(self._line)
+        seconds = _seconds_of(self._line)
+        until = time.monotonic() + seconds
         try:
             with self._at_socket():
                 self.head = self._read_heads(until)
         except TimeoutError:
-            raise NoAnswer("the server did not begin its answer in time") from None
+            raise NoAnswer(
+                f"the server did not begin its answer within {seconds:.0f} s"
+            ) from None
         chunked = self.head.framing is Framing.CHUNKED
         self._left = 0 if chunked else self.head.length_bytes
         self._ended = self.head.length_bytes == 0

@@ -510,7 +510,7 @@ class BlockFetcher:
     def _reach(self, transfer: Transfer, stop: int) -> int:
         """Block *stop*, or where *transfer* ends if that is first.
 
-        As far as that it will be read now, and can not be cut shorter.
+        As far as that it will be read now, and cannot be cut shorter.
         """
         with self._lock:
             transfer.reach = min(stop, transfer.stop)

@@ -89,9 +89,10 @@ class RequestLimit:
             self._paused_until = max(self._paused_until, until)
             self._known_until = self._paused_until + _REMEMBERED_SECONDS
         if news:
-            log.info(
-                "the API asked for a pause of %.1f s: requests are few and large, and "
-                "take turns, until it has asked for none for %.0f s",
+            log.warning(
+                "the API asked for a pause of %.1f s: a name that cannot wait so long is "
+                "not ready meanwhile; requests are few and large, and take turns, until "
+                "it has asked for none for %.0f s",
                 seconds,
                 _REMEMBERED_SECONDS,
             )
@@ -149,7 +150,7 @@ class RequestLimit:
         seconds = self._paused_until - time.monotonic()
         if seconds > 0 and self._paused_until > latest:
             raise RateLimited(
-                f"the API is rate-limiting; it asks for {seconds:.0f} s of quiet",
+                f"the API is rate-limiting; it is asked again in {seconds:.0f} s",
                 seconds,
             )
         return max(self._paused_until, self._turn_until)

@@ -80,7 +80,7 @@ def is_ours(entry: MountEntry | None) -> bool:
 
 
 def prepare(directory: Path) -> None:
-    """Make sure that *directory* can be mounted on; clears a dead mount of ours.
+    """Make sure that *directory* can be mounted on, as soon as `clear` was called.
 
     Raises MountpointError with what to do where it cannot.
     """
@@ -92,7 +92,7 @@ def prepare(directory: Path) -> None:
                 f"end it first: {invocation.command()} umount {command_word(directory)}"
             )
         _demand_own(entry, directory)
-        _detach(directory, lazy=True)
+        return  # dead: what is below it can be seen once it is gone
     above = _mount_of_ours_above(directory)
     name = plain(str(directory))
     if above is not None:
@@ -115,6 +115,17 @@ def prepare(directory: Path) -> None:
             f"{name} is not yours to write, which fusermount3 demands; choose a "
             "directory of your own"
         )
+
+
+def clear(directory: Path) -> None:
+    """Take away a dead mount of ours, which tells programs that there are no videos.
+
+    Not before the new one is about to come: they would meet an empty directory. Raises
+    as `prepare`.
+    """
+    if is_ours(entry_at(directory)) and _is_dead(directory):
+        _detach(directory, lazy=True)
+        prepare(directory)
 
 
 def check_fuse(*, allow_other: bool) -> None:
@@ -171,7 +182,7 @@ def unmount(directory: Path, *, lazy: bool) -> None:
         users = list(_users_of(entry.device))
         named = ", ".join(users[:_MOST_NAMED]) or "processes of other users"
         raise MountBusy(
-            f"{busy} by {named}; close them, or run: "
+            f"{busy} by {named}; leave it and close them, or run: "
             f"{invocation.command()} umount --lazy {command_word(directory)}"
         ) from None
 
@@ -322,8 +333,9 @@ def _demand_own(entry: MountEntry | None, directory: Path) -> None:
     """Raise MountpointError where only somebody else can unmount *entry*."""
     owner = _of_another(entry)
     if owner and os.geteuid() != 0:
+        who = "root" if owner == " of root" else "they or root"
         raise MountpointError(
-            f"{plain(str(directory))} is a mount{owner}; only they or root can end it; "
+            f"{plain(str(directory))} is a mount{owner}; only {who} can end it; "
             f"as root: {invocation.command()} umount {command_word(directory)}"
         )
 

@@ -5,7 +5,6 @@ Order of trust: the status object, then the wording of the refusal, then the cod
 
 from . import bodies, pauses, wording
 from .errors import (
-    AccessDenied,
     HingError,
     NotAVideo,
     RateLimited,
@@ -16,7 +15,7 @@ from .errors import (
     VideoNotServed,
     printable,
 )
-from .statuses import Headers, State, Status, describes_video, is_html
+from .statuses import Headers, State, Status, denial, describes_video, is_html
 
 # Of a video that failed, or is none, a "rate limit" may be why.
 _LIMITED_STATES = frozenset({State.READY, State.UNSAID, State.NO_ROUTE})
@@ -30,10 +29,7 @@ def refusal(code: int, body: bytes, status: Status) -> HingError:
     """The error that a content answer without content means, given the *status*."""
     text = bodies.text_of(body)
     if wording.is_refusal_of_token(code, text):
-        said = printable(text, 120)
-        return AccessDenied(
-            f"the API refused the token (HTTP {code}): {said}", code, said
-        )
+        return denial(code, body)
     # LiteLLM gives what its upstream says for the video, under 200.
     limit = status.state in _LIMITED_STATES and code in (200, 206, 400)
     if code == 429 or (limit and pauses.speaks_of_limit(body)):
@@ -102,7 +98,9 @@ def trouble(code: int, body: bytes, host: str, *, from_api: bool) -> ServerBroke
             "proxy, or have this address allowed"
         )
     who = "server" if from_api else "storage host"
-    return ServerBroken(f"the {who} answered HTTP {code}")
+    said = printable(wording.words_of_page(bodies.said_in(body)), 80)
+    quoted = f": {said}" if said else ""
+    return ServerBroken(f"the {who} answered HTTP {code}{quoted}")
 
 
 def may_be_elsewhere(code: int, body: bytes) -> bool:

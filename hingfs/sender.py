@@ -30,6 +30,7 @@ from .patience import READ_TRIES, Patience
 from .pauses import asks_for_pause, named_pause
 from .replicas import ask_around
 from .transport import HttpTransport
+from .wording import DENIED_CODES
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +155,8 @@ class Sender:
         """Read the token file again; True if it holds another token than before."""
         renewed = self._transport.renew_token()
         if renewed:
-            self._warned.discard("denied")  # that of another token is news
+            # Those of another token are news.
+            self._warned -= {f"denied: {code}" for code in DENIED_CODES}
             self._endpoint.token_renewed()
         return renewed
 

@@ -151,7 +151,7 @@ class StatusRoute:
         """*error*, said once; of *video_id* alone where the token is good for others."""
         about_video = error.code == 403 and self._endpoint.is_about_video(video_id)
         if not about_video:
-            self._sender.warn("denied", str(error))
+            self._sender.warn(f"denied: {error.code}", str(error))
             return error
         name = printable(video_id, 80)
         own = AccessDenied(

@@ -125,6 +125,13 @@ class Status:
 UNSAID = Status(State.UNSAID, url="")
 
 
+def denial(code: int, body: bytes) -> AccessDenied:
+    """The error that a refusal of the token, or of what it may have, means."""
+    said = printable(bodies.said_in(body), 120)
+    what = "asks for payment" if code == 402 else "refused the token"
+    return AccessDenied(f"the API {what} (HTTP {code}): {said}", code, said)
+
+
 def judge_status(
     code: int, headers: Headers, body: bytes, video_id: str, now_seconds: float
 ) -> Status:
@@ -138,10 +145,7 @@ def judge_status(
         return told
     text = bodies.text_of(body)
     if wording.is_refusal_of_token(code, text):
-        said = printable(text, 120)
-        raise AccessDenied(
-            f"the API refused the token (HTTP {code}): {said}", code, said
-        )
+        raise denial(code, body)
     if code in _NO_ROUTE_CODES or (
         code == 404 and (is_html(headers, body) or wording.NO_ROUTE_TEXT.search(text))
     ):

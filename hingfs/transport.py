@@ -46,6 +46,7 @@ from .errors import (
     DeadlineExceeded,
     NoAnswer,
     NotAsked,
+    NoTls,
     ServerBroken,
     Stale,
     TokenError,
@@ -83,6 +84,17 @@ def origin_of(url: str) -> Origin:
     """(scheme, host, port) of *url*: what decides whether the token may be sent."""
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").lower(), port_of(url)
+
+
+# What OpenSSL says of bytes that are no record of TLS, as those of plain HTTP.
+_NO_TLS_SPOKEN = frozenset(
+    {
+        "WRONG_VERSION_NUMBER",
+        "UNKNOWN_PROTOCOL",
+        "HTTP_REQUEST",
+        "PACKET_LENGTH_TOO_LONG",
+    }
+)
 
 
 class HttpTransport:
@@ -567,7 +579,7 @@ def _request_errors() -> Iterator[None]:
     try:
         yield
     except requests.exceptions.SSLError as error:
-        raise Unreachable(f"TLS: {reason_of(error)}") from error
+        raise NoTls(f"TLS: {reason_of(error)}") from error
     except requests.exceptions.Timeout as error:  # an answer's is told by `exchange`
         raise Unreachable("no connection within the connect time-out") from error
     except requests.exceptions.ConnectionError as error:
@@ -597,7 +609,9 @@ def reason_of(error: BaseException) -> str:
     """The innermost cause of *error* in one line."""
     *_, error = _causes(error)
     if isinstance(error, ssl.SSLCertVerificationError):
-        return printable(error.verify_message)
+        return printable(error.verify_message).rstrip(".")
+    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS_SPOKEN:
+        return "this port does not speak it, perhaps http"
     return printable(
         getattr(error, "strerror", None) or str(error) or type(error).__name__
     )

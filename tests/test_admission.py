@@ -135,7 +135,9 @@ def test_a_website_is_status_9_and_says_what_came(
     status, said = mounting(server)
 
     assert status == 9
-    assert f"{server.base_url}/v1/videos answers {server.log[-1].status} with" in said
+    assert (
+        f"{server.base_url}/v1/videos answers HTTP {server.log[-1].status} with" in said
+    )
     assert "--base-url" in said
     assert "--no-check" in said
     assert "secret" not in said
@@ -318,7 +320,7 @@ def test_a_page_that_passes_for_the_list_is_no_empty_one(
     files: Direct, endpoint: FakeEndpoint, expected_log: LogWatch
 ) -> None:
     """200 with a page is an application, a sign-in, a maintenance: never "no list"."""
-    expected_log("came as 200 with a web page")
+    expected_log("came as HTTP 200 with a web page")
     expected_log("EIO")
     endpoint.add("v", size_bytes=1000)
     endpoint.personality = no_list(WEBSITES["an application in one page"])
@@ -333,7 +335,7 @@ def test_another_host_refuses_no_token(
     files: Direct, endpoint: FakeEndpoint, expected_log: LogWatch
 ) -> None:
     """Nor is its refusal an empty list."""
-    expected_log("came as 401 .*by a redirect to")
+    expected_log("came as HTTP 401 .*by a redirect to")
     expected_log("EIO")
     with FakeEndpoint() as elsewhere:
         endpoint.personality = Instead(

@@ -111,6 +111,8 @@ class TestBaseUrl:
             (HTTPS + "/openai/v1/", HTTPS + "/openai"),
             (HTTPS + "/v1/v1", HTTPS + "/v1"),
             (HTTPS + "/v1/videos", HTTPS),
+            (HTTPS + "/v1/videos/video_1/content", HTTPS),
+            (HTTPS + "/api/v1/videos/video_1", HTTPS + "/api"),
             (HTTPS + "/openai/v1/videos/", HTTPS + "/openai"),
             (HTTPS + "/v1/v1/videos", HTTPS + "/v1"),
             (HTTPS + "/videos", HTTPS + "/videos"),

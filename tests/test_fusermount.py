@@ -305,7 +305,7 @@ def test_another_user_s_mount_is_named_as_theirs(
         with pytest.raises(MountpointError) as caught:
             mountpoint.unmount(directory, lazy=True)
         assert str(caught.value) == (
-            f"{directory} is a mount of root; only they or root can end it; as root: "
+            f"{directory} is a mount of root; only root can end it; as root: "
             f"{HINGFS} umount {directory}"
         )
         with pytest.raises(MountpointError, match="is a hingfs mount of root already"):

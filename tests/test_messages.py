@@ -5,9 +5,13 @@ Each stands here as it is printed; read them aloud. The first line says what hap
 
 import contextlib
 import ctypes
+import math
 import os
+import signal
 import socket
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +21,7 @@ from hingfs import cli, fusermount, invocation, mountpoint, settings
 from hingfs.config import Token
 from hingfs.errors import MountpointError, TokenError
 
+from . import endpoint as faults
 from .endpoint import FakeEndpoint
 from .mounting import HINGFS, Mounted, each_binding, hingfs
 
@@ -82,6 +87,15 @@ ARGUMENTS = [
             "quotes"
         ),
     ),
+    (
+        "mount D/empty --cache 1G",
+        "`hingfs mount` has no option --cache; did you mean --cache-size or --cache-dir?",
+    ),
+    (
+        "mount D/empty --verbose",
+        "`hingfs mount` has no option --verbose; did you mean --log-level debug?",
+    ),
+    ("mount D/empty --foreground=yes", "--foreground takes no value"),
     ("mount D/empty --cache-size", "--cache-size needs a value: --cache-size SIZE"),
 ]
 USAGES = {
@@ -230,6 +244,125 @@ def test_a_helper_that_hangs_is_named_and_another_way(
     )
 
 
+REFUSALS = [
+    (
+        faults.status(503, body=b'{"error": {"message": "overloaded", "code": "x"}}'),
+        4,
+        (
+            "U answers, but not as it should: the server answered HTTP 503: overloaded. "
+            "Try again later, or mount with --no-check"
+        ),
+    ),
+    (
+        faults.status(
+            401, body=b'{"error": {"message": "Incorrect API key", "code": 1}}'
+        ),
+        3,
+        (
+            "U: the API refused the token (HTTP 401): Incorrect API key; the token is "
+            "from HINGFS_TOKEN"
+        ),
+    ),
+    (
+        faults.status(402, body=b'{"message": "Insufficient balance"}'),
+        3,
+        (
+            "U: the API asks for payment (HTTP 402): Insufficient balance; the token is "
+            "from HINGFS_TOKEN"
+        ),
+    ),
+]
+
+
+@pytest.mark.fuse
+@pytest.mark.parametrize(("fault", "status", "said"), REFUSALS)
+def test_what_an_endpoint_says_instead_of_a_list_is_quoted(
+    *,
+    fault: faults.Fault,
+    status: int,
+    said: str,
+    here: Path,
+    endpoint: FakeEndpoint,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    endpoint.inject(fault, math.inf)
+
+    arguments = ["mount", str(here / "empty"), "--base-url", endpoint.base_url]
+    assert cli.main([*arguments, "--metadata-timeout", "3s"]) == status
+
+    expected = said.replace("U", endpoint.base_url, 1)
+    assert capsys.readouterr().err == f"hingfs: {expected}\n"
+
+
+def _answering_plainly(server: socket.socket) -> None:
+    while True:
+        try:
+            client, _ = server.accept()
+        except OSError:  # closed
+            return
+        with client:
+            client.recv(1)
+            client.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+
+
+@pytest.mark.fuse
+def test_https_at_a_port_of_http_is_told_as_that(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"https://127.0.0.1:{server.getsockname()[1]}"
+        thread = threading.Thread(target=_answering_plainly, args=(server,))
+        thread.start()
+
+        assert cli.main(["mount", str(here / "empty"), "--base-url", url]) == 4
+
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert capsys.readouterr().err == (
+        f"hingfs: cannot reach {url}: TLS: this port does not speak it, perhaps http. "
+        "Check --base-url\n"
+    )
+
+
+@pytest.mark.fuse
+@each_binding
+def test_a_dead_mount_stays_until_its_successor_comes(
+    binding: str,
+    here: Path,
+    endpoint: FakeEndpoint,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Programs would take the empty directory below it for one without videos."""
+    directory, killed = here / "empty", -signal.SIGKILL
+    with Mounted(endpoint, binding, directory=directory, exit_status=killed) as mounted:
+        mounted.send(signal.SIGKILL)
+        assert mounted.wait() == killed
+    endpoint.stop()
+
+    arguments = ["mount", str(directory), "--base-url", endpoint.base_url]
+    assert cli.main(arguments) == 4
+
+    assert "cannot reach" in capsys.readouterr().err
+    with pytest.raises(OSError, match="not connected"):
+        os.listdir(directory)
+    assert cli.main(["umount", str(directory)]) == 0
+
+
+def test_a_terminal_is_told_what_takes_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "_SILENT_SECONDS", 0.01)
+    for on_terminal, said in ((True, "hingfs: waiting; Ctrl-C ends it\n"), (False, "")):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: on_terminal)  # noqa: B023
+        threads = threading.active_count()
+        told = ""
+        with cli._telling_what_takes_long("waiting"):
+            while on_terminal and not told:
+                told = capsys.readouterr().err
+        assert told == said
+        assert threading.active_count() == threads
+
+
 UNMOUNTS = [
     ("empty", "D/empty is a directory and nothing is mounted on it"),
     ("file", "D/file is a file and nothing is mounted on it"),
@@ -339,7 +472,7 @@ VALUES = [
     ),
     (
         "--base-url https://example.com:port",
-        "--base-url: 'https://example.com:port' is no URL; is its port a number?",
+        "--base-url: 'https://example.com:port' is no URL; is its port one of 1 to 65535?",
     ),
     ("--base-url https://me:secret@example.com", CREDENTIALS),
     (

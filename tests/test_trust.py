@@ -161,7 +161,7 @@ def test_a_storage_host_s_firewall_is_never_eacces(view, endpoint, expected_log,
 def test_a_401_is_of_the_token_whatever_page_comes_with_it(
     view, endpoint, expected_log, code
 ):
-    expected_log("refused the token")
+    expected_log("the API (refused the token|asks for payment)")
     endpoint.add("v")
     page = text_response(code, b"<html><title>Login</title></html>", "text/html")
     endpoint.inject(faults._instead("page", lambda: page), math.inf)

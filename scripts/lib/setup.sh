@@ -161,7 +161,7 @@ require_fuse_device() {
   On a machine of your own: sudo modprobe fuse
   In a container: start it with --device /dev/fuse --cap-add SYS_ADMIN
   (Docker on Ubuntu also wants --security-opt apparmor=unconfined)"
-    (: <>/dev/fuse) 2>/dev/null || die "/dev/fuse is there but can not be opened.
+    (: <>/dev/fuse) 2>/dev/null || die "/dev/fuse is there but cannot be opened.
   On a machine of your own: sudo chmod 666 /dev/fuse
   In a container: start it with --device /dev/fuse --cap-add SYS_ADMIN"
 }
