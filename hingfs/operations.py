@@ -16,7 +16,6 @@ import os
 import stat
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
@@ -34,7 +33,6 @@ from .errors import (
     HingError,
     NotAsked,
     RateLimited,
-    Unforeseen,
     VideoNotFound,
     VideoNotReady,
     printable,
@@ -69,9 +67,6 @@ ERRNO_OF_READ: ErrnoTable = {
 # What a program meets in the normal course of things, and refusals of the token, of
 # which `client` warns once; not worth a line at ERROR for each call.
 _ORDINARY = frozenset({errno.ENOENT, errno.EAGAIN, errno.EROFS, errno.EACCES})
-
-# Errors that nobody foresaw, by operation; a lost update is harmless.
-unforeseen: Counter[str] = Counter()
 
 _ROOT_INODE = 1
 _STAT_BLOCK_BYTES = 512  # the unit of st_blocks, whatever st_blksize says
@@ -111,12 +106,9 @@ def _answering(
                 raise
             except HingError as error:
                 number = errno_for(error, table)
-                if isinstance(error, Unforeseen):
-                    unforeseen[operation.__name__] += 1
                 _note(_call(operation, args), number, error)
                 raise Refusal(number) from None
             except Exception as error:
-                unforeseen[operation.__name__] += 1
                 log.exception("%s: unforeseen error", _call(operation, args))
                 raise Refusal(errno.EIO) from error
 
@@ -286,11 +278,6 @@ class HingOperations:
             "f_bavail": free,
             "f_namemax": LONGEST_NAME_BYTES,
         }
-
-    def open_handles(self) -> int:
-        """How many files are open."""
-        with self._lock:
-            return len(self._handles)
 
     def _cleared(self, opened: _Handle) -> None:
         """The kernel holds pages of this version alone: its handle is being read."""
