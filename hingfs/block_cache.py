@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from cachetools import FIFOCache, LRUCache
 
-from .blocks import Block, BlockKey, Content
+from .blocks import Block, BlockKey
 
 # The part of the budget that blocks nobody has read yet may fill. Half: the windows
 # of all files together must leave room for what was read.
@@ -83,13 +83,6 @@ class MemoryBlockCache:
         with self._lock:
             used = int(self._unread.currsize) + self._reserved
             return max(0, self._unread_bytes - used)
-
-    def discard(self, content: Content) -> None:
-        """Forget every block of *content*."""
-        with self._lock:
-            for blocks in (self._read, self._unread):
-                for key in [key for key in blocks if key[0] is content]:
-                    del blocks[key]
 
     def stats(self) -> CacheStats:
         """What is held and reserved."""

@@ -85,12 +85,6 @@ class CacheMachine(RuleBasedStateMachine):
         self.reserved -= size
         self.cache.reserve(-size)
 
-    @rule(content=st.sampled_from(CONTENTS))
-    def discard(self, content: Content) -> None:
-        self.cache.discard(content)
-
-        assert not any(key in self.cache for key in self.ever if key[0] is content)
-
     @invariant()
     def the_budget_holds(self) -> None:
         stats = self.cache.stats()
