@@ -50,7 +50,6 @@ class MountEntry:
 
     directory: str
     fs_type: str
-    source: str
     device: str
     user_id: int | None = None
 
@@ -271,7 +270,6 @@ def _entries() -> Iterator[MountEntry]:
             yield MountEntry(
                 directory=_unescaped(fields[4]),
                 fs_type=rest[0],
-                source=_unescaped(rest[1]),
                 device=fields[2],
                 user_id=int(owner[1]) if owner else None,
             )

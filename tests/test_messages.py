@@ -229,9 +229,7 @@ def test_a_helper_that_hangs_is_named_and_another_way(
     helper = here / "fusermount3"
     helper.write_text("#!/bin/sh\nexec sleep 60\n")
     helper.chmod(0o755)
-    entry = mountpoint.MountEntry(
-        str(here / "empty"), "fuse.hingfs", "hingfs:x", "0:99"
-    )
+    entry = mountpoint.MountEntry(str(here / "empty"), "fuse.hingfs", "0:99")
     monkeypatch.setattr(mountpoint, "_entries", lambda: iter([entry]))
     monkeypatch.setattr(mountpoint, "_HELPER_SECONDS", 0.1)
     monkeypatch.setattr(fusermount, "program", lambda: str(helper))
@@ -379,7 +377,7 @@ def test_umount_says_what_is_there_instead_and_which_mounts_there_are(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    entry = mountpoint.MountEntry("/mnt/hing", "fuse.hingfs", "hingfs:x", "0:99")
+    entry = mountpoint.MountEntry("/mnt/hing", "fuse.hingfs", "0:99")
     for entries, there in (([], "none"), ([entry], "/mnt/hing")):
         monkeypatch.setattr(mountpoint, "_entries", lambda: iter(entries))  # noqa: B023
 
