@@ -22,8 +22,9 @@ from .exchange import Exchange
 # What is read of a message, for judging. A guess.
 _MOST_TEXT_BYTES = 64 * KIB
 _LARGEST_PIECE_BYTES = 256 * KIB
-# A connection is worth this much waiting for the body of a redirect: about what a new
-# one costs. A guess.
+# A connection is worth this much of the body of a redirect, and waiting for it: about
+# what a new one costs. Guesses.
+_MOST_DRAINED_BYTES = 16 * KIB
 _DRAIN_SECONDS = 0.3
 # Of zlib's formats: a gzip header, a zlib one, none.
 _WINDOW_BITS = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
@@ -141,13 +142,13 @@ class Answer:
         coding = self.headers.get("Content-Encoding", "")
         return _unpacked(b"".join(pieces), coding, most_bytes)
 
-    def drain_and_close(self, most_bytes: int = 16 * KIB) -> None:
+    def drain_and_close(self) -> None:
         """Close, keeping the connection if what is left is little and comes at once."""
         left = self.headers.get("Content-Length", "")
-        if left.isdecimal() and len(left) <= 9 and int(left) <= most_bytes:
+        if left.isdecimal() and len(left) <= 9 and int(left) <= _MOST_DRAINED_BYTES:
             until = time.monotonic() + _DRAIN_SECONDS
             with contextlib.suppress(BodyCut, ServerBroken):
-                while self.read_some(most_bytes, until=until):
+                while self.read_some(_MOST_DRAINED_BYTES, until=until):
                     pass
         self.close()
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 KIB = 1 << 10
 MIB = 1 << 20
-GIB = 1 << 30
 # What claims more is no video: ten hours of 8K at 200 Mbit/s are 0.9 TB.
 LARGEST_VIDEO_BYTES = 1 << 40
 

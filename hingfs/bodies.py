@@ -147,12 +147,6 @@ def _take_elements(
     return stop, closed
 
 
-def json_object(body: bytes) -> dict[str, object]:
-    """The JSON object in *body*; empty if it holds none."""
-    parsed = parsed_json(body)
-    return parsed if isinstance(parsed, dict) else {}
-
-
 def text_of(body: bytes) -> str:
     """The words of an error body: the strings of its JSON, or the body itself.
 
