@@ -53,7 +53,7 @@ NOT_READY_WORDS = _words(
     "initialising preparing preprocessing throttled retrying",
     "in_progress inprogress progressing processing running generating rendering",
     "dreaming encoding transcoding postprocessing post_processing finalizing",
-    "not_ready unfinished unknown",
+    "not_ready unfinished",
     "排队中 等待中 待处理 准备中 处理中 生成中 进行中 渲染中",
 )
 READY_WORDS = _words(

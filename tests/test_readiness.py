@@ -12,12 +12,13 @@ import pytest
 
 from hingfs.blocks import Content, Validator
 from hingfs.readiness import Readiness
+from hingfs.wording import plain_word
 
 from . import endpoint as faults
 from .containers import MEDIA, OPEN, WHOLE, fragments, mp4
 from .mounting import CLIPS
 from .odd_servers import OddWord
-from .personalities import Personality, Request, Response, Site, Video, whole
+from .personalities import Request, Response, Site, Video, whole
 from .views import Direct, check_reads, errno_of, opened, sequential
 
 CLIP = (CLIPS / "moov_last.mp4").read_bytes()
@@ -43,12 +44,12 @@ class OddWordEndless(OddWord):
 def view(build, endpoint, expected_log):
     """The files of a server with an odd word; by default a first sight is enough."""
 
-    def view(personality: Personality | None = None, settle_seconds=0.0) -> Direct:
-        endpoint.personality = personality or OddWord()
+    def view(server: OddWord | None = None, settle_seconds=0.0) -> Direct:
+        endpoint.personality = server = server or OddWord()
+        expected_log(f"unknown status word {plain_word(server.word)!r}")
         cache = {"negative_ttl_seconds": 0.0, "listing_ttl_seconds": 0.0}
         return Direct(build(cache, settle_seconds=settle_seconds))
 
-    expected_log("unknown status word 'marinating'")
     return view
 
 
@@ -68,6 +69,16 @@ def test_what_is_still_written_is_not_ready(view, endpoint, name, server):
 
     assert errno_of(lambda: files.size_bytes("v")) == "EAGAIN"
     assert errno_of(lambda: files.open("v")) == "EAGAIN"
+
+
+def test_what_is_called_unknown_is_judged_by_its_content(view, endpoint):
+    """new-api calls so whatever it cannot map; it says nothing of the clip."""
+    video = endpoint.add("v", data=CLIP)
+    endpoint.add("w", data=CLIP[:-100])
+    files = view(OddWord("unknown"))
+
+    check_reads(files, video, sequential(video.size_bytes))
+    assert errno_of(lambda: files.size_bytes("w")) == "EAGAIN"
 
 
 def test_the_first_sight_is_never_enough(view, endpoint):
