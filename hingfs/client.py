@@ -31,7 +31,6 @@ from .errors import (
     HingError,
     ServerBroken,
     TransportError,
-    VideoNotReady,
     VideoNotServed,
 )
 from .pace import Pace
@@ -173,7 +172,7 @@ class VideoClient:
     def _prove(
         self, video_id: str, status: Status, facts: Facts, patience: Patience
     ) -> None:
-        """Raise VideoNotReady unless the content proves itself whole.
+        """Raise as `refusals.unproven` unless the content proves itself whole.
 
         It is served, under a status word that nobody knows.
         """
@@ -190,12 +189,11 @@ class VideoClient:
             ),
             patience.deadline,
         )
-        if doubt:
+        if doubt is not None:
             begun = self._begun.take(video_id)
             if begun is not None:  # of what is not whole
                 begun.close()
-            said = f"the status word {status.word} is unknown, and {doubt}"
-            raise VideoNotReady(said)
+            raise refusals.unproven(status, doubt.reason, passing=doubt.passing)
         self._endpoint.word_passed(status.word, video_id)
 
     def _with_status(

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from .blocks import KIB, MIB, ByteRange, Content, Validator
 from .closing import closes
@@ -61,6 +61,13 @@ class Stream(Protocol):
         """Let go of what is left."""
 
 
+class Doubt(NamedTuple):
+    """Why a video is not known to be whole; *passing*: it is looked at again."""
+
+    reason: str
+    passing: bool
+
+
 @dataclass(slots=True)
 class _Sight:
     size_bytes: int
@@ -91,29 +98,31 @@ class Readiness:
         content: Content,
         open_range: Callable[[ByteRange], Download],
         deadline: float,
-    ) -> str:
-        """Why *content*, seen just now, is not known to be whole; "" if it is.
+    ) -> Doubt | None:
+        """Why *content*, seen just now, is not known to be whole; None if it is.
 
         Reads headers by *open_range* only if it may be; until *deadline* (monotonic)
         where the server sends the whole instead. Raises as a download does.
         """
         if content.size_bytes < 0:
-            return "its size is not told"
+            return Doubt("its size is not told", passing=False)
         sight = self._sight_of(content)
         if sight.proven:
-            return ""
+            return None
         left = sight.seen_at + self._settle_seconds - self._clock()
         if left > 0:
-            return f"it is looked at again in {left:.0f} s"
+            return Doubt(f"it is looked at again in {left:.0f} s", passing=True)
         headers = _Headers(content.size_bytes, open_range, deadline)
         try:
             sight.proven = closes(headers.read, content.size_bytes)
         except (ContentChanged, BodyCut) as error:
             self._forget(content.video_id)
-            return str(error)
+            return Doubt(str(error), passing=True)
         finally:
             headers.close()
-        return "" if sight.proven else "its container does not end where the file does"
+        if sight.proven:
+            return None
+        return Doubt("its container does not end where the file does", passing=False)
 
     def _sight_of(self, content: Content) -> _Sight:
         """The first sight of *content* as it is now."""

@@ -40,8 +40,22 @@ def refusal(code: int, body: bytes, status: Status) -> HingError:
         return VideoNotFound(said, certain=status.expired)
     by_text = _by_text(code, text)
     if status.state is State.UNCERTAIN and not isinstance(by_text, VideoFailed):
-        return VideoNotReady(f"not served, under the unknown status word {status.word}")
+        return unproven(status, "it is not served")
     return _by_status(status) or by_text
+
+
+def unproven(status: Status, doubt: str, *, passing: bool = False) -> HingError:
+    """The error of a video under a word that nobody knows, which *doubt* speaks against.
+
+    What the word hints at is believed unless the doubt is *passing* by itself.
+    """
+    said = f"{doubt}, and the status word {status.word} is unknown"
+    if wording.hints_at_failure(status.word) and not passing:
+        detail = f": {status.reason}" if status.reason else ""
+        return VideoFailed(f"{said}, but tells of a failure{detail}")
+    if wording.hints_at_absence(status.word) and not passing:
+        return VideoNotFound(f"{said}, but tells of an end", certain=False)
+    return VideoNotReady(said)
 
 
 def of_opened(error: HingError) -> HingError:

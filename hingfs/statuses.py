@@ -244,11 +244,14 @@ def status_of(found: Object, outer: object, now_seconds: float) -> Status:
         return UNSAID
     state = _STATES.get(word, State.UNCERTAIN)
     places = _places_of_times(found, outer)
+    fails = state is State.FAILED or (
+        state is State.UNCERTAIN and wording.hints_at_failure(word)
+    )
     expires_at = _time_in(places, _EXPIRES)
     return Status(
         state,
         sys.intern(word),  # one of a few, in thousands of rows
-        _reason_in(found, outer) if state is State.FAILED else "",
+        _reason_in(found, outer) if fails else "",
         _time_in(places, _COMPLETED),
         _time_in(places, _CREATED),
         expires_at,

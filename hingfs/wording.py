@@ -6,6 +6,7 @@ decides where several answers disagree is left to `statuses` and `refusals`.
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from .errors import printable
@@ -70,11 +71,31 @@ FAILED_WORDS = _words(
 GONE_WORDS = _words("expired deleted removed not_found not_exist 已过期 已删除")
 _KNOWN_WORDS = NOT_READY_WORDS | READY_WORDS | FAILED_WORDS | GONE_WORDS
 
+
+def _having(words: Iterable[str], *signs: str) -> re.Pattern[str]:
+    """Finds words that have one of *words* between underscores, or one of *signs*."""
+    return re.compile("|".join((rf"(?:\A|_)(?:{'|'.join(words)})(?:_|\Z)", *signs)))
+
+
+# What the parts of a word tell that nobody listed: GENERATE_FAILED, internal_error.
+# That is a hint, not a certainty, so another sign must agree.
+_HAVING_FAILURE = _having(
+    FAILED_WORDS | _words("errors failures fails failing denied violation not_passed"),
+    *("失败", "错误", "异常", "违规", "拒绝", "取消", "超时", "不通过", "未通过"),
+)
+_HAVING_ABSENCE = _having(GONE_WORDS, "过期", "删除", "不存在")
+# It goes on, or the failure is denied: failed_retrying, no_error.
+_HAVING_HOPE = _having(
+    NOT_READY_WORDS | _words("retry no non without"),
+    r"(?:\A|_)not_(?!found|exist|passed)",
+)
+
 _MOST_NAME = 64
+_MOST_SHOWN = 40
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _BETWEEN = re.compile(r"[\s\-.:/_]+")
 # What vendors put before the word itself: TASK_STATUS_SUCCEED, JOB_STATE_RUNNING.
-_BEFORE = re.compile(r"(?:(?:task|job|video|generation|render|status|state)_)+")
+_BEFORE = re.compile(r"(?:(?:task|job|video|media|generation|render|status|state)_)+")
 
 STATUS_IN_TEXT = re.compile(
     r"""status["']?\s*[:=]\s*["']?([A-Za-z][A-Za-z_-]{2,40})""", re.IGNORECASE
@@ -128,7 +149,19 @@ def plain_word(word: str) -> str:
     """
     plain = _plain_name(word.strip())
     rest = _BEFORE.sub("", plain, count=1) if _BEFORE.match(plain) else plain
-    return rest if rest in _KNOWN_WORDS else printable(plain, 40)
+    if rest in _KNOWN_WORDS or len(plain) > _MOST_SHOWN:
+        plain = rest  # else the end is lost, which tells most
+    return printable(plain, _MOST_SHOWN)
+
+
+def hints_at_failure(word: str) -> bool:
+    """Whether a *word* that nobody listed tells of a failure by one of its parts."""
+    return bool(_HAVING_FAILURE.search(word)) and not _HAVING_HOPE.search(word)
+
+
+def hints_at_absence(word: str) -> bool:
+    """As `hints_at_failure`, of a video that is gone."""
+    return bool(_HAVING_ABSENCE.search(word)) and not _HAVING_HOPE.search(word)
 
 
 def is_refusal_of_token(code: int, text: str) -> bool:

@@ -179,6 +179,20 @@ class OddWord(Personality):
 
 
 @dataclass(frozen=True)
+class OddFailure(Personality):
+    """A video that failed is called so by the odd *word* alone; there is no content."""
+
+    word: str = "GENERATE_FAILED"
+
+    def describe(self, video: Video) -> dict[str, object]:
+        found = super().describe(video)
+        return {**found, "status": self.word} if video.status == "failed" else found
+
+    def failed(self, video: Video) -> Response:
+        return self.error(404, "No content for this video")
+
+
+@dataclass(frozen=True)
 class Shaped(Personality):
     """Tells of a video in objects of another *shape*, and serves it while it is made."""
 

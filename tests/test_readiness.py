@@ -214,6 +214,29 @@ def test_what_is_refused_under_such_a_word_is_not_ready_unless_it_failed(
     assert errno_of(lambda: files.size_bytes("v")) == errno
 
 
+# What is served, seconds between two looks, what stat says.
+UNDER_FAILURE = {
+    "whole": (CLIP, 0.0, "none"),
+    "whole at first sight": (CLIP, 3600.0, "EAGAIN"),
+    "half": (CLIP[:-100], 0.0, "EIO"),
+    "half at first sight": (CLIP[:-100], 3600.0, "EAGAIN"),
+}
+
+
+@pytest.mark.parametrize("word", ["GENERATE_FAILED", "internal_error", "审核失败"])
+@pytest.mark.parametrize("case", UNDER_FAILURE)
+def test_what_is_served_under_an_odd_word_for_failure_is_judged_by_its_content(
+    view, endpoint, quiet_log, word, case
+):
+    """The one that is whole is read; of the other one, waiting comes to an end."""
+    data, settle_seconds, says = UNDER_FAILURE[case]
+    quiet_log.allow("EIO")
+    endpoint.add("v", data=data)
+    files = view(OddWord(word), settle_seconds)
+
+    assert errno_of(lambda: files.size_bytes("v")) == says
+
+
 def test_trouble_on_the_way_to_the_proof_is_trouble_and_no_verdict(view, endpoint):
     """A cut is resumed; what follows is judged as if there had been none."""
     endpoint.add("v", data=CLIP)

@@ -390,6 +390,8 @@ def test_r9_the_status_object_counts_whatever_its_code(word, state, code):
         ("generation failed", State.FAILED, "failed"),
         ("Content-Filtered", State.FAILED, "content_filtered"),
         ("timedOut", State.FAILED, "timed_out"),
+        ("MEDIA_GENERATION_STATUS_FAILED", State.FAILED, "failed"),
+        ("MEDIA_GENERATION_STATUS_SUCCESSFUL", State.READY, "successful"),
         # What begins so, and is no word that is known.
         ("task_paused", State.UNCERTAIN, "task_paused"),
         ("completed_partially", State.UNCERTAIN, "completed_partially"),
@@ -578,6 +580,55 @@ def test_what_is_not_served_under_such_a_word_is_not_ready_unless_it_failed(
     known = Status(State.UNCERTAIN, "marinating")
 
     assert kind_of(code, error(said), known) is meaning
+
+
+@pytest.mark.parametrize("code", [200, 400, 404, 409, 410, 422])
+@pytest.mark.parametrize(
+    ("word", "meaning"),
+    [
+        *(
+            (word, VideoFailed)
+            for word in (
+                *("GENERATE_FAILED", "internal_error", "FAILED_MODERATION", "审核失败"),
+                *("system_error", "generateFailed", "SENSITIVE_WORD_ERROR", "任务失败"),
+                *(
+                    "CALLBACK_EXCEPTION",
+                    "Error: timeout",
+                    "cancelled-by-user",
+                    "已失败",
+                ),
+                *("completed_with_errors", "request_timed_out", "审核不通过"),
+                "VIDEO_GENERATION_TASK_STATUS_OUTPUT_MODERATION_FAILED",  # is cut
+            )
+        ),
+        *(
+            (word, VideoNotFound)
+            for word in ("link_expired", "DELETED_BY_USER", "object_not_found")
+        ),
+        *(
+            (word, VideoNotReady)
+            for word in (
+                *("failed_retrying", "no_error", "pending_error_check", "not_failed"),
+                *("failover", "terrorized", "inexpired", "marinating", "unknown"),
+            )
+        ),
+    ],
+)
+def test_an_odd_word_is_a_failure_only_where_the_content_is_refused_too(
+    word, meaning, code
+):
+    judged = statuses.judge_status(200, JSON, status(word), "v", NOW)
+
+    assert judged.state is State.UNCERTAIN
+    assert kind_of(code, error("?"), judged) is meaning
+
+
+def test_the_reason_of_such_a_failure_reaches_the_message():
+    body = status("GENERATE_FAILED", fail_reason="blocked by us")
+
+    judged = statuses.judge_status(200, JSON, body, "v", NOW)
+
+    assert "blocked by us" in str(refusals.refusal(404, b"", judged))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from .endpoint import FakeEndpoint
-from .mounting import REPOSITORY, Mounted, each_binding, environment, run
+from .mounting import BINDINGS, REPOSITORY, Mounted, each_binding, environment, run
+from .odd_servers import OddFailure
 
 README = (REPOSITORY / "README.md").read_text()
 WAITED = re.search(
@@ -77,3 +78,18 @@ def test_the_chinese_page_waits_in_the_same_way() -> None:
     loop = next(line for line in WAITED[1].splitlines() if line.startswith("while"))
 
     assert README.partition("## 中文说明")[2].count(f"\n{loop}\n") == 1
+
+
+@pytest.mark.parametrize(
+    "word", ["GENERATE_FAILED", "internal_error", "FAILED_MODERATION", "审核失败"]
+)
+def test_waiting_ends_for_a_failure_under_an_odd_word(
+    word: str, tmp_path: Path
+) -> None:
+    """Nobody listed the word, and the content is refused as well."""
+    with FakeEndpoint(personality=OddFailure(word)) as endpoint:
+        endpoint.add("odd", status="failed")
+        with Mounted(endpoint, BINDINGS[0], "--negative-ttl", "50ms") as mounted:
+            done = waits(mounted, "odd", tmp_path)
+
+            assert (done.returncode, "Input/output error" in done.stderr) == (1, True)
