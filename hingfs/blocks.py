@@ -100,7 +100,6 @@ class Content:
     shifting: bool = False
     recurring: bool = False
     handed_out: bool = False
-    _tells_nothing: bool = False  # validators of this endpoint; guarded by _lock
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def contradicted_by(self, seen: Validator) -> bool:
@@ -116,13 +115,19 @@ class Content:
         with self._lock:
             if self.contradicted_by(seen):
                 return False
-            if self.validator.etag is None and not self._tells_nothing:
+            if self.validator.etag is None:
                 self.validator = Validator(seen.etag, self.validator.last_modified)
         return True
 
     def is_explained(self) -> bool:
         """Whether it is known why answers come under other validators."""
         return self.shifting or self.recurring
+
+    @property
+    def unproved(self) -> bool:
+        """Whether no validator tells an answer of these bytes from one of others."""
+        untold = self.validator == Validator() and self.ranges is not False
+        return self.shifting or untold
 
     def hand_out(self) -> bool:
         """Whether bytes that came by ranges may be handed out; they count as that."""
@@ -153,14 +158,8 @@ class Content:
                 return True
         return self.learn(validator)
 
-    def forget_validator(self) -> None:
-        """Its validator tells nothing: no answer contradicts it any more."""
-        with self._lock:
-            self._tells_nothing = True
-            self.validator = Validator()
-
     def replaced(self) -> None:
-        """The server has settled on other bytes, under another validator."""
+        """The server has settled on other bytes."""
         with self._lock:
             self.changed, self.shifting = True, False
 

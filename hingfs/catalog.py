@@ -41,6 +41,7 @@ from .lookups import Lookups
 from .names import has_name, inode_of, is_short, name_of, video_id_of
 from .pages import Listed
 from .remembered import Remembered, bytes_of_texts
+from .shifting import SAMPLE
 from .spool import SpoolStore
 from .statuses import Status
 from .verdict import Facts
@@ -330,7 +331,10 @@ class Catalog:
 
     # -- asking; on the pool's threads ---------------------------------------------------
 
-    def _find(self, video_id: str, *, ahead: bool = False) -> VideoFile:
+    def _find(
+        self, video_id: str, *, ahead: bool = False, replaced: bool = False
+    ) -> VideoFile:
+        """The file of *video_id*, asked for; *replaced*: it was found to be another."""
         with self._lock:
             order = self._order
             unmeasured = self._unmeasured.get(video_id)
@@ -340,7 +344,7 @@ class Catalog:
         known = self._served(video_id)
         try:
             probe = self._client.probe(video_id, listed, known=known, ahead=ahead)
-            if self._contradicted(video_id, probe):
+            if not replaced and self._contradicted(video_id, probe):
                 # The bytes were not what HEAD says, and it says the same again.
                 self._client.distrust_head(video_id)
                 probe = self._client.probe(video_id, probe.status)
@@ -380,7 +384,7 @@ class Catalog:
         with self._lock:
             known = self._known.get(video_id)
         if known is None or not self._is_confirmed(known.file):
-            return self._find(video_id)
+            return self._find(video_id, replaced=known is not None)
         with self._lock:
             known.checked_at = time.monotonic()
         return known.file
@@ -393,7 +397,7 @@ class Catalog:
         content = file.content
         if not self._is_confirmed_by_status(file):
             facts = self._client.refresh(content)
-            if facts is not None and not self._is_same(content, facts):
+            if facts is not None and not self._is_same(file, facts):
                 content.replaced()
         return not content.changed  # a read may have seen it meanwhile
 
@@ -404,15 +408,30 @@ class Catalog:
         """
         if self._client.sizes_are_cheap:
             return False
-        seconds = self._client.completed_at(file.video_id)
-        return seconds is not None and int(seconds * 1e9) == file.mtime_ns
+        return self._has_time_of(file) is True
 
-    def _is_same(self, content: Content, facts: Facts) -> bool:
-        """Whether *facts* are those of *content*, or of one whose validators shift."""
-        if _same(content, facts):
-            return True
-        alike = not content.changed and facts.size_bytes == content.size_bytes
-        return alike and self._client.shifts(content, [facts.validator])
+    def _has_time_of(self, file: VideoFile) -> bool | None:
+        """Whether the status tells the time of *file*; None if it tells none."""
+        seconds = self._client.completed_at(file.video_id)
+        return None if seconds is None else int(seconds * 1e9) == file.mtime_ns
+
+    def _is_same(self, file: VideoFile, facts: Facts) -> bool:
+        """Whether *facts* are those of *file*, or of one whose validators shift."""
+        content = file.content
+        if not _same(content, facts):
+            alike = not content.changed and facts.size_bytes == content.size_bytes
+            if not (alike and self._client.shifts(content, [facts.validator])):
+                return False
+        return not (content.unproved and self._is_another(file))
+
+    def _is_another(self, file: VideoFile) -> bool:
+        """Whether the server has another *file* now, of which no validator tells.
+
+        What is held of its bytes decides, else the time that its status tells.
+        """
+        held = self._spools.first_bytes(file.content, SAMPLE.stop)
+        differs = self._client.differs(file.content, held)
+        return self._has_time_of(file) is False if differs is None else differs
 
     def _adopt(self, video_id: str, probe: Probe) -> VideoFile:
         with self._lock:
@@ -420,7 +439,7 @@ class Catalog:
         expires_at = probe.status.expires_at_seconds
         if expires_at is not None and expires_at <= self._client.now():
             expires_at = None  # it is served all the same
-        if before is not None and self._is_same(before.file.content, probe.facts):
+        if before is not None and self._is_same(before.file, probe.facts):
             # The same version: its mtime and its blocks stay.
             with self._lock:
                 before.checked_at, before.expires_at = time.monotonic(), expires_at
@@ -433,6 +452,7 @@ class Catalog:
             facts.ranges,
             facts.odd_type,
         )
+        self._client.believe(content)
         mtime_ns = _mtime_ns(probe.status, facts)
         if before is not None and _shifts_on(before.file.content, content):
             content.take_whole()
@@ -648,7 +668,7 @@ def _same(content: Content, facts: Facts) -> bool:
     return (
         not content.changed
         and facts.size_bytes in (None, content.size_bytes)
-        and not content.validator.contradicts(facts.validator)
+        and not content.contradicted_by(facts.validator)
     )
 
 

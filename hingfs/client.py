@@ -152,13 +152,7 @@ class VideoClient:
         if asked is not None:
             self._weigh(status)
         self._endpoint.served()
-        return Probe(self._believed(facts), status)
-
-    def _believed(self, facts: Facts) -> Facts:
-        """*facts* without a validator where those of the endpoint tell nothing."""
-        if self._endpoint.holds(Belief.VALIDATORS):
-            return facts
-        return replace(facts, validator=Validator())
+        return Probe(facts, status)
 
     def can_be_read(self, status: Status) -> bool:
         """Whether a listed video of that *status* is to be shown.
@@ -298,6 +292,14 @@ class VideoClient:
     def shifts(self, content: Content, seen: Sequence[Validator]) -> bool:
         """Whether validators change while *content* may not: see `shifting`."""
         return self._settling.shifts(content, seen)
+
+    def believe(self, content: Content) -> None:
+        """Let *content* be read whole where validators tell nothing: see `shifting`."""
+        self._settling.believe(content)
+
+    def differs(self, content: Content, held: bytes) -> bool | None:
+        """Whether *content* begins otherwise now than with *held*: see `shifting`."""
+        return self._settling.differs(content, held)
 
     def head_validator(self, video_id: str) -> Validator | None:
         """What HEAD tells, if it is believed of *video_id*."""

@@ -44,7 +44,10 @@ class Belief(enum.Enum):
     LIST = "the list is taken as one that this token may not have"
     CHEAP_SIZES = "names are not looked up ahead"
     PROMPT = "the first byte of a file is waited for, however late it is"
-    VALIDATORS = "ETag and Last-Modified are not believed any more"
+    VALIDATORS = (
+        "ETag and Last-Modified are not believed any more; each file is read whole, from "
+        "one answer"
+    )
 
 
 class EndpointFacts:

@@ -4,7 +4,9 @@ A fresh temporary copy for each download has a new ETag and Last-Modified each t
 the edges of a CDN have one each, and so have replicas with other times of files. A file
 that was overwritten looks alike at first, but settles on its new validator at once.
 Decides from samples, taken one after the other, which of both it is, and what becomes
-of the version. Leaves to `client` how samples are had, to `endpoint_facts` what two
+of the version. Where validators tell nothing, one answer alone is sure to be of one
+version: the file is read whole from it, and only a sample tells that it is another one
+now. Leaves to `client` how samples are had, to `endpoint_facts` what two
 videos say about the endpoint.
 
 Threads: those of the callers; what they find out is kept by `Content`.
@@ -91,15 +93,18 @@ class Settling:
         self._endpoint = endpoint
 
     def believe(self, content: Content) -> None:
-        """Let *content* forget its validator where those of the endpoint tell nothing."""
-        if not self._endpoint.holds(Belief.VALIDATORS):
-            content.forget_validator()
+        """Let *content* be read whole where validators of the endpoint tell nothing.
+
+        One that goes on by its own validator does so.
+        """
+        if not self._endpoint.holds(Belief.VALIDATORS) and not content.recurring:
+            content.take_whole()
 
     def settle(self, content: Content, seen: Sequence[Validator]) -> None:
         """Find out why *seen* contradict the validator of *content*, of equal size.
 
-        Afterwards it is read whole, or its validator is none, or comes again; or
-        ContentChanged is raised, since the file is another one now.
+        Afterwards it is read whole, or its validator comes again; or ContentChanged is
+        raised, since the file is another one now.
         """
         opened = content.validator
         if self._is_settled(content, seen) or self._shifts(content, opened, seen):
@@ -121,9 +126,22 @@ class Settling:
         """Whether validators change while the bytes of *content* may not.
 
         Then it is read whole from here on; or by ranges, where its own validator comes
-        again, or two videos prove that the endpoint's tell nothing.
+        again.
         """
         return self._shifts(content, content.validator, seen)
+
+    def differs(self, content: Content, held: bytes) -> bool | None:
+        """Whether *content* begins otherwise now than with *held*; None: nobody tells."""
+        if not held:
+            return None
+        try:
+            _, piece = self._api.sample(content)
+        except HingError as error:
+            name = printable(content.video_id, 80)
+            log.debug("%s: no sample of its bytes: %s", name, error)
+            return None
+        count = min(len(held), len(piece))
+        return held[:count] != piece[:count] if count else None
 
     def _shifts(
         self, content: Content, opened: Validator, seen: Sequence[Validator]
@@ -131,11 +149,10 @@ class Settling:
         trial = self._tried(content, opened, seen)
         if trial.tells_nothing:
             self._endpoint.validators_contradicted(content.video_id)
-            self.believe(content)
         if trial.came_again and content.keep_to_ranges():
             return True
-        tells = self._endpoint.holds(Belief.VALIDATORS)
-        if trial.shifts and tells and content.take_whole():
+        news = trial.shifts and content.take_whole()
+        if news and self._endpoint.holds(Belief.VALIDATORS):
             log.info(
                 "%s: its ETag or Last-Modified changes from answer to answer; it is read "
                 "whole, from one",

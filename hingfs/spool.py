@@ -417,6 +417,16 @@ class SpoolStore:
             spool.close()
         self._pool.close(error)
 
+    def first_bytes(self, content: Content, count: int) -> bytes:
+        """Up to *count* of the first bytes of *content*, as far as they are held."""
+        with self._lock:
+            spool = self._spools.get(content)
+        held = b""
+        if spool is not None:
+            with contextlib.suppress(BodyCut):  # given up meanwhile
+                held = spool.peek(0, count)
+        return held or bytes((self._cache.get((content, 0)) or b"")[:count])
+
     def held_bytes(self) -> int:
         """The bytes in memory and on disk."""
         with self._lock:

@@ -133,13 +133,24 @@ class TestContent:
         assert not content.learn(Validator(None, "tomorrow"))
         assert content.validator == Validator('"a"', "today")
 
-    def test_of_an_endpoint_whose_validators_tell_nothing_it_learns_none(self):
-        content = Content("v", 10, Validator())
-        content.forget_validator()
+    @pytest.mark.parametrize(
+        ("validator", "ranges", "unproved"),
+        [
+            (Validator(), None, True),
+            (Validator(), True, True),
+            (Validator(), False, False),  # one answer holds it
+            (Validator(None, "today"), True, False),
+            (Validator('"a"'), True, False),
+        ],
+    )
+    def test_without_a_validator_ranges_prove_nothing(
+        self, validator, ranges, unproved
+    ):
+        content = Content("v", 10, validator, ranges)
 
-        assert content.learn(Validator('"a"'))
-        assert content.learn(Validator('"b"'))
-        assert content.validator == Validator()
+        assert content.unproved is unproved
+        content.take_whole()
+        assert content.unproved
 
     def test_of_many_answers_at_once_one_tells_the_entity_tag(self):
         for _ in range(50):

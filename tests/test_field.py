@@ -5,6 +5,7 @@ what `cp`, `rsync -a`, `ffprobe` and `ls` must say of it. Tables of the same kin
 in test_verdict, the servers in `tests.odd_servers`.
 """
 
+import errno
 import json
 import math
 import sys
@@ -497,6 +498,34 @@ class TestValidatorsThatShift:
             assert (tmp_path / "copy.mp4").read_bytes() == CLIP.read_bytes()
             assert probed(mounted.path("clip"))["size"] == str(CLIP.stat().st_size)
             assert mounted.log.count("changes from answer to answer") == 1
+
+    @each_binding
+    def test_a_film_that_is_overwritten_is_never_mixed(
+        self, binding: str, tmp_path: Path
+    ) -> None:
+        """Of equal size, once validators are disbelieved, and 3 MB of the old are held."""
+        with served(Shifting(), binding, "--metadata-ttl", "0s") as mounted:
+            mounted.endpoint.add("second", data=CLIP)
+            copied(mounted, tmp_path)
+            film = mounted.endpoint.add("film", size_bytes=8_000_000)
+            with Handle(mounted.path("film")) as handle:
+                handle.read(0, 3_000_000)
+                mounted.endpoint.wait_until_idle()
+                old = film.read(0, 8_000_000)
+                film.replace()
+
+                done = run(["cp", mounted.path("film"), tmp_path / "film.mp4"])
+
+                assert done.returncode == 0, done.stderr
+                new = film.read(0, 8_000_000)
+                assert (tmp_path / "film.mp4").read_bytes() == new
+                handle.forget_pages()
+                try:
+                    rest = handle.read(4_000_000, 4096)
+                except OSError as error:
+                    assert error.errno == errno.ESTALE  # noqa: PT017
+                else:
+                    assert rest == old[4_000_000:4_004_096]
 
 
 class TestReplicas:

@@ -136,11 +136,43 @@ def test_two_videos_with_equal_bytes_end_the_belief_for_all():
     Settling(Samples(*each), facts).settle(second, [D])
 
     assert not facts.holds(Belief.VALIDATORS)
-    assert not second.shifting
-    assert not second.contradicted_by(B)
+    assert second.shifting
     settling = Settling(Samples(), facts)
     settling.believe(third)
-    assert third.validator == Validator()
+    assert third.shifting
+
+
+def test_what_goes_on_by_its_own_validator_is_left_so_without_the_belief():
+    facts, video = EndpointFacts(), content()
+    for video_id in "wx":
+        facts.validators_contradicted(video_id)
+    video.hand_out()
+    video.keep_to_ranges()
+
+    Settling(Samples(), facts).believe(video)
+
+    assert not video.shifting
+    assert video.contradicted_by(B)
+
+
+@pytest.mark.parametrize(
+    ("held", "samples", "differs"),
+    [
+        (FULL, [(B, FULL)], False),
+        (FULL, [(B, OTHER)], True),
+        (SHORT, [(B, FULL)], False),
+        (SHORT, [(B, OTHER)], True),
+        (FULL, [(B, SHORT)], False),
+        (FULL, [(B, b"")], None),
+        (b"", [(B, FULL)], None),
+        (FULL, [], None),
+    ],
+)
+def test_what_is_held_tells_another_file(held, samples, differs):
+    """None: neither was there to be compared."""
+    settling = Settling(Samples(*samples), EndpointFacts())
+
+    assert settling.differs(content(), held) is differs
 
 
 def test_other_bytes_under_other_validators_say_nothing_of_the_endpoint():
