@@ -32,7 +32,6 @@ def little_address_space(most_bytes: int) -> Iterator[None]:
 
     Whoever asks for more, in Python or below, gets a MemoryError.
     """
-    gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + most_bytes
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
