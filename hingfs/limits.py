@@ -97,11 +97,6 @@ class RequestLimit:
                 _REMEMBERED_SECONDS,
             )
 
-    def paused_seconds(self) -> float:
-        """How long the API still wants to be left alone; 0 when it does not."""
-        with self._changed:
-            return max(0.0, self._paused_until - time.monotonic())
-
     def answered(self) -> None:
         """The API answered a request, and asked for no pause."""
         if self._unnamed:

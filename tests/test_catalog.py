@@ -49,6 +49,7 @@ from tests.personalities import (
     text_response,
     whole,
 )
+from tests.views import pause_of
 
 SIZE = 300_000
 SECOND_NS = 10**9
@@ -137,7 +138,7 @@ class TestLookup:
         with pytest.raises(TransportError):
             mount.catalog.lookup("v")
         endpoint.calm()
-        eventually(lambda: not mount.transport.limit.paused_seconds(), "no pause")
+        eventually(lambda: not pause_of(mount.transport.limit), "no pause")
 
         assert mount.catalog.lookup("v").content.size_bytes == SIZE
 

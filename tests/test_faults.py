@@ -47,6 +47,7 @@ from tests.mounting import (
 )
 from tests.personalities import PERSONALITIES, Request, text_response
 from tests.test_transport import certificate
+from tests.views import pause_of
 
 # Several requests: head and tail at open, the rest in between as it is read.
 SIZE_BYTES = 2_000_003
@@ -1191,8 +1192,8 @@ def test_one_429_quiets_sixteen_readers(
 
         first = pool.submit(read, opened[0])
         transport = program.mount.transport
-        eventually(lambda: transport.limit.paused_seconds() > 0, "a pause")
-        paused_until = time.monotonic() + transport.limit.paused_seconds()
+        eventually(lambda: pause_of(transport.limit) > 0, "a pause")
+        paused_until = time.monotonic() + pause_of(transport.limit)
         endpoint.inject(NOTHING, math.inf, arrivals)
         others = [pool.submit(read, reader) for reader in opened[1:]]
         for reader in [first, *others]:

@@ -7,11 +7,14 @@ mount. A test written for `View` runs on both.
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, Self
 
 from hingfs.binding import Refusal
+from hingfs.errors import RateLimited
+from hingfs.limits import RequestLimit
 from hingfs.mount import Mount
 from hingfs.names import name_of
 
@@ -151,3 +154,12 @@ def check_reads(view: View, video: Video, reads: list[tuple[int, int]]) -> None:
         for offset, count in reads:
             expected = video.read(offset, offset + count)
             assert handle.read(offset, count) == expected, (offset, count)
+
+
+def pause_of(limit: RequestLimit) -> float:
+    """How long the API wants to be left alone, as a call that may not wait is told."""
+    try:
+        with limit.take_turn(0.0, time.monotonic() + 10.0):
+            return 0.0
+    except RateLimited as limited:
+        return limited.retry_after_seconds or 0.0
