@@ -155,33 +155,22 @@ class Catalog:
         self._ahead: tuple[_Listing | None, int, int] = (None, 0, 0)
 
     def find(self, name: str) -> VideoFile:
-        """As `lookup`, of the video that *name* stands for, in full or in short.
+        """The file of the video that *name* stands for, in full or in short.
 
-        Raises VideoNotFound for what can be no video, without asking for it.
+        From memory once known, else asked for. Raises VideoNotFound for what can be no
+        video, without asking for it, else what the server's answers mean, and
+        DeadlineExceeded.
         """
         with self._crowd.call(self._metadata_seconds) as deadline:
             return self._lookup(self._id_of(name, deadline), deadline)
 
     def find_to_open(self, name: str) -> VideoFile:
-        """As `open`, of the video that *name* stands for; raises as `find`."""
-        with self._crowd.call(self._metadata_seconds) as deadline:
-            return self._open(self._id_of(name, deadline), deadline)
-
-    def lookup(self, video_id: str) -> VideoFile:
-        """The file of *video_id*: from memory once known, else asked for.
-
-        Raises what the server's answers mean, and DeadlineExceeded.
-        """
-        with self._crowd.call(self._metadata_seconds) as deadline:
-            return self._lookup(video_id, deadline)
-
-    def open(self, video_id: str) -> VideoFile:
-        """The file to be opened: as `lookup`, but confirmed when it has grown old.
+        """As `find`, for a file to be opened: confirmed when it has grown old.
 
         If the server is away, what is known is kept.
         """
         with self._crowd.call(self._metadata_seconds) as deadline:
-            return self._open(video_id, deadline)
+            return self._open(self._id_of(name, deadline), deadline)
 
     def _lookup(self, video_id: str, deadline: float) -> VideoFile:
         place = self._walk_to(video_id)

@@ -76,24 +76,24 @@ def listed(catalog: Catalog) -> list[str]:
 
 class TestLookup:
     def test_a_video_is_a_file_with_size_and_time(self, catalog):
-        file = catalog.lookup("v")
+        file = catalog.find("v.mp4")
 
         assert file.content.size_bytes == SIZE
         assert file.mtime_ns == COMPLETED_NS
         assert file.inode == inode_of("v")
 
     def test_a_known_video_is_never_asked_for_again(self, catalog, endpoint):
-        first = catalog.lookup("v")
+        first = catalog.find("v.mp4")
         endpoint.stop()
 
-        assert catalog.lookup("v") is first
+        assert catalog.find("v.mp4") is first
 
     def test_a_stampede_is_one_probe(self, catalog, endpoint):
         go_on = threading.Event()
         endpoint.inject(faults.stall_before_headers(go_on), times=2)
 
         with ThreadPoolExecutor(16) as threads:
-            found = [threads.submit(catalog.lookup, "v") for _ in range(16)]
+            found = [threads.submit(catalog.find, "v.mp4") for _ in range(16)]
             endpoint.wait_until(lambda: len(endpoint.log) == 2)
             go_on.set()
 
@@ -114,9 +114,9 @@ class TestLookup:
 
         for _ in range(3):
             with pytest.raises(meaning):
-                catalog.lookup("v")
+                catalog.find("v.mp4")
         with pytest.raises(meaning):
-            catalog.open("v")
+            catalog.find_to_open("v.mp4")
 
         assert len(endpoint.requests_of("status")) == 1
 
@@ -124,10 +124,10 @@ class TestLookup:
         catalog = catalog_with(build, negative_ttl_seconds=0)
         endpoint.add("v", status="queued", size_bytes=SIZE)
         with pytest.raises(VideoNotReady):
-            catalog.lookup("v")
+            catalog.find("v.mp4")
         endpoint.set_status("v", "completed")
 
-        assert catalog.lookup("v").content.size_bytes == SIZE
+        assert catalog.find("v.mp4").content.size_bytes == SIZE
 
     @pytest.mark.parametrize("code", [500, 429])
     def test_r22_trouble_is_not_remembered(self, build, endpoint, code):
@@ -136,11 +136,11 @@ class TestLookup:
         endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(faults.status(code, retry_after="0"), math.inf)
         with pytest.raises(TransportError):
-            mount.catalog.lookup("v")
+            mount.catalog.find("v.mp4")
         endpoint.calm()
         eventually(lambda: not pause_of(mount.transport.limit), "no pause")
 
-        assert mount.catalog.lookup("v").content.size_bytes == SIZE
+        assert mount.catalog.find("v.mp4").content.size_bytes == SIZE
 
     def test_completed_and_not_served_is_not_ready_at_first_and_then_broken(
         self, build, endpoint, monkeypatch
@@ -151,24 +151,24 @@ class TestLookup:
             faults.status(404), math.inf, where=lambda r: r.kind == "content"
         )
         with pytest.raises(VideoNotReady):
-            catalog.lookup("v")
+            catalog.find("v.mp4")
 
         monkeypatch.setattr(catalog_module, "UNSERVED_SECONDS", 0.0)
         with pytest.raises(ServerBroken):
-            catalog.lookup("v")
+            catalog.find("v.mp4")
 
     def test_an_expired_video_is_asked_for_again(self, build, endpoint):
         mount = build()
         catalog, clock = mount.catalog, mount.transport.clock
         endpoint.ahead_seconds = CREATED_AT - time.time()
         endpoint.add("v", size_bytes=SIZE, expires_at=CREATED_AT + 200)
-        catalog.lookup("v")
+        catalog.find("v.mp4")
         endpoint.remove("v")
 
-        catalog.lookup("v")
+        catalog.find("v.mp4")
         clock.learn(formatdate(CREATED_AT + 200, usegmt=True))
         with pytest.raises(VideoNotFound):
-            catalog.lookup("v")
+            catalog.find("v.mp4")
 
     def test_a_look_up_ends_at_its_deadline(self, build, endpoint):
         endpoint.add("v")
@@ -176,13 +176,13 @@ class TestLookup:
         catalog = build(metadata_seconds=0.05).catalog
 
         with pytest.raises((DeadlineExceeded, TransportError)):
-            catalog.lookup("v")
+            catalog.find("v.mp4")
 
     def test_close_wakes_who_waits(self, catalog, endpoint):
         endpoint.inject(faults.stall_before_headers(math.inf), math.inf)
 
         with ThreadPoolExecutor(1) as threads:
-            waiting = threads.submit(catalog.lookup, "v")
+            waiting = threads.submit(catalog.find, "v.mp4")
             endpoint.wait_until(lambda: bool(endpoint.log))
             catalog.close(Closing("the mount is ending"))
 
@@ -190,9 +190,9 @@ class TestLookup:
                 waiting.result()
 
     def test_known_bytes_asks_nobody(self, catalog, endpoint):
-        catalog.lookup("v")
+        catalog.find("v.mp4")
         endpoint.add("w", size_bytes=5)
-        catalog.lookup("w")
+        catalog.find("w.mp4")
         endpoint.reset_log()
 
         assert catalog.known_bytes() == SIZE + 5
@@ -208,11 +208,11 @@ class TestAhead:
     def walk(self, catalog: Catalog, names: list[str]) -> None:
         for name in names:
             with suppress(HingError):
-                catalog.lookup(name)
+                catalog.find(name_of(name))
 
     def answers(self, catalog: Catalog, name: str) -> bool:
         with suppress(TransportError):
-            catalog.lookup(name)
+            catalog.find(name_of(name))
             return True
         return False
 
@@ -311,7 +311,7 @@ class TestAhead:
         assert 2 < len(begun) <= 2 + AHEAD_THREADS
         assert {r.video_id for r in endpoint.requests_of("content")} == set(names[:2])
         assert {r.video_id for r in endpoint.requests_of("status")} == set(names[:2])
-        assert catalog.lookup(names[5]).content.size_bytes == SIZE
+        assert catalog.find(name_of(names[5])).content.size_bytes == SIZE
 
     def test_while_the_server_seems_dead_its_only_try_is_left_to_who_wants(
         self, catalog, endpoint, monkeypatch
@@ -320,7 +320,7 @@ class TestAhead:
         for name in names:
             endpoint.add(name, size_bytes=SIZE)
         listed(catalog)
-        catalog.lookup(names[0])
+        catalog.find(name_of(names[0]))
         endpoint.stop()
         others = [f"z{number}" for number in range(transport_module._BREAKER_FAILURES)]
         self.walk(catalog, others)
@@ -338,7 +338,7 @@ class TestAhead:
 
         endpoint.start()
         eventually(lambda: self.answers(catalog, names[3]), "the server again")
-        catalog.lookup(names[4])
+        catalog.find(name_of(names[4]))
         eventually(lambda: names[5] in asked, "one ahead")
 
     def test_ids_that_hang_hold_up_neither_names_nor_the_list(self, build, endpoint):
@@ -357,7 +357,7 @@ class TestAhead:
         self.walk(catalog, names[:2])
 
         try:
-            assert catalog.lookup("wanted").content.size_bytes == SIZE
+            assert catalog.find("wanted.mp4").content.size_bytes == SIZE
             assert len(listed(catalog)) == 31
         finally:
             go_on.set()
@@ -555,19 +555,19 @@ class TestTime:
         endpoint.personality = personality
         endpoint.add("v", size_bytes=SIZE)
 
-        assert build().catalog.lookup("v").mtime_ns == mtime_ns
+        assert build().catalog.find("v.mp4").mtime_ns == mtime_ns
 
     def test_r24_the_time_stays_when_its_source_goes(self, build, endpoint):
         """Another time for the same bytes makes `rsync -a` copy them again."""
         catalog = catalog_with(build, metadata_ttl_seconds=0)
         endpoint.add("v", size_bytes=SIZE)
-        before = catalog.open("v").mtime_ns
+        before = catalog.find_to_open("v.mp4").mtime_ns
         endpoint.personality = NoStatus()
         endpoint.videos["v"].completed_at += 5000
 
         for _ in range(3):
-            assert catalog.open("v").mtime_ns == before
-            assert catalog.lookup("v").mtime_ns == before
+            assert catalog.find_to_open("v.mp4").mtime_ns == before
+            assert catalog.find("v.mp4").mtime_ns == before
 
     @pytest.mark.parametrize("personality", [Personality(), Terse()])
     def test_r24_a_status_from_the_list_gives_the_same_time(
@@ -578,7 +578,7 @@ class TestTime:
         alone, after_list = build().catalog, build().catalog
         after_list.listing()
 
-        assert after_list.lookup("v").mtime_ns == alone.lookup("v").mtime_ns
+        assert after_list.find("v.mp4").mtime_ns == alone.find("v.mp4").mtime_ns
 
     def test_r24_a_video_of_unknown_length_has_its_time_whenever_it_arrives(
         self, build, endpoint
@@ -593,12 +593,12 @@ class TestTime:
             cache={"negative_ttl_seconds": 0}, metadata_seconds=0.3, stall_seconds=5
         )
         with pytest.raises(VideoNotReady):
-            mount.catalog.lookup("v")
+            mount.catalog.find("v.mp4")
         go_on.set()
 
         (spool,) = mount.spools._spools.values()
         spool.wait_complete(time.monotonic() + 10)
-        file = mount.catalog.lookup("v")
+        file = mount.catalog.find("v.mp4")
 
         assert file.content.size_bytes == SIZE
         assert file.mtime_ns == COMPLETED_NS
@@ -656,19 +656,19 @@ class Lengthless(LiteLLM):
 
 class TestVersions:
     def test_within_the_ttl_open_asks_nobody(self, catalog, endpoint):
-        catalog.open("v")
+        catalog.find_to_open("v.mp4")
         endpoint.reset_log()
 
-        catalog.open("v")
+        catalog.find_to_open("v.mp4")
         assert endpoint.log == []
 
     def test_after_the_ttl_open_asks_once(self, build, endpoint):
         catalog = catalog_with(build, metadata_ttl_seconds=0)
         endpoint.add("v", size_bytes=SIZE)
-        first = catalog.open("v")
+        first = catalog.find_to_open("v.mp4")
         endpoint.reset_log()
 
-        assert catalog.open("v").content is first.content
+        assert catalog.find_to_open("v.mp4").content is first.content
         (asked,) = endpoint.log
         assert (asked.method, asked.status) == ("HEAD", 304)
 
@@ -677,37 +677,37 @@ class TestVersions:
         endpoint.personality = PERSONALITIES[personality]
         catalog = catalog_with(build, metadata_ttl_seconds=0)
         endpoint.add("v", size_bytes=SIZE)
-        old = catalog.open("v")
+        old = catalog.find_to_open("v.mp4")
         endpoint.videos["v"].replace(size_bytes=SIZE + 1)
 
-        new = catalog.open("v")
+        new = catalog.find_to_open("v.mp4")
 
         assert new.content is not old.content
         assert (old.content.changed, new.content.changed) == (True, False)
         assert new.content.size_bytes == SIZE + 1
-        assert catalog.lookup("v") is new
+        assert catalog.find("v.mp4") is new
 
     def test_a_change_seen_by_a_read_makes_the_next_look_up_ask(
         self, catalog, endpoint
     ):
-        old = catalog.lookup("v")
+        old = catalog.find("v.mp4")
         endpoint.videos["v"].replace(size_bytes=SIZE * 2)
         old.content.changed = True
 
-        assert catalog.lookup("v").content.size_bytes == SIZE * 2
+        assert catalog.find("v.mp4").content.size_bytes == SIZE * 2
 
     def test_a_look_up_that_finds_a_new_version_ends_the_old_one(self, build, endpoint):
         mount = build()
         catalog, clock = mount.catalog, mount.transport.clock
         endpoint.ahead_seconds = CREATED_AT - time.time()
         endpoint.add("v", size_bytes=SIZE, expires_at=CREATED_AT + 200)
-        old = catalog.lookup("v")
+        old = catalog.find("v.mp4")
         # It has expired, so it is asked for again.
         clock.learn(formatdate(CREATED_AT + 200, usegmt=True))
         endpoint.videos["v"].replace()
         endpoint.videos["v"].expires_at = CREATED_AT + 1000
 
-        new = catalog.lookup("v")
+        new = catalog.find("v.mp4")
 
         assert (old.content.changed, new.content.changed) == (True, False)
 
@@ -721,22 +721,22 @@ class TestVersions:
             endpoint.inject(faults.chunked(), math.inf)
         catalog = catalog_with(build, metadata_ttl_seconds=0)
         video = endpoint.add("v", size_bytes=SIZE)
-        old = catalog.open("v")
+        old = catalog.find_to_open("v.mp4")
         video.replace(size_bytes=SIZE + 1)
         step = Step(catalog, monkeypatch, "_remember" if sized else "_measured")
         shared = Shared(catalog, monkeypatch)
 
         with ThreadPoolExecutor(2) as threads:
-            opening = threads.submit(catalog.open, "v")
+            opening = threads.submit(catalog.find_to_open, "v.mp4")
             assert step.reached.wait(10)
-            looking_up = threads.submit(catalog.lookup, "v")
+            looking_up = threads.submit(catalog.find, "v.mp4")
             eventually(lambda: looking_up.done() or shared.by_all(2), "an end, or both")
             step.go_on.set()
             new = opening.result()
 
             assert looking_up.result().content is new.content
         assert (old.content.changed, new.content.changed) == (True, False)
-        assert catalog.lookup("v") is new
+        assert catalog.find("v.mp4") is new
 
     def test_a_change_that_a_read_sees_while_an_open_asks_is_no_version_kept(
         self, build, endpoint
@@ -744,16 +744,16 @@ class TestVersions:
         """The server said "not modified" before; the stat that asks again hears it."""
         catalog = catalog_with(build, metadata_ttl_seconds=0)
         endpoint.add("v", size_bytes=SIZE)
-        old = catalog.open("v")
+        old = catalog.find_to_open("v.mp4")
         go_on = threading.Event()
         endpoint.inject(faults.stall_before_headers(go_on))
         endpoint.reset_log()
 
         with ThreadPoolExecutor(2) as threads:
-            opening = threads.submit(catalog.open, "v")
+            opening = threads.submit(catalog.find_to_open, "v.mp4")
             endpoint.wait_until(lambda: bool(endpoint.log))
             old.content.changed = True
-            looking_up = threads.submit(catalog.lookup, "v")
+            looking_up = threads.submit(catalog.find, "v.mp4")
             go_on.set()
 
             for found in (opening, looking_up):
@@ -764,21 +764,21 @@ class TestVersions:
     ):
         catalog = catalog_with(build, metadata_ttl_seconds=0)
         endpoint.add("v", size_bytes=SIZE)
-        first = catalog.open("v")
+        first = catalog.find_to_open("v.mp4")
         endpoint.stop()
         expected_log("kept as known")
 
-        assert catalog.open("v") is first
+        assert catalog.find_to_open("v.mp4") is first
 
     def test_a_video_that_is_gone_is_not_found_and_forgotten(self, build, endpoint):
         catalog = catalog_with(build, metadata_ttl_seconds=0, negative_ttl_seconds=0)
         endpoint.add("v", size_bytes=SIZE)
-        catalog.open("v")
+        catalog.find_to_open("v.mp4")
         endpoint.remove("v")
 
-        for attempt in (catalog.open, catalog.lookup):
+        for attempt in (catalog.find_to_open, catalog.find):
             with pytest.raises(VideoNotFound):
-                attempt("v")
+                attempt("v.mp4")
 
     def test_r7_a_head_that_lies_about_the_size_is_believed_once(self, build, endpoint):
         @dataclass(frozen=True)
@@ -792,12 +792,12 @@ class TestVersions:
         endpoint.personality = Liar()
         mount = build()
         endpoint.add("v", size_bytes=SIZE)
-        told = mount.catalog.open("v")
+        told = mount.catalog.find_to_open("v.mp4")
         assert told.content.size_bytes == SIZE + 999
         with pytest.raises(HingError):
             mount.readers.open(told.content).read_into(memoryview(bytearray(10)), 0)
 
-        file = mount.catalog.open("v")
+        file = mount.catalog.find_to_open("v.mp4")
 
         assert file.content.size_bytes == SIZE
         target = bytearray(SIZE)
@@ -808,10 +808,10 @@ class TestVersions:
         endpoint.personality = PERSONALITIES["new_api_new"]  # public, max-age=86400
         catalog = catalog_with(build, metadata_ttl_seconds=0)
         endpoint.add("v", size_bytes=SIZE)
-        catalog.open("v")
+        catalog.find_to_open("v.mp4")
         endpoint.reset_log()
 
-        catalog.open("v")
+        catalog.find_to_open("v.mp4")
         assert endpoint.log
 
 
@@ -842,11 +842,11 @@ class TestListing:
         assert listed(catalog) == ["gone.mp4", "served.mp4"]
 
         with pytest.raises(VideoNotFound):
-            catalog.lookup("gone")
-        catalog.lookup("served")
+            catalog.find("gone.mp4")
+        catalog.find("served.mp4")
         assert listed(catalog) == ["served.mp4"]
 
-        catalog.lookup("gone")  # it is served again
+        catalog.find("gone.mp4")  # it is served again
         assert listed(catalog) == ["gone.mp4", "served.mp4"]
 
     def test_names_are_sorted_and_quoted(self, build, endpoint):
@@ -877,10 +877,10 @@ class TestListing:
         endpoint.add("w", size_bytes=SIZE)
         catalog = build().catalog
         assert listed(catalog) == []
-        catalog.lookup("w")
+        catalog.find("w.mp4")
         assert listed(catalog) == []
 
-        catalog.open("v")
+        catalog.find_to_open("v.mp4")
         assert listed(catalog) == ["v.mp4"]
 
     def test_a_listing_that_cannot_be_had_whole_is_an_error(self, catalog, endpoint):
@@ -930,7 +930,7 @@ class TestListing:
 
     def test_a_listed_video_is_looked_up_without_its_status(self, catalog, endpoint):
         listed(catalog)
-        catalog.lookup("v")
+        catalog.find("v.mp4")
 
         assert not endpoint.requests_of("status")
 
@@ -943,12 +943,12 @@ class TestListing:
         catalog = build().catalog
         catalog.listing()
 
-        catalog.lookup("v00")
+        catalog.find("v00.mp4")
         assert len(endpoint.requests_of("content")) == 1
-        catalog.lookup("v01")
+        catalog.find("v01.mp4")
         endpoint.wait_until(lambda: len(endpoint.requests_of("content")) == count)
         for number in range(count):
-            catalog.lookup(f"v{number:02}")
+            catalog.find(f"v{number:02}.mp4")
 
         assert len(endpoint.requests_of("content")) == count
 
@@ -961,17 +961,17 @@ class TestListing:
             endpoint.add(f"v{number:02}", size_bytes=SIZE)
         catalog = build().catalog
 
-        catalog.lookup("v00")
+        catalog.find("v00.mp4")
         assert not endpoint.requests_of("list"), "one name is no order"
-        catalog.lookup("v01")
+        catalog.find("v01.mp4")
         endpoint.wait_until(lambda: len(endpoint.requests_of("list")) == 1)
         endpoint.wait_until_idle()
         eventually(lambda: catalog.following("v00"), "the order of names")
-        catalog.lookup("v02")
+        catalog.find("v02.mp4")
         endpoint.wait_until(lambda: len(endpoint.requests_of("content")) == count)
 
         for number in range(count):
-            catalog.lookup(f"v{number:02}")
+            catalog.find(f"v{number:02}.mp4")
         assert len(endpoint.requests_of("content")) == count
         assert len(endpoint.requests_of("list")) == 1
 
@@ -983,7 +983,7 @@ class TestListing:
 
         for number in range(20):
             endpoint.add(f"v{number}", size_bytes=SIZE)
-            catalog.lookup(f"v{number}")
+            catalog.find(f"v{number}.mp4")
         endpoint.wait_until_idle()
 
         assert len(endpoint.requests_of("list")) == 1
@@ -991,7 +991,7 @@ class TestListing:
     def test_names_that_are_not_found_cost_none(self, catalog, endpoint):
         for number in range(20):
             with pytest.raises(VideoNotFound):
-                catalog.lookup(f"v{number}")
+                catalog.find(f"v{number}.mp4")
         endpoint.wait_until_idle()
 
         assert not endpoint.requests_of("list")
@@ -1007,7 +1007,7 @@ class TestListing:
         mount.transport.limit.pause(0.001)
 
         for number in range(4):
-            mount.catalog.lookup(f"v{number:02}")
+            mount.catalog.find(f"v{number:02}.mp4")
         endpoint.wait_until_idle()
 
         assert len(endpoint.requests_of("list")) == 1
@@ -1021,7 +1021,7 @@ class TestListing:
         catalog.listing()
 
         for number in (0, 20, 39):
-            catalog.lookup(f"v{number:02}")
+            catalog.find(f"v{number:02}.mp4")
         endpoint.wait_until_idle()
 
         assert len(endpoint.requests_of("content")) == 3
@@ -1048,11 +1048,11 @@ class TestLate:
         catalog, go_on = late
         for _ in range(3):
             with pytest.raises(VideoNotReady):
-                catalog.lookup("v")
+                catalog.find("v.mp4")
         go_on.set()
 
         eventually(lambda: not catalog._lookups._under_way, "an end of the look-up")
-        assert catalog.open("v").content.size_bytes == SIZE
+        assert catalog.find_to_open("v.mp4").content.size_bytes == SIZE
         assert len(endpoint.requests_of("content", "GET")) == 1
 
     def test_many_of_them_hold_no_other_name_up(self, late, endpoint):
@@ -1061,10 +1061,10 @@ class TestLate:
         for number in range(10):
             endpoint.add(f"v{number}", size_bytes=SIZE)
             with pytest.raises(VideoNotReady):
-                catalog.lookup(f"v{number}")
+                catalog.find(f"v{number}.mp4")
 
         with pytest.raises(VideoFailed):
-            catalog.lookup("failed")
+            catalog.find("failed.mp4")
 
     def test_where_facts_cost_a_download_the_status_confirms_a_version(
         self, build, endpoint
@@ -1073,14 +1073,14 @@ class TestLate:
         endpoint.personality = PERSONALITIES["litellm_new"]
         video = endpoint.add("v", size_bytes=SIZE)
         catalog = catalog_with(build, metadata_ttl_seconds=0)
-        first = catalog.open("v").content
+        first = catalog.find_to_open("v.mp4").content
         endpoint.reset_log()
 
-        assert catalog.open("v").content is first
+        assert catalog.find_to_open("v.mp4").content is first
         assert not endpoint.requests_of("content")
 
         video.replace(size_bytes=SIZE + 1)
-        assert catalog.open("v").content.size_bytes == SIZE + 1
+        assert catalog.find_to_open("v.mp4").content.size_bytes == SIZE + 1
 
 
 # --- bounds and lengths -------------------------------------------------------
@@ -1095,7 +1095,7 @@ def test_what_is_known_is_bounded(small_tables, build, endpoint):
     catalog = build().catalog
     for number in range(8):
         endpoint.add(f"v{number}", size_bytes=SIZE)
-        catalog.lookup(f"v{number}")
+        catalog.find(f"v{number}.mp4")
 
     assert catalog.known_bytes() == 4 * SIZE
 
@@ -1108,7 +1108,7 @@ def test_refusals_are_remembered_without_the_bodies_they_came_in(build, endpoint
     with little_memory(3_000_000):
         for number in range(100):
             with pytest.raises(VideoNotFound):
-                catalog.lookup(f"v{number}")
+                catalog.find(f"v{number}.mp4")
 
     assert len(catalog._refused) == 100
 
@@ -1132,7 +1132,7 @@ def test_unknown_lengths_are_measured_once(build, endpoint):
     endpoint.inject(faults.chunked(), math.inf)
     mount = build()
 
-    file = mount.catalog.lookup("v")
+    file = mount.catalog.find("v.mp4")
     target = bytearray(SIZE)
     mount.readers.open(file.content).read_into(memoryview(target), 0)
 

@@ -371,7 +371,7 @@ class TestHandles:
         assert operations.open("/a.mp4", os.O_RDONLY).direct_io
 
     def test_what_is_noted_of_names_does_not_grow_with_them(self, operations):
-        file = operations._catalog.lookup("v")
+        file = operations._catalog.find("v.mp4")
         with little_memory(2_000_000):
             for number in range(5000):
                 operations._told(file, f"{number:01000}")

@@ -592,7 +592,7 @@ def test_attributes_of_known_files_need_no_network(view, video, endpoint, expect
         files.size_bytes(name)
     endpoint.remove("gone")
     assert errno_of(lambda: files.open("gone")) == "ENOENT"
-    opened_file = files.mount.catalog.lookup("v")
+    opened_file = files.mount.catalog.find("v.mp4")
     endpoint.stop()
     endpoint.reset_log()
 
