@@ -13,6 +13,7 @@ HingError
  ├ SpoolFull          no room for a whole-file stream
  ├ TransportError     the exchange failed; trying again may help
  │  ├ Unreachable     no connection (DNS, refused, TLS)
+ │  │  ├ NoTls        TLS failed: no such protocol, or no trust
  │  │  └ NotAsked     the server has just not answered several others
  │  ├ Stale           a kept connection had died unseen
  │  ├ NoAnswer        connected and asked, and no answer in time

@@ -50,6 +50,7 @@ EXPECTED: dict[type[HingError], tuple[int, int]] = {
     errors.ServerBroken: (errno.EIO, errno.EIO),
     errors.RateLimited: (errno.EAGAIN, errno.EIO),
     errors.GivenWay: (errno.EAGAIN, errno.EIO),
+    errors.NoTls: (errno.EIO, errno.EIO),
     errors.NotAsked: (errno.EIO, errno.EIO),
     errors.DeadlineExceeded: (errno.ETIMEDOUT, errno.ETIMEDOUT),
     errors.Unforeseen: (errno.EIO, errno.EIO),
