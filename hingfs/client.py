@@ -147,7 +147,9 @@ class VideoClient:
         if facts is None:
             known = known or (status.state is State.READY and not status.expired)
             facts = self._probe_by_get(video_id, status, patience, head, known=known)
-        if status.state is State.UNCERTAIN:
+        if status.state is State.UNCERTAIN or (
+            status.unknown and self._endpoint.has_told_status
+        ):
             self._prove(video_id, status, facts, patience)
         if asked is not None:
             self._weigh(status)
@@ -168,7 +170,8 @@ class VideoClient:
     ) -> None:
         """Raise as `refusals.unproven` unless the content proves itself whole.
 
-        It is served, under a status word that nobody knows.
+        It is served, under a status word that nobody knows, or though the status route
+        tells of others and not of it.
         """
         self._statuses.warn_of_word(video_id, status)
         size_bytes = -1 if facts.size_bytes is None else facts.size_bytes
@@ -188,7 +191,8 @@ class VideoClient:
             if begun is not None:  # of what is not whole
                 begun.close()
             raise refusals.unproven(status, doubt.reason, passing=doubt.passing)
-        self._endpoint.word_passed(status.word, video_id)
+        if status.word:
+            self._endpoint.word_passed(status.word, video_id)
 
     def _with_status(
         self, video_id: str, asked: Future[Status], patience: Patience, head: _Head
@@ -216,11 +220,13 @@ class VideoClient:
         """Judge the *status* of a video that is served.
 
         Raises ServerBroken if it says nothing, and the endpoint told others: the file
-        may be half written, and its time would come from another source than later.
+        may be half written, and its time would come from another source than later. Of
+        one that the route does not know, the content was the proof.
         """
-        if status.word:
+        known = self._endpoint.has_told_status
+        if status.word or (status.unknown and known):
             return
-        if self._endpoint.has_told_status:
+        if known:
             raise ServerBroken("the video is served, and its status is not told")
         if status.state is State.GONE:
             self._endpoint.status_missing("it knows nothing of a video that is served")

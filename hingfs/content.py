@@ -240,24 +240,20 @@ class ContentRoute:
                 return Served(found, b"", place)
             self._places.forget(video_id, place)
         url = self._sender.content_url(video_id)
-        send = partial(
-            self._sender.send, "GET", url, patience, span=span, headers=headers
-        )
+
+        def send(*, fresh: bool = False) -> tuple[Answer, bytes]:
+            answer, body = self._sender.send(
+                "GET", url, patience, span=span, headers=headers, fresh=fresh
+            )
+            return answer, body or _message_in(answer, odd_type, patience.deadline)
+
         answer, body = (
             asked_around(video_id, send) if known and not fresh else send(fresh=fresh)
         )
         if not answer.from_api:
             return Served(answer, body, answer.url)
-        message = verdict.may_be_message(answer.headers, odd_type)
-        if answer.status != 200 or not message:
-            return Served(answer, body, None)
-        with contextlib.ExitStack() as still_open:
-            still_open.enter_context(answer)
-            body = answer.read_text(patience.deadline, MOST_ERROR_BYTES)
-            if bodies.is_container(body):
-                still_open.pop_all()  # a video after all
-                return Served(answer, body, None)
-        named = results.url_in_json(body)
+        is_message = answer.status == 200 and not bodies.is_container(body)
+        named = results.url_in_json(body) if is_message else None
         if named is None:
             return Served(answer, body, None)
         named_by_json = self._at_named(
@@ -292,6 +288,22 @@ class ContentRoute:
             return answer
         answer.close()
         return None
+
+
+def _message_in(answer: Answer, odd_type: str | None, deadline: float) -> bytes:
+    """What the API sends as 200 under a type for reading, other than *odd_type*.
+
+    *answer* is closed then, unless that begins as a video after all.
+    """
+    message = verdict.may_be_message(answer.headers, odd_type)
+    if not answer.from_api or answer.status != 200 or not message:
+        return b""
+    with contextlib.ExitStack() as still_open:
+        still_open.enter_context(answer)
+        body = answer.read_text(deadline, MOST_ERROR_BYTES)
+        if bodies.is_container(body):
+            still_open.pop_all()
+    return body
 
 
 def _first_bytes(answer: Answer, deadline: float) -> bytes:

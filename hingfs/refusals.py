@@ -45,10 +45,12 @@ def refusal(code: int, body: bytes, status: Status) -> HingError:
 
 
 def unproven(status: Status, doubt: str, *, passing: bool = False) -> HingError:
-    """The error of a video under a word that nobody knows, which *doubt* speaks against.
+    """The error of a video without a status that is known, which *doubt* speaks against.
 
     What the word hints at is believed unless the doubt is *passing* by itself.
     """
+    if not status.word:
+        return VideoNotReady(f"{doubt}, and the status route does not know the video")
     said = f"{doubt}, and the status word {status.word} is unknown"
     if wording.hints_at_failure(status.word) and not passing:
         detail = f": {status.reason}" if status.reason else ""
@@ -68,13 +70,6 @@ def of_opened(error: HingError) -> HingError:
         isinstance(error, VideoNotFound) and not error.certain
     )
     return ServerBroken(f"it was served before; now: {error}") if contradicts else error
-
-
-def is_absent(code: int, body: bytes) -> bool:
-    """Whether the server, or this replica of it, knows of no such video."""
-    if code in (404, 410):
-        return True
-    return code == 400 and bool(wording.GONE_TEXT.search(bodies.text_of(body)))
 
 
 def refuses_token(code: int, body: bytes) -> bool:

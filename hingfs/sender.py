@@ -29,6 +29,7 @@ from .errors import (
 from .patience import READ_TRIES, Patience
 from .pauses import asks_for_pause, named_pause
 from .replicas import ask_around
+from .statuses import is_absent
 from .transport import HttpTransport
 from .wording import DENIED_CODES
 
@@ -215,7 +216,7 @@ def asked_around(
 
 def _is_known(found: tuple[Answer, bytes]) -> bool:
     answer, body = found
-    return not (answer.from_api and refusals.is_absent(answer.status, body))
+    return not (answer.from_api and is_absent(answer.status, body))
 
 
 def broken(answer: Answer, body: bytes) -> ServerBroken:

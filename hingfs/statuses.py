@@ -66,6 +66,12 @@ _REASON = (
     *("error", "fail_reason", "failure_reason", "failed_reason", "error_message"),
     *("task_status_msg", "status_message", "message", "msg"),
 )
+# Codes beside which words may say that there is no such video: 422 is FastAPI's, and
+# some gateways have 200 for all.
+_CODES_OF_WORDS = frozenset({200, 400, 422})
+# What tells of an error under 200, the latter only where there are no data.
+_ERRORS = ("error", "errors", "detail")
+_MESSAGES = ("message", "msg", "code")
 # Where times stand that are not beside the status.
 _ASIDE = ("meta", "metadata", "timestamps", "times", "timing", *_WORD)
 # A word beside `data` and no id is that of the request, not that of a video.
@@ -150,7 +156,7 @@ def judge_status(
         code == 404 and (is_html(headers, body) or wording.NO_ROUTE_TEXT.search(text))
     ):
         return Status(State.NO_ROUTE, url="")
-    if code in (404, 410) or (code == 400 and "task_not_exist" in text):
+    if is_absent(code, body):
         return Status(State.GONE, reason=printable(text, 120), url="")
     return UNSAID
 
@@ -161,14 +167,41 @@ def _told_in(
     """What the video object in *body* says; None if it holds none."""
     outer = bodies.parsed_json(body)
     found = video_in(outer, video_id)
-    # {"status": "error"} beside a 404 is an envelope, not a video that failed; and
-    # {"status": "unauthorized"} beside a 401 is no state of one.
-    envelope = code == 404 and not _is_video(found)
+    # {"status": "error"} beside "not found" is an envelope, not a video that failed;
+    # and {"status": "unauthorized"} beside a 401 is no state of one.
+    envelope = (
+        (code == 404 or word_of(found) in _ENVELOPE_WORDS)
+        and not _is_video(found)
+        and is_absent(code, body)
+    )
     if code in wording.DENIED_CODES or envelope:
         return None
     status = status_of(found, outer, now_seconds)
     url = _url_in(found, outer) if status.word or code == 200 else ""
     return replace(status, url=url) if status.word or url else None
+
+
+def is_absent(code: int, body: bytes) -> bool:
+    """Whether the server, or this replica of it, knows of no such video.
+
+    By its code, or by the words of its error, whichever route they came from.
+    """
+    if code in (404, 410):
+        return True
+    text = _words_of_error(code, body) if code in _CODES_OF_WORDS else ""
+    return bool(wording.GONE_TEXT.search(text))
+
+
+def _words_of_error(code: int, body: bytes) -> str:
+    """The words of an error; "" where *body* is a video, whose words are its own."""
+    outer = bodies.parsed_json(body)
+    if code != 200:
+        return "" if describes_video(body) else bodies.text_of(body)
+    fields = fields_of(outer)
+    if id_of(fields):
+        return ""
+    names = _ERRORS if fields.get("data") else (*_ERRORS, *_MESSAGES)
+    return " ".join(str(fields[name]) for name in names if name in fields)
 
 
 def describes_video(body: bytes) -> bool:

@@ -107,7 +107,9 @@ NOT_READY_TEXT = re.compile(
     re.IGNORECASE,
 )
 GONE_TEXT = re.compile(
-    r"expired|过期|not found|not.exist|no such|不存在", re.IGNORECASE
+    r"expired|过期|not.found|not.exist|n.t exist|no such|不存在|找不到|未找到|"
+    r"(?:can.?not|can.t|could not|couldn.t|unable to) find|unknown (?:video|task|job|id)\b",
+    re.IGNORECASE,
 )
 _DENIED_TEXT = re.compile(
     r"no_db_connection|invalid.{0,20}(api.?key|token)|(api.?key|token).{0,20}invalid|"

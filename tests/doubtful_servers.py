@@ -168,6 +168,9 @@ ABSENT: dict[str, Response] = {
     "404-not-ready": json_response(404, {"detail": "Generation is still in-progress"}),
     "410": json_response(410, {"error": {"message": "Gone"}}),
     "400-task": json_response(400, {"code": "task_not_exist", "data": None}),
+    "400": json_response(400, {"error": {"message": "Video not found"}}),
+    "422": json_response(422, {"detail": "Unknown video"}),
+    "200": json_response(200, {"error": {"message": "Video not found"}}),
     "404-page": text_response(404, b"<html><h1>404</h1></html>", "text/html"),
 }
 
@@ -186,6 +189,19 @@ class Replicas(Personality):
     def respond(self, request: Request, site: Site) -> Response:
         replica = self.balancer.replica_of(request)
         if replica != 0 and request.kind in self.routes:
+            return self.absent
+        return super().respond(request, site)
+
+
+@dataclass(frozen=True)
+class StatusKnowsNot(Personality):
+    """Serves all, and its status route does not know *videos*, which it says so."""
+
+    absent: Response = ABSENT["404"]
+    videos: Collection[str] = ("v",)
+
+    def respond(self, request: Request, site: Site) -> Response:
+        if request.kind == "status" and request.video_id in self.videos:
             return self.absent
         return super().respond(request, site)
 

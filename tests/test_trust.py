@@ -31,11 +31,13 @@ from .doubtful_servers import (
     ForbidsOne,
     Replicas,
     Shifting,
+    StatusKnowsNot,
     Walled,
     draws,
     slowly,
     turns,
 )
+from .mounting import CLIPS
 from .personalities import (
     CREATED_AT,
     PERSONALITIES,
@@ -49,6 +51,7 @@ from .views import Direct, check_reads, errno_of, opened, sequential
 
 SIZE_BYTES = 700_001
 VALIDATORS = ("ETag", "Last-Modified")
+CLIP = (CLIPS / "moov_last.mp4").read_bytes()
 
 
 @pytest.fixture
@@ -398,6 +401,31 @@ def test_replicas_that_share_a_part_are_no_trouble(view, endpoint, balancer, rou
 
     for video in videos:
         check_reads(files, video, [(0, SIZE_BYTES)])
+
+
+@pytest.mark.parametrize("absent", [name for name in ABSENT if name != "404-page"])
+def test_a_served_video_that_the_status_route_never_knows_is_proved_by_its_content(
+    view, endpoint, absent
+):
+    """Where the route tells of others; the page of a 404 says that there is no route."""
+    known = endpoint.add("known", size_bytes=SIZE_BYTES)
+    server = StatusKnowsNot(ABSENT[absent], videos=("v", "half"))
+    video = endpoint.add("v", data=CLIP)
+    endpoint.add("half", data=CLIP[:-100])
+    files = view(server, settle_seconds=0.0)
+
+    for each in (known, video):
+        check_reads(files, each, sequential(each.size_bytes))
+    assert errno_of(partial(files.size_bytes, "half")) == "EAGAIN"
+
+
+def test_such_a_video_is_not_believed_at_first_sight(view, endpoint):
+    known = endpoint.add("known", size_bytes=SIZE_BYTES)
+    endpoint.add("v", data=CLIP)
+    files = view(StatusKnowsNot(), settle_seconds=3600.0)
+    check_reads(files, known, [(0, SIZE_BYTES)])
+
+    assert errno_of(partial(files.size_bytes, "v")) == "EAGAIN"
 
 
 def test_a_video_that_nobody_knows_costs_as_much_as_ever(view, endpoint):

@@ -686,7 +686,16 @@ def test_r9_content_that_is_gone_though_completed_has_expired(code, body):
         (410, JSON, b"", State.GONE),
         (404, JSON, b'{"status": "error", "message": "no"}', State.GONE),
         (400, JSON, b'{"code": "task_not_exist", "data": null}', State.GONE),
+        (400, JSON, error("Video not found"), State.GONE),
+        (422, JSON, detail("Unknown video"), State.GONE),
+        (200, JSON, error("Video not found"), State.GONE),
+        (200, JSON, b'{"status": "error", "message": "video not found"}', State.GONE),
+        (400, JSON, b'{"status": "fail", "msg": "no such task"}', State.GONE),
+        (200, JSON, b'{"status": "failed", "error": "image not found"}', State.FAILED),
+        (200, JSON, b'{"status": "error", "message": "no GPU"}', State.FAILED),
         (400, JSON, error("bad id"), State.UNSAID),
+        (422, JSON, error("bad id"), State.UNSAID),
+        (200, JSON, error("busy"), State.UNSAID),
         (404, HTML, PAGE, State.NO_ROUTE),
         (404, MP4, PAGE, State.NO_ROUTE),
         (404, JSON, error("Invalid URL (GET /v1/videos/v)"), State.NO_ROUTE),
@@ -1411,7 +1420,29 @@ def test_no_word_stands_for_two_states():
         (404, detail("Generation is still in-progress"), True),
         (410, b"", True),
         (400, b'{"code": "task_not_exist"}', True),
+        (400, error("Video not found"), True),
+        (400, b"Video not found", True),
+        (400, error("video_not_found"), True),
+        (422, detail("Unknown video"), True),
+        (422, detail("This video doesn't exist"), True),
+        (422, error("Could not find the task"), True),
+        (200, error("Video not found"), True),
+        (200, b'{"error": "not_found"}', True),
+        (200, b'{"Error": {"Message": "No such task"}}', True),
+        (200, b'{"code": 404, "message": "Task not found", "data": null}', True),
+        (200, '{"success": false, "message": "任务不存在"}'.encode(), True),
+        (200, b'{"status": "error", "message": "video not found"}', True),
+        (422, detail([{"loc": ["video_id"], "msg": "is no UUID"}]), False),
+        (422, error("the image is too large"), False),
         (400, error("video is not ready"), False),
+        # The words of a video are its own.
+        (400, status("failed", error="the image was not found"), False),
+        (200, b'{"id": "v", "error": "the image was not found"}', False),
+        (200, b'{"id": "v", "prompt": "a word not found"}', False),
+        (200, b'{"prompt": "a word not found"}', False),
+        (200, b'{"data": {"a": 1}, "message": "not found: b"}', False),
+        (200, b"not found", False),
+        (200, b"", False),
         (401, b"", False),
         (403, error("no such video for you"), False),
         (409, b"", False),
@@ -1420,7 +1451,7 @@ def test_no_word_stands_for_two_states():
     ],
 )
 def test_a_replica_that_knows_nothing_is_known(code, body, absent):
-    assert refusals.is_absent(code, body) is absent
+    assert statuses.is_absent(code, body) is absent
 
 
 @pytest.mark.parametrize(
