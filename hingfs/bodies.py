@@ -86,7 +86,7 @@ def parsed_page(
     """
     found = None
     if len(body) > SMALL_PAGE_BYTES:
-        named = b'|"(?:%s)"[ \t\r\n]*:' % "|".join(names).encode()
+        named = b'|"(?i:%s)"[ \t\r\n]*:' % "|".join(names).encode()
         found = re.search(_BEGINNING + named + _BRACKET, body)
     if found is None:
         return parsed_json(body)

@@ -16,12 +16,6 @@ def _words(*lines: str) -> frozenset[str]:
     return frozenset(" ".join(lines).split())
 
 
-def names(*plain: str) -> tuple[str, ...]:
-    """Names of fields: each as it is, then each in camel case."""
-    camel = (re.sub("_(.)", lambda found: found[1].upper(), name) for name in plain)
-    return tuple(dict.fromkeys((*plain, *camel)))
-
-
 class Fields(dict[str, object]):
     """The fields of an object of JSON, under their plain names; as `fields_of` reads it."""
 

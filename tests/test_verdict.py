@@ -1155,6 +1155,11 @@ def test_r23_a_page_says_of_more_what_it_says(body, has_more):
     "body",
     [
         *(b'{"data": {}}', b'{"data": null, "has_more": true}', b'{"data": "x"}'),
+        b'{"data": null, "pagination": {"has_more": true}}',
+        b'{"data": {"items": null}, "has_more": true}',
+        *(b'{"success": true}', b'{"code": 0, "message": "success"}'),
+        *(b'{"request_id": "r"}', b'{"data": null, "strange": 1}'),
+        b'{"films": [{"id": "v", "status": "completed"}]}',
         *(
             b'{"id": "v", "object": "video"}',
             b"7",
@@ -1180,6 +1185,18 @@ def test_r23_anything_else_is_no_page_of_a_list(body):
         b'{"code": 0, "message": "SUCCESS", "data": []}',
         b'{"success": true, "message": "", "data": {"items": [], "total": 0}}',
         b'{"success": true, "message": "", "data": {"items": null, "total": 0}}',
+        b'{"success": true, "message": "", "data": null}',
+        b'{"success": true, "message": "", "data": null, "request_id": "r"}',
+        b'{"data": null, "pagination": {"total": 1, "has_more": false}}',
+        b'{"object": "list", "data": null, "requestId": "r", "timestamp": 1790000000}',
+        b'{"code": 0, "message": "success", "data": null}',
+        b'{"data": null, "message": "success"}',
+        b'{"code": 10000, "message": "Success", "data": null}',
+        b'{"code": 1, "msg": "\xe6\x93\x8d\xe4\xbd\x9c\xe6\x88\x90\xe5\x8a\x9f", "data": []}',
+        b'{"status": "success", "data": null}',
+        b'{"code": "SUCCESS", "message": "no error", "data": []}',
+        b'{"base_resp": {"status_code": 0, "status_msg": "ok"}, "videos": null}',
+        *(b'{"Data": []}', b'{"Items": null, "Total": 0}', b'{"jobs": []}'),
     ],
 )
 def test_the_end_of_a_list_is_only_what_can_mean_nothing_else(body):
@@ -1194,9 +1211,17 @@ def test_the_end_of_a_list_is_only_what_can_mean_nothing_else(body):
     "body",
     [
         *(b'{"error": "boom"}', b'{"detail": "Not authenticated"}', b'{"code": 500}'),
-        *(b'{"message": "try later"}', b'{"data": null, "message": "success"}'),
+        *(b'{"message": "try later"}', b'{"data": null, "message": "hello"}'),
         b'{"object": "list", "data": null, "error": {"message": "database is locked"}}',
-        b'{"code": 0, "message": "success", "data": null}',
+        b'{"success": true, "message": "try again later", "data": []}',
+        b'{"code": 0, "message": "partial: a shard timed out", "data": [{"id": "v"}]}',
+        b'{"code": 500, "message": "success", "data": null}',
+        b'{"code": 10000, "message": "failed", "data": [{"id": "v"}]}',
+        *(b'{"status_code": 17, "data": []}', b'{"errcode": 4, "videos": []}'),
+        b'{"base_resp": {"status_code": 1004, "status_msg": "no"}, "data": []}',
+        b'{"Error": {"Message": "busy"}, "Data": []}',
+        b'{"data": {"items": [], "error": "busy"}}',
+        *(b'{"status": 500, "data": []}', b'{"ok": false, "data": []}'),
         *(b'{"data": [], "error": {"code": "x"}}', b'{"data": [], "message": "sorry"}'),
         b'{"code": 50000, "message": "busy", "data": []}',
         b'{"code": "fail", "data": [{"id": "v"}]}',
@@ -1226,6 +1251,16 @@ def test_a_list_that_says_it_failed_is_no_end_of_one(body):
         {"data": [{"id": 12, "task_id": "v", "status": "SUCCESS"}]},
         {"data": [{"video": {"id": "v", "status": "completed"}}]},
         {"response": {"tasks": [{"generation_id": "v", "status": "Completed"}]}},
+        {"Data": [{"Id": "v", "Status": "Succeeded"}], "HasMore": False},
+        {"Result": {"Items": [{"TaskId": "v", "TaskStatus": "SUCCESS"}]}},
+        {"Videos": [{"ID": "v", "Status": "completed"}]},
+        {"videoList": [{"id": "v", "status": "completed"}]},
+        {"jobs": [{"id": "v", "status": "completed"}]},
+        {"code": 10000, "message": "Success", "data": [{"id": "v", "status": "done"}]},
+        {"code": 1, "message": "ok", "data": [{"id": "v", "status": "done"}]},
+        {"message": "3 videos found", "data": [{"id": "v", "status": "done"}]},
+        {"data": [{"id": "v", "status": {"state": "completed", "code": 0}}]},
+        {"data": [{"id": "v", "status": {"code": "SUCCESS"}}]},
     ],
 )
 def test_rows_of_another_shape_are_rows(page):
@@ -1234,6 +1269,30 @@ def test_rows_of_another_shape_are_rows(page):
     assert judged is not None
     ((video_id, found),) = judged.videos
     assert (video_id, found.state, judged.last_id) == ("v", State.READY, "v")
+
+
+@pytest.mark.parametrize(
+    ("page", "total", "has_more"),
+    [
+        ({"data": [], "total": 3}, 3, None),
+        ({"data": {"items": [], "totalCount": 3}}, 3, None),
+        ({"data": None, "pagination": {"total": 3}}, 3, None),
+        ({"data": [], "meta": {"hasMore": True}}, None, True),
+        ({"data": [], "meta": {"hasMore": False}}, None, None),
+        ({"Data": [], "HasMore": False}, None, False),
+    ],
+)
+def test_what_a_page_says_of_the_whole_list_stands_in_it_or_aside(
+    page, total, has_more
+):
+    judged = listing.judge_list(json.dumps(page).encode(), NOW)
+
+    assert judged == ListPage(0, (), "", has_more, total)
+
+
+def test_a_list_that_asks_for_a_pause_in_words_is_limited():
+    with pytest.raises(RateLimited):
+        listing.judge_list(b'{"error": {"message": "Too many requests"}}', NOW)
 
 
 @pytest.mark.parametrize(
