@@ -81,9 +81,11 @@ class Admission:
             ) from error
         except TransportError as error:
             raise EndpointError(_no_endpoint(base_url, error)) from error
+        refused = isinstance(listed, AccessDenied)
+        ls = "shows what was opened" if refused else "fails until the list is had"
         return (
             f"{base_url} does not give its list ({listed}); names that are given "
-            "work, and ls shows what was opened"
+            f"work, and ls {ls}"
         )
 
     def without_list(self, refusal: AccessDenied) -> None:
@@ -102,17 +104,17 @@ class Admission:
             )
 
     def instead_of_list(self, answer: Answer, body: bytes) -> None:
-        """Return where *answer*, which is no list, is that of an API without one.
+        """Return where *answer*, which is no list, says that the API has none.
 
-        Raises ServerBroken where it is not, or where it stands in the list's place for
-        a while: an empty listing would make `rsync --delete` erase copies.
+        Raises ServerBroken where it says anything else: an empty listing would make
+        `rsync --delete` erase copies.
         """
         listed = _heard(self._transport.url_of("/v1/videos"), answer, body)
-        if listed.is_json and listed.from_api:
+        spoken = listed.is_json and listed.from_api
+        if signs.says_no_list(listed) and (spoken or self._has_shown_itself(listed)):
+            self._endpoint.list_missing(f"it answers {listed}")
             return
-        if listed.code != 200 and self._has_shown_itself(listed):
-            return
-        if listed.body:  # an answer that broke off says nothing of the address
+        if listed.body and not spoken:  # one that broke off says nothing of the address
             self._sender.warn(
                 "base URL",
                 f"the list of {self._config.base_url} came as {listed}: there is no "

@@ -159,11 +159,13 @@ class VideoClient:
     def can_be_read(self, status: Status) -> bool:
         """Whether a listed video of that *status* is to be shown.
 
-        Where nobody knows its word, once a video of the same word was whole.
+        Where nobody knows its word, once a video of the same word was whole. Where it
+        has none: `rsync --delete` would erase the copy of what is left out, and deletes
+        nothing where a name turns out not to be ready.
         """
         if status.state is State.UNCERTAIN:
             return self._endpoint.has_passed(status.word)
-        return status.state is State.READY
+        return status.state in (State.READY, State.UNSAID)
 
     def _prove(
         self, video_id: str, status: Status, facts: Facts, patience: Patience

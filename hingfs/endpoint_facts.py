@@ -42,6 +42,7 @@ class Belief(enum.Enum):
     ANNOUNCED_RANGES = "an announcement of ranges is not believed any more"
     STATUS = "the status route is not asked any more"
     LIST = "the list is taken as one that this token may not have"
+    HAVING_LIST = "the server is taken as one without a list; ls shows what was opened"
     CHEAP_SIZES = "names are not looked up ahead"
     PROMPT = "the first byte of a file is waited for, however late it is"
     VALIDATORS = (
@@ -195,11 +196,16 @@ class EndpointFacts:
         with self._lock:
             self._has_listed = True
             self._token_worked_locked()
-        self._resume(Belief.LIST, "the server gave it")
+        for belief in (Belief.LIST, Belief.HAVING_LIST):
+            self._resume(belief, "the server gave it")
 
     def list_withheld(self, why: str) -> None:
         """The list is refused to a token that is good for other routes."""
         self._end(Belief.LIST, why)
+
+    def list_missing(self, why: str) -> None:
+        """The server said that it has no such route."""
+        self._end(Belief.HAVING_LIST, why)
 
     # -- videos and the token ---------------------------------------------------------
 

@@ -10,22 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from . import listing, refusals
+from . import bodies, listing, refusals, wording
 from .admission import Admission
 from .answer import Answer
 from .blocks import MIB
 from .config import EndpointConfig
 from .endpoint_facts import EndpointFacts
-from .errors import (
-    AccessDenied,
-    ServerBroken,
-)
+from .errors import AccessDenied, RateLimited, ServerBroken, printable
 from .listing import ListPage
 from .patience import METADATA_TRIES
 from .sender import Sender, asked_around
 from .statuses import UNSAID, Status
 from .transport import LONGEST_URL, HttpTransport
-from .wording import DENIED_CODES
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +29,6 @@ _PAGE_ENTRIES = 100
 _MOST_PAGES = 200
 # A server may ignore `limit`: 12,000 videos with prompts of a line.
 _MOST_PAGE_BYTES = 4 * MIB
-# What servers without a list answer; with 200, a web page or another kind of object.
-_NO_LIST_CODES = frozenset({200, 400, 404, 405, 501})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +55,7 @@ class PagedList:
         self._config = config
         self._endpoint = endpoint
         self._admission = admission
+        self._paused = ""  # what was said last, in place of the list, of a pause
 
     def list_videos(self, wanted: Callable[[str], bool]) -> list[Listed] | None:
         """The videos of the API's list whose ids are *wanted*, newest first.
@@ -103,17 +98,42 @@ class PagedList:
 
     def _list_page(self, after: str) -> ListPage | None:
         answer, body = self._list_answer(after)
-        code = answer.status
-        with self._sender.parsing:
-            page = listing.judge_list(body, self._sender.now()) if code == 200 else None
+        try:
+            page = self._page_in(answer, body, after)
+        except RateLimited as error:
+            if str(error) != self._paused:  # a program sees no more than EAGAIN
+                self._paused = str(error)
+                log.warning("there is no listing for now: %s", error)
+            raise
         if page is not None:
+            self._paused = ""
             self._endpoint.list_given()
-        elif self._endpoint.has_listed or code not in _NO_LIST_CODES | DENIED_CODES:
-            # What gave a list once has one: anything else from it is trouble.
-            raise ServerBroken(f"no list came, but an answer of HTTP {code}")
-        elif code not in DENIED_CODES or not answer.from_api:
-            self._admission.instead_of_list(answer, body)
         return page
+
+    def _page_in(self, answer: Answer, body: bytes, after: str) -> ListPage | None:
+        """The page that *answer* has; None where the API has no list for this token.
+
+        Raises ServerBroken for anything else, and RateLimited where that asks for a pause.
+        """
+        if answer.status == 204 and after:
+            return ListPage(0, (), "", None)
+        if answer.status == 200:
+            with self._sender.parsing:
+                page = listing.judge_list(body, self._sender.now())
+            if page is not None:
+                return page
+        refusal = refusals.refusal(answer.status, body, UNSAID)
+        if isinstance(refusal, RateLimited):
+            raise RateLimited(f"{refusal}: {printable(bodies.said_in(body), 120)}")
+        if isinstance(refusal, AccessDenied) and answer.from_api:
+            self._admission.without_list(refusal)
+        elif not self._endpoint.has_listed:
+            self._admission.instead_of_list(answer, body)
+        if not self._endpoint.has_listed:
+            return None
+        # What gave a list once has one: anything else from it is trouble.
+        said = printable(wording.words_of_page(bodies.said_in(body)), 120)
+        raise ServerBroken(f"no list came, but HTTP {answer.status}: {said!r}")
 
     def _list_answer(self, after: str) -> tuple[Answer, bytes]:
         tries = self._transport.tries(METADATA_TRIES)
@@ -136,9 +156,6 @@ class PagedList:
             raise ServerBroken(
                 f"a page of the list is larger than {_MOST_PAGE_BYTES // MIB} MiB"
             )
-        refusal = refusals.refusal(answer.status, body, UNSAID)
-        if isinstance(refusal, AccessDenied) and answer.from_api:
-            self._admission.without_list(refusal)
         return answer, body
 
 

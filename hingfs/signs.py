@@ -6,17 +6,58 @@ that knows no such route. Leaves to `admission` what is asked, and what follows.
 """
 
 import enum
+import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from . import bodies, listing, wording
-from .errors import ServerBroken, printable
+from .errors import TransportError, printable
 from .statuses import Headers, is_html
 
 _WITH_DIGITS = re.compile(r"\S*\d\S*")
 # What says that a route is there, and that it wants something else of the request.
 _ROUTE_CODES = frozenset({400, 405, 409, 422, 429, 501})
+# What answers in the place of a list may have: 400 where the list wants what nobody can
+# know (Bifrost: a provider), or from a gateway whose upstream has none.
+_NO_LIST_CODES = frozenset({400, 404, 405, 501})
+# What is beside the words of an error, and none of them.
+_NEUTRAL = frozenset(
+    (
+        *("type", "status", "path", "url", "uri", "instance", "method", "object"),
+        *("timestamp", "time", "date", "request_id", "trace_id", "param", "loc"),
+        *("documentation_url", "doc_url", "version", "server", "host"),
+    )
+)
+_MOST_SENTENCES = 16
+_THING = r"(page|route|resource|path|url|uri|endpoint|api|method|handler|operation)"
+# A whole sentence of a router, or of a server that has no such method; what else is said
+# beside 404 may be trouble.
+_ROUTER_TEXT = re.compile(
+    r"(http |error )*(404|405|501)?\W*((page |file )?not found|(method )?not allowed|"
+    r"not implemented)?|error response|"
+    rf"(the |this )?(requested |request )?{_THING}( \S*/v1/videos\S*)?"
+    r"( you( are| were)? (requested|looking for))?,?( was| is| does| could| can)?"
+    r"( not|n't) (be )?(found|exist|available|defined|supported|implemented|allowed)"
+    r"( on this server| at \S+| here)?|"
+    rf"(unknown|unrecognized|invalid|undefined|unsupported) (request )?{_THING}"
+    r"( error)?([:( ].*)?|"
+    rf"(no such|no matching|no static|no) {_THING}.*|"
+    r"(the )?(request |http )?method.{0,20} not (allowed|supported).*|"
+    r".*\bnot (yet )?(implemented|supported)\b.*|unimplemented|unsupported.*|"
+    r"(invalid|bad) request( error)?|"
+    r".{0,20}(接口|路由|页面|路径|地址)(不存在|未找到)|.{0,20}(不支持|未实现).{0,20}"
+)
+# What wants something of a request that this one does not have.
+_WANTING_TEXT = re.compile(
+    r"\b(provider|parameter|param|query|field|argument)\b.{0,60}\b(required|missing)|"
+    r"\b(missing|requires?|specify|provide)\b.{0,40}"
+    r"\b(provider|parameter|param|query|field|argument)\b"
+)
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")  # of a code: NotFound
+_BETWEEN_WORDS = re.compile(r"[\s_]+")
+_TITLE_PARTS = re.compile(r"[|\u2013\u2014:·(),!]+|\. | - ")
 
 
 class Sign(enum.Enum):
@@ -58,7 +99,7 @@ class Heard:
         """What came, for a message: `HTTP 404 with a web page, "Not Found"`."""
         kind = "JSON" if self.is_json else "a web page" if self.is_page else "no JSON"
         is_text = self.headers.get("Content-Type", "").startswith("text/")
-        text = bodies.text_of(self.body) if kind != "no JSON" or is_text else ""
+        text = bodies.said_in(self.body) if kind != "no JSON" or is_text else ""
         words = printable(wording.words_of_page(text), 60)
         quoted = f', "{words}"' if words else ""
         moved = ""
@@ -80,7 +121,7 @@ def of_list(heard: Heard, now_seconds: float) -> Sign:
         try:
             if listing.judge_list(heard.body, now_seconds) is not None:
                 return Sign.SPEAKS
-        except ServerBroken:
+        except TransportError:
             pass  # what says that it failed may be anything's
         # A server may ignore how many rows were asked for, so that not all was read.
         if heard.is_json and bodies.parsed_json(heard.body) is None:
@@ -103,6 +144,67 @@ def of_status(heard: Heard, listed: Heard) -> Sign:
         return Sign.ABSENT
     same = heard.code == listed.code and _words(heard) == _words(listed)
     return Sign.DOUBTFUL if same or _names_route(heard) else Sign.SPEAKS
+
+
+def says_no_list(heard: Heard) -> bool:
+    """Whether an answer to a request for the list says that there is no such route.
+
+    Anything else in the place of a list is trouble, whatever its code: an empty listing
+    would make `rsync --delete` erase copies.
+    """
+    if heard.code not in _NO_LIST_CODES:
+        return False
+    if heard.is_page:
+        return heard.code != 400 and _is_page_of_router(heard)
+    said = _sentences_of(heard)
+    if heard.code == 400:
+        return bool(said) and all(map(_is_of_router_or_wanting, said))
+    return all(map(_is_of_router, said))
+
+
+def _is_page_of_router(heard: Heard) -> bool:
+    text = bodies.text_of(heard.body)
+    parts = _TITLE_PARTS.split(wording.words_of_page(text))
+    named = [part for part in parts if part.strip()]
+    return any(map(_is_of_router, named)) or bool(wording.NO_ROUTE_TEXT.search(text))
+
+
+def _sentences_of(heard: Heard) -> list[str]:
+    """What is said in an error, sentence by sentence; none where it has no words."""
+    parsed = bodies.parsed_json(heard.body)
+    if parsed is None:
+        text = heard.body.decode("utf-8", "replace").strip()
+        return [] if text in ("", "null") else [text]
+    return list(itertools.islice(_texts_in(parsed, 4), _MOST_SENTENCES + 1))
+
+
+def _texts_in(value: object, depth: int) -> Iterator[str]:
+    """The texts in *value* under names that are not neutral, in their order."""
+    if isinstance(value, str) and value.strip():
+        yield value
+    elif isinstance(value, dict):
+        fields = wording.fields_of(value)
+        inner = [fields[name] for name in fields if name not in _NEUTRAL]
+        yield from _texts_in(inner, depth)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts_in(one, depth - 1) if depth else ["more than is read"]
+
+
+def _is_of_router(said: str) -> bool:
+    text = _folded(said)
+    whole = _ROUTER_TEXT.fullmatch(text)
+    return bool(whole or wording.NO_ROUTE_TEXT.search(text))
+
+
+def _is_of_router_or_wanting(said: str) -> bool:
+    return _is_of_router(said) or bool(_WANTING_TEXT.search(_folded(said)))
+
+
+def _folded(said: str) -> str:
+    """*said*, a sentence or a code, in small letters and without what ends it."""
+    text = _HUMP.sub(" ", said[:300])
+    return _BETWEEN_WORDS.sub(" ", text).strip(" .!\"'").lower()
 
 
 def _words(heard: Heard) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from hingfs.errors import EndpointError, NoSuchApi, TokenError
-from hingfs.signs import Heard, Sign, of_list, of_status
+from hingfs.signs import Heard, Sign, of_list, of_status, says_no_list
 
 from . import endpoint as faults
 from .conftest import Build, LogWatch
@@ -412,6 +412,94 @@ def test_what_an_answer_about_no_video_shows(
 ) -> None:
     """A route says that there is no such video, a router that there is no such route."""
     assert of_status(heard(code, said, f"{URL}/none"), heard(*listed)) is sign
+
+
+def said(message: str, **more: object) -> dict[str, object]:
+    return {"error": {"message": message, "type": "invalid_request_error", **more}}
+
+
+def titled(title: str) -> bytes:
+    return f"<html><head><title>{title}</title></head></html>".encode()
+
+
+QUOTED = 'OpenAIException - {"error": {"message": "Invalid URL (GET /v1/videos)"}}'
+NO_STATIC = {"title": "Not Found", "detail": "No static resource v1/videos."}
+ROCKET = {"code": 404, "reason": "Not Found"}
+
+
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        *(
+            (404, b""),
+            (405, b""),
+            (501, b""),
+            (404, {}),
+            (404, b"404 page not found\n"),
+        ),
+        (404, NOT_FOUND),
+        (405, {"detail": "Method Not Allowed"}),
+        (405, {"detail": 'Method "GET" not allowed.'}),
+        (405, {"message": "Request method 'GET' is not supported"}),
+        (404, said("Invalid URL (GET /v1/videos?limit=100)", param="", code="")),
+        (404, said("Unknown request URL: GET /v1/videos. See x", code="unknown_url")),
+        (404, said("Not found", code="NotFound")),
+        (404, {"statusCode": 404, "message": "Cannot GET /v1/videos"}),
+        (404, {"status": 404, "error": "Not Found", "path": "/v1/videos"}),
+        (404, {"type": "about:blank", "status": 404, **NO_STATIC}),
+        (404, {"message": "The route v1/videos could not be found."}),
+        (404, {"error": {**ROCKET, "text": "The requested resource was not found."}}),
+        (404, said("该接口不存在")),
+        (501, said("Listing videos is not implemented", code="not_implemented")),
+        (400, said("provider query parameter is required")),
+        (400, said("Listing is not supported by this provider")),
+        (400, said(QUOTED)),
+        (404, NGINX_404),
+        (405, titled("405 Not Allowed")),
+        (404, titled("404: This page could not be found.")),
+        (404, titled("Acme | Page not found")),
+        (404, b"<html><title>Error</title><pre>Cannot GET /v1/videos</pre></html>"),
+    ],
+)
+def test_a_server_without_a_list_says_that_it_has_no_such_route(
+    code: int, body: object
+) -> None:
+    assert says_no_list(of_code(code, body))
+
+
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        *((400, b""), (400, {}), (403, NOT_FOUND), (503, NOT_FOUND), (200, NOT_FOUND)),
+        (400, said("database is locked")),
+        (400, said("invalid parameter: limit")),
+        (400, titled("400 Bad Request")),
+        (404, said("storage backend offline")),
+        (404, said("Not found: storage backend offline")),
+        (404, said("Tenant not found")),
+        (404, said("bucket path /data/x not found")),
+        (404, {"error": "Not Found", "message": "storage backend offline"}),
+        (404, {"code": 404, "message": "Application not found"}),
+        (404, {"error": {"code": "storage_offline"}}),
+        (404, {"a": {"b": {"c": {"d": {"e": ["Not found"]}}}}}),
+        (404, b"upstream not found"),
+        (404, b'{"error": "Not Fou'),  # all of which is not there
+        (404, titled("We will be back")),
+        (501, {"error": "x"}),
+    ],
+)
+def test_any_other_answer_in_the_place_of_the_list_is_trouble(
+    code: int, body: object
+) -> None:
+    """Taken for "no list", it would make `rsync --delete` erase copies."""
+    assert not says_no_list(of_code(code, body))
+
+
+def of_code(code: int, body: object) -> Heard:
+    """An answer for the list, of the type that its body has."""
+    found = heard(code, body)
+    is_page = found.body.startswith(b"<")
+    return found if is_page else replace(found, headers={"Content-Type": "text/plain"})
 
 
 def test_what_another_host_says_is_no_word_of_the_api() -> None:

@@ -2,6 +2,7 @@
 """The endpoint's vocabulary over HTTP: probe, list, ranges that resume, patience."""
 
 import contextlib
+import json
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -428,12 +429,42 @@ def entries(start, stop):
     return [{"id": f"v{n}", "status": "completed"} for n in range(start, stop)]
 
 
+def in_place(name, code, body, kind="application/json"):
+    """A fault named *name*: that answer, whatever was asked for."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return faults._instead(name, lambda: text_response(code, data, kind))
+
+
+# Of the servers of the survey: gin, axum, FastAPI, nginx, Bifrost.
 NO_LIST = [
-    *(faults.status(code) for code in (400, 404, 405, 501)),
-    faults._instead("page", lambda: text_response(404, b"<html>Nothing", "text/html")),
-    faults._instead(
-        "object", lambda: json_response(200, {"id": "v", "object": "video"})
+    in_place("gin", 404, {"error": {"message": "Invalid URL (GET /v1/videos)"}}),
+    in_place("axum", 404, b""),
+    in_place("fastapi-404", 404, {"detail": "Not Found"}),
+    in_place("fastapi-405", 405, {"detail": "Method Not Allowed"}),
+    in_place("501", 501, b""),
+    in_place("nginx", 404, b"<html><title>404 Not Found</title></html>", "text/html"),
+    in_place(
+        "bifrost", 400, {"error": {"message": "provider query parameter is required"}}
     ),
+]
+ROW = {"id": "v"}
+# What says nothing of the route, and why it is no listing.
+TROUBLE = [
+    *(faults.status(code) for code in (400, 404, 405, 418, 501)),
+    in_place("locked", 400, {"error": {"message": "database is locked"}}),
+    in_place("offline", 404, {"error": {"message": "storage backend offline"}}),
+    in_place("page", 404, b"<html>Nothing", "text/html"),
+    in_place("challenge", 202, b""),
+    in_place("no content", 204, b""),
+    in_place("object", 200, {"id": "v", "object": "video"}),
+    in_place("more", 200, {"object": "list", "data": None, "has_more": True}),
+    in_place("php", 200, {"data": {}}),
+    in_place("strange", 200, {"films": [ROW]}),
+    in_place("ok", 200, {"status": "ok"}),
+]
+PAUSES = [
+    in_place(f"pause-{code}", code, {"error": {"message": "rate limit exceeded"}})
+    for code in (200, 400)
 ]
 
 
@@ -570,6 +601,43 @@ class TestList:
         assert self.ids(client) is None
         assert self.ids(client) == ["v"]
 
+    @pytest.mark.parametrize("answer", TROUBLE, ids=lambda fault: fault.name)
+    def test_r23_what_says_nothing_of_the_route_is_no_empty_list(
+        self, client, endpoint, expected_log, answer
+    ):
+        """An empty listing would make `rsync --delete` erase every copy."""
+        expected_log.allow("check the base URL")
+        endpoint.add("v")
+        endpoint.inject(answer, 2, where=lambda r: r.kind == "list")
+
+        for _ in range(2):
+            with pytest.raises(ServerBroken):
+                client.list_videos(has_name)
+        assert self.ids(client) == ["v"]
+
+    @pytest.mark.parametrize("answer", PAUSES, ids=lambda fault: fault.name)
+    def test_a_list_that_asks_for_a_pause_is_one_that_may_be_had_later(
+        self, client, endpoint, expected_log, answer
+    ):
+        """A program sees EAGAIN; the log says why, once for each time that it is news."""
+        expected_log("no listing for now.*rate limit exceeded")
+        endpoint.add("v")
+        for _ in range(2):
+            endpoint.inject(answer, 2, where=lambda r: r.kind == "list")
+            for _ in range(2):
+                with pytest.raises(RateLimited):
+                    client.list_videos(has_name)
+            assert self.ids(client) == ["v"]
+
+        assert len(expected_log.lines) == 2
+
+    def test_r23_no_content_behind_rows_is_the_end(self, client, endpoint):
+        serve_pages(endpoint, {"data": entries(0, 2)})
+        end = in_place("end", 204, b"")
+        endpoint.inject(end, math.inf, where=lambda r: "after" in r.query)
+
+        assert self.ids(client) == ["v0", "v1"]
+
     def test_a_list_that_is_cut_is_asked_for_again_and_is_none_of_no_videos(
         self, client, endpoint
     ):
@@ -581,7 +649,9 @@ class TestList:
         with pytest.raises(BodyCut):
             client.list_videos(has_name)
 
-    @pytest.mark.parametrize("answer", NO_LIST, ids=lambda fault: fault.name)
+    @pytest.mark.parametrize(
+        "answer", [*NO_LIST, *TROUBLE], ids=lambda fault: fault.name
+    )
     def test_r23_what_gave_a_list_once_is_broken_without_one(
         self, client, endpoint, answer
     ):

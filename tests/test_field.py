@@ -8,10 +8,12 @@ in test_verdict, the servers in `tests.odd_servers`.
 import errno
 import json
 import math
+import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -208,6 +210,72 @@ class TestListsThatEnd:
             run(["rsync", "-a", "--delete", source, str(tmp_path)])
 
             assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
+
+    @each_binding
+    @pytest.mark.parametrize(
+        ("code", "said"),
+        [
+            (400, {"error": {"message": "database is locked"}}),
+            (400, {"error": {"message": "rate limit exceeded, retry after 5s"}}),
+            (404, {"error": {"message": "storage backend offline"}}),
+            (501, {"error": "x"}),
+            (200, {"object": "list", "data": None, "has_more": True}),
+            (200, {"films": [{"id": "clip"}]}),
+            (200, {"videoList": [{"id": "clip", "status": "completed"}]}),
+            (200, {"Data": [{"Id": "clip", "Status": "Succeeded"}]}),
+            (200, {"data": [{"id": "clip", "status": {"state": "completed"}}]}),
+            (200, {"data": [{"id": "clip"}]}),
+        ],
+    )
+    def test_rsync_deletes_no_copy_over_a_first_list_that_is_odd(
+        self, binding: str, code: int, said: dict[str, object], tmp_path: Path
+    ) -> None:
+        """Of a new mount, before any list was had: understood, or an error."""
+        (tmp_path / "clip.mp4").write_bytes(CLIP.read_bytes())
+        with served("openai", binding) as mounted:
+            mounted.endpoint.inject(
+                Fault("odd", lambda _answer, _line: json_response(code, said)),
+                math.inf,
+                lambda request: request.kind == "list",
+            )
+
+            source = f"{mounted.directory}/"
+            done = run(["rsync", "-a", "--delete", source, str(tmp_path)])
+
+            assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
+            understood = code == 200 and '"clip"' in json.dumps(said)
+            understood = understood and "films" not in said
+            assert done.returncode == (0 if understood else 23)
+            assert understood or re.search("readdir|no listing for now", mounted.log)
+
+    @each_binding
+    @pytest.mark.parametrize(
+        "end",
+        [
+            {"success": True, "message": "", "data": None},
+            {"success": True, "message": "", "data": None, "request_id": "r"},
+            {"data": None, "pagination": {"total": 1}},
+            {"code": 10000, "message": "Success", "data": []},
+            None,
+        ],
+    )
+    def test_ls_of_a_server_that_ends_its_list_in_its_own_wrapper(
+        self, binding: str, end: dict[str, object] | None
+    ) -> None:
+        """Beside rows and without them; None: 204 No Content."""
+        with served("openai", binding) as mounted:
+            rows = [{"id": "clip", "status": "completed"}]
+            last = Response(204, {}) if end is None else json_response(200, end)
+            first = json_response(200, {**(end or {}), "data": rows})
+
+            def is_page(*, after: bool) -> Callable[[Request], bool]:
+                return lambda r: r.kind == "list" and ("after" in r.query) is after
+
+            for page, after in ((first, False), (last, True)):
+                fault = Fault("page", partial(lambda page, *_: page, page))
+                mounted.endpoint.inject(fault, math.inf, is_page(after=after))
+
+            assert run(["ls", str(mounted.directory)]).stdout == "clip.mp4\n"
 
     def test_a_list_that_fails_from_the_start_is_an_error(self) -> None:
         with served("nil_page", BINDINGS[0]) as mounted:

@@ -426,6 +426,21 @@ def test_a_listing_is_whole_or_an_error(view, endpoint, monkeypatch, expected_lo
     assert errno_of(files.names) == "EIO"
 
 
+def test_no_list_is_what_the_server_says_of_its_route(view, endpoint, expected_log):
+    """A server has no list where it says that it has no such route; any other answer in the list's place is an error, never an empty directory."""
+    expected_log("readdir .*database is locked.*EIO")
+    files = view({"listing_ttl_seconds": 0.0})
+    locked = faults.status(400, body=b'{"error": {"message": "database is locked"}}')
+    endpoint.inject(locked, math.inf, lambda r: r.kind == "list")
+    assert errno_of(files.names) == "EIO"
+
+    endpoint.calm()
+    unrouted = faults.status(404, body=b'{"detail": "Not Found"}')
+    endpoint.inject(unrouted, math.inf, lambda r: r.kind == "list")
+
+    assert files.names() == []
+
+
 def test_a_long_name_is_shown_in_short_and_opens_by_both(view, endpoint):
     """A listing shows names that every file system holds: a longer one in short, the same in every mount; both the short and the full name open."""
     endpoint.remove("v")

@@ -762,13 +762,16 @@ NO_STATUS = {
     "a loop of redirects",
     "a redirect of 60 kB",
 }
-# Lists that are broken, and no web page or another kind of object.
+# Lists that are broken, whatever comes in their place.
 NO_LIST = {
     "deep JSON",
     "deep objects",
     "wide JSON",
     "a number of a million digits",
+    "numbers beyond all time",
+    "a long key",
     "an error page without end",
+    "a 404 page without end",
     "a 200 page without end",
     "a header bomb",
     "a header of 300 kB",

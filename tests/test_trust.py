@@ -92,6 +92,14 @@ def is_get_of_content(request: Request) -> bool:
     return request.kind == "content" and request.method == "GET"
 
 
+class Bare(Personality):
+    """Its list has ids and nothing else."""
+
+    def page(self, videos, *, has_more):
+        rows = [{"id": video.video_id} for video in videos]
+        return {"data": rows, "has_more": has_more}
+
+
 # --- firewalls ----------------------------------------------------------------------
 
 each_firewall = pytest.mark.parametrize("name", [*FIREWALLS])
@@ -231,6 +239,9 @@ each_refusal = pytest.mark.parametrize(
         FewRights(code=402, saying="upgrade your plan"),
         FewRights(withheld=("list", "status")),
         FewRights(withheld=("list", "status"), code=401),
+        # LiteLLM without a database
+        FewRights(code=500, saying="Authentication Error, no_db_connection"),
+        FewRights(code=400, saying="No connected db."),
     ],
     ids=lambda server: f"{'-'.join(server.withheld)}-{server.code}",
 )
@@ -333,7 +344,37 @@ def test_a_list_that_is_broken_stops_no_mount_and_no_name(
     warned = files.mount.client.check()
 
     assert bool(warned) is (code >= 500)
+    assert errno_of(files.names) == "EIO"
+    assert not warned or "ls fails until the list is had" in warned
     check_reads(files, video, sequential(SIZE_BYTES))
+
+
+def test_a_list_that_is_not_there_is_said_once(view, endpoint, story):
+    """In one line: what, and why; so is its return."""
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+    files = view(PERSONALITIES["new_api_new"], cache={"listing_ttl_seconds": 0.0})
+
+    assert [files.names() for _ in range(2)] == [[], []]
+    (line,) = [line for line in story() if "list" in line]
+    assert "without a list" in line
+    assert "HTTP 404" in line
+    assert "Invalid URL" in line
+
+    endpoint.personality = PERSONALITIES["openai"]
+    assert files.names() == ["v.mp4"]
+    assert len([line for line in story() if "list" in line]) == 2
+
+
+def test_a_row_that_tells_no_state_is_shown(view, endpoint):
+    """Its copy would be erased if it were left out; not ready, it is EAGAIN."""
+    video = endpoint.add("v", size_bytes=SIZE_BYTES)
+    endpoint.add("w", status="in_progress")
+    endpoint.add("x", size_bytes=SIZE_BYTES)
+    files = view(Bare())
+
+    assert files.names() == ["v.mp4", "w.mp4", "x.mp4"]
+    check_reads(files, video, [(0, SIZE_BYTES)])
+    assert errnos(files, "w") == {"EAGAIN"}
 
 
 def test_a_gateway_that_is_broken_for_a_video_that_is_none_takes_the_token(
