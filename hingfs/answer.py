@@ -16,7 +16,7 @@ from typing import Self
 import requests
 
 from .blocks import KIB
-from .errors import BodyCut, DeadlineExceeded, ServerBroken, printable
+from .errors import BodyCut, DeadlineExceeded, ServerBroken, Undecodable, printable
 from .exchange import Exchange
 
 # What is read of a message, for judging. A guess.
@@ -62,8 +62,8 @@ class Answer:
         self._exchange.expect(size_bytes)
 
     def unread(self, data: bytes) -> None:
-        """Put back *data*, all that was read so far and undecoded, to be read again."""
-        self._unread = data
+        """Put back *data*, what was read last and undecoded, to be read again."""
+        self._unread = data + self._unread
 
     def read_into(
         self,
@@ -225,7 +225,7 @@ class _Decoder:
     def __init__(self, coding: str) -> None:
         formats = _WINDOW_BITS.get(coding.strip().lower())
         if formats is None:
-            raise ServerBroken(
+            raise Undecodable(
                 f"the body is coded as {printable(coding, 40)!r}, which was not asked for"
             )
         self._formats = formats
@@ -240,7 +240,7 @@ class _Decoder:
     def take(self, most_bytes: int) -> bytes:
         """Up to *most_bytes* of what is inside; b"" where more must be fed for any.
 
-        Raises BodyCut where it is not of the coding that it is said to be.
+        Raises Undecodable where it is not of the coding that it is said to be.
         """
         if not self._packed:
             return b""
@@ -250,7 +250,7 @@ class _Decoder:
             data = self._unpacker.decompress(self._packed, most_bytes)
         except zlib.error as error:
             if not self._untouched or len(self._formats) == 1:
-                raise BodyCut(f"the body cannot be unpacked: {error}") from error
+                raise Undecodable(f"the body cannot be unpacked: {error}") from error
             self._formats = self._formats[1:]
             self._unpacker = zlib.decompressobj(self._formats[0])
             return self.take(most_bytes)

@@ -79,7 +79,9 @@ class Content:
     answered a Range request with 206, False once it has ignored one, None before;
     it only ever moves away from None, and every thread may read it. *odd_type* is the
     type, no video's, under which its bytes come: once they were seen to begin as a video
-    does, that type is no reason to refuse them. *changed*
+    does, that type is no reason to refuse them. *odd_coding* is the content coding that
+    they name and do not have, as was seen in the same way; so ranges are of the file.
+    *changed*
     turns True, for good, when the server was seen to hold other bytes.
 
     *shifting* turns True where its validators contradict one another: then it is what one
@@ -96,6 +98,7 @@ class Content:
     validator: Validator
     ranges: bool | None = None
     odd_type: str | None = None
+    odd_coding: str | None = None
     changed: bool = False
     shifting: bool = False
     recurring: bool = False

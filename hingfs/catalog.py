@@ -440,6 +440,7 @@ class Catalog:
             facts.validator,
             facts.ranges,
             facts.odd_type,
+            facts.odd_coding,
         )
         self._client.believe(content)
         mtime_ns = _mtime_ns(probe.status, facts)
@@ -650,7 +651,8 @@ def _shifts_on(before: Content, content: Content) -> bool:
 def _texts_of(content: Content) -> int:
     """The memory that the texts of *content* take beside its id."""
     validator = content.validator
-    return bytes_of_texts(validator.etag, validator.last_modified, content.odd_type)
+    odd = (content.odd_type, content.odd_coding)
+    return bytes_of_texts(validator.etag, validator.last_modified, *odd)
 
 
 def _same(content: Content, facts: Facts) -> bool:

@@ -44,6 +44,7 @@ from .status_route import StatusRoute, awaited
 from .statuses import UNSAID, State, Status
 from .transport import HttpTransport
 from .verdict import Facts
+from .whole import is_coded
 from .workers import DaemonPool
 
 log = logging.getLogger(__name__)
@@ -178,7 +179,12 @@ class VideoClient:
         self._statuses.warn_of_word(video_id, status)
         size_bytes = -1 if facts.size_bytes is None else facts.size_bytes
         content = Content(
-            video_id, size_bytes, facts.validator, facts.ranges, facts.odd_type
+            video_id,
+            size_bytes,
+            facts.validator,
+            facts.ranges,
+            facts.odd_type,
+            facts.odd_coding,
         )
         pace = partial(Pace, self._config.stall_seconds)
         doubt = self._readiness.doubt(
@@ -338,7 +344,7 @@ class VideoClient:
                 answer.status, answer.headers, content.size_bytes
             ):
                 raise ServerBroken("its size is another one now")
-            decoded = verdict.is_encoded(answer.headers)
+            decoded = is_coded(answer)
             first = b""
             while len(first) < SAMPLE.stop and (
                 piece := answer.read_some(SAMPLE.stop - len(first), decoded=decoded)
@@ -413,7 +419,7 @@ class VideoClient:
         if head.code and not head.tells(facts.size_bytes):
             self._endpoint.head_contradicted(video_id, head.code)
         self._endpoint.began(video_id, answer.waited_seconds)
-        if facts.ranges:
+        if facts.size_bytes is not None and answer.status == 206:
             self._endpoint.size_told()
         else:
             self._endpoint.size_cost_all()

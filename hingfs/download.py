@@ -196,7 +196,8 @@ class RangeDownload:
 
     def _refuse_message(self, first: bytes) -> None:
         """Raise NotAVideo if what begins with *first* is a message called a video."""
-        odd = self._content.odd_type and len(first) >= verdict.PROBE.stop
+        odd = (self._content.odd_type or self._content.odd_coding) is not None
+        odd = odd and len(first) >= verdict.PROBE.stop
         if bodies.looks_like_message(first) or (odd and not bodies.is_container(first)):
             self._leave()
             raise _message_error(first)

@@ -19,6 +19,7 @@ HingError
  │  ├ NoAnswer        connected and asked, and no answer in time
  │  ├ BodyCut         a body ended or stalled before its announced length
  │  ├ ServerBroken    5xx, or an answer that breaks HTTP or the range contract
+ │  │  └ Undecodable  a body in a coding that cannot be undone
  │  ├ RateLimited     429; carries how long to wait
  │  │  └ GivenWay     not asked, since nobody waits for it
  │  ├ DeadlineExceeded
@@ -155,6 +156,10 @@ class BodyCut(TransportError):
 
 class ServerBroken(TransportError):
     """A 5xx, or an answer that breaks HTTP or the range contract."""
+
+
+class Undecodable(ServerBroken):
+    """A body is not of the coding that it names, or that cannot be undone here."""
 
 
 class RateLimited(TransportError):

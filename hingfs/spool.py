@@ -38,11 +38,12 @@ from .errors import (
     NotAVideo,
     SpoolFull,
     TransportError,
+    Undecodable,
     foreseen,
     printable,
 )
 from .pace import SLOWEST_BYTES_PER_SECOND, Pace
-from .verdict import is_encoded, odd_type_of
+from .verdict import odd_type_of
 from .whole import Extent, OtherExtent, judged, proven
 from .workers import DaemonPool
 
@@ -551,7 +552,8 @@ class SpoolStore:
                 brought = spool.frontier - before
                 least = SLOWEST_BYTES_PER_SECOND * (time.monotonic() - began)
                 vain = 0 if brought > 0 and brought >= least else vain + 1
-                if vain >= _MOST_VAIN_ATTEMPTS or spool.error is not None:
+                over = vain >= _MOST_VAIN_ATTEMPTS or spool.error is not None
+                if over or isinstance(error, Undecodable):  # so would the next one be
                     raise
             else:
                 return
@@ -612,7 +614,7 @@ def _pieces(spool: Spool, answer: Answer, stall_seconds: float) -> Iterator[byte
 
     Raises BodyCut where it trickles for *stall_seconds*.
     """
-    decoded = is_encoded(answer.headers)
+    decoded = spool.extent.coded
     pace = Pace(stall_seconds)
     while piece := answer.read_some(_PIECE_BYTES, decoded=decoded):
         yield piece

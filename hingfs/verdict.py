@@ -32,6 +32,13 @@ _NO_CODING = re.compile(
     r"utf-?8|(us-)?ascii|iso-8859-1|video/[a-z0-9.+-]+|(application|binary)/octet-stream",
     re.IGNORECASE,
 )
+# Codings in use (IANA's, and compressions). Under one of these only one whole answer is
+# believed to be as it is: others of the same server may be coded.
+_CODINGS = re.compile(
+    r"(x-)?(gzip|compress|deflate|br|zstd|bzip2|bzip|bz2|xz|lzma|lz4|snappy|zip)|"
+    r"dcb|dcz|exi|pack200-gzip",
+    re.IGNORECASE,
+)
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
 
 
@@ -48,6 +55,8 @@ class Facts:
     last_modified: str | None = None
     # The type, no video's, under which bytes came that begin as a container does.
     odd_type: str | None = None
+    # The coding, none that anybody uses, under which such bytes came as they are.
+    odd_coding: str | None = None
 
 
 def judge_head(status: int, headers: Headers) -> Facts | None:
@@ -83,14 +92,20 @@ def judge_probe(status: int, headers: Headers, first: bytes) -> Facts | None:
         return None
     refuse_absurd_size(status, headers)
     size_bytes, ranges = None if status == 206 else length_of(headers), False
-    if is_encoded(headers):
+    named = is_encoded(headers)
+    if named and not bodies.is_container(first):
         size_bytes = None
     elif status == 206:
         answered = parse_content_range(headers.get("Content-Range", ""))
         if answered and answered[0].start == 0 and answered[1] is not None:
-            size_bytes, ranges = answered[1], True
+            size_bytes, ranges = answered[1], not _names_coding_in_use(headers)
     return Facts(
-        size_bytes, validator_of(headers), ranges, _modified(headers), odd_type
+        size_bytes,
+        validator_of(headers),
+        ranges,
+        _modified(headers),
+        odd_type,
+        _coding_of(headers) if named and ranges else None,
     )
 
 
@@ -139,11 +154,12 @@ def judge_range(
     if content.contradicted_by(seen):
         raise ContentChanged("the server's validator is another one now")
     refuse_absurd_size(status, headers)
-    length = None if is_encoded(headers) else length_of(headers)
+    coded = is_encoded(headers) and _coding_of(headers) != content.odd_coding
+    length = None if coded else length_of(headers)
     if status == 200:
         _check_size(length, content)
         raise RangesIgnored("200 to a Range request")
-    if is_encoded(headers):
+    if coded:
         raise RangesIgnored("a range of an encoded body is no range of the file")
     answered = parse_content_range(headers.get("Content-Range", ""))
     if answered is None:
@@ -187,12 +203,21 @@ def changed_by_416(headers: Headers, content: Content) -> bool:
 
 
 def is_encoded(headers: Headers) -> bool:
-    """Whether a body is compressed, so that its bytes are not those of the file.
+    """Whether a body is said to be coded, so that its bytes are not those of the file.
 
-    A coding that nobody knows counts as one.
+    A coding that nobody knows counts as one, until its first bytes tell otherwise.
     """
-    codings = headers.get("Content-Encoding", "").split(",")
+    codings = _coding_of(headers).split(",")
     return not all(_NO_CODING.fullmatch(coding.strip()) for coding in codings)
+
+
+def _names_coding_in_use(headers: Headers) -> bool:
+    codings = _coding_of(headers).split(",")
+    return any(_CODINGS.fullmatch(coding.strip()) for coding in codings)
+
+
+def _coding_of(headers: Headers) -> str:
+    return headers.get("Content-Encoding", "")
 
 
 def parse_content_range(value: str) -> tuple[ByteRange, int | None] | None:

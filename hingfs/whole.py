@@ -46,12 +46,14 @@ class Extent:
         self._said = size_bytes if self._known else None  # by the first that did
         self._claim: int | None = None  # what the answer that is read now says
         self._doubted_end: int | None = None
+        self.coded = False  # the answer that is read now
         self.resumable = True  # False once a part of the file would prove nothing
 
     def begin(self, answer: Answer) -> int:
         """Where in the file *answer* starts; TransportError for what tells nothing."""
         headers, coded = answer.headers, is_encoded(answer.headers)
         self.resumable &= not coded  # what has arrived is no offset into the coded body
+        coded = self.coded = is_coded(answer) if answer.status == 200 else coded
         refuse_absurd_size(answer.status, headers)
         start, size = 0, None if coded else length_of(headers)
         if answer.status == 206:
@@ -90,7 +92,11 @@ class Extent:
             raise OtherExtent(
                 f"the body ended at {stop}, {self._said or held} were due"
             )
-        if self._said is not None or _is_delimited(answer) or self._doubted_end == stop:
+        if (
+            self._said is not None
+            or self._is_delimited(answer)
+            or self._doubted_end == stop
+        ):
             return
         # It ends where its connection does, which may have been cut. What is no
         # container, or one whose end nobody can tell, has nothing else to say.
@@ -98,15 +104,28 @@ class Extent:
             self._doubted_end, self.resumable = stop, False
             raise BodyCut(f"the body ended at {stop}, and its container does not")
 
+    def _is_delimited(self, answer: Answer) -> bool:
+        """Whether more than the end of the connection tells where the body ends."""
+        headers = answer.headers
+        named = "Content-Length" in headers or "Transfer-Encoding" in headers
+        return named or self.coded
 
-def _is_delimited(answer: Answer) -> bool:
-    """Whether more than the end of the connection tells where the body ends."""
-    headers = answer.headers
-    return (
-        "Content-Length" in headers
-        or "Transfer-Encoding" in headers
-        or is_encoded(headers)
-    )
+
+def is_coded(answer: Answer) -> bool:
+    """Whether a body from the first byte on is coded; *answer* is not read yet.
+
+    What begins as a container is the file itself, whatever coding it names. Raises as a
+    read of its first bytes.
+    """
+    if not is_encoded(answer.headers):
+        return False
+    first = b""
+    while len(first) < PROBE.stop and (
+        piece := answer.read_some(PROBE.stop - len(first))
+    ):
+        first += piece
+    answer.unread(first)
+    return not is_container(first)
 
 
 def judged(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ section in test_field.
 """
 
 import base64
+import gzip
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,12 +23,34 @@ from .personalities import (
 )
 
 
+@dataclass(frozen=True)
 class NoCoding(Personality):
-    """Storage that names a coding which changes no byte, as versitygw and minio do."""
+    """Storage that names a coding which changes no byte, as versitygw and minio do.
+
+    With *from_get* HEAD names none.
+    """
+
+    coding: str = "aws-chunked"
+    from_get: bool = False
 
     def serve(self, request: Request, video: Video, site: Site) -> Response:
-        coding = {"Content-Encoding": "aws-chunked"}
-        return super().serve(request, video, site).with_headers(coding)
+        answer = super().serve(request, video, site)
+        if self.from_get and request.method == "HEAD":
+            return answer
+        return answer.with_headers({"Content-Encoding": self.coding})
+
+
+@dataclass(frozen=True)
+class Coded(Personality):
+    """A proxy that packs every answer, and names the *coding*; HEAD is not to be had."""
+
+    head = False
+    coding: str = "gzip"
+
+    def serve(self, request: Request, video: Video, site: Site) -> Response:
+        body = gzip.compress(video.read(0, video.size_bytes), compresslevel=1)
+        answer = replace(whole(video), body=(body,), length=len(body), span=None)
+        return answer.with_headers({"Content-Encoding": self.coding})
 
 
 def iso(seconds: int | None) -> str | None:

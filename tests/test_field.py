@@ -43,7 +43,16 @@ from .mounting import (
     run,
     stat_says,
 )
-from .odd_servers import FIELD, PLACES, Inline, NamedUrl, OddType, OddWord
+from .odd_servers import (
+    FIELD,
+    PLACES,
+    Coded,
+    Inline,
+    NamedUrl,
+    NoCoding,
+    OddType,
+    OddWord,
+)
 from .personalities import (
     PERSONALITIES,
     Personality,
@@ -465,6 +474,48 @@ class TestCodingsThatAreNone:
 
             asked = mounted.endpoint.requests_of("content", "GET")
             assert {record.status for record in asked} == {206}
+
+    @each_binding
+    @pytest.mark.parametrize(
+        "coding", ["mp4", "undefined", "utf-16", "text", "base64", "gzip", "br"]
+    )
+    def test_what_begins_as_a_container_is_the_file(
+        self, binding: str, coding: str, tmp_path: Path
+    ) -> None:
+        """A stat has nothing of it sent, and all that cp has sent is one clip."""
+        with served(NoCoding(coding), binding) as mounted:
+            size_bytes = CLIP.stat().st_size
+            assert mounted.path("clip").stat().st_size == size_bytes
+            asked = mounted.endpoint.requests_of("content", "GET")
+            assert [record.range for record in asked] == [(0, 16)]
+
+            done = run(["cp", mounted.path("clip"), tmp_path])
+
+            assert done.returncode == 0, done.stderr
+            assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
+            assert mounted.endpoint.content_bytes("clip") <= 1.02 * size_bytes
+
+    @each_binding
+    @pytest.mark.parametrize("coding", ["mp4", "gzip"])
+    def test_the_same_where_get_alone_names_it(
+        self, binding: str, coding: str, tmp_path: Path
+    ) -> None:
+        with served(NoCoding(coding, from_get=True), binding) as mounted:
+            assert copied(mounted, tmp_path) == CLIP.read_bytes()
+
+    @each_binding
+    def test_what_is_packed_is_unpacked(self, binding: str, tmp_path: Path) -> None:
+        with served(Coded(), binding) as mounted:
+            assert copied(mounted, tmp_path) == CLIP.read_bytes()
+
+    @pytest.mark.parametrize("coding", ["br", "mp4", "deflate"])
+    def test_what_cannot_be_unpacked_is_sent_once(self, coding: str) -> None:
+        """The answer that told of no size is the one: another would be of the same coding."""
+        with served(Coded(coding), BINDINGS[0]) as mounted:
+            assert "Input/output error" in stat_says(mounted.path("clip"))
+
+            asked = mounted.endpoint.requests_of("content", "GET")
+            assert len(asked) == 1
 
 
 class TestKeysWithFewRights:

@@ -952,6 +952,50 @@ def test_r19_the_length_of_an_encoded_body_is_no_size(encoding):
         verdict.judge_range(200, headers, ASKED, content(size_bytes=5))
 
 
+FTYP = b"\0\0\0\x18ftypisom\0\0\2\0"
+
+
+@pytest.mark.parametrize(
+    ("coding", "ranges"),
+    [
+        *[(coding, True) for coding in ("mp4", "undefined", "utf-16", "text", ";")],
+        *[(coding, True) for coding in ("base64", "x-unknown", "aws-chunked, mp4")],
+        *[(coding, False) for coding in ("gzip", "X-GZIP", "deflate", "br", "zstd")],
+        *[(coding, False) for coding in ("compress", "aws-chunked, gzip", "mp4,br")],
+    ],
+)
+def test_what_begins_as_a_container_is_the_file_whatever_coding_it_names(
+    coding, ranges
+):
+    """Its size is told; by ranges it comes only where nothing else could be coded."""
+    headers = ranged((0, 16), **{"Content-Encoding": coding})
+
+    facts = verdict.judge_probe(206, headers, FTYP)
+
+    assert facts is not None
+    assert facts.size_bytes == SIZE
+    assert facts.ranges is ranges
+    assert facts.odd_coding == (coding if ranges else None)
+    known = Content("v", SIZE, Validator(), facts.ranges, None, facts.odd_coding)
+    later = ranged((1000, 2000), **{"Content-Encoding": coding})
+    if ranges:
+        assert verdict.judge_range(206, later, ASKED, known) == ASKED
+    else:
+        with pytest.raises(RangesIgnored):
+            verdict.judge_range(206, later, ASKED, known)
+    other = ranged((1000, 2000), **{"Content-Encoding": "gzip, " + coding})
+    with pytest.raises(RangesIgnored):
+        verdict.judge_range(206, other, ASKED, known)
+
+
+def test_the_length_of_a_whole_answer_is_a_size_where_it_begins_as_a_container():
+    facts = verdict.judge_probe(200, sized(**{"Content-Encoding": "gzip"}), FTYP)
+
+    assert facts is not None
+    assert facts.size_bytes == SIZE
+    assert facts.ranges is False
+
+
 def test_r19_an_encoded_range_is_no_range():
     headers = ranged((0, 16), **{"Content-Encoding": "gzip"})
 
