@@ -47,6 +47,7 @@ from .errors import (
     printable,
 )
 from .landing import Landing, RangeBody, RangeSource, Transfer
+from .workers import joined
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class BlockFetcher:
         self._failed: deque[BlockKey] = deque()  # landings kept for their error
         self._queues = _Queues()
         self._running: set[Transfer] = set()
-        self._workers = 0
+        self._workers: list[threading.Thread] = []
         self._idle = 0
         self._concurrency = Concurrency(connections)
         self._closing: HingError | None = None
@@ -229,6 +230,12 @@ class BlockFetcher:
         for body in bodies:
             body.abort()
 
+    def join(self, seconds: float) -> bool:
+        """Whether every thread has ended within *seconds*; after `close`."""
+        with self._lock:
+            workers = list(self._workers)
+        return joined(workers, seconds)
+
     # -- registration (see the module docstring) -------------------------------------
 
     def _register(
@@ -327,16 +334,17 @@ class BlockFetcher:
         waiting = len(self._queues.demand) + len(self._queues.ahead)
         self._work.notify(min(waiting, self._idle))
         # Ahead work beyond the connection limit waits for a running transfer to end.
-        wanted = min(waiting - self._idle, self._most_workers - self._workers)
+        wanted = min(waiting - self._idle, self._most_workers - len(self._workers))
         for _ in range(max(0, wanted)):
-            name = f"hingfs-fetch-{self._workers + 1}"
+            name = f"hingfs-fetch-{len(self._workers) + 1}"
             try:
-                threading.Thread(target=self._serve, name=name, daemon=True).start()
+                thread = threading.Thread(target=self._serve, name=name, daemon=True)
+                thread.start()
             except RuntimeError as error:  # the system has no thread left
                 log.warning("no thread can be started for %s: %s", name, error)
                 self._fail_unserved()
                 return
-            self._workers += 1
+            self._workers.append(thread)
 
     def _fail_unserved(self) -> None:
         """Fail what is queued if no worker exists; call with the lock held."""

@@ -228,6 +228,12 @@ class Lookups:
         for pool in (self._wanted, self._ahead, self._lists):
             pool.close(error)
 
+    def join(self, seconds: float) -> bool:
+        """Whether every thread has ended within *seconds*; after `close`."""
+        deadline = time.monotonic() + seconds
+        pools = (self._wanted, self._ahead, self._lists)
+        return all(pool.join(max(0.0, deadline - time.monotonic())) for pool in pools)
+
     def _started(
         self, pool: DaemonPool, key: tuple[str, str], job: Job[object]
     ) -> _UnderWay:

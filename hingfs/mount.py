@@ -1,4 +1,4 @@
-"""The composition root: builds the objects, runs FUSE, closes in reverse order.
+"""One mount: an engine, FUSE in front of it, and the process that serves them.
 
 Signals. SIGINT, SIGTERM and SIGHUP are blocked before FUSE runs, and a thread waits for
 them: it sets everything closing first, so that every read in flight ends with EIO, and
@@ -32,35 +32,22 @@ from functools import partial
 from typing import NoReturn
 
 from . import __version__, binding, mountpoint
-from .block_cache import MemoryBlockCache
-from .blocks import KIB, MIB, Content
-from .catalog import Catalog
-from .client import VideoClient
+from .blocks import KIB, MIB
 from .config import Config
-from .crowd import Crowd
+from .engine import Engine
 from .errors import (
-    Closing,
     EndpointError,
     MountpointError,
-    RangesIgnored,
     SetupError,
     plain,
     printable,
 )
-from .fetcher import BlockFetcher
 from .log import reopen as reopen_log
-from .lookups import AHEAD_THREADS, LOOKUP_THREADS, SILENCE_SECONDS, Lookups
+from .lookups import SILENCE_SECONDS
 from .operations import HingOperations
-from .reader import Readers
-from .spool import SpoolStore
-from .transport import HttpTransport
-from .workers import DaemonPool
 
 log = logging.getLogger(__name__)
 
-# Each look-up asks for one status. As many as there are look-ups, or those of videos
-# that hang would keep the others'.
-_STATUS_THREADS = LOOKUP_THREADS + AHEAD_THREADS
 # Connections opened before they are needed: a first stat asks two routes at once, and
 # a first read the head and the tail.
 WARM_CONNECTIONS = 2
@@ -90,43 +77,16 @@ class Mount:
         self._failure: MountpointError | None = None  # set once, before `_ended`
         self._ends_on_hangup = _ends_on_hangup()
         self._library = binding.load(config.mount.fuse)
-        endpoint, cache = config.endpoint, config.cache
-        self.transport = HttpTransport(endpoint)
-        self._statuses = DaemonPool("hingfs-status", _STATUS_THREADS)
-        self.client = VideoClient(self.transport, endpoint, self._statuses)
-        self.cache = MemoryBlockCache(cache.cache_bytes)
-        self.spools = SpoolStore(
-            self.client,
-            self.cache,
-            disk_bytes=cache.spool_bytes,
-            directory=cache.directory,
-            stall_seconds=endpoint.stall_seconds,
-        )
-        self.fetcher = BlockFetcher(
-            self.client,
-            self.cache,
-            block_bytes=cache.block_bytes,
-            connections=endpoint.connections,
-            whole_body=self._spool_whole,
-        )
-        crowd = Crowd(binding.MAX_WAITING)
-        self.readers = Readers(
-            self.fetcher, self.cache, self.spools, endpoint.read_seconds, crowd=crowd
-        )
-        silence_seconds = (
-            math.inf if self._library.looks_up_in_parallel else SILENCE_SECONDS
-        )
-        self.catalog = Catalog(
-            self.client,
-            self.spools,
-            cache,
-            endpoint.metadata_seconds,
-            Lookups(self.transport, silence_seconds),
-            crowd=crowd,
+        parallel = self._library.looks_up_in_parallel
+        self.engine = Engine(
+            config.endpoint,
+            config.cache,
+            most_waiting=binding.MAX_WAITING,
+            silence_seconds=math.inf if parallel else SILENCE_SECONDS,
         )
         self.operations = HingOperations(
-            self.catalog,
-            self.readers,
+            self.engine.catalog,
+            self.engine.readers,
             config.mount,
             on_start=self._started,
             on_stop=self.close,
@@ -154,12 +114,7 @@ class Mount:
     def close(self) -> None:
         """End every wait and every transfer; may be called twice, from any thread."""
         self._ended.set()
-        error = Closing("the mount is ending")
-        self.catalog.close(error)
-        self.fetcher.close(error)
-        self.spools.close(error)
-        self._statuses.close(error)
-        self.transport.close()
+        self.engine.close()
 
     def _options(self) -> dict[str, str | bool]:
         config = self._config.mount
@@ -199,7 +154,7 @@ class Mount:
                 log.info("the kernel reads ahead %d KiB", size_kib)
         finally:
             self._tell_up()  # with that or without
-        self.transport.warm(WARM_CONNECTIONS)
+        self.engine.transport.warm(WARM_CONNECTIONS)
 
     def _tell_up(self) -> None:
         try:
@@ -230,8 +185,7 @@ class Mount:
     def reload(self) -> None:
         """Read the token file again, go on in the log's new file, list anew when asked."""
         reopen_log()
-        self.client.renew_token()
-        self.catalog.list_anew()
+        self.engine.renew()
         log.info("SIGHUP: token, log and list are read again")
 
     def _await_signal(self) -> None:
@@ -241,11 +195,6 @@ class Mount:
             self.reload()
         log.info("%s: unmounting", signal.Signals(number).name)
         self._end()
-
-    def _spool_whole(self, content: Content, ignored: RangesIgnored) -> None:
-        """A server sent the whole file instead of a range: read it as that."""
-        answer = ignored.args[0]
-        self.spools.open(content, answer)
 
 
 def block_signals() -> None:
@@ -275,13 +224,12 @@ def check(config: Config) -> str:
     Raises SetupError where they fail.
     """
     _tune_allocator()
-    transport = HttpTransport(config.endpoint)
-    pool = DaemonPool("hingfs-check", 1)
+    engine = Engine(config.endpoint, config.cache)
     try:
-        warning = VideoClient(transport, config.endpoint, pool).check()
+        warning = engine.client.check()
     finally:
-        transport.close()
-    if not transport.join(_CHECK_ENDS_SECONDS):
+        engine.close()
+    if not engine.join(_CHECK_ENDS_SECONDS):
         raise EndpointError(  # a thread that is left would be forked in the middle of it
             f"{config.endpoint.host} was found, but another lookup of it hangs; try "
             "again, or skip this check with --no-check"

@@ -428,6 +428,10 @@ class SpoolStore:
                 held = spool.peek(0, count)
         return held or bytes((self._cache.get((content, 0)) or b"")[:count])
 
+    def join(self, seconds: float) -> bool:
+        """Whether every thread has ended within *seconds*; after `close`."""
+        return self._pool.join(seconds)
+
     def held_bytes(self) -> int:
         """The bytes in memory and on disk."""
         with self._lock:

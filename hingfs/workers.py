@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, TypeVar
 
@@ -23,6 +23,14 @@ Result = TypeVar("Result")
 
 # Jobs that wait for long, each on a thread that is idle meanwhile. A guess.
 _MOST_LENT = 56
+
+
+def joined(threads: Sequence[threading.Thread], seconds: float) -> bool:
+    """Whether all *threads* have ended within *seconds*."""
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 class DaemonPool:
@@ -124,12 +132,9 @@ class DaemonPool:
 
     def join(self, seconds: float) -> bool:
         """Whether every thread has ended within *seconds*; after `close`."""
-        deadline = time.monotonic() + seconds
         with self._lock:
             threads = list(self._threads)
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in threads)
+        return joined(threads, seconds)
 
     def _run(self) -> None:
         while (queued := self._jobs.get()) is not None:

@@ -223,7 +223,7 @@ def test_an_api_is_known_by_its_list_or_by_its_status_route(
     """One request, and a second one in doubt alone."""
     endpoint.personality = personality
 
-    assert build().client.check() == ""
+    assert build().engine.client.check() == ""
 
     assert len(endpoint.log) == requests
 
@@ -234,7 +234,7 @@ def test_a_status_route_that_is_broken_is_a_doubt(
     endpoint.personality = no_list(DOUBTFUL["FastAPI"])
     endpoint.inject(faults.status(503), 9, lambda r: r.kind == "status")
 
-    assert "may be no video API" in build().client.check()
+    assert "may be no video API" in build().engine.client.check()
     assert len(endpoint.log) == 2
 
 
@@ -242,10 +242,10 @@ def test_what_is_down_is_no_website(build: Build, endpoint: FakeEndpoint) -> Non
     """A page for the time of the maintenance: the server is broken, not another one."""
     endpoint.personality = Instead(lambda _: page(503, b"<html>We will be back"))
     with pytest.raises(EndpointError, match="503"):
-        build().client.check()
+        build().engine.client.check()
 
     endpoint.personality = no_list(lambda _: page(503, b"<html>We will be back"))
-    assert "does not give its list" in build().client.check()
+    assert "does not give its list" in build().engine.client.check()
 
 
 def test_a_page_with_401_is_a_refused_token(
@@ -254,7 +254,7 @@ def test_a_page_with_401_is_a_refused_token(
     endpoint.personality = Instead(lambda _: page(401))
 
     with pytest.raises(TokenError):
-        build().client.check()
+        build().engine.client.check()
 
 
 def test_what_a_website_says_is_made_fit_for_a_terminal(
@@ -264,7 +264,7 @@ def test_what_a_website_says_is_made_fit_for_a_terminal(
     endpoint.personality = Instead(lambda _: page(404, title.encode()))
 
     with pytest.raises(NoSuchApi) as caught:
-        build().client.check()
+        build().engine.client.check()
 
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 700

@@ -60,11 +60,11 @@ MODIFIED_NS = COMPLETED_NS + UPLOAD_SECONDS * SECOND_NS
 @pytest.fixture
 def catalog(build: Build, endpoint) -> Catalog:
     endpoint.add("v", size_bytes=SIZE)
-    return build().catalog
+    return build().engine.catalog
 
 
 def catalog_with(build: Build, **cache) -> Catalog:
-    return build(cache=cache).catalog
+    return build(cache=cache).engine.catalog
 
 
 def listed(catalog: Catalog) -> list[str]:
@@ -136,11 +136,11 @@ class TestLookup:
         endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(faults.status(code, retry_after="0"), math.inf)
         with pytest.raises(TransportError):
-            mount.catalog.find("v.mp4")
+            mount.engine.catalog.find("v.mp4")
         endpoint.calm()
-        eventually(lambda: not pause_of(mount.transport.limit), "no pause")
+        eventually(lambda: not pause_of(mount.engine.transport.limit), "no pause")
 
-        assert mount.catalog.find("v.mp4").content.size_bytes == SIZE
+        assert mount.engine.catalog.find("v.mp4").content.size_bytes == SIZE
 
     def test_completed_and_not_served_is_not_ready_at_first_and_then_broken(
         self, build, endpoint, monkeypatch
@@ -159,7 +159,7 @@ class TestLookup:
 
     def test_an_expired_video_is_asked_for_again(self, build, endpoint):
         mount = build()
-        catalog, clock = mount.catalog, mount.transport.clock
+        catalog, clock = mount.engine.catalog, mount.engine.transport.clock
         endpoint.ahead_seconds = CREATED_AT - time.time()
         endpoint.add("v", size_bytes=SIZE, expires_at=CREATED_AT + 200)
         catalog.find("v.mp4")
@@ -173,7 +173,7 @@ class TestLookup:
     def test_a_look_up_ends_at_its_deadline(self, build, endpoint):
         endpoint.add("v")
         endpoint.inject(faults.stall_before_headers(math.inf), math.inf)
-        catalog = build(metadata_seconds=0.05).catalog
+        catalog = build(metadata_seconds=0.05).engine.catalog
 
         with pytest.raises((DeadlineExceeded, TransportError)):
             catalog.find("v.mp4")
@@ -291,7 +291,7 @@ class TestAhead:
     ):
         """Not by those either that were under way, or waited for a turn."""
         mount = build(cache={"listing_ttl_seconds": 0})
-        catalog, names = mount.catalog, [f"a{number:02}" for number in range(30)]
+        catalog, names = mount.engine.catalog, [f"a{number:02}" for number in range(30)]
         for name in names:
             endpoint.add(name, size_bytes=SIZE)
         listed(catalog)
@@ -301,7 +301,7 @@ class TestAhead:
         def probe(video_id: str, *args: object, **options: object) -> object:
             begun.append(video_id)
             if video_id not in names[:2]:
-                mount.transport.limit.pause(0.1)
+                mount.engine.transport.limit.pause(0.1)
             return real(video_id, *args, **options)
 
         monkeypatch.setattr(catalog._client, "probe", probe)
@@ -477,7 +477,7 @@ class TestShortNames:
         assert catalog.find(SHORT).content.size_bytes == SIZE
 
     def test_both_waits_of_a_short_name_are_one_deadline(self, build, endpoint):
-        catalog = build(metadata_seconds=0.4).catalog
+        catalog = build(metadata_seconds=0.4).engine.catalog
         endpoint.add(LONG)
         endpoint.inject(faults.stall_before_headers(math.inf), math.inf)
         began = time.monotonic()
@@ -555,7 +555,7 @@ class TestTime:
         endpoint.personality = personality
         endpoint.add("v", size_bytes=SIZE)
 
-        assert build().catalog.find("v.mp4").mtime_ns == mtime_ns
+        assert build().engine.catalog.find("v.mp4").mtime_ns == mtime_ns
 
     def test_r24_the_time_stays_when_its_source_goes(self, build, endpoint):
         """Another time for the same bytes makes `rsync -a` copy them again."""
@@ -575,7 +575,7 @@ class TestTime:
     ):
         endpoint.personality = personality
         endpoint.add("v", size_bytes=SIZE)
-        alone, after_list = build().catalog, build().catalog
+        alone, after_list = build().engine.catalog, build().engine.catalog
         after_list.listing()
 
         assert after_list.find("v.mp4").mtime_ns == alone.find("v.mp4").mtime_ns
@@ -593,12 +593,12 @@ class TestTime:
             cache={"negative_ttl_seconds": 0}, metadata_seconds=0.3, stall_seconds=5
         )
         with pytest.raises(VideoNotReady):
-            mount.catalog.find("v.mp4")
+            mount.engine.catalog.find("v.mp4")
         go_on.set()
 
-        (spool,) = mount.spools._spools.values()
+        (spool,) = mount.engine.spools._spools.values()
         spool.wait_complete(time.monotonic() + 10)
-        file = mount.catalog.find("v.mp4")
+        file = mount.engine.catalog.find("v.mp4")
 
         assert file.content.size_bytes == SIZE
         assert file.mtime_ns == COMPLETED_NS
@@ -698,7 +698,7 @@ class TestVersions:
 
     def test_a_look_up_that_finds_a_new_version_ends_the_old_one(self, build, endpoint):
         mount = build()
-        catalog, clock = mount.catalog, mount.transport.clock
+        catalog, clock = mount.engine.catalog, mount.engine.transport.clock
         endpoint.ahead_seconds = CREATED_AT - time.time()
         endpoint.add("v", size_bytes=SIZE, expires_at=CREATED_AT + 200)
         old = catalog.find("v.mp4")
@@ -792,16 +792,18 @@ class TestVersions:
         endpoint.personality = Liar()
         mount = build()
         endpoint.add("v", size_bytes=SIZE)
-        told = mount.catalog.find_to_open("v.mp4")
+        told = mount.engine.catalog.find_to_open("v.mp4")
         assert told.content.size_bytes == SIZE + 999
         with pytest.raises(HingError):
-            mount.readers.open(told.content).read_into(memoryview(bytearray(10)), 0)
+            mount.engine.readers.open(told.content).read_into(
+                memoryview(bytearray(10)), 0
+            )
 
-        file = mount.catalog.find_to_open("v.mp4")
+        file = mount.engine.catalog.find_to_open("v.mp4")
 
         assert file.content.size_bytes == SIZE
         target = bytearray(SIZE)
-        mount.readers.open(file.content).read_into(memoryview(target), 0)
+        mount.engine.readers.open(file.content).read_into(memoryview(target), 0)
         assert target == endpoint.videos["v"].read(0, SIZE)
 
     def test_r20_what_a_header_says_of_caching_is_not_believed(self, build, endpoint):
@@ -825,7 +827,7 @@ class TestListing:
         ):
             endpoint.add(f"v{number}", status=status, size_bytes=SIZE)
 
-        assert build().catalog.listing() == [("v0.mp4", inode_of("v0"))]
+        assert build().engine.catalog.listing() == [("v0.mp4", inode_of("v0"))]
 
     def test_a_row_past_its_expiry_is_listed_until_it_is_not_served(
         self, build, endpoint
@@ -853,7 +855,7 @@ class TestListing:
         for video_id in ("b", "a/b", "a", ".hidden", "x\x07y", "a/../c"):
             endpoint.add(video_id)
 
-        assert listed(build().catalog) == ["a%2Fb.mp4", "a.mp4", "b.mp4"]
+        assert listed(build().engine.catalog) == ["a%2Fb.mp4", "a.mp4", "b.mp4"]
 
     def test_a_fresh_listing_is_not_asked_for_again(self, catalog, endpoint):
         listed(catalog)
@@ -875,7 +877,7 @@ class TestListing:
         endpoint.personality = PERSONALITIES["new_api_new"]
         endpoint.add("v", size_bytes=SIZE)
         endpoint.add("w", size_bytes=SIZE)
-        catalog = build().catalog
+        catalog = build().engine.catalog
         assert listed(catalog) == []
         catalog.find("w.mp4")
         assert listed(catalog) == []
@@ -940,7 +942,7 @@ class TestListing:
         count = catalog_module.NEIGHBOURS + 2
         for number in range(count):
             endpoint.add(f"v{number:02}", size_bytes=SIZE)
-        catalog = build().catalog
+        catalog = build().engine.catalog
         catalog.listing()
 
         catalog.find("v00.mp4")
@@ -959,7 +961,7 @@ class TestListing:
         count = catalog_module.NEIGHBOURS + 2
         for number in range(count):
             endpoint.add(f"v{number:02}", size_bytes=SIZE)
-        catalog = build().catalog
+        catalog = build().engine.catalog
 
         catalog.find("v00.mp4")
         assert not endpoint.requests_of("list"), "one name is no order"
@@ -979,7 +981,7 @@ class TestListing:
         self, build, endpoint
     ):
         endpoint.personality = PERSONALITIES["new_api_new"]
-        catalog = build().catalog
+        catalog = build().engine.catalog
 
         for number in range(20):
             endpoint.add(f"v{number}", size_bytes=SIZE)
@@ -1003,11 +1005,11 @@ class TestListing:
         for number in range(20):
             endpoint.add(f"v{number:02}", size_bytes=SIZE)
         mount = build(cache={"listing_ttl_seconds": 0.0})
-        mount.catalog.listing()
-        mount.transport.limit.pause(0.001)
+        mount.engine.catalog.listing()
+        mount.engine.transport.limit.pause(0.001)
 
         for number in range(4):
-            mount.catalog.find(f"v{number:02}.mp4")
+            mount.engine.catalog.find(f"v{number:02}.mp4")
         endpoint.wait_until_idle()
 
         assert len(endpoint.requests_of("list")) == 1
@@ -1017,7 +1019,7 @@ class TestListing:
     def test_a_look_up_out_of_order_fetches_no_neighbours(self, build, endpoint):
         for number in range(40):
             endpoint.add(f"v{number:02}", size_bytes=SIZE)
-        catalog = build().catalog
+        catalog = build().engine.catalog
         catalog.listing()
 
         for number in (0, 20, 39):
@@ -1040,7 +1042,7 @@ class TestLate:
             lambda r: r.kind == "content" and r.method == "GET",
         )
         options = {"metadata_seconds": 0.3, "stall_seconds": 0.2}
-        catalog = build(cache={"negative_ttl_seconds": 0}, **options).catalog
+        catalog = build(cache={"negative_ttl_seconds": 0}, **options).engine.catalog
         yield catalog, go_on
         go_on.set()
 
@@ -1092,7 +1094,7 @@ def small_tables(monkeypatch) -> None:
 
 
 def test_what_is_known_is_bounded(small_tables, build, endpoint):
-    catalog = build().catalog
+    catalog = build().engine.catalog
     for number in range(8):
         endpoint.add(f"v{number}", size_bytes=SIZE)
         catalog.find(f"v{number}.mp4")
@@ -1103,7 +1105,7 @@ def test_what_is_known_is_bounded(small_tables, build, endpoint):
 def test_refusals_are_remembered_without_the_bodies_they_came_in(build, endpoint):
     """A traceback holds the frames, and those the bodies: 512 MiB of 64 KiB each."""
     endpoint.inject(faults.status(404, body=b"gone " * 13_000), math.inf)
-    catalog = build({"negative_ttl_seconds": 600.0}).catalog
+    catalog = build({"negative_ttl_seconds": 600.0}).engine.catalog
 
     with little_memory(3_000_000):
         for number in range(100):
@@ -1115,7 +1117,7 @@ def test_refusals_are_remembered_without_the_bodies_they_came_in(build, endpoint
 
 def test_what_is_remembered_of_hostile_names_is_bounded(build):
     """Ids of 1,000 characters and entity tags of 500, of four bytes each where may be."""
-    catalog = build().catalog
+    catalog = build().engine.catalog
     with little_memory(18 * MIB):
         for number in range(8_000):
             video_id = f"\U0001f600{number:01000}"
@@ -1132,9 +1134,9 @@ def test_unknown_lengths_are_measured_once(build, endpoint):
     endpoint.inject(faults.chunked(), math.inf)
     mount = build()
 
-    file = mount.catalog.find("v.mp4")
+    file = mount.engine.catalog.find("v.mp4")
     target = bytearray(SIZE)
-    mount.readers.open(file.content).read_into(memoryview(target), 0)
+    mount.engine.readers.open(file.content).read_into(memoryview(target), 0)
 
     assert file.content.size_bytes == SIZE
     assert target == endpoint.videos["v"].read(0, SIZE)
@@ -1145,4 +1147,4 @@ def test_ids_of_a_listing_that_cannot_be_names_are_left_out(build, endpoint):
     endpoint.add("x" * 2000)
     endpoint.add("good")
 
-    assert listed(build().catalog) == ["good.mp4"]
+    assert listed(build().engine.catalog) == ["good.mp4"]

@@ -95,7 +95,7 @@ def download(client: VideoClient, content: Content, span: ByteRange) -> bytes:
 @pytest.fixture
 def client(build: Build, endpoint) -> VideoClient:
     endpoint.add("v", size_bytes=SIZE)
-    return build().client
+    return build().engine.client
 
 
 # --- probe ---------------------------------------------------------------------
@@ -140,7 +140,7 @@ class TestProbe:
         endpoint.personality = replace(PERSONALITIES[personality])
         endpoint.add("v", size_bytes=SIZE)
         endpoint.add("w", size_bytes=SIZE)
-        client = build().client
+        client = build().engine.client
 
         first, second = client.probe("v"), client.probe("w")
 
@@ -158,14 +158,14 @@ class TestProbe:
         endpoint.personality = BrokenHead()
         endpoint.add("v", size_bytes=SIZE)
 
-        assert build().client.probe("v").facts.size_bytes == SIZE
+        assert build().engine.client.probe("v").facts.size_bytes == SIZE
         assert methods(endpoint) == ["HEAD", "GET"]
 
     def test_r6_the_probe_reads_16_bytes(self, build, endpoint):
         endpoint.personality = PERSONALITIES["sglang"]
         endpoint.add("v", size_bytes=SIZE)
 
-        facts = build().client.probe("v").facts
+        facts = build().engine.client.probe("v").facts
 
         probe = endpoint.requests_of("content", "GET")[0]
         assert probe.range == (0, 16)
@@ -176,7 +176,7 @@ class TestProbe:
         endpoint.personality = PERSONALITIES["litellm_new"]
         endpoint.add("v", size_bytes=SIZE)
 
-        facts = build().client.probe("v").facts
+        facts = build().engine.client.probe("v").facts
 
         assert (facts.size_bytes, facts.ranges) == (SIZE, False)
 
@@ -185,7 +185,7 @@ class TestProbe:
         endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(faults.chunked(), math.inf)
 
-        assert build().client.probe("v").facts.size_bytes is None
+        assert build().engine.client.probe("v").facts.size_bytes is None
 
     @pytest.mark.parametrize(
         "fault",
@@ -201,7 +201,7 @@ class TestProbe:
         endpoint.inject(fault, math.inf)
 
         with pytest.raises(VideoNotServed):
-            build().client.probe("v")
+            build().engine.client.probe("v")
 
     @pytest.mark.parametrize(
         ("status", "meaning"),
@@ -220,7 +220,7 @@ class TestProbe:
         endpoint.add("v:openai", status=status, size_bytes=SIZE)
 
         with pytest.raises(meaning):
-            build().client.probe("v:openai")
+            build().engine.client.probe("v:openai")
 
     @pytest.mark.parametrize("personality", [*PERSONALITIES])
     def test_r9_every_server_s_missing_video_is_not_found(
@@ -229,7 +229,7 @@ class TestProbe:
         endpoint.personality = PERSONALITIES[personality]
 
         with pytest.raises(VideoNotFound):
-            build().client.probe("nobody:openai")
+            build().engine.client.probe("nobody:openai")
 
     @pytest.mark.parametrize("personality", [*PERSONALITIES])
     def test_every_server_s_video_is_found_with_its_size(
@@ -238,7 +238,7 @@ class TestProbe:
         endpoint.personality = PERSONALITIES[personality]
         endpoint.add("v:openai", size_bytes=SIZE)
 
-        probe = build().client.probe("v:openai")
+        probe = build().engine.client.probe("v:openai")
 
         assert probe.facts.size_bytes == SIZE
         assert probe.status.state is State.READY
@@ -248,7 +248,7 @@ class TestProbe:
         endpoint.add("v", status="failed")
 
         with pytest.raises(VideoFailed):
-            build().client.probe("v")
+            build().engine.client.probe("v")
         assert methods(endpoint, "status") == ["GET"]
 
     def test_r9_completed_and_not_served_is_told_from_not_ready(self, client, endpoint):
@@ -264,7 +264,7 @@ class TestProbe:
         endpoint.add("v", status="in_progress", size_bytes=SIZE)
 
         with pytest.raises(VideoNotReady):
-            build().client.probe("v")
+            build().engine.client.probe("v")
 
     def test_a_server_without_a_status_route_is_not_asked_again(self, build, endpoint):
         @dataclass(frozen=True)
@@ -275,7 +275,7 @@ class TestProbe:
         endpoint.personality = NoStatus()
         endpoint.add("v", size_bytes=SIZE)
         endpoint.add("w", size_bytes=SIZE)
-        client = build().client
+        client = build().engine.client
 
         states = [client.probe(video_id).status.state for video_id in "vw"]
 
@@ -297,7 +297,7 @@ class TestProbe:
         """It may be half written, and its time would depend on luck."""
         endpoint.personality = PERSONALITIES[personality]
         endpoint.add("v", status=status, size_bytes=SIZE)
-        client = build(metadata_seconds=0.6).client
+        client = build(metadata_seconds=0.6).engine.client
         endpoint.inject(fault, math.inf, where=lambda r: r.kind == "status")
 
         with pytest.raises(TransportError):
@@ -310,7 +310,7 @@ class TestProbe:
     def test_a_status_that_is_cut_is_asked_for_again(self, build, endpoint):
         endpoint.personality = PERSONALITIES["sglang_partial"]
         endpoint.add("v", status="in_progress", size_bytes=SIZE)
-        client = build().client
+        client = build().engine.client
         endpoint.inject(CUT, where=lambda r: r.kind == "status")
 
         with pytest.raises(VideoNotReady):
@@ -329,7 +329,7 @@ class TestProbe:
         )
 
         with pytest.raises(VideoNotFound):
-            build().client.probe("nobody")
+            build().engine.client.probe("nobody")
 
     @pytest.mark.parametrize(
         "answer",
@@ -349,7 +349,7 @@ class TestProbe:
         endpoint.personality = PERSONALITIES["sglang_partial"]
         endpoint.add("v", size_bytes=SIZE)
         endpoint.add("w", status="in_progress", size_bytes=SIZE)
-        client = build().client
+        client = build().engine.client
         client.probe("v")
         endpoint.inject(answer, where=lambda r: r.kind == "status")
 
@@ -372,7 +372,7 @@ class TestProbe:
         assert len(expected_log.lines) == 1
 
     def test_a_404_page_hints_at_the_base_url(self, build, endpoint, expected_log):
-        client = build(base_url=endpoint.base_url + "/wrong").client
+        client = build(base_url=endpoint.base_url + "/wrong").engine.client
         page = text_response(404, b"<!doctype html><html>", "text/html")
         endpoint.inject(faults.Fault("page", lambda _answer, _line: page), math.inf)
         expected_log("check the base URL")
@@ -382,13 +382,13 @@ class TestProbe:
 
     def test_r12_no_such_route_is_no_missing_video(self, build, endpoint):
         with pytest.raises(ServerBroken):
-            build(base_url=endpoint.base_url + "/wrong").client.probe("v")
+            build(base_url=endpoint.base_url + "/wrong").engine.client.probe("v")
 
     def test_r2_r3_an_id_is_quoted_whole_and_nothing_is_added(self, build, endpoint):
         video_id = "a/b:c=+d %2F?#é&"
         endpoint.add(video_id, size_bytes=SIZE)
 
-        build().client.probe(video_id)
+        build().engine.client.probe(video_id)
 
         asked = {record.path for record in endpoint.log}
         quoted = "a%2Fb%3Ac%3D%2Bd%20%252F%3F%23%C3%A9%26"
@@ -486,7 +486,7 @@ def test_a_video_under_a_wrong_type_that_begins_late_is_downloaded_once(
 class TestList:
     @pytest.fixture
     def client(self, build: Build) -> VideoClient:
-        return build().client
+        return build().engine.client
 
     def ids(self, client):
         listed = client.list_videos(has_name)
@@ -704,13 +704,13 @@ class TestList:
     def test_a_refused_token_is_told(self, build, endpoint, expected_log):
         expected_log("refused the token")
         with pytest.raises(AccessDenied):
-            build(token=Token("wrong")).client.list_videos(has_name)
+            build(token=Token("wrong")).engine.client.list_videos(has_name)
 
     def test_r23_the_id_is_the_one_in_the_list(self, build, endpoint):
         """LiteLLM's status answers show another id than the one to ask for."""
         endpoint.personality = PERSONALITIES["litellm_new"]
         endpoint.add("v", size_bytes=SIZE)
-        client = build().client
+        client = build().engine.client
 
         assert self.ids(client) == ["v"]
         assert client.probe("v").facts.size_bytes == SIZE
@@ -724,7 +724,7 @@ class TestCheck:
     def test_a_right_token_passes_everywhere(self, build, endpoint, personality):
         endpoint.personality = PERSONALITIES[personality]
 
-        assert build().client.check() == ""
+        assert build().engine.client.check() == ""
 
         assert len(endpoint.log) == (1 if endpoint.personality.lists else 2)
 
@@ -733,11 +733,11 @@ class TestCheck:
         endpoint.personality = PERSONALITIES[personality]
 
         with pytest.raises(TokenError) as refused:
-            build(token=Token("oh-wrong-secret")).client.check()
+            build(token=Token("oh-wrong-secret")).engine.client.check()
         assert "oh-wrong-secret" not in str(refused.value)
 
     def test_a_dead_endpoint_is_told_from_a_wrong_token(self, build, endpoint):
-        client = build().client
+        client = build().engine.client
         endpoint.stop()
 
         with pytest.raises(EndpointError, match="--base-url"):
@@ -829,7 +829,7 @@ class TestRanges:
 
         with pytest.raises(BodyCut):
             download(
-                build(stall_seconds=0.2).client,
+                build(stall_seconds=0.2).engine.client,
                 content_of(endpoint),
                 ByteRange(100_000, SIZE),
             )
@@ -841,7 +841,7 @@ class TestRanges:
     ):
         endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(faults.drip(20))
-        client = build(stall_seconds=0.2).client
+        client = build(stall_seconds=0.2).engine.client
 
         got = download(client, content_of(endpoint), ByteRange(0, SIZE))
 
@@ -853,7 +853,7 @@ class TestRanges:
         """Three KiB a second, for a dozen stall time-outs, by one request."""
         endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(faults.drip(3 * 1024))
-        client = build(stall_seconds=0.15).client
+        client = build(stall_seconds=0.15).engine.client
 
         got = download(client, content_of(endpoint), ByteRange(0, 5000))
 
@@ -946,7 +946,7 @@ class TestRanges:
         content.ranges = True
         endpoint.inject(fault)
 
-        got = download(build().client, content, ByteRange(1000, 2000))
+        got = download(build().engine.client, content, ByteRange(1000, 2000))
 
         assert got == ramp("big", 1000, 2000)
         assert len(endpoint.log) == 2
@@ -1003,7 +1003,7 @@ class TestRanges:
         endpoint.inject(faults.status(500), math.inf)
 
         with pytest.raises(DeadlineExceeded):
-            download(build().client, content_of(endpoint), ByteRange(0, 10))
+            download(build().engine.client, content_of(endpoint), ByteRange(0, 10))
         assert len(endpoint.log) == 1
 
 
@@ -1049,7 +1049,7 @@ class TestLate:
         endpoint.inject(
             faults.stall_before_headers(0.7), math.inf, lambda r: r.kind == "content"
         )
-        client = build(read_seconds=1.0).client
+        client = build(read_seconds=1.0).engine.client
         for video_id in ("v", "w"):
             assert client.probe(video_id).facts.ranges
 
@@ -1061,7 +1061,7 @@ class TestLate:
         endpoint.personality = PERSONALITIES["litellm_new"]
         endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(faults.chunked(), math.inf)
-        client = build().client
+        client = build().engine.client
         facts = client.probe("v").facts
         assert client.has_begun("v")
 
@@ -1077,7 +1077,7 @@ class TestLate:
         endpoint.personality = PERSONALITIES["new_api_old"]
         video = endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(faults.chunked(), math.inf)
-        client = build().client
+        client = build().engine.client
         client.probe("v")
         video.replace()
 
@@ -1088,7 +1088,7 @@ class TestLate:
     def test_one_that_came_at_once_with_its_length_is_not_kept(self, build, endpoint):
         endpoint.personality = PERSONALITIES["litellm_new"]
         endpoint.add("v", size_bytes=SIZE)
-        client = build().client
+        client = build().engine.client
 
         assert client.probe("v").facts.size_bytes == SIZE
         assert not client.has_begun("v")
@@ -1108,7 +1108,7 @@ class TestToken:
     def test_a_renewed_token_file_is_used_at_a_401(self, build, endpoint, tmp_path):
         endpoint.add("v", size_bytes=SIZE)
         file = token_file(tmp_path, endpoint.token)
-        client = build(token=Token(file=file)).client
+        client = build(token=Token(file=file)).engine.client
         endpoint.token = "oh-second"
         file.write_text("oh-second\n")
 
@@ -1141,7 +1141,7 @@ class TestToken:
     ):
         endpoint.add("v", size_bytes=SIZE)
         file = token_file(tmp_path, "oh-first")
-        client = build(token=Token(file=file)).client
+        client = build(token=Token(file=file)).engine.client
         file.write_text(endpoint.token)
         endpoint.personality = Lenient()
         old = "Bearer oh-first"
@@ -1159,7 +1159,7 @@ class TestToken:
         expected_log("refused the token")
         endpoint.add("v", size_bytes=SIZE)
         file = token_file(tmp_path, "oh-first")
-        client = build(token=Token(file=file)).client
+        client = build(token=Token(file=file)).engine.client
 
         for token, lines in [("oh-first", 1), ("oh-first", 1), ("oh-second", 2)]:
             file.write_text(token)
@@ -1173,7 +1173,7 @@ class TestToken:
         expected_log("refused the token")
         endpoint.add("v", size_bytes=SIZE)
         file = token_file(tmp_path, "oh-wrong-secret")
-        client = build(token=Token(file=file)).client
+        client = build(token=Token(file=file)).engine.client
 
         with pytest.raises(AccessDenied) as denied:
             download(client, content_of(endpoint), ByteRange(0, 1000))
@@ -1202,7 +1202,7 @@ class TestPauses:
     @pytest.mark.parametrize("code", [429, 503])
     def test_r21_a_short_pause_is_waited_for(self, build, endpoint, code):
         endpoint.add("v", size_bytes=SIZE)
-        client = build(retry_after_seconds=5.0).client
+        client = build(retry_after_seconds=5.0).engine.client
         endpoint.inject(faults.status(code, retry_after="1"))
 
         assert download(client, content_of(endpoint), ByteRange(0, 10))
@@ -1211,7 +1211,7 @@ class TestPauses:
     def test_r21_a_read_waits_for_longer_than_a_name(self, build, endpoint):
         """Its own time-out is the bound; before, it was the one for names."""
         endpoint.add("v", size_bytes=SIZE)
-        client = build(retry_after_seconds=0.5).client
+        client = build(retry_after_seconds=0.5).engine.client
         endpoint.inject(faults.status(429, retry_after="1"), times=2)
 
         assert download(client, content_of(endpoint), ByteRange(0, 10))
@@ -1241,9 +1241,9 @@ class TestPauses:
         endpoint.inject(faults._instead("limit", lambda: answer), math.inf)
 
         with pytest.raises(RateLimited):
-            mount.client.list_videos(has_name)
+            mount.engine.client.list_videos(has_name)
 
-        assert pause_of(mount.transport.limit) == pytest.approx(20, abs=2)
+        assert pause_of(mount.engine.transport.limit) == pytest.approx(20, abs=2)
         assert len(endpoint.log) == 1
 
     def test_r21_a_pause_that_comes_instead_of_the_video_is_one(self, build, endpoint):
@@ -1259,9 +1259,9 @@ class TestPauses:
         )
 
         with pytest.raises(RateLimited):
-            mount.client.probe("v")
+            mount.engine.client.probe("v")
 
-        assert pause_of(mount.transport.limit) == pytest.approx(20, abs=2)
+        assert pause_of(mount.engine.transport.limit) == pytest.approx(20, abs=2)
 
     def test_r21_a_long_pause_is_an_error_and_quiets_everybody(self, client, endpoint):
         endpoint.inject(faults.status(429, retry_after="30"))
@@ -1301,9 +1301,9 @@ class TestPauses:
         endpoint.inject(faults.status(429, retry_after="999999999"))
 
         with pytest.raises(RateLimited):
-            mount.client.list_videos(has_name)
+            mount.engine.client.list_videos(has_name)
 
-        assert 0 < pause_of(mount.transport.limit) <= LONGEST_PAUSE_SECONDS
+        assert 0 < pause_of(mount.engine.transport.limit) <= LONGEST_PAUSE_SECONDS
 
 
 def test_a_dead_endpoint_is_given_up_quickly_after_some_failures(
@@ -1338,7 +1338,7 @@ class TestPlaces:
 
     @pytest.fixture
     def client(self, build: Build) -> VideoClient:
-        return build().client
+        return build().engine.client
 
     @pytest.fixture
     def content(self) -> Content:
@@ -1393,7 +1393,7 @@ class TestPlaces:
     def test_r4_after_trouble_at_a_place_the_api_is_asked(
         self, build, endpoint, content, fault
     ):
-        client = build(read_seconds=2.0).client
+        client = build(read_seconds=2.0).engine.client
         download(client, content, ByteRange(0, 1000))
         endpoint.reset_log()
         endpoint.inject(fault)
@@ -1446,7 +1446,7 @@ class TestPlaces:
         self, build, endpoint, content, monkeypatch
     ):
         monkeypatch.setattr(places, "_PLACE_SECONDS", 0.0)
-        client = build().client
+        client = build().engine.client
 
         for _ in range(2):
             download(client, content, ByteRange(0, 10))
@@ -1471,12 +1471,14 @@ class TestPlaces:
         mount = build(retry_after_seconds=5.0)
         endpoint.inject(faults.status(code, "1"), where=lambda r: r.server == "storage")
         waits: list[float] = []
-        monkeypatch.setattr(mount.transport, "wait", waits.append)
+        monkeypatch.setattr(mount.engine.transport, "wait", waits.append)
 
-        assert download(mount.client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
+        assert download(mount.engine.client, content, ByteRange(0, 10)) == ramp(
+            "v", 0, 10
+        )
 
         assert waits == [1.0]
-        assert pause_of(mount.transport.limit) == 0
+        assert pause_of(mount.engine.transport.limit) == 0
         assert self.servers(endpoint) == ["api", "storage"] * 2
 
     @pytest.mark.parametrize("code", [429, 503])
@@ -1488,9 +1490,11 @@ class TestPlaces:
             faults.status(code, "3600"), where=lambda r: r.server == "storage"
         )
 
-        assert download(mount.client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
+        assert download(mount.engine.client, content, ByteRange(0, 10)) == ramp(
+            "v", 0, 10
+        )
 
-        assert pause_of(mount.transport.limit) == 0
+        assert pause_of(mount.engine.transport.limit) == 0
         assert self.servers(endpoint) == ["api", "storage"] * 2
 
     def test_r4_the_token_stays_with_the_api(self, client, endpoint, content):
@@ -1504,7 +1508,7 @@ class TestPlaces:
     def test_r8_a_url_in_json_is_a_place_too(self, build, endpoint, content):
         endpoint.personality = PERSONALITIES["json200_reseller"]
         endpoint.add("v", size_bytes=SIZE)
-        client = build().client
+        client = build().engine.client
 
         for _ in range(2):
             assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
@@ -1526,7 +1530,7 @@ class TestPlaces:
 
 
 def test_ids_that_look_like_paths_stay_inside_the_api(build, endpoint: FakeEndpoint):
-    client = build().client
+    client = build().engine.client
 
     for video_id in ("..%2F..", "x?y=z", "a\\..\\b", "%2e%2e%2fx", "a/b", "a//b"):
         with pytest.raises(VideoNotFound):
@@ -1538,7 +1542,7 @@ def test_ids_that_look_like_paths_stay_inside_the_api(build, endpoint: FakeEndpo
 @pytest.mark.parametrize("judge", ["is_cut_short", "judge_status"])
 def test_one_status_is_parsed_at_a_time(build, endpoint, monkeypatch, judge) -> None:
     """Each of eight threads may have one of 1 MiB, which takes 15 MiB as objects."""
-    client: VideoClient = build().client
+    client: VideoClient = build().engine.client
     module = bodies if judge == "is_cut_short" else statuses
     parse = getattr(module, judge)
     two = threading.Barrier(2)

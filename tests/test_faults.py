@@ -1191,7 +1191,7 @@ def test_one_429_quiets_sixteen_readers(
             program.check(*reader, 3_000_000, 1000)
 
         first = pool.submit(read, opened[0])
-        transport = program.mount.transport
+        transport = program.mount.engine.transport
         eventually(lambda: pause_of(transport.limit) > 0, "a pause")
         paused_until = time.monotonic() + pause_of(transport.limit)
         endpoint.inject(NOTHING, math.inf, arrivals)

@@ -410,8 +410,8 @@ def test_start_and_stop_are_handed_on(build, endpoint, tmp_path: Path):
     mount = build()
     seen: list[str] = []
     operations = HingOperations(
-        mount.catalog,
-        mount.readers,
+        mount.engine.catalog,
+        mount.engine.readers,
         mount._config.mount,
         on_start=lambda: seen.append("start"),
         on_stop=lambda: seen.append("stop"),

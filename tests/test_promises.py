@@ -340,13 +340,13 @@ def test_a_list_that_is_refused_or_broken_stops_nothing(
     endpoint.inject(faults.status(code), math.inf, lambda r: r.kind == "list")
     files = view()
 
-    assert "names that are given work" in files.mount.client.check()
+    assert "names that are given work" in files.mount.engine.client.check()
     check_reads(files, video, sequential(SIZE_BYTES))
 
     endpoint.calm()
     endpoint.inject(faults.status(403), math.inf)
     with pytest.raises(TokenError):
-        view().mount.client.check()
+        view().mount.engine.client.check()
 
 
 def test_a_website_is_not_mounted_and_no_empty_directory(view, endpoint, expected_log):
@@ -357,7 +357,7 @@ def test_a_website_is_not_mounted_and_no_empty_directory(view, endpoint, expecte
     endpoint.inject(faults._instead("page", lambda: page), math.inf)
 
     with pytest.raises(NoSuchApi) as caught:
-        view().mount.client.check()
+        view().mount.engine.client.check()
     assert caught.value.exit_status == 9
     assert errno_of(view().names) == "EIO"
 
@@ -607,7 +607,7 @@ def test_attributes_of_known_files_need_no_network(view, video, endpoint, expect
         files.size_bytes(name)
     endpoint.remove("gone")
     assert errno_of(lambda: files.open("gone")) == "ENOENT"
-    opened_file = files.mount.catalog.find("v.mp4")
+    opened_file = files.mount.engine.catalog.find("v.mp4")
     endpoint.stop()
     endpoint.reset_log()
 
@@ -617,7 +617,7 @@ def test_attributes_of_known_files_need_no_network(view, video, endpoint, expect
     assert endpoint.log == []
 
     opened_file.content.changed = True
-    files.mount.transport.clock.learn(formatdate(expires_at, usegmt=True))
+    files.mount.engine.transport.clock.learn(formatdate(expires_at, usegmt=True))
     said = [errno_of(partial(files.size_bytes, n)) for n in ("v", "short", "gone")]
     assert said == ["EIO", "EIO", "EIO"]
 
@@ -685,7 +685,7 @@ def test_an_expired_video_is_asked_for_again(view, endpoint):
         endpoint.remove("short")
         assert errno_of(lambda: files.size_bytes("short")) == "none"
 
-        files.mount.transport.clock.learn(formatdate(expires_at, usegmt=True))
+        files.mount.engine.transport.clock.learn(formatdate(expires_at, usegmt=True))
 
         assert errno_of(lambda: files.size_bytes("short")) == "ENOENT"
         assert errno_of(lambda: files.open("short")) == "ENOENT"
@@ -796,7 +796,9 @@ def test_calls_that_wait_keep_nobody_else_waiting(
     with ThreadPoolExecutor() as pool:
         try:
             reads = [pool.submit(handle.read, 0, SIZE_BYTES) for handle in waiting]
-            eventually(lambda: files.mount.catalog._crowd._under_way == 3, "3 waiting")
+            eventually(
+                lambda: files.mount.engine.catalog._crowd._under_way == 3, "3 waiting"
+            )
 
             assert ready.read(0, SIZE_BYTES) == expected
             assert files.size_bytes("v") == SIZE_BYTES
@@ -846,7 +848,7 @@ def test_a_pause_is_kept_by_all(view, video, endpoint, expected_log):
     assert {r.video_id for r in endpoint.log} == {"v", "other"}
     spans = [r.range for r in endpoint.requests_of("content", "GET", "v") if r.range]
     assert not any(start <= middle < (stop or 0) for start, stop in spans)
-    assert 100 < pause_of(files.mount.transport.limit) <= 120
+    assert 100 < pause_of(files.mount.engine.transport.limit) <= 120
 
 
 def test_a_pause_of_a_storage_host_is_kept_by_who_met_it(view, video, endpoint):
@@ -857,7 +859,7 @@ def test_a_pause_of_a_storage_host_is_kept_by_who_met_it(view, video, endpoint):
     check_reads(files, video, sequential(SIZE_BYTES))
 
     assert endpoint.faults_left == 0
-    assert pause_of(files.mount.transport.limit) == 0
+    assert pause_of(files.mount.engine.transport.limit) == 0
 
 
 def test_a_dead_server_costs_seconds(view, video, endpoint, quiet_log, monkeypatch):

@@ -325,10 +325,12 @@ def test_memory_holds_small_spools_within_the_budget_and_disk_the_others(
         most = 0
         for video in [*small, *large, *small]:
             check_reads(view, video, sequential(video.size_bytes))
-            most = max(most, view.mount.spools.held_bytes())
+            most = max(most, view.mount.engine.spools.held_bytes())
 
         assert most <= 16 * MIB // 2 + 20_000_000
-        assert view.mount.spools.held_bytes() > 9_000_001  # and it does hold some
+        assert (
+            view.mount.engine.spools.held_bytes() > 9_000_001
+        )  # and it does hold some
         assert [*tmp_path.iterdir()] == []  # in files that have no name
 
 

@@ -551,7 +551,9 @@ def test_r20_what_is_known_ends_when_the_video_expires(view, endpoint):
     endpoint.remove("v")
     assert errnos(files, "v") == {"none"}
 
-    files.mount.transport.clock.learn(formatdate(CREATED_AT + 10**9, usegmt=True))
+    files.mount.engine.transport.clock.learn(
+        formatdate(CREATED_AT + 10**9, usegmt=True)
+    )
 
     assert errnos(files, "v") == {"ENOENT"}
 

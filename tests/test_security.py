@@ -245,10 +245,10 @@ def test_the_token_is_in_no_repr_traceback_or_log(
     monkeypatch.setattr("requests.adapters.HTTPAdapter.send", send)
     assert errno_of(lambda: view.size_bytes("new")) == "EIO"
     try:
-        real(built.transport, "GET", endpoint.url("v"), deadline=math.inf)
+        real(built.engine.transport, "GET", endpoint.url("v"), deadline=math.inf)
     except RuntimeError:
         text.append(traceback.format_exc())
-    things = [*holders(built), built.transport._session]
+    things = [*holders(built), built.engine.transport._session]
     text += [f"{thing!r} {thing} {thing!a}" for thing in things]
 
     assert any(isinstance(thing, Token) for thing in things)
@@ -873,7 +873,7 @@ def test_a_size_that_no_video_has_is_refused_and_brings_no_whole_file(
 
     with in_time():
         assert errno_of(lambda: Direct(built).size_bytes("v")) == "EIO"
-    assert built.spools.held_bytes() == 0
+    assert built.engine.spools.held_bytes() == 0
     assert len(endpoint.requests_of("content")) <= 3
 
 
@@ -896,7 +896,7 @@ def test_an_error_page_without_end_costs_64_kb_and_no_more(
     """10 GB would come; what is read is enough to judge it."""
     expected_log("check the base URL")
     endpoint.inject(faults.huge_error_page(404), math.inf)
-    client: VideoClient = build().client
+    client: VideoClient = build().engine.client
 
     with little_memory(2_000_000), in_time(), pytest.raises(HingError):
         client.probe("v")
@@ -985,8 +985,8 @@ def test_a_bomb_of_compressed_zeros_stops_at_the_bound_of_the_spool(
 
     with little_memory(30_000_000), in_time():
         assert errno_of(lambda: Direct(built).size_bytes("v")) == "EIO"
-    assert built.spools.held_bytes() <= 50_000_000
-    assert built.cache.stats().reserved_bytes == 0  # none of it in memory
+    assert built.engine.spools.held_bytes() <= 50_000_000
+    assert built.engine.cache.stats().reserved_bytes == 0  # none of it in memory
 
 
 @pytest.mark.parametrize("kind", ["content", "status", "list"])

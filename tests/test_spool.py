@@ -89,7 +89,7 @@ def make(build, endpoint, tmp_path):
         mount = build()
         cache = MemoryBlockCache(budget_bytes)
         store = SpoolStore(
-            mount.client,
+            mount.engine.client,
             cache,
             disk_bytes=disk_bytes,
             directory=tmp_path,
@@ -412,12 +412,12 @@ class TestRoom:
     def test_an_answer_that_finds_no_room_is_closed(self, make):
         rig = make(disk_bytes=SIZE - 1)
         content = rig.add()
-        answer = rig.mount.client.open_whole(content, 0)
+        answer = rig.mount.engine.client.open_whole(content, 0)
 
         with pytest.raises(SpoolFull):
             rig.store.open(content, answer)
 
-        assert not rig.mount.transport._exchanges._open
+        assert not rig.mount.engine.transport._exchanges._open
 
     def test_a_file_of_unknown_length_stops_at_the_bound(self, make):
         rig = make(disk_bytes=SIZE - 1)

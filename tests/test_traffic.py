@@ -91,7 +91,7 @@ def test_where_requests_are_counted_a_clip_is_one_range(endpoint, build):
     endpoint.add("clip", size_bytes=CLIP_BYTES)
     endpoint.add("film", size_bytes=300 * MIB)
     mount = build()
-    mount.transport.limit.pause(0.001)
+    mount.engine.transport.limit.pause(0.001)
 
     with opened(mount, "clip") as clip:
         assert clip.read_all() == ramp("clip", 0, CLIP_BYTES)
@@ -354,19 +354,19 @@ def test_the_budget_bounds_blocks_and_reservations(endpoint, build):
     with opened(mount, "film") as film:
         for offset in range(0, film.size_bytes, KERNEL_READ_BYTES):
             film.read(offset, KERNEL_READ_BYTES)
-            stats = mount.cache.stats()
+            stats = mount.engine.cache.stats()
             held.append(stats.held_bytes)
     endpoint.wait_until_idle()
 
     assert max(held) <= budget
-    assert mount.cache.stats().reserved_bytes == 0
+    assert mount.engine.cache.stats().reserved_bytes == 0
     assert endpoint.bytes_served_twice("film") == 0
 
 
 def test_windows_never_outgrow_half_of_the_default_budget(build):
     mount = build()
 
-    assert mount.cache.budget_bytes >= 2 * LARGEST_WINDOW_BYTES
+    assert mount.engine.cache.budget_bytes >= 2 * LARGEST_WINDOW_BYTES
 
 
 def test_a_failed_block_is_asked_for_once_by_the_kernels_retries(
@@ -396,7 +396,7 @@ def test_connections_are_open_before_the_first_request(endpoint, build):
     """Connections are made ahead, nothing is sent, and requests use them."""
     endpoint.add("clip", size_bytes=CLIP_BYTES)
     mount = build()
-    mount.transport.warm(2)
+    mount.engine.transport.warm(2)
     endpoint.wait_until(lambda: endpoint.connections_seen == 2, timeout=10)
     assert endpoint.log == []
 

@@ -190,10 +190,10 @@ def test_a_firewall_at_the_check_is_no_refused_token(build, endpoint, name):
     """Exit status 4, with the firewall's name; behind the list alone, a warning."""
     endpoint.personality = Walled(FIREWALLS[name], Firewall(math.inf))
     with pytest.raises(EndpointError, match="firewall or gateway in front of"):
-        build().client.check()
+        build().engine.client.check()
 
     endpoint.personality = Walled(FIREWALLS[name], Firewall(math.inf, is_of("list")))
-    assert "firewall or gateway" in build().client.check()
+    assert "firewall or gateway" in build().engine.client.check()
 
 
 # --- one id alone ----------------------------------------------------------------------
@@ -254,7 +254,7 @@ def test_a_list_that_is_refused_stops_no_mount_and_no_name(
     """`ls` shows what was opened; what was learnt is said once."""
     video = endpoint.add("v", size_bytes=SIZE_BYTES)
     files = view(server, cache={"listing_ttl_seconds": 0.0})
-    assert "names that are given work" in files.mount.client.check()
+    assert "names that are given work" in files.mount.engine.client.check()
 
     assert files.names() == []
     check_reads(files, video, sequential(SIZE_BYTES))
@@ -287,7 +287,7 @@ def test_a_token_that_is_refused_everywhere_ends_the_mount(build, endpoint, code
     endpoint.personality = FewRights(withheld=("list", "status", "content"), code=code)
 
     with pytest.raises(TokenError, match="not allowed"):
-        build().client.check()
+        build().engine.client.check()
 
     assert len(endpoint.log) == 3
 
@@ -341,7 +341,7 @@ def test_a_list_that_is_broken_stops_no_mount_and_no_name(
     endpoint.inject(faults.status(code), math.inf, is_of("list"))
     files = view(PERSONALITIES["openai"])
 
-    warned = files.mount.client.check()
+    warned = files.mount.engine.client.check()
 
     assert bool(warned) is (code >= 500)
     assert errno_of(files.names) == "EIO"
@@ -385,14 +385,14 @@ def test_a_gateway_that_is_broken_for_a_video_that_is_none_takes_the_token(
     for kind in ("status", "content"):
         endpoint.inject(faults.status(500), math.inf, is_of(kind))
 
-    assert "names that are given work" in build().client.check()
+    assert "names that are given work" in build().engine.client.check()
 
 
 def test_nothing_that_answers_is_an_unreachable_endpoint(build, endpoint):
     endpoint.inject(faults.status(503), math.inf)
 
     with pytest.raises(EndpointError, match="503"):
-        build().client.check()
+        build().engine.client.check()
 
 
 def test_a_status_that_is_withheld_hides_no_other_word(view, endpoint, expected_log):

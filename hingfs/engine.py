@@ -1,0 +1,109 @@
+"""All that reads the videos of one endpoint, wired: names, bytes, and what is kept.
+
+It knows no FUSE: a mount is one door to it, and a test or a script is another.
+"""
+
+import sys
+import time
+
+from .block_cache import MemoryBlockCache
+from .blocks import Content
+from .catalog import Catalog
+from .client import VideoClient
+from .config import CacheConfig, EndpointConfig
+from .crowd import Crowd
+from .errors import Closing, RangesIgnored
+from .fetcher import BlockFetcher
+from .lookups import AHEAD_THREADS, LOOKUP_THREADS, SILENCE_SECONDS, Lookups
+from .reader import Readers
+from .spool import SpoolStore
+from .transport import HttpTransport
+from .workers import DaemonPool
+
+# Each look-up asks for one status. As many as there are look-ups, or those of videos
+# that hang would keep the others'.
+_STATUS_THREADS = LOOKUP_THREADS + AHEAD_THREADS
+
+
+class Engine:
+    """The objects of one endpoint. Thread safety: all methods.
+
+    *most_waiting* calls may wait for the server at once; more get no time.
+    *silence_seconds* is how long a name may hang before its callers are sent away,
+    infinite where names are looked up side by side.
+    Threads are started when there is work for them, and end with `close`.
+    """
+
+    def __init__(
+        self,
+        endpoint: EndpointConfig,
+        cache: CacheConfig,
+        *,
+        most_waiting: int = sys.maxsize,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:
+        self.transport = HttpTransport(endpoint)
+        self._statuses = DaemonPool("hingfs-status", _STATUS_THREADS)
+        self.client = VideoClient(self.transport, endpoint, self._statuses)
+        self.cache = MemoryBlockCache(cache.cache_bytes)
+        self.spools = SpoolStore(
+            self.client,
+            self.cache,
+            disk_bytes=cache.spool_bytes,
+            directory=cache.directory,
+            stall_seconds=endpoint.stall_seconds,
+        )
+        self.fetcher = BlockFetcher(
+            self.client,
+            self.cache,
+            block_bytes=cache.block_bytes,
+            connections=endpoint.connections,
+            whole_body=self._spool_whole,
+        )
+        crowd = Crowd(most_waiting)
+        self.readers = Readers(
+            self.fetcher, self.cache, self.spools, endpoint.read_seconds, crowd=crowd
+        )
+        self._lookups = Lookups(self.transport, silence_seconds)
+        self.catalog = Catalog(
+            self.client,
+            self.spools,
+            cache,
+            endpoint.metadata_seconds,
+            self._lookups,
+            crowd=crowd,
+        )
+
+    def renew(self) -> None:
+        """Read the token file again, and have the next listing ask the API."""
+        self.client.renew_token()
+        self.catalog.list_anew()
+
+    def close(self) -> None:
+        """End every wait and every transfer; may be called twice, from any thread."""
+        error = Closing("the mount is ending")
+        self.catalog.close(error)
+        self.fetcher.close(error)
+        self.spools.close(error)
+        self._statuses.close(error)
+        self.transport.close()
+
+    def join(self, seconds: float) -> bool:
+        """Whether every thread has ended within *seconds*; after `close`.
+
+        Then no socket and no file of it is open. A look-up of a host that hangs in the
+        system cannot be woken, and keeps its thread.
+        """
+        deadline = time.monotonic() + seconds
+        owners = (
+            *(self._lookups, self.fetcher, self.spools),
+            *(self._statuses, self.transport),
+        )
+        return all(
+            owner.join(max(0.0, deadline - time.monotonic())) for owner in owners
+        )
+
+    def _spool_whole(self, content: Content, ignored: RangesIgnored) -> None:
+        """A server sent the whole file instead of a range: read it as that."""
+        answer = ignored.args[0]
+        self.spools.open(content, answer)

@@ -1,0 +1,110 @@
+"""One endpoint's engine: it needs no FUSE, and leaves nothing behind."""
+
+import math
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from hingfs.config import CacheConfig, EndpointConfig, Token
+from hingfs.engine import Engine
+from hingfs.errors import Closing
+
+from . import endpoint as faults
+from .endpoint import FakeEndpoint
+from .mounting import eventually
+from .personalities import PERSONALITIES
+
+SIZE_BYTES = 300_000
+MANY = 50
+
+
+def open_files() -> set[str]:
+    """What the process has open: paths, sockets and pipes."""
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found.add(os.readlink(f"/proc/self/fd/{number}"))
+        except FileNotFoundError:  # of the listing itself
+            continue
+    return found
+
+
+def hingfs_threads() -> set[str]:
+    return {t.name for t in threading.enumerate() if t.name.startswith("hingfs")}
+
+
+def engine_of(endpoint: FakeEndpoint, directory: Path | None = None) -> Engine:
+    return Engine(
+        EndpointConfig(endpoint.base_url, token=Token(endpoint.token)),
+        CacheConfig(cache_bytes=4 << 20, directory=directory),
+    )
+
+
+def read(engine: Engine, name: str, offset: int, count: int) -> bytes:
+    """Bytes of *name* through all of it."""
+    reader = engine.readers.open(engine.catalog.find_to_open(name).content)
+    target = bytearray(count)
+    try:
+        got = reader.read_into(memoryview(target), offset)
+    finally:
+        engine.readers.close(reader)
+    return bytes(target[:got])
+
+
+def test_fifty_engines_in_one_process_leave_nothing(tmp_path: Path) -> None:
+    """Threads, sockets and temporary files; half of the servers know no ranges."""
+    with FakeEndpoint() as ranged, FakeEndpoint() as whole:
+        whole.personality = PERSONALITIES["litellm_new"]
+        videos = [e.add("v", size_bytes=SIZE_BYTES) for e in (ranged, whole)]
+        before = open_files()
+        for number in range(MANY):
+            endpoint, video = (ranged, whole)[number % 2], videos[number % 2]
+            engine = engine_of(endpoint, tmp_path)
+            if number % 3:
+                assert [name for name, _ in engine.catalog.listing()] == ["v.mp4"]
+            assert read(engine, "v.mp4", 1000, 5000) == video.read(1000, 6000)
+
+            engine.close()
+
+            assert engine.join(10.0)
+            assert hingfs_threads() == set()
+        # The servers' own ends are closed by threads of theirs.
+        eventually(lambda: open_files() <= before, "no file is left open")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_is_closed_while_a_reader_waits() -> None:
+    with FakeEndpoint() as endpoint, ThreadPoolExecutor(1) as readers:
+        endpoint.add("v", size_bytes=SIZE_BYTES)
+        engine = engine_of(endpoint)
+        endpoint.inject(
+            faults.stall_at(0, threading.Event()), math.inf, lambda r: r.method == "GET"
+        )
+        waiting = readers.submit(read, engine, "v.mp4", 0, 10)
+        endpoint.wait_until(
+            lambda: any(r.kind == "content" and r.method == "GET" for r in endpoint.log)
+        )
+
+        engine.close()
+
+        with pytest.raises(Closing):
+            waiting.result(timeout=10)
+        assert engine.join(10.0)
+        engine.close()
+        assert hingfs_threads() == set()
+
+
+def test_an_engine_loads_no_fuse_library() -> None:
+    code = (
+        "import sys, hingfs.engine; "
+        "print(sorted({'fuse', 'mfusepy', 'hingfs.binding'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
