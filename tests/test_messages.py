@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -351,7 +350,7 @@ def test_a_terminal_is_told_what_takes_long(
 ) -> None:
     monkeypatch.setattr(cli, "_SILENT_SECONDS", 0.01)
     for on_terminal, said in ((True, "hingfs: waiting; Ctrl-C ends it\n"), (False, "")):
-        monkeypatch.setattr(sys.stderr, "isatty", lambda: on_terminal)  # noqa: B023
+        monkeypatch.setattr(os, "isatty", lambda _: on_terminal)  # noqa: B023
         threads = threading.active_count()
         told = ""
         with cli._telling_what_takes_long("waiting"):
