@@ -1,8 +1,9 @@
 """What an address is to a server that would send us there: its reach.
 
 Decides which addresses are on the Internet, somebody's own network, this machine, or
-a service that hands out secrets of the machine. Leaves to `destinations` who may be
-gone to.
+a service that hands out secrets of the machine; and which names lead to the last two
+whatever a look-up says, since a proxy alone may look names up. Leaves to `destinations`
+who may be gone to.
 """
 
 import contextlib
@@ -31,20 +32,56 @@ class Reach(enum.IntEnum):
 # nobody; mihomo's, which is no random prefix as that RFC wants a network to have.
 _FAKE = ("198.18.0.0/15", "fc00::/18", "fdfe:dcba:9876::/64")
 _LOOPBACK = ("0.0.0.0/8", "127.0.0.0/8")  # :: and ::1 are read as these, see below
-# From the clouds' own pages (2026-11-26).
+# Where clouds serve the metadata of a machine: by their own pages (2026-11-26), or by
+# what is named beside it (2026-11-27). Some are in ranges that a storage may be in.
 _METADATA = (
-    "169.254.0.0/16",  # link-local: .169.254 nearly everywhere, .170.2 of ECS, others
+    # Link-local, which is nobody's storage. 169.254.169.254 nearly everywhere: AWS,
+    # Google, Azure, Oracle, IBM, OpenStack, Open Telekom and with it Huawei (its pages
+    # for ECS, "Obtaining Metadata"); 169.254.0.23 of Tencent, 169.254.170.2 of ECS.
+    "169.254.0.0/16",
     "fe80::/10",
     "fd00:ec2::/32",  # AWS
     "fd20:ce::254/128",  # Google
-    "fd00:c1::a9fe:a9fe/128",  # Oracle
-    "192.0.0.192/32",  # Oracle's first one, which the registry calls global
-    "fd00:42::42/128",  # Scaleway
-    "100.100.100.200/32",  # Alibaba
     "168.63.129.16/32",  # Azure's wire server, in a public range
+    "192.0.0.192/32",  # Oracle's first: docs.oracle.com, "Predefined Instance Metadata"
+    "fd00:c1::a9fe:a9fe/128",  # Oracle
+    "fd00:42::42/128",  # Scaleway
+    "fd00:a9fe:a9fe::1/128",  # Akamai, Linode: cloud-init's datasource Akamai
+    "100.100.100.200/32",  # Alibaba: alibabacloud.com/help/en/ens/instance-metadata
+    "fd00:100::100:200/128",  # Alibaba: cloud-init's tests of its datasource AliYun
+    "100.96.0.96/32",  # Volcengine: docs.byteplus.com, "Viewing instance metadata"
+    "100.80.80.80/32",  # UCloud: docs.ucloud.cn/uhost/guide/metadata/metadata-server
+    "192.80.8.124/32",  # Equinix Metal, in a public range: equinix-labs' scripts
     "100.100.100.100/32",  # Tailscale's own service on each machine
     "fd7a:115c:a1e0::53/128",
 )
+# Names of such services in the public name space.
+_METADATA_NAMES = frozenset(
+    {
+        "metadata.goog",  # Google
+        "metadata.tencentyun.com",  # Tencent
+        "api.metadata.cloud.ibm.com",  # IBM: cloud.ibm.com/apidocs/vpc-metadata
+        "global.cloudinit.sdns.ksyun.com",  # Kingsoft: endocs.ksyun.com/documents/7200
+        "metadata.exoscale.com",  # Exoscale's own library, egoscale
+        "metadata.platformequinix.com",  # cloud-init's datasource EquinixMetal
+        "metadata.packet.net",  # the same, of old
+    }
+)
+# In name spaces that are private, or without one, they begin so: "metadata",
+# "metadata.google.internal", "instance-data.ec2.internal", "rancher-metadata".
+_METADATA_LABELS = frozenset(
+    {"metadata", "meta-data", "instance-data", "rancher-metadata"}
+)
+_PRIVATE_SPACES = frozenset({"internal", "local", "localdomain", "lan", "intranet"})
+# As in the /etc/hosts of Debian and of Red Hat; RFC 6761 gives the whole of .localhost
+# to this machine.
+_LOOPBACK_LABELS = frozenset(
+    {
+        *("localhost", "localhost4", "localhost6", "loopback"),
+        *("ip6-localhost", "ip6-loopback", "ipv6-localhost", "ipv6-loopback"),
+    }
+)
+_LOCAL_SPACES = frozenset({"", "localdomain", "localdomain4", "localdomain6", "local"})
 _TABLE = tuple(
     (reach, ipaddress.ip_network(network))
     for reach, networks in (
@@ -76,6 +113,19 @@ def reach_of(address: str) -> Reach:
     inner = _embedded(ip)
     # What leads to a public IPv4 address is public, whatever a registry calls it.
     return max(map(_plain_reach, inner)) if inner else _plain_reach(ip)
+
+
+def reach_of_name(host: str) -> Reach | None:
+    """The reach of the name *host* where it is known without a look-up; else None."""
+    name = host.lower().rstrip(".")
+    first, _, space = name.partition(".")
+    last = name.rpartition(".")[2]
+    private = not space or last in _PRIVATE_SPACES
+    if name in _METADATA_NAMES or (private and first in _METADATA_LABELS):
+        return Reach.METADATA
+    if last == "localhost" or (first in _LOOPBACK_LABELS and space in _LOCAL_SPACES):
+        return Reach.LOOPBACK
+    return None
 
 
 def literal_address(host: str) -> str | None:

@@ -19,24 +19,12 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
-from .addresses import Reach, literal_address, reach_of
+from .addresses import Reach, literal_address, reach_of, reach_of_name
 from .config import EndpointConfig
 from .errors import ServerBroken, printable
 
 log = logging.getLogger(__name__)
 
-# Names that lead to what is refused even where a proxy answers every name.
-_METADATA_NAMES = frozenset(
-    {
-        "instance-data",
-        "instance-data.ec2.internal",
-        "metadata",
-        "metadata.azure.internal",
-        "metadata.goog",
-        "metadata.google.internal",
-        "metadata.tencentyun.com",
-    }
-)
 # A host that is served by http alone is asked by https again after this, since it may
 # have got a certificate. A guess.
 _PLAIN_SECONDS = 600.0
@@ -219,10 +207,4 @@ def _reach_as_written(host: str) -> Reach | None:
     literal = literal_address(host)
     if literal is not None:
         return _of_literal(literal)
-    name = _bare(host)
-    if name in _METADATA_NAMES:
-        return Reach.METADATA
-    # RFC 6761 gives the whole of .localhost to this machine.
-    if name == "localhost" or name.endswith(".localhost"):
-        return Reach.LOOPBACK
-    return None
+    return reach_of_name(_bare(host))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs.addresses import Reach, literal_address, reach_of
+from hingfs.addresses import Reach, literal_address, reach_of, reach_of_name
 
 REACHES = {
     Reach.PUBLIC: ["8.8.8.8", "2606:4700::1", "::ffff:8.8.8.8", "2002:808:808::1"],
@@ -24,6 +24,9 @@ REACHES = {
         "192.168.0.1",
         "100.64.0.1",
         "100.127.255.254",
+        "100.96.0.95",  # beside such a service
+        "100.80.80.81",
+        "fd00:100::100:201",
         "192.0.0.1",
         "240.0.0.1",
         "224.0.0.1",
@@ -50,6 +53,13 @@ REACHES = {
         "169.254.170.2",
         "169.254.0.23",
         "100.100.100.200",
+        "100.96.0.96",
+        "100.80.80.80",
+        "192.80.8.124",
+        "fd00:100::100:200",
+        "fd00:a9fe:a9fe::1",
+        "fd00:ec2::23",
+        "64:ff9b::6460:60",  # of Volcengine's
         "100.100.100.100",
         "192.0.0.192",
         "168.63.129.16",
@@ -71,6 +81,44 @@ REACHES = {
         "2002:a9fe:a9fe::1",  # 6to4
     ],
 }
+
+
+NAMES = {
+    Reach.METADATA: [
+        *("metadata", "METADATA.", "instance-data", "rancher-metadata", "meta-data"),
+        *("metadata.google.internal", "Metadata.Google.Internal.", "metadata.goog"),
+        *("instance-data.ec2.internal", "instance-data.us-west-2.compute.internal"),
+        *("metadata.azure.internal", "metadata.aliyun.internal", "meta-data.internal"),
+        *("rancher-metadata.rancher.internal", "metadata.local", "metadata.lan"),
+        *("metadata.tencentyun.com", "api.metadata.cloud.ibm.com"),
+        *("global.cloudinit.sdns.ksyun.com", "metadata.exoscale.com"),
+        *("metadata.platformequinix.com", "metadata.packet.net"),
+    ],
+    Reach.LOOPBACK: [
+        *("localhost", "LOCALHOST.", "cdn.localhost", "a.b.localhost", "loopback"),
+        *("localhost.localdomain", "localhost4", "localhost6", "localhost.local"),
+        *("localhost4.localdomain4", "localhost6.localdomain6"),
+        *("ip6-localhost", "ip6-loopback", "IP6-Localhost.", "ip6-localhost.local"),
+    ],
+    None: [
+        *(
+            "cdn.example",
+            "metadata.example",
+            "metadata.cdn.example.com",
+            "localhost.com",
+        ),
+        *("tencentyun.com", "my-metadata", "metadata-1.internal", "cdn.internal"),
+        *("notlocalhost", "localhost.example", "", "."),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "reach"), [(name, reach) for reach, all_ in NAMES.items() for name in all_]
+)
+def test_names_whose_reach_needs_no_look_up(name, reach):
+    """A proxy alone may look them up, and nobody would see what they lead to."""
+    assert reach_of_name(name) is reach
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,13 @@ NEVER = [
     "[64:ff9b::a9fe:a9fe]",
     "[2002:a9fe:a9fe::]",
     "100.100.100.200",
+    "100.96.0.96",
+    "1684013152",  # the same
+    "100.80.80.80",
     "192.0.0.192",
     "[fd00:ec2::254]",
+    "rancher-metadata",
+    "api.metadata.cloud.ibm.com",
     "metadata.google.internal",
     "METADATA.google.internal.",
     "instance-data",
@@ -72,6 +77,10 @@ THIS_MACHINE = [
     "localhost",
     "LOCALHOST.",
     "cdn.localhost",
+    "localhost.localdomain",
+    "localhost6",
+    "ip6-localhost",
+    "ip6-loopback",
     "loop.example",
 ]
 OWN_NETWORK = [
@@ -100,6 +109,12 @@ def names(internet) -> None:
         "cdn6.example": "fc00::7",
         "metadata.google.internal": "198.18.0.8",  # by a proxy that answers all
         "instance-data": "198.18.0.9",
+        "rancher-metadata": "198.18.0.13",
+        "api.metadata.cloud.ibm.com": "198.18.0.14",
+        "localhost.localdomain": "198.18.0.15",
+        "localhost6": "198.18.0.16",
+        "ip6-localhost": "198.18.0.17",
+        "ip6-loopback": "198.18.0.18",
         "localhost": "198.18.0.10",
         "cdn.localhost": "198.18.0.11",
         "gateway.example": "10.0.0.2",

@@ -240,6 +240,30 @@ class TestRequests:
                 "http://cdn.example:81/v1/videos/v/content",
             ]
 
+    @pytest.mark.parametrize(
+        "host",
+        [
+            *("ip6-localhost", "ip6-loopback:8080", "localhost.localdomain"),
+            *("localhost6", "a.localhost", "rancher-metadata", "100.96.0.96"),
+            *("api.metadata.cloud.ibm.com", "metadata.google.internal%2e"),
+        ],
+    )
+    def test_a_proxy_is_not_asked_for_what_is_secret_or_its_own(
+        self, make, monkeypatch, host
+    ):
+        """It alone looks names up, so the name must tell."""
+        with FakeEndpoint(SECRET) as proxy:
+            monkeypatch.setenv("http_proxy", proxy.base_url)
+            options = {"insecure_http": True, "private_storage": True}
+            transport = make("http://api.example:81", **options)
+
+            with pytest.raises(ServerBroken, match="refused"):
+                transport.redirect_target(
+                    "http://api.example:81/v1/videos/v/content", f"http://{host}/x"
+                )
+
+            assert proxy.log == []
+
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3"])
     @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
     def test_this_machine_is_never_reached_through_a_proxy(
