@@ -103,6 +103,7 @@ class VideoClient:
         self.content_of = self._content.content_of
         self.refused = self._statuses.refused
         self.renew_token = self._sender.renew_token
+        self.ranges_ignored = endpoint.ranges_ignored
 
     # -- metadata ----------------------------------------------------------------
 
@@ -423,6 +424,8 @@ class VideoClient:
             self._endpoint.size_told()
         else:
             self._endpoint.size_cost_all()
+        if answer.status == 200:  # the probe asks for a range
+            self._endpoint.ranges_ignored()
 
     # -- content -----------------------------------------------------------------
 

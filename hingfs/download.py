@@ -65,6 +65,9 @@ class ContentApi(Protocol):
     def distrust_ranges(self) -> None:
         """A video announced ranges and sent the whole: announcements prove nothing."""
 
+    def ranges_ignored(self) -> None:
+        """A video of which no ranges were known sent the whole."""
+
 
 class RangeDownload:
     """The bytes of one range in order, whatever becomes of the connections.
@@ -260,6 +263,8 @@ class RangeDownload:
                 raise ServerBroken(f"seen once: {error}") from error
             if self._content.ranges:
                 self._api.distrust_ranges()
+            else:
+                self._api.ranges_ignored()
             raise RangesIgnored(answer) from None
         except ContentChanged as error:
             with answer:

@@ -40,6 +40,7 @@ class Belief(enum.Enum):
 
     HEAD = "HEAD is not asked any more"
     ANNOUNCED_RANGES = "an announcement of ranges is not believed any more"
+    RANGES = "files are taken as ones that come whole, whatever range is asked for"
     STATUS = "the status route is not asked any more"
     LIST = "the list is taken as one that this token may not have"
     HAVING_LIST = "the server is taken as one without a list; ls shows what was opened"
@@ -105,6 +106,11 @@ class EndpointFacts:
     def ranges_announced_falsely(self) -> None:
         """A video announced ranges and sent the whole."""
         self._end(Belief.ANNOUNCED_RANGES, "a range was answered with the whole file")
+
+    def ranges_ignored(self) -> None:
+        """A video that announced no ranges sent the whole; each finds out for itself."""
+        if self.holds(Belief.ANNOUNCED_RANGES):
+            self._end(Belief.RANGES, "a range was answered with the whole file")
 
     @property
     def sizes_are_cheap(self) -> bool:

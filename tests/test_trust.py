@@ -9,7 +9,7 @@ import math
 import threading
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 
@@ -46,6 +46,7 @@ from .personalities import (
     Video,
     ranged,
     text_response,
+    whole,
 )
 from .views import Direct, check_reads, errno_of, opened, sequential
 
@@ -363,6 +364,37 @@ def test_a_list_that_is_not_there_is_said_once(view, endpoint, story):
     endpoint.personality = PERSONALITIES["openai"]
     assert files.names() == ["v.mp4"]
     assert len([line for line in story() if "list" in line]) == 2
+
+
+@dataclass(frozen=True)
+class Whole(Personality):
+    """Sends the whole file to whoever asks for a part, as it announces or does not."""
+
+    announces: bool = False
+
+    def serve(self, request, video, site):
+        announced = {"Accept-Ranges": "bytes"} if self.announces else {}
+        return whole(video).with_headers(announced)
+
+
+class WholeWithoutHead(Whole):
+    head = False
+
+
+@pytest.mark.parametrize("server", [Whole, WholeWithoutHead])
+@pytest.mark.parametrize("announces", [True, False])
+def test_ranges_that_are_ignored_are_said_once(
+    view, endpoint, story, server, announces
+):
+    """In one line: what, and why."""
+    files = view(server(announces))
+
+    for name in "abc":
+        video = endpoint.add(name, size_bytes=SIZE_BYTES)
+        check_reads(files, video, [(0, SIZE_BYTES)])
+
+    (line,) = [line for line in story() if "range" in line]
+    assert "answered with the whole file" in line
 
 
 def test_a_row_that_tells_no_state_is_shown(view, endpoint):
