@@ -1,7 +1,7 @@
 """Which videos exist and what they are as files.
 
 Decides what is known of a video and for how long, and what a directory listing shows.
-Leaves to `names` what a name may be, to `client` how the server is asked, and to
+Leaves to `names` what a name may be, to `metadata` how the server is asked, and to
 `operations` how it is shown.
 
 Threads: what asks the server runs on those of `lookups`, and callers wait with a
@@ -21,7 +21,6 @@ from functools import partial
 from typing import TypeGuard
 
 from .blocks import MIB, Content
-from .client import Probe, VideoClient
 from .config import CacheConfig
 from .crowd import Crowd
 from .errors import (
@@ -38,6 +37,7 @@ from .errors import (
     printable,
 )
 from .lookups import Lookups
+from .metadata import Probe, VideoMetadata
 from .names import has_name, inode_of, is_short, name_of, video_id_of
 from .pages import Listed
 from .remembered import Remembered, bytes_of_texts
@@ -106,7 +106,7 @@ class Catalog:
 
     def __init__(
         self,
-        client: VideoClient,
+        metadata: VideoMetadata,
         spools: SpoolStore,
         config: CacheConfig,
         metadata_seconds: float,
@@ -114,7 +114,7 @@ class Catalog:
         *,
         crowd: Crowd,
     ) -> None:
-        self._client = client
+        self._metadata = metadata
         self._spools = spools
         self._config = config
         self._metadata_seconds = metadata_seconds
@@ -332,11 +332,11 @@ class Catalog:
         listed = order.statuses.get(video_id) if self._speaks_for_now(order) else None
         known = self._served(video_id)
         try:
-            probe = self._client.probe(video_id, listed, known=known, ahead=ahead)
+            probe = self._metadata.probe(video_id, listed, known=known, ahead=ahead)
             if not replaced and self._contradicted(video_id, probe):
                 # The bytes were not what HEAD says, and it says the same again.
-                self._client.distrust_head(video_id)
-                probe = self._client.probe(video_id, probe.status)
+                self._metadata.distrust_head(video_id)
+                probe = self._metadata.probe(video_id, probe.status)
         except VideoNotServed as error:
             raise self._lagging(video_id, error) from error
         with self._lock:
@@ -355,7 +355,7 @@ class Catalog:
         )
 
     def _expired(self, known: _Known) -> bool:
-        return known.expires_at is not None and known.expires_at <= self._client.now()
+        return known.expires_at is not None and known.expires_at <= self._metadata.now()
 
     def _contradicted(self, video_id: str, probe: Probe) -> bool:
         """Whether *probe* names the very version that a read found to be another."""
@@ -385,7 +385,7 @@ class Catalog:
         """
         content = file.content
         if not self._is_confirmed_by_status(file):
-            facts = self._client.refresh(content)
+            facts = self._metadata.refresh(content)
             if facts is not None and not self._is_same(file, facts):
                 content.replaced()
         return not content.changed  # a read may have seen it meanwhile
@@ -395,13 +395,13 @@ class Catalog:
 
         That is where the content's own facts cost the whole of it.
         """
-        if self._client.sizes_are_cheap:
+        if self._metadata.sizes_are_cheap:
             return False
         return self._has_time_of(file) is True
 
     def _has_time_of(self, file: VideoFile) -> bool | None:
         """Whether the status tells the time of *file*; None if it tells none."""
-        seconds = self._client.completed_at(file.video_id)
+        seconds = self._metadata.completed_at(file.video_id)
         return None if seconds is None else int(seconds * 1e9) == file.mtime_ns
 
     def _is_same(self, file: VideoFile, facts: Facts) -> bool:
@@ -409,7 +409,7 @@ class Catalog:
         content = file.content
         if not _same(content, facts):
             alike = not content.changed and facts.size_bytes == content.size_bytes
-            if not (alike and self._client.shifts(content, [facts.validator])):
+            if not (alike and self._metadata.shifts(content, [facts.validator])):
                 return False
         return not (content.unproved and self._is_another(file))
 
@@ -419,14 +419,14 @@ class Catalog:
         What is held of its bytes decides, else the time that its status tells.
         """
         held = self._spools.first_bytes(file.content, SAMPLE.stop)
-        differs = self._client.differs(file.content, held)
+        differs = self._metadata.differs(file.content, held)
         return self._has_time_of(file) is False if differs is None else differs
 
     def _adopt(self, video_id: str, probe: Probe) -> VideoFile:
         with self._lock:
             before = self._known.get(video_id)
         expires_at = probe.status.expires_at_seconds
-        if expires_at is not None and expires_at <= self._client.now():
+        if expires_at is not None and expires_at <= self._metadata.now():
             expires_at = None  # it is served all the same
         if before is not None and self._is_same(before.file, probe.facts):
             # The same version: its mtime and its blocks stay.
@@ -442,7 +442,7 @@ class Catalog:
             facts.odd_type,
             facts.odd_coding,
         )
-        self._client.believe(content)
+        self._metadata.believe(content)
         mtime_ns = _mtime_ns(probe.status, facts)
         if before is not None and _shifts_on(before.file.content, content):
             content.take_whole()
@@ -452,7 +452,7 @@ class Catalog:
             with self._lock:
                 self._unmeasured.put(video_id, (content, mtime_ns, expires_at))
             return self._measured(content, mtime_ns, expires_at)
-        if self._client.has_begun(video_id):
+        if self._metadata.has_begun(video_id):
             with contextlib.suppress(SpoolFull):  # a read will say so
                 self._spools.open(content)
         return self._remember(content, mtime_ns, expires_at)
@@ -536,7 +536,7 @@ class Catalog:
 
     def _list(self) -> _Listing:
         listing = _listing_of(
-            self._client.list_videos(has_name) or [], self._client.can_be_read
+            self._metadata.list_videos(has_name) or [], self._metadata.can_be_read
         )
         with self._lock:
             self._listing = self._order = listing
@@ -546,7 +546,7 @@ class Catalog:
     def _glance(self) -> None:
         """Look at the newest part of the list, for the order of names alone."""
         order = _listing_of(
-            self._client.newest_videos(has_name) or [], self._client.can_be_read
+            self._metadata.newest_videos(has_name) or [], self._metadata.can_be_read
         )
         with self._lock:
             self._note_short_names_locked(order)
@@ -577,7 +577,7 @@ class Catalog:
 
     def _look_ahead(self, order: _Listing, position: int) -> None:
         """Fetch the attributes of what comes after *position* in *order*."""
-        if not self._client.looks_ahead:
+        if not self._metadata.looks_ahead:
             return
         with self._lock:
             walked, reached, end = self._ahead
@@ -590,7 +590,7 @@ class Catalog:
 
     def _next_ahead(self) -> tuple[str, Callable[[], VideoFile]] | None:
         """The next look-up ahead, if there is one; each name is given once."""
-        if not self._client.looks_ahead:
+        if not self._metadata.looks_ahead:
             return None
         with self._lock:
             order, reached, end = self._ahead
@@ -610,7 +610,7 @@ class Catalog:
         with self._lock:
             listed = self._order is not None and video_id in self._order.positions
             self._unlisted = 0 if listed else self._unlisted + 1
-            wanted = self._unlisted > 1 and self._client.looks_ahead
+            wanted = self._unlisted > 1 and self._metadata.looks_ahead
             wanted = wanted and not self._speaks_for_now(self._order)
         if wanted:
             self._lookups.start("glance", self._glance)
@@ -624,7 +624,7 @@ class Catalog:
         if listing is None:
             return False
         ttl = self._config.listing_ttl_seconds
-        if self._client.counts_requests:
+        if self._metadata.counts_requests:
             ttl = max(ttl, STALE_LISTING_SECONDS)
         return time.monotonic() - listing.taken_at < ttl
 

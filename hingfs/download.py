@@ -6,14 +6,13 @@ come fast enough to be waited for.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from . import bodies, refusals, verdict
 from .answer import Answer
 from .blocks import KIB, ByteRange, Content, Validator, views_of
-from .content import Served
 from .errors import (
     BodyCut,
     ContentChanged,
@@ -27,46 +26,14 @@ from .errors import (
 )
 from .pace import Pace
 from .patience import Patience
-from .places import Places
+from .routes import Routes
 from .sender import MOST_ERROR_BYTES
-from .statuses import Status
 
 # A body is judged again, as more of it arrives, up to here: as far as its judge looks.
 _JUDGED_BYTES = 8 * KIB
 # How often all replicas that are asked may know nothing of a video that was opened. Of
 # replicas drawn at random, where one of three knows it, one read in 500 fails then.
 _MOST_DENIALS = 3
-
-
-class ContentApi(Protocol):
-    """What a download needs of the client."""
-
-    def content_of(
-        self,
-        content: Content,
-        patience: Patience,
-        *,
-        span: ByteRange | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Served:
-        """The answer to a GET of *content*, wherever the API keeps it."""
-
-    def refused(
-        self, video_id: str, answer: Answer, body: bytes, status: Status | None
-    ) -> HingError:
-        """The error that *answer*, which is no content, means for *video_id*."""
-
-    def settle(self, content: Content, seen: Sequence[Validator]) -> None:
-        """Find out why *seen* contradict the validator of *content*.
-
-        Raises ContentChanged where the file is another one now.
-        """
-
-    def distrust_ranges(self) -> None:
-        """A video announced ranges and sent the whole: announcements prove nothing."""
-
-    def ranges_ignored(self) -> None:
-        """A video of which no ranges were known sent the whole."""
 
 
 class RangeDownload:
@@ -80,16 +47,14 @@ class RangeDownload:
 
     def __init__(
         self,
-        api: ContentApi,
-        places: Places,
+        routes: Routes,
         content: Content,
         span: ByteRange,
         *,
         patience: Patience,
         pace: Pace,
     ) -> None:
-        self._api = api
-        self._places = places
+        self._routes = routes
         self._content = content
         self._patience = patience
         self._pace = pace
@@ -208,14 +173,14 @@ class RangeDownload:
     def _leave(self) -> None:
         """Close after trouble; the next answer shall come by the API."""
         self.close()
-        self._places.forget(self._content.video_id, self._place)
+        self._routes.places.forget(self._content.video_id, self._place)
 
     def _connect(self) -> Answer:
         if self._content.shifting:  # another transfer found it out
             raise RangesIgnored(None)
         asked = ByteRange(self._position, self._stop)
         etag = self._content.validator.etag
-        answer, body, self._place, status = self._api.content_of(
+        answer, body, self._place, status = self._routes.content.content_of(
             self._content,
             self._patience,
             span=asked,
@@ -226,7 +191,7 @@ class RangeDownload:
             self._doubted.clear()
             self._contradicting.clear()
             self._denials = 0
-            self._places.remember(self._content.video_id, self._place)
+            self._routes.places.remember(self._content.video_id, self._place)
             self._answer, self._answer_left = answer, len(span)
             answer.expect(len(span))
             self._pace.restart()
@@ -238,7 +203,9 @@ class RangeDownload:
             if said and not self._seen_once(changed):
                 raise changed
             raise ServerBroken("416 for a range inside the file")
-        error = self._api.refused(self._content.video_id, answer, body, status)
+        error = self._routes.statuses.refused(
+            self._content.video_id, answer, body, status
+        )
         raise self._refused(error)
 
     def _refused(self, error: HingError) -> HingError:
@@ -262,9 +229,9 @@ class RangeDownload:
                 answer.close()
                 raise ServerBroken(f"seen once: {error}") from error
             if self._content.ranges:
-                self._api.distrust_ranges()
+                self._routes.endpoint.ranges_announced_falsely()
             else:
-                self._api.ranges_ignored()
+                self._routes.endpoint.ranges_ignored()
             raise RangesIgnored(answer) from None
         except ContentChanged as error:
             with answer:
@@ -282,7 +249,7 @@ class RangeDownload:
 
     def _settled(self) -> HingError:
         """What the download meets next, of a video whose validators were contradicted."""
-        self._api.settle(self._content, self._contradicting)
+        self._routes.settling.settle(self._content, self._contradicting)
         if self._content.shifting:
             return RangesIgnored(None)
         return ServerBroken("it came under another validator, and equal bytes do")

@@ -47,14 +47,14 @@ class Engine:
         self.client = VideoClient(self.transport, endpoint, self._statuses)
         self.cache = MemoryBlockCache(cache.cache_bytes)
         self.spools = SpoolStore(
-            self.client,
+            self.client.source,
             self.cache,
             disk_bytes=cache.spool_bytes,
             directory=cache.directory,
             stall_seconds=endpoint.stall_seconds,
         )
         self.fetcher = BlockFetcher(
-            self.client,
+            self.client.source,
             self.cache,
             block_bytes=cache.block_bytes,
             connections=endpoint.connections,
@@ -66,7 +66,7 @@ class Engine:
         )
         self._lookups = Lookups(self.transport, silence_seconds)
         self.catalog = Catalog(
-            self.client,
+            self.client.metadata,
             self.spools,
             cache,
             endpoint.metadata_seconds,

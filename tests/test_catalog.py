@@ -16,7 +16,6 @@ from hingfs import catalog as catalog_module
 from hingfs import transport as transport_module
 from hingfs.blocks import MIB, Validator
 from hingfs.catalog import Catalog
-from hingfs.client import Probe
 from hingfs.errors import (
     AccessDenied,
     Closing,
@@ -29,6 +28,7 @@ from hingfs.errors import (
     VideoNotReady,
 )
 from hingfs.lookups import AHEAD_THREADS
+from hingfs.metadata import Probe
 from hingfs.names import full_name_of, inode_of, name_of
 from hingfs.statuses import UNSAID
 from hingfs.verdict import Facts
@@ -241,7 +241,7 @@ class TestAhead:
             endpoint.add(name, size_bytes=SIZE)
         listed(catalog)
         events: list[str] = []
-        real, go_ahead = catalog._client.probe, catalog._lookups.go_ahead
+        real, go_ahead = catalog._metadata.probe, catalog._lookups.go_ahead
 
         def probe(video_id: str, *args: object, **options: object) -> object:
             found = real(video_id, *args, **options)
@@ -254,7 +254,7 @@ class TestAhead:
             events.append("ahead")
             go_ahead(*args)
 
-        monkeypatch.setattr(catalog._client, "probe", probe)
+        monkeypatch.setattr(catalog._metadata, "probe", probe)
         monkeypatch.setattr(catalog._lookups, "go_ahead", gone_ahead)
         self.walk(catalog, names[:2])
         eventually(lambda: set(names) < set(events), "those ahead")
@@ -270,7 +270,7 @@ class TestAhead:
             endpoint.add(name, size_bytes=SIZE)
         listed(catalog)
         asked: list[str] = []
-        real = catalog._client.probe
+        real = catalog._metadata.probe
 
         def probe(video_id: str, *args: object, **options: object) -> object:
             asked.append(video_id)
@@ -278,7 +278,7 @@ class TestAhead:
                 return real(video_id, *args, **options)
             raise ServerBroken("out of order")  # which is not remembered
 
-        monkeypatch.setattr(catalog._client, "probe", probe)
+        monkeypatch.setattr(catalog._metadata, "probe", probe)
         self.walk(catalog, names[:2])
         eventually(lambda: names[17] in asked, "the last one ahead")
         eventually(lambda: not catalog._lookups._under_way, "the end")
@@ -296,7 +296,7 @@ class TestAhead:
             endpoint.add(name, size_bytes=SIZE)
         listed(catalog)
         begun: list[str] = []
-        real = catalog._client.probe
+        real = catalog._metadata.probe
 
         def probe(video_id: str, *args: object, **options: object) -> object:
             begun.append(video_id)
@@ -304,7 +304,7 @@ class TestAhead:
                 mount.engine.transport.limit.pause(0.1)
             return real(video_id, *args, **options)
 
-        monkeypatch.setattr(catalog._client, "probe", probe)
+        monkeypatch.setattr(catalog._metadata, "probe", probe)
         self.walk(catalog, names[:2])
         eventually(lambda: not catalog._lookups._under_way, "the end")
 
@@ -325,13 +325,13 @@ class TestAhead:
         others = [f"z{number}" for number in range(transport_module._BREAKER_FAILURES)]
         self.walk(catalog, others)
         asked: list[str] = []
-        real = catalog._client.probe
+        real = catalog._metadata.probe
 
         def probe(video_id: str, *args: object, **options: object) -> object:
             asked.append(video_id)
             return real(video_id, *args, **options)
 
-        monkeypatch.setattr(catalog._client, "probe", probe)
+        monkeypatch.setattr(catalog._metadata, "probe", probe)
         self.walk(catalog, names[:3])
         eventually(lambda: not catalog._lookups._under_way, "the end")
         assert asked == names[1:3]

@@ -88,7 +88,7 @@ def all_of(answer) -> bytes:
 
 
 def download(client: VideoClient, content: Content, span: ByteRange) -> bytes:
-    with client.open_range(content, span) as body:
+    with client.source.open_range(content, span) as body:
         return taken(body, len(span))
 
 
@@ -103,7 +103,7 @@ def client(build: Build, endpoint) -> VideoClient:
 
 class TestProbe:
     def test_head_and_status_tell_everything(self, client, endpoint):
-        probe = client.probe("v")
+        probe = client.metadata.probe("v")
 
         assert probe.facts.size_bytes == SIZE
         assert probe.facts.validator.etag == endpoint.videos["v"].etag
@@ -119,7 +119,7 @@ class TestProbe:
         )
 
         with ThreadPoolExecutor(1) as threads:
-            probed = threads.submit(client.probe, "v")
+            probed = threads.submit(client.metadata.probe, "v")
             endpoint.wait_until(lambda: bool(endpoint.requests_of("status")))
             let_go.set()
 
@@ -128,7 +128,7 @@ class TestProbe:
     def test_a_status_that_was_listed_saves_the_request(self, client, endpoint):
         listed = Status(State.READY, "completed", completed_at_seconds=7.0)
 
-        assert client.probe("v", listed).status is listed
+        assert client.metadata.probe("v", listed).status is listed
         assert not endpoint.requests_of("status")
 
     @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ class TestProbe:
         endpoint.add("w", size_bytes=SIZE)
         client = build().engine.client
 
-        first, second = client.probe("v"), client.probe("w")
+        first, second = client.metadata.probe("v"), client.metadata.probe("w")
 
         assert first.facts.size_bytes == second.facts.size_bytes == SIZE
         assert methods(endpoint).count("HEAD") == 1
@@ -158,14 +158,14 @@ class TestProbe:
         endpoint.personality = BrokenHead()
         endpoint.add("v", size_bytes=SIZE)
 
-        assert build().engine.client.probe("v").facts.size_bytes == SIZE
+        assert build().engine.client.metadata.probe("v").facts.size_bytes == SIZE
         assert methods(endpoint) == ["HEAD", "GET"]
 
     def test_r6_the_probe_reads_16_bytes(self, build, endpoint):
         endpoint.personality = PERSONALITIES["sglang"]
         endpoint.add("v", size_bytes=SIZE)
 
-        facts = build().engine.client.probe("v").facts
+        facts = build().engine.client.metadata.probe("v").facts
 
         probe = endpoint.requests_of("content", "GET")[0]
         assert probe.range == (0, 16)
@@ -176,7 +176,7 @@ class TestProbe:
         endpoint.personality = PERSONALITIES["litellm_new"]
         endpoint.add("v", size_bytes=SIZE)
 
-        facts = build().engine.client.probe("v").facts
+        facts = build().engine.client.metadata.probe("v").facts
 
         assert (facts.size_bytes, facts.ranges) == (SIZE, False)
 
@@ -185,7 +185,7 @@ class TestProbe:
         endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(faults.chunked(), math.inf)
 
-        assert build().engine.client.probe("v").facts.size_bytes is None
+        assert build().engine.client.metadata.probe("v").facts.size_bytes is None
 
     @pytest.mark.parametrize(
         "fault",
@@ -201,7 +201,7 @@ class TestProbe:
         endpoint.inject(fault, math.inf)
 
         with pytest.raises(VideoNotServed):
-            build().engine.client.probe("v")
+            build().engine.client.metadata.probe("v")
 
     @pytest.mark.parametrize(
         ("status", "meaning"),
@@ -220,7 +220,7 @@ class TestProbe:
         endpoint.add("v:openai", status=status, size_bytes=SIZE)
 
         with pytest.raises(meaning):
-            build().engine.client.probe("v:openai")
+            build().engine.client.metadata.probe("v:openai")
 
     @pytest.mark.parametrize("personality", [*PERSONALITIES])
     def test_r9_every_server_s_missing_video_is_not_found(
@@ -229,7 +229,7 @@ class TestProbe:
         endpoint.personality = PERSONALITIES[personality]
 
         with pytest.raises(VideoNotFound):
-            build().engine.client.probe("nobody:openai")
+            build().engine.client.metadata.probe("nobody:openai")
 
     @pytest.mark.parametrize("personality", [*PERSONALITIES])
     def test_every_server_s_video_is_found_with_its_size(
@@ -238,7 +238,7 @@ class TestProbe:
         endpoint.personality = PERSONALITIES[personality]
         endpoint.add("v:openai", size_bytes=SIZE)
 
-        probe = build().engine.client.probe("v:openai")
+        probe = build().engine.client.metadata.probe("v:openai")
 
         assert probe.facts.size_bytes == SIZE
         assert probe.status.state is State.READY
@@ -248,7 +248,7 @@ class TestProbe:
         endpoint.add("v", status="failed")
 
         with pytest.raises(VideoFailed):
-            build().engine.client.probe("v")
+            build().engine.client.metadata.probe("v")
         assert methods(endpoint, "status") == ["GET"]
 
     def test_r9_completed_and_not_served_is_told_from_not_ready(self, client, endpoint):
@@ -257,14 +257,14 @@ class TestProbe:
         )
 
         with pytest.raises(VideoNotServed):
-            client.probe("v")
+            client.metadata.probe("v")
 
     def test_r13_a_file_that_is_still_being_written_is_not_ready(self, build, endpoint):
         endpoint.personality = PERSONALITIES["sglang_partial"]
         endpoint.add("v", status="in_progress", size_bytes=SIZE)
 
         with pytest.raises(VideoNotReady):
-            build().engine.client.probe("v")
+            build().engine.client.metadata.probe("v")
 
     def test_a_server_without_a_status_route_is_not_asked_again(self, build, endpoint):
         @dataclass(frozen=True)
@@ -277,7 +277,7 @@ class TestProbe:
         endpoint.add("w", size_bytes=SIZE)
         client = build().engine.client
 
-        states = [client.probe(video_id).status.state for video_id in "vw"]
+        states = [client.metadata.probe(video_id).status.state for video_id in "vw"]
 
         assert states == [State.NO_ROUTE, State.UNSAID]
         assert len(endpoint.requests_of("status")) == 1
@@ -301,11 +301,11 @@ class TestProbe:
         endpoint.inject(fault, math.inf, where=lambda r: r.kind == "status")
 
         with pytest.raises(TransportError):
-            client.probe("v")
+            client.metadata.probe("v")
 
         endpoint.calm()
         endpoint.set_status("v", "completed")
-        assert client.probe("v").status.mtime_seconds == COMPLETED_AT
+        assert client.metadata.probe("v").status.mtime_seconds == COMPLETED_AT
 
     def test_a_status_that_is_cut_is_asked_for_again(self, build, endpoint):
         endpoint.personality = PERSONALITIES["sglang_partial"]
@@ -314,10 +314,10 @@ class TestProbe:
         endpoint.inject(CUT, where=lambda r: r.kind == "status")
 
         with pytest.raises(VideoNotReady):
-            client.probe("v")
+            client.metadata.probe("v")
         endpoint.inject(CUT, math.inf, where=lambda r: r.kind == "status")
         with pytest.raises(BodyCut):
-            client.probe("v")
+            client.metadata.probe("v")
 
     def test_r10_a_refusal_is_judged_by_its_words_when_the_status_cannot_be_had(
         self, build, endpoint
@@ -329,7 +329,7 @@ class TestProbe:
         )
 
         with pytest.raises(VideoNotFound):
-            build().engine.client.probe("nobody")
+            build().engine.client.metadata.probe("nobody")
 
     @pytest.mark.parametrize(
         "answer",
@@ -350,15 +350,15 @@ class TestProbe:
         endpoint.add("v", size_bytes=SIZE)
         endpoint.add("w", status="in_progress", size_bytes=SIZE)
         client = build().engine.client
-        client.probe("v")
+        client.metadata.probe("v")
         endpoint.inject(answer, where=lambda r: r.kind == "status")
 
         # One replica's 404 of what is served is no word of the others.
         missed = VideoNotReady if answer.name == "status_404" else ServerBroken
         with pytest.raises(missed):
-            client.probe("w")
+            client.metadata.probe("w")
         with pytest.raises(VideoNotReady):
-            client.probe("w")
+            client.metadata.probe("w")
 
     def test_a_word_nobody_knows_is_logged_once(self, client, endpoint, expected_log):
         endpoint.add("w", status="marinating")
@@ -367,7 +367,7 @@ class TestProbe:
 
         for video_id in "vwv":
             with pytest.raises(VideoNotReady):
-                client.probe(video_id)
+                client.metadata.probe(video_id)
 
         assert len(expected_log.lines) == 1
 
@@ -378,17 +378,19 @@ class TestProbe:
         expected_log("check the base URL")
 
         with pytest.raises(VideoNotFound):
-            client.probe("v")
+            client.metadata.probe("v")
 
     def test_r12_no_such_route_is_no_missing_video(self, build, endpoint):
         with pytest.raises(ServerBroken):
-            build(base_url=endpoint.base_url + "/wrong").engine.client.probe("v")
+            build(base_url=endpoint.base_url + "/wrong").engine.client.metadata.probe(
+                "v"
+            )
 
     def test_r2_r3_an_id_is_quoted_whole_and_nothing_is_added(self, build, endpoint):
         video_id = "a/b:c=+d %2F?#é&"
         endpoint.add(video_id, size_bytes=SIZE)
 
-        build().engine.client.probe(video_id)
+        build().engine.client.metadata.probe(video_id)
 
         asked = {record.path for record in endpoint.log}
         quoted = "a%2Fb%3Ac%3D%2Bd%20%252F%3F%23%C3%A9%26"
@@ -397,7 +399,7 @@ class TestProbe:
     def test_refresh_by_etag_costs_one_request_without_a_body(self, client, endpoint):
         content = content_of(endpoint)
 
-        assert client.refresh(content) is None
+        assert client.metadata.refresh(content) is None
 
         (asked,) = endpoint.log
         assert (asked.method, asked.status) == ("HEAD", 304)
@@ -406,7 +408,7 @@ class TestProbe:
         content = content_of(endpoint)
         endpoint.videos["v"].replace(size_bytes=SIZE + 1)
 
-        facts = client.refresh(content)
+        facts = client.metadata.refresh(content)
 
         assert facts is not None
         assert facts.size_bytes == SIZE + 1
@@ -489,7 +491,7 @@ class TestList:
         return build().engine.client
 
     def ids(self, client):
-        listed = client.list_videos(has_name)
+        listed = client.metadata.list_videos(has_name)
         return None if listed is None else [video.video_id for video in listed]
 
     def test_r23_all_pages_are_joined(self, client, endpoint):
@@ -545,7 +547,7 @@ class TestList:
         serve_pages(endpoint, page)
 
         with pytest.raises(ServerBroken):
-            client.list_videos(has_name)
+            client.metadata.list_videos(has_name)
         assert len(endpoint.log) <= 2
 
     def test_r23_rows_without_an_id_do_not_end_the_list(self, client, endpoint):
@@ -577,7 +579,7 @@ class TestList:
         serve_pages(endpoint, {"data": [*entries(0, 2), {"id": last}]})
 
         with pytest.raises(ServerBroken):
-            client.list_videos(has_name)
+            client.metadata.list_videos(has_name)
         assert len(endpoint.log) == 1
 
     def test_r23_has_more_true_goes_on_after_a_short_page(self, client, endpoint):
@@ -612,7 +614,7 @@ class TestList:
 
         for _ in range(2):
             with pytest.raises(ServerBroken):
-                client.list_videos(has_name)
+                client.metadata.list_videos(has_name)
         assert self.ids(client) == ["v"]
 
     @pytest.mark.parametrize("answer", PAUSES, ids=lambda fault: fault.name)
@@ -626,7 +628,7 @@ class TestList:
             endpoint.inject(answer, 2, where=lambda r: r.kind == "list")
             for _ in range(2):
                 with pytest.raises(RateLimited):
-                    client.list_videos(has_name)
+                    client.metadata.list_videos(has_name)
             assert self.ids(client) == ["v"]
 
         assert len(expected_log.lines) == 2
@@ -647,7 +649,7 @@ class TestList:
         endpoint.inject(CUT, math.inf)
 
         with pytest.raises(BodyCut):
-            client.list_videos(has_name)
+            client.metadata.list_videos(has_name)
 
     @pytest.mark.parametrize(
         "answer", [*NO_LIST, *TROUBLE], ids=lambda fault: fault.name
@@ -661,7 +663,7 @@ class TestList:
         endpoint.inject(answer)
 
         with pytest.raises(ServerBroken):
-            client.list_videos(has_name)
+            client.metadata.list_videos(has_name)
         assert self.ids(client) == ["v"]
 
     def test_a_list_that_breaks_off_is_no_list(self, client, endpoint):
@@ -673,7 +675,7 @@ class TestList:
         )
 
         with pytest.raises(ServerBroken):
-            client.list_videos(has_name)
+            client.metadata.list_videos(has_name)
 
     @pytest.mark.parametrize("code", [404, 500, 418])
     def test_a_later_page_that_is_refused_is_an_error(self, client, endpoint, code):
@@ -684,7 +686,7 @@ class TestList:
         endpoint.inject(faults.status(code), math.inf)
 
         with pytest.raises(ServerBroken):
-            client.list_videos(has_name)
+            client.metadata.list_videos(has_name)
 
     def test_a_list_that_does_not_end_is_an_error(self, client, endpoint, monkeypatch):
         monkeypatch.setattr(pages_module, "_MOST_PAGES", 3)
@@ -692,19 +694,19 @@ class TestList:
         serve_pages(endpoint, *pages, {"data": entries(300, 400), "has_more": True})
 
         with pytest.raises(ServerBroken):
-            client.list_videos(has_name)
+            client.metadata.list_videos(has_name)
 
     def test_a_page_beyond_all_size_is_an_error(self, client, endpoint, monkeypatch):
         monkeypatch.setattr(pages_module, "_MOST_PAGE_BYTES", 1000)
         serve_pages(endpoint, {"data": entries(0, 100)})
 
         with pytest.raises(ServerBroken):
-            client.list_videos(has_name)
+            client.metadata.list_videos(has_name)
 
     def test_a_refused_token_is_told(self, build, endpoint, expected_log):
         expected_log("refused the token")
         with pytest.raises(AccessDenied):
-            build(token=Token("wrong")).engine.client.list_videos(has_name)
+            build(token=Token("wrong")).engine.client.metadata.list_videos(has_name)
 
     def test_r23_the_id_is_the_one_in_the_list(self, build, endpoint):
         """LiteLLM's status answers show another id than the one to ask for."""
@@ -713,7 +715,7 @@ class TestList:
         client = build().engine.client
 
         assert self.ids(client) == ["v"]
-        assert client.probe("v").facts.size_bytes == SIZE
+        assert client.metadata.probe("v").facts.size_bytes == SIZE
 
 
 # --- check ---------------------------------------------------------------------
@@ -759,12 +761,12 @@ class TestRanges:
         assert asked.headers["accept-encoding"] == "identity"
 
     def test_nothing_is_sent_before_the_first_read(self, client, endpoint):
-        client.open_range(content_of(endpoint), ByteRange(0, 10)).close()
+        client.source.open_range(content_of(endpoint), ByteRange(0, 10)).close()
 
         assert endpoint.log == []
 
     def test_reads_in_pieces_are_one_request(self, client, endpoint):
-        with client.open_range(content_of(endpoint), ByteRange(0, SIZE)) as body:
+        with client.source.open_range(content_of(endpoint), ByteRange(0, SIZE)) as body:
             pieces = [taken(body, n) for n in (1, 4095, 65_536, SIZE - 69_632)]
 
         assert b"".join(pieces) == ramp("v", 0, SIZE)
@@ -795,7 +797,7 @@ class TestRanges:
         endpoint.inject(faults.close_at(50_000), times=5)
         content = content_of(endpoint)
 
-        with client.open_range(content, ByteRange(0, SIZE)) as body:
+        with client.source.open_range(content, ByteRange(0, SIZE)) as body:
             got = b"".join(taken(body, 1000) for _ in range(SIZE // 1000))
 
         assert got == ramp("v", 0, SIZE)
@@ -809,7 +811,7 @@ class TestRanges:
         endpoint.inject(faults.close_at(10_000), times=times)
         content = content_of(endpoint)
 
-        with client.open_range(content, ByteRange(0, SIZE)) as body:
+        with client.source.open_range(content, ByteRange(0, SIZE)) as body:
             got = b"".join(taken(body, 10_000) for _ in range(SIZE // 10_000))
 
         assert got == ramp("v", 0, SIZE)
@@ -913,7 +915,7 @@ class TestRanges:
     def test_r16_a_version_that_changes_under_a_read_is_noticed(self, client, endpoint):
         content = content_of(endpoint)
         endpoint.inject(faults.close_at(1000))
-        with client.open_range(content, ByteRange(0, SIZE)) as body:
+        with client.source.open_range(content, ByteRange(0, SIZE)) as body:
             assert taken(body, 1000) == ramp("v", 0, 1000)
             endpoint.videos["v"].replace()
 
@@ -964,7 +966,7 @@ class TestRanges:
         ignored.value.args[0].close()
 
         assert len(endpoint.log) == 2
-        assert client.probe("v").facts.ranges is None
+        assert client.metadata.probe("v").facts.ranges is None
 
     def test_r7_a_message_with_the_right_type_and_length_is_no_video(
         self, client, endpoint
@@ -985,7 +987,7 @@ class TestRanges:
 
     def test_abort_wakes_a_read_that_waits(self, client, endpoint):
         endpoint.inject(faults.stall_at(1000, math.inf))
-        body = client.open_range(content_of(endpoint), ByteRange(0, SIZE))
+        body = client.source.open_range(content_of(endpoint), ByteRange(0, SIZE))
         taken(body, 1000)
 
         with ThreadPoolExecutor(1) as threads:
@@ -1009,14 +1011,14 @@ class TestRanges:
 
 class TestWhole:
     def test_a_whole_file_is_one_answer(self, client, endpoint):
-        with client.open_whole(content_of(endpoint), 0) as answer:
+        with client.source.open_whole(content_of(endpoint), 0) as answer:
             assert all_of(answer) == ramp("v", 0, SIZE)
 
         (asked,) = endpoint.log
         assert asked.range is None
 
     def test_it_goes_on_at_an_offset(self, client, endpoint):
-        with client.open_whole(content_of(endpoint), 1000) as answer:
+        with client.source.open_whole(content_of(endpoint), 1000) as answer:
             assert answer.status == 206
             assert all_of(answer) == ramp("v", 1000, SIZE)
 
@@ -1025,14 +1027,14 @@ class TestWhole:
         endpoint.videos["v"].replace()
 
         with pytest.raises(ContentChanged):
-            client.open_whole(content, 1000)
+            client.source.open_whole(content, 1000)
 
     def test_a_refusal_is_judged(self, client, endpoint):
         content = content_of(endpoint)
         endpoint.remove("v")
 
         with pytest.raises(VideoNotFound):
-            client.open_whole(content, 0)
+            client.source.open_whole(content, 0)
 
 
 # --- servers that begin late ---------------------------------------------------
@@ -1051,7 +1053,7 @@ class TestLate:
         )
         client = build(read_seconds=1.0).engine.client
         for video_id in ("v", "w"):
-            assert client.probe(video_id).facts.ranges
+            assert client.metadata.probe(video_id).facts.ranges
 
         content = Content("v", SIZE, Validator(), ranges=True)
         assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
@@ -1062,13 +1064,13 @@ class TestLate:
         endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(faults.chunked(), math.inf)
         client = build().engine.client
-        facts = client.probe("v").facts
-        assert client.has_begun("v")
+        facts = client.metadata.probe("v").facts
+        assert client.metadata.has_begun("v")
 
-        with client.open_whole(Content("v", -1, facts.validator), 0) as answer:
+        with client.source.open_whole(Content("v", -1, facts.validator), 0) as answer:
             assert read_whole(answer) == ramp("v", 0, SIZE)
 
-        assert not client.has_begun("v")
+        assert not client.metadata.has_begun("v")
         assert len(endpoint.requests_of("content", "GET")) == 1
 
     def test_it_is_not_of_a_version_that_its_validator_contradicts(
@@ -1078,11 +1080,11 @@ class TestLate:
         video = endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(faults.chunked(), math.inf)
         client = build().engine.client
-        client.probe("v")
+        client.metadata.probe("v")
         video.replace()
 
         content = Content("v", -1, Validator(video.etag))
-        with client.open_whole(content, 0) as answer:
+        with client.source.open_whole(content, 0) as answer:
             assert read_whole(answer) == video.read(0, SIZE)
 
     def test_one_that_came_at_once_with_its_length_is_not_kept(self, build, endpoint):
@@ -1090,8 +1092,8 @@ class TestLate:
         endpoint.add("v", size_bytes=SIZE)
         client = build().engine.client
 
-        assert client.probe("v").facts.size_bytes == SIZE
-        assert not client.has_begun("v")
+        assert client.metadata.probe("v").facts.size_bytes == SIZE
+        assert not client.metadata.has_begun("v")
 
 
 def read_whole(answer: Answer) -> bytes:
@@ -1130,9 +1132,9 @@ class TestToken:
     @pytest.mark.parametrize(
         ("kind", "ask"),
         [
-            ("content", lambda client: client.probe("v", COMPLETED)),
-            ("status", lambda client: client.probe("v")),
-            ("list", lambda client: client.list_videos(has_name)),
+            ("content", lambda client: client.metadata.probe("v", COMPLETED)),
+            ("status", lambda client: client.metadata.probe("v")),
+            ("list", lambda client: client.metadata.list_videos(has_name)),
         ],
         ids=["content", "status", "list"],
     )
@@ -1164,7 +1166,7 @@ class TestToken:
         for token, lines in [("oh-first", 1), ("oh-first", 1), ("oh-second", 2)]:
             file.write_text(token)
             with pytest.raises(AccessDenied):
-                client.probe("v")
+                client.metadata.probe("v")
             assert len(expected_log.lines) == lines
 
     def test_a_token_that_stays_wrong_is_refused_and_never_told(
@@ -1241,7 +1243,7 @@ class TestPauses:
         endpoint.inject(faults._instead("limit", lambda: answer), math.inf)
 
         with pytest.raises(RateLimited):
-            mount.engine.client.list_videos(has_name)
+            mount.engine.client.metadata.list_videos(has_name)
 
         assert pause_of(mount.engine.transport.limit) == pytest.approx(20, abs=2)
         assert len(endpoint.log) == 1
@@ -1259,7 +1261,7 @@ class TestPauses:
         )
 
         with pytest.raises(RateLimited):
-            mount.engine.client.probe("v")
+            mount.engine.client.metadata.probe("v")
 
         assert pause_of(mount.engine.transport.limit) == pytest.approx(20, abs=2)
 
@@ -1272,8 +1274,8 @@ class TestPauses:
 
         for request in (
             lambda: download(client, content, ByteRange(0, 10)),
-            lambda: client.probe("v", COMPLETED),
-            lambda: client.list_videos(has_name),
+            lambda: client.metadata.probe("v", COMPLETED),
+            lambda: client.metadata.list_videos(has_name),
         ):
             with pytest.raises(RateLimited):
                 request()
@@ -1286,7 +1288,7 @@ class TestPauses:
         endpoint.inject(faults.status(429, retry_after, body=b""), math.inf)
 
         with pytest.raises(RateLimited):
-            client.probe("v", COMPLETED)
+            client.metadata.probe("v", COMPLETED)
         assert len(endpoint.log) <= 2 * patience.METADATA_TRIES
 
     def test_r21_a_pause_at_the_check_is_no_reason_not_to_mount(self, client, endpoint):
@@ -1301,7 +1303,7 @@ class TestPauses:
         endpoint.inject(faults.status(429, retry_after="999999999"))
 
         with pytest.raises(RateLimited):
-            mount.engine.client.list_videos(has_name)
+            mount.engine.client.metadata.list_videos(has_name)
 
         assert 0 < pause_of(mount.engine.transport.limit) <= LONGEST_PAUSE_SECONDS
 
@@ -1312,14 +1314,14 @@ def test_a_dead_endpoint_is_given_up_quickly_after_some_failures(
     """Listing a hundred files on a dead server must take seconds: one try each."""
     endpoint.stop()
     waits: list[float] = []  # each wait is a further try
-    monkeypatch.setattr(client._transport, "wait", waits.append)
+    monkeypatch.setattr(client.source._routes.transport, "wait", waits.append)
     for _ in range(4):
         with pytest.raises(TransportError):
-            client.probe("v", COMPLETED)
+            client.metadata.probe("v", COMPLETED)
     waits.clear()
 
     with pytest.raises(TransportError):
-        client.probe("v", COMPLETED)
+        client.metadata.probe("v", COMPLETED)
 
     assert waits == []
 
@@ -1409,7 +1411,7 @@ class TestPlaces:
         endpoint.personality = PERSONALITIES["openai"]
 
         assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
-        assert client.probe("v").facts.size_bytes == SIZE
+        assert client.metadata.probe("v").facts.size_bytes == SIZE
 
     @pytest.mark.parametrize(
         "page",
@@ -1433,7 +1435,7 @@ class TestPlaces:
 
         with contextlib.suppress(HingError):
             if what == "probe":
-                client.probe("v")
+                client.metadata.probe("v")
             else:
                 download(client, content, ByteRange(0, 1000))
         download(client, content, ByteRange(0, 1000))
@@ -1534,7 +1536,7 @@ def test_ids_that_look_like_paths_stay_inside_the_api(build, endpoint: FakeEndpo
 
     for video_id in ("..%2F..", "x?y=z", "a\\..\\b", "%2e%2e%2fx", "a/b", "a//b"):
         with pytest.raises(VideoNotFound):
-            client.probe(video_id)
+            client.metadata.probe(video_id)
 
     assert {record.kind for record in endpoint.log} == {"content", "status"}
 
@@ -1558,7 +1560,7 @@ def test_one_status_is_parsed_at_a_time(build, endpoint, monkeypatch, judge) -> 
     for number in range(2):
         endpoint.add(f"v{number}", size_bytes=SIZE)
     with ThreadPoolExecutor(2) as threads:
-        probes = list(threads.map(client.probe, ["v0", "v1"]))
+        probes = list(threads.map(client.metadata.probe, ["v0", "v1"]))
 
     assert [probe.status.state for probe in probes] == [State.READY] * 2
     assert met == []

@@ -27,7 +27,7 @@ from types import MethodType
 
 import pytest
 
-from hingfs import client, download, reader, spool
+from hingfs import download, metadata, reader, spool
 from hingfs.binding import Refusal
 from hingfs.mount import Mount
 from tests.conftest import Build, LogWatch
@@ -174,7 +174,7 @@ def works(call: Callable[[], object]) -> bool:
 
 
 PLACES = {
-    "name": (client.VideoClient, "probe"),
+    "name": (metadata.VideoMetadata, "probe"),
     "fetch": (download.RangeDownload, "read_into"),
     "spool": (spool.Spool, "append"),
     "operation": (reader.VideoReader, "read_into"),

@@ -96,7 +96,7 @@ def slow_view(build, endpoint, expected_log):
     now = [0.0]
     endpoint.personality = OddWord()
     mount = build({"negative_ttl_seconds": 0.0})
-    mount.engine.client._readiness = Readiness(5.0, lambda: now[0])
+    mount.engine.client.metadata._readiness = Readiness(5.0, lambda: now[0])
 
     def wait(seconds: float) -> None:
         now[0] += seconds
@@ -147,7 +147,9 @@ def test_without_a_length_nobody_can_tell(view, endpoint):
 
     assert errno_of(lambda: files.size_bytes("v")) == "EAGAIN"
     assert errno_of(lambda: files.size_bytes("v")) == "EAGAIN"
-    assert not files.mount.engine.client.has_begun("v")  # no answer of it is kept
+    assert not files.mount.engine.client.metadata.has_begun(
+        "v"
+    )  # no answer of it is kept
 
 
 def test_a_word_that_is_known_costs_nothing_more(build, endpoint):

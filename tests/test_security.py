@@ -899,7 +899,7 @@ def test_an_error_page_without_end_costs_64_kb_and_no_more(
     client: VideoClient = build().engine.client
 
     with little_memory(2_000_000), in_time(), pytest.raises(HingError):
-        client.probe("v")
+        client.metadata.probe("v")
 
 
 def listing_of(count: int, fields: str = "") -> bytes:

@@ -89,7 +89,7 @@ def make(build, endpoint, tmp_path):
         mount = build()
         cache = MemoryBlockCache(budget_bytes)
         store = SpoolStore(
-            mount.engine.client,
+            mount.engine.client.source,
             cache,
             disk_bytes=disk_bytes,
             directory=tmp_path,
@@ -412,7 +412,7 @@ class TestRoom:
     def test_an_answer_that_finds_no_room_is_closed(self, make):
         rig = make(disk_bytes=SIZE - 1)
         content = rig.add()
-        answer = rig.mount.engine.client.open_whole(content, 0)
+        answer = rig.mount.engine.client.source.open_whole(content, 0)
 
         with pytest.raises(SpoolFull):
             rig.store.open(content, answer)
