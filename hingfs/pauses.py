@@ -1,8 +1,8 @@
 """Whether an answer asks to be left alone, and for how long. Pure.
 
 A pause is named in many ways: Retry-After (RFC 9110 §10.2.3) in seconds or as a date,
-its relatives in milliseconds, the fields of the RateLimit draft, the X-RateLimit fields
-of vendors, a field of the JSON in the body, or a sentence. Decides which answers ask for
+its relatives under longer names or in milliseconds, the fields of the RateLimit draft,
+the X-RateLimit fields of vendors, a field of the JSON in the body, or a sentence. Decides which answers ask for
 a pause and which of several times is meant. Leaves to `patience` who waits for it.
 """
 
@@ -39,18 +39,60 @@ _UNIT_SECONDS = (
 )
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
 _UNIT = "|".join(names for names, _seconds in _UNIT_SECONDS)
-_PART = re.compile(rf"({_NUMBER})\s*({_UNIT})", re.IGNORECASE)
+_PART = re.compile(rf"({_NUMBER})\s*(?:more\s+)?({_UNIT})", re.IGNORECASE)
 # "20s", "6m0s", "1 minute 30 seconds"; not the start of a longer word.
 _SPAN = (
-    rf"(?:{_NUMBER}\s*(?:{_UNIT})(?:\s*(?:,|and)?\s*(?={_NUMBER}))?){{1,4}}(?![A-Za-z])"
+    rf"(?:{_NUMBER}\s*(?:more\s+)?(?:{_UNIT})(?:\s*(?:,|and)?\s*(?={_NUMBER}))?)"
+    r"{1,4}(?![A-Za-z])"
 )
+# "PT1H30S" (ISO 8601), where M before the T would be a month.
+_DURATION = re.compile(
+    r"P(?=\d|T\d)(?:(\d{1,6})D)?"
+    r"(?:T(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,9}(?:\.\d{1,9})?)S)?)?",
+    re.IGNORECASE | re.ASCII,
+)
+# What is left as a clock shows it, "in 1:00:37"; what is at 10:30 is a time of day.
+_IN_CLOCK = re.compile(
+    r"\b(in|after|for) ((?:[0-9]{1,3}:)?[0-9]{1,2}:[0-9]{2})(?![\d:])", re.IGNORECASE
+)
+# Numbers in words, before a unit. "a second" may be the second one.
+_ENGLISH = {
+    "half a": 0.5,
+    "half an": 0.5,
+    "one": 1,
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "ten": 10,
+    "fifteen": 15,
+    "twenty": 20,
+    "thirty": 30,
+    "forty": 40,
+    "sixty": 60,
+    "ninety": 90,
+}
+_IN_ENGLISH = re.compile(
+    rf"\b(?:({'|'.join(_ENGLISH)})\s+(?=(?:more\s+)?(?:{_UNIT})\b)"
+    r"|an?\s+(?=(?:minute|hour|day)\b))",
+    re.IGNORECASE,
+)
+_CHINESE = {"半": 0.5, "两": 2, **{c: n for n, c in enumerate("一二三四五六七八九", 1)}}
+_IN_CHINESE = re.compile(
+    r"([半两]|[一二三四五六七八九]?十?[一二三四五六七八九]?)个?(?=秒|分钟|小时|天)"
+)
+_MOMENT = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?\s?(?:Z|UTC|[+-]\d\d:?\d\d)?"
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)?\s?(Z|UTC|[+-]\d\d:?\d\d)?"
 )
+# Retry-After, X-Retry-After, X-RateLimit-Retry-After, X-Ms-Retry-After-Ms.
+_AFTER_NAME = re.compile(r"(?:\A|-)retry-after(?:-(ms|s|seconds))?\Z", re.IGNORECASE)
 _FIELD = re.compile(
-    r"(?:retry[-_ ]?(?:after|in|delay|at)|"
+    r"(?:retry[-_ ]?(?:after|in|delay|at)|cool[-_ ]?down(?:[-_ ]?time)?|next[-_ ]request[-_ ]in|"
+    r"(?:等待|剩余|冷却)时间|"
     r"resets?(?:[-_ ]?(?:after|in|at|time))?|wait(?:[-_ ]?time)?)[-_ ]?"
-    r"(ms|millis(?:econds)?|s|secs?|seconds)?[\"'\\]*\s*[:=]\s*[\"'\\]*"
+    r"(ms|millis(?:econds)?|s|secs?|seconds)?[\"'\\]*\s*[:=\uff1a]\s*[\"'\\]*"
     r"([^\"'\\,}\]]{1,40})",
     re.IGNORECASE,
 )
@@ -60,9 +102,15 @@ _SENTENCES = (
         re.IGNORECASE,
     ),
     re.compile(rf"({_SPAN})\s*(?:以|之)?后", re.IGNORECASE),
-    re.compile(rf"等待?\s*({_SPAN})", re.IGNORECASE),
     re.compile(
-        rf"(?:again|retry)[- ](?:in|after)\s+({_NUMBER})(?![\d.]*\s*[A-Za-z/%])",
+        rf"(?:等待?|剩余|冷却)(?:时间)?[\s:\uff1a约为]{{0,4}}({_SPAN})", re.IGNORECASE
+    ),
+    re.compile(
+        rf"(?:again|retry|available|wait|resets?)\b[^.\d]{{0,24}}?({_MOMENT})",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        rf"(?:again|retry)[- ](?:in|after)\s+({_NUMBER})(?![\d.]*\s*[A-Za-z/%:-])",
         re.IGNORECASE,
     ),
 )
@@ -102,13 +150,16 @@ def named_pause(headers: Headers, body: bytes, now_seconds: float) -> float | No
 
 
 def _after_headers(headers: Headers, now_seconds: float) -> Iterator[float]:
-    for name in ("Retry-After-Ms", "X-Ms-Retry-After-Ms", "Retry-After"):
-        unit = "ms" if name.endswith("Ms") else ""
-        yield from _seconds_until(headers.get(name, ""), unit, now_seconds)
+    """What Retry-After and its relatives say; milliseconds first, then its own name."""
+    named = [(name, _AFTER_NAME.search(name)) for name in headers]
+    units = [(name, (found[1] or "").lower()) for name, found in named if found]
+    units.sort(key=lambda each: (each[1] != "ms", each[0].lower() != "retry-after"))
+    for name, unit in units:
+        yield from _seconds_until(headers[name], unit, now_seconds)
 
 
 def _in_body(body: bytes, now_seconds: float) -> Iterator[float]:
-    text = _text_of(body)
+    text = _with_digits(_text_of(body))
     for field in _FIELD.finditer(text):
         yield from _seconds_until(field[2], field[1] or "", now_seconds)
     for sentence in _SENTENCES:
@@ -170,16 +221,44 @@ def _text_of(body: bytes) -> str:
     return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
 
 
+def _with_digits(text: str) -> str:
+    """*text* with the numbers before units in digits: "in one minute", "两分钟"."""
+
+    def english(found: re.Match[str]) -> str:
+        word = " ".join((found[1] or "one").lower().split())
+        return f"{_ENGLISH[word]} "
+
+    def clock(found: re.Match[str]) -> str:
+        seconds = 0
+        for part in found[2].split(":"):
+            seconds = 60 * seconds + int(part)
+        return f"{found[1]} {seconds} s"
+
+    def chinese(found: re.Match[str]) -> str:
+        tens, ten, ones = found[1].rpartition("十")
+        if not found[1]:
+            return found[0]
+        number = (_CHINESE.get(tens, 1) * 10 if ten else 0) + _CHINESE.get(ones, 0)
+        return str(number)
+
+    text = _IN_CLOCK.sub(clock, _IN_ENGLISH.sub(english, text))
+    return _IN_CHINESE.sub(chinese, text)
+
+
 def _seconds_until(value: str, unit: str, now_seconds: float) -> Iterable[float]:
     """The seconds that *value* stands for, if any: a number, a span or a moment.
 
     *unit* is that of a bare number: "ms", or anything else for seconds.
     """
-    value = value.strip()
+    value = value.strip().strip("\"'").strip()
     if value.isascii() and value.isdecimal():
         value = value[:15]
     if re.fullmatch(_NUMBER, value):
         return [_bare_seconds(float(value), unit, now_seconds)]
+    duration = _DURATION.fullmatch(value)
+    if duration:
+        days, hours, minutes, seconds = (float(part or 0) for part in duration.groups())
+        return [((days * 24 + hours) * 60 + minutes) * 60 + seconds]
     moment = _unix_date(value)
     if moment is not None:
         return [max(0.0, moment - now_seconds)]

@@ -46,6 +46,26 @@ HEADERS = [
     ({"Retry-After": "soon"}, None),
     ({"Retry-After": "٣"}, None),
     ({"Retry-After": "Fri, 31 Foo 1999 23:59:59 GMT"}, None),
+    # In quotes, and as durations of ISO 8601.
+    ({"Retry-After": '"37"'}, 37.0),
+    ({"Retry-After": "'37s'"}, 37.0),
+    ({"Retry-After": f'"{date(42)}"'}, 42.0),
+    ({"Retry-After": "PT37S"}, 37.0),
+    ({"Retry-After": "pt1h2m3.5s"}, 3723.5),
+    ({"Retry-After": "P1DT0S"}, 86_400.0),
+    ({"Retry-After": "P1M"}, None),  # a month
+    ({"Retry-After": "PT"}, None),
+    ({"Retry-After": "P"}, None),
+    ({"Retry-After": "10:30"}, None),  # of the day, or what is left
+    ({"Retry-After": '""'}, None),
+    # Relatives of that name; its own comes first, and milliseconds before all.
+    ({"X-Retry-After": "37"}, 37.0),
+    ({"X-RateLimit-Retry-After": "37"}, 37.0),
+    ({"x-llm-retry-after": "37s"}, 37.0),
+    ({"Retry-After-Seconds": "37"}, 37.0),
+    ({"X-Retry-After-Ms": "3700", "Retry-After": "4"}, 3.7),
+    ({"X-Retry-After": "37", "Retry-After": "5"}, 5.0),
+    ({"X-Retry-After-Policy": "37"}, None),
     # Milliseconds: Azure's two names, which are more exact than the seconds beside.
     ({"Retry-After-Ms": "1250"}, 1.25),
     ({"x-ms-retry-after-ms": "20", "Retry-After": "1"}, 0.02),
@@ -104,6 +124,25 @@ BODIES = [
     (openai_error("API usage exceeded, try again in 15.314237833 secs"), 15.314237833),
     (openai_error("You must wait 1 minute 30 seconds"), 90.0),
     (openai_error("retry after 7"), 7.0),
+    (openai_error("Please try again in one minute"), 60.0),
+    (openai_error("Try again in a minute, please"), 60.0),
+    (openai_error("You can retry in half an hour"), 1800.0),
+    (openai_error("wait for thirty seconds"), 30.0),
+    (openai_error("please wait for 37 more seconds"), 37.0),
+    (openai_error("Try again at 2026-09-21T14:14:02Z"), 42.0),
+    (openai_error("You can retry in 00:37"), 37.0),
+    (openai_error("Try again after 1:00:37"), 3637.0),
+    ("请稍后再试\uff0c剩余等待时间\uff1a37秒".encode(), 37.0),
+    ("剩余时间\uff1a1分30秒".encode(), 90.0),
+    ("请一分钟后再试".encode(), 60.0),
+    ("请等待约两分钟".encode(), 120.0),
+    ("冷却时间为十五秒".encode(), 15.0),
+    ("请二十秒后重试".encode(), 20.0),
+    ("请半小时后再试".encode(), 1800.0),
+    ("等待时间\uff1a37".encode(), 37.0),
+    (b'{"cooldown": 37}', 37.0),
+    (b'{"cooldown_seconds": 37}', 37.0),
+    (b'{"next_request_in": "PT37S"}', 37.0),
     (openai_error("Limit resets at: 2026-09-21 14:14:02 UTC"), 42.0),
     (openai_error("请求过于频繁, 请在 20 秒后重试"), 20.0),
     ("请在20秒后重试".encode(), 20.0),
@@ -127,6 +166,11 @@ BODIES = [
     (openai_error("您已达到请求数限制: 1分钟内最多请求 20 次"), None),
     (openai_error("Too many requests, please try again later."), None),
     (openai_error("You may retry 3 requests"), None),
+    (openai_error("You may send one request a minute; you sent two"), None),
+    (openai_error("Do not retry a second time"), None),
+    (openai_error("Try again at 10:30"), None),
+    (openai_error("No one may retry for free"), None),
+    ("每分钟最多一次请求, 请稍后再试".encode(), None),
     (b'{"retry": 3, "retry_after": null}', None),
     (b"", None),
     (b"\xff\xfe", None),
@@ -164,6 +208,7 @@ def test_retry_after_is_nearer_than_the_body_and_the_body_than_the_window():
         (503, {}, b"try again in 5 seconds", True),
         (403, {}, b"", False),  # a refusal
         (403, {"Retry-After": "3"}, b"", True),
+        (403, {"X-Retry-After": '"3"'}, b"", True),
         (403, {"X-RateLimit-Remaining": "0"}, b"", True),
         (403, {"X-RateLimit-Remaining": "9"}, b"", False),
         (403, {"X-RateLimit-Reset": "1790000042"}, b"", False),  # GitHub always says
@@ -198,6 +243,9 @@ values = st.one_of(
 @example({"Retry-After": "Fri, 31 Dec 9999 23:59:59 -2359"}, b"")
 @example({"Retry-After": "1 Jan 1 0:0 -9999"}, b"")
 @example({"Retry-After": "9" * 5000}, b"")
+@example({"Retry-After": "PT" + "9" * 5000 + "S"}, b"")
+@example({}, b"retry in " + b"9" * 500 + b":00")
+@example({}, ("十" * 1000 + "秒后").encode())
 @example({}, b"resets at: 9999-99-99 99:99:99")
 def test_any_answer_names_a_pause_or_nothing(headers, body):
     seconds = pause(headers, body)
