@@ -3,13 +3,16 @@
 A status object may hold other URLs beside that of the video: the user's own picture, a
 thumbnail, a web page, the route to ask again. So nothing is excluded here: a URL is
 taken only if every name on the way to it is one of a result, and nothing beside it says
-that it is of another kind. Of several, the first is taken.
+that it is of another kind. Names such as `video` and `file` may echo what the user sent,
+so those below `output` or `result` come first, and of equal ones the first.
 """
 
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Self
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from . import bodies
@@ -45,8 +48,49 @@ _OF_RESULTS = frozenset(
         *("uris", "link", "links", "href", "src", "signed", "presigned", "public"),
         *("remote", "cdn", "oss", "s3", "cos", "storage", "cloud", "hd", "hq", "high"),
         *("quality", "play", "playback", "no", "without", "watermark", "watermarked"),
+        *("payload", "body", "attachment", "attachments", "entity", "product", "gifs"),
+        *("temp", "tmp", "temporary", "direct", "full", "access", "main", "external"),
+        *(
+            "blob",
+            "bucket",
+            "gcs",
+            "gs",
+            "obs",
+            "tos",
+            "minio",
+            "r2",
+            "location",
+            "path",
+        ),
+        *("upscaled", "export", "exports", "rendition", "renditions"),
+        *("return", "returned", "value", "resp", "json", "origin"),
+        *("sd", "fhd", "uhd", "low", "medium"),
     }
 )
+# Of these, names that no server gives to what it was sent: the more of them lead to a URL,
+# the sooner it is taken.
+_OF_OUTPUT = frozenset(
+    {
+        *(
+            "result",
+            "results",
+            "output",
+            "outputs",
+            "generated",
+            "creation",
+            "creations",
+        ),
+        *("artifact", "artifacts", "final", "finished", "completed", "upscaled"),
+        *("download", "downloads", "downloadable"),
+    }
+)
+# What may as well be another route (fal), or the user's own: taken where nothing else is.
+_LAST = frozenset({"origin"})
+_ROUTES = (frozenset({"response"}), frozenset({"resp"}))
+# Old new-api puts the URL of a success where it says why others failed.
+_REASON = frozenset({"fail", "reason"})
+# Names of one of several: a number, or a height in pixels.
+_NUMBER = re.compile(r"\d+[pk]?|[pk]")
 # Under these a path without a host is a URL; under others it may be one of a disk.
 _OF_URLS = frozenset({"url", "urls", "uri", "uris", "link", "links", "href", "src"})
 # Names whose value tells of what kind an object is, and the kinds that are no result.
@@ -87,8 +131,12 @@ def url_of_result(found: object) -> str | None:
 
     It may be relative to that of the JSON, or a data: URL, which `inline_bytes` reads.
     """
-    urls = _Walk().urls_in(found, frozenset())
-    return next((url for url in urls if not _is_of_another_file(url)), None)
+    named = [
+        (last, -outputs, number, url)
+        for number, (last, outputs, url) in enumerate(_Walk().urls_in(found, _Way()))
+        if not _is_of_another_file(url)
+    ]
+    return min(named)[-1] if named else None
 
 
 def inline_bytes(url: str) -> bytes | None:
@@ -103,6 +151,34 @@ def inline_bytes(url: str) -> bytes | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The names that lead to a part of a document: the nearest, and what all of them say.
+
+    *outputs* counts those of output; *last*: what is there comes after all others.
+    """
+
+    name: frozenset[str] = frozenset()
+    outputs: int = 0
+    last: bool = False
+
+    def to(self, key: str) -> Self | None:
+        """The way on to *key*; None if what is there is no result."""
+        parts = _parts_of(key)
+        if parts and all(map(_NUMBER.fullmatch, parts)):
+            return self  # one of several
+        known = all(part in _OF_RESULTS or _NUMBER.fullmatch(part) for part in parts)
+        if not parts or not (known or parts == _REASON):
+            return None
+        is_route = bool(parts & _OF_URLS) and parts - _OF_URLS in _ROUTES
+        return replace(
+            self,
+            name=parts,
+            outputs=self.outputs + bool(parts & _OF_OUTPUT),
+            last=self.last or is_route or parts == _REASON or bool(parts & _LAST),
+        )
+
+
 class _Walk:
     """One walk through a document, of a bounded number of its parts."""
 
@@ -110,31 +186,47 @@ class _Walk:
         self._left = _MOST_NODES
 
     def urls_in(
-        self, value: object, name: frozenset[str], depth: int = _MOST_DEPTH
-    ) -> Iterator[str]:
-        """What is a URL below *value*, which stands under *name*, in its order."""
+        self, value: object, way: _Way, depth: int = _MOST_DEPTH
+    ) -> Iterator[tuple[bool, int, str]]:
+        """What is a URL below *value*, in its order; first what its way there says."""
         self._left -= 1
         if self._left < 0 or depth < 0:
             return
         if isinstance(value, str):
-            if _is_url(value.strip(), name):
-                yield value.strip()
+            text = value.strip()
+            if _is_url(text, way.name):
+                yield way.last, way.outputs, text
+                return
+            value = _json_in(text) if way.name else None
+        if way.name == _REASON:
             return
-        for part, item in _parts_below(value, name):
-            yield from self.urls_in(item, part, depth - 1)
+        for onward, item in _parts_below(value, way):
+            yield from self.urls_in(item, onward, depth - 1)
 
 
-def _parts_below(
-    value: object, name: frozenset[str]
-) -> Iterator[tuple[frozenset[str], object]]:
-    """The parts of an object or array that may lead to a result, with their names."""
+def _json_in(text: str) -> object:
+    """The object or array that is written out in *text*; None if none is."""
+    coded = text.encode(errors="replace") if text[:1] in ("{", "[") else b""
+    return bodies.parsed_json(coded)
+
+
+def _parts_below(value: object, way: _Way) -> Iterator[tuple[_Way, object]]:
+    """The parts of an object or array that may lead to a result, with the ways to them."""
     if isinstance(value, list) and not any(map(_is_words, value)):
-        yield from ((name, item) for item in value)
+        yield from ((way, item) for item in value)
     elif isinstance(value, dict) and not _is_of_others(value):
-        for key, item in value.items():
-            parts = _parts_of(key)
-            if parts and parts <= _OF_RESULTS:
-                yield parts, item
+        for key, item in _best_first(value):
+            onward = way.to(key)
+            if onward is not None:
+                yield onward, item
+
+
+def _best_first(found: dict[str, object]) -> Iterable[tuple[str, object]]:
+    """The fields of *found*, the highest first where they are heights in pixels."""
+    heights = {key: int(key[:-1]) for key in found if re.fullmatch(r"\d{3,4}[pP]", key)}
+    if len(heights) < len(found):
+        return found.items()
+    return sorted(found.items(), key=lambda field: -heights[field[0]])
 
 
 def _is_url(text: str, name: frozenset[str]) -> bool:

@@ -7,6 +7,7 @@ section in test_field.
 
 import base64
 import gzip
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -143,6 +144,12 @@ PLACES: Mapping[str, Callable[[str, str], dict[str, object]]] = {
         }
     },
     "dashscope": lambda url, own: {"output": {"first_frame": own, "video_url": url}},
+    "echo": lambda url, own: {"video": own, "media": [own], "result": {"url": url}},
+    "json": lambda url, own: {
+        "param": json.dumps({"url": own}),
+        "resultJson": json.dumps({"resultUrls": [url]}),
+    },
+    "fal": lambda url, own: {"response_url": own, "video": {"url": url}},
     "runway": lambda url, own: {"thumbnails": [own], "output": [url, own]},
 }
 

@@ -66,6 +66,51 @@ NAMED = [
     {"video_url": f"  {CDN}\n"},
     {"video_url": {"url": CDN}},
     {"cover": MINE, "data": {"files": [{"type": "video/mp4", "url": CDN}]}},
+    {"temp_url": CDN},
+    {"payload": {"video_url": CDN}},
+    {"body": {"url": CDN}},
+    {"attachments": [{"url": CDN}]},
+    {"direct_url": CDN},
+    {"full_url": CDN},
+    {"accessUrl": CDN},
+    {"main_url": CDN},
+    {"origin_video_url": CDN},
+    {"output": {"location": CDN}},
+    {"video_path": CDN},
+    {"url_1080P": CDN},
+    {"renditions": [{"url": CDN}]},
+    {"outputs": {"9": {"gifs": [{"url": CDN}]}}},  # ComfyUI
+    {"video_urls": {"720p": MINE, "1080p": CDN, "480p": MINE}},
+    {"video": {"hd": CDN, "sd": MINE}},
+    {"resultJson": json.dumps({"resultUrls": [CDN]})},  # kie
+    {"data": {"resp_data": json.dumps({"urls": [CDN]})}},  # Jimeng
+    {"status": "SUCCESS", "fail_reason": CDN},  # new-api of old
+    # What may be another route, or what was sent, comes after all others.
+    {"response_url": MINE, "status_url": MINE, "video": {"url": CDN}},  # fal
+    {"origin_url": MINE, "video_url": CDN},
+    {"fail_reason": MINE, "video_url": CDN},
+    {"response_url": CDN},
+]
+# Under which some echo what they were sent, the user's own video among it.
+ECHOES = [
+    {"video": MINE},
+    {"video": {"url": MINE}},
+    {"file": MINE},
+    {"media": [{"url": MINE}]},
+    {"assets": [MINE]},
+    {"content": [{"type": "video_url", "video_url": {"url": MINE}}]},
+    {"task": {"videos": [MINE]}},
+    {"payload": {"video_url": MINE}},
+    {"url": MINE},
+]
+OUTPUTS = [
+    {"output": {"video_url": CDN}},
+    {"output": [CDN]},
+    {"result": {"url": CDN}},
+    {"task_result": {"videos": [{"url": CDN}]}},
+    {"generated_video": CDN},
+    {"resultJson": json.dumps({"url": CDN})},
+    {"download_url": CDN},
 ]
 
 
@@ -74,6 +119,15 @@ def test_a_result_is_found_by_its_name(document):
     expected = MINE if "works" in str(document) else CDN
 
     assert url_in_json(json.dumps(document).encode()) == expected
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("echo", ECHOES)
+def test_what_is_named_as_output_comes_before_what_may_be_an_echo(echo, output):
+    """Whichever stands first, and in whatever both are wrapped."""
+    for document in ({**echo, **output}, {**output, **echo}):
+        for wrapped in (document, {"data": document}, {"result": document}):
+            assert url_of_result(wrapped) == CDN
 
 
 # That of the user's own, or of another kind: it would be shown as the video.
@@ -161,6 +215,12 @@ def test_nothing_below_another_name_is_a_result(name, document):
         {"url": 7, "video": True, "result": []},
         {"url": "http://[bad"},
         {"status": "completed"},
+        {"fail_reason": "see https://docs.example/errors"},
+        {"fail_reason": {"url": MINE}},
+        {"resultJson": json.dumps({"input": {"url": MINE}})},
+        {"param": json.dumps({"url": MINE})},
+        {"resultJson": '{"url": '},
+        {"1080p": MINE},
         [],
         None,
     ],
