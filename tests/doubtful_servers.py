@@ -189,7 +189,7 @@ class Replicas(Personality):
     def respond(self, request: Request, site: Site) -> Response:
         replica = self.balancer.replica_of(request)
         if replica != 0 and request.kind in self.routes:
-            return self.absent
+            return self.authorise(request, site) or self.absent
         return super().respond(request, site)
 
 

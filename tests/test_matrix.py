@@ -5,10 +5,12 @@
 bindings too.
 """
 
+import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -18,10 +20,21 @@ from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Toke
 from hingfs.mount import Mount
 from hingfs.names import name_of
 
+from .doubtful_servers import (
+    SHIFTING,
+    Balancer,
+    FewRights,
+    Firewall,
+    Replicas,
+    Walled,
+    draws,
+    turns,
+)
 from .endpoint import FakeEndpoint, Video
+from .limited_servers import Metered, TokenBucket
 from .mounting import BINDINGS, Mounted, NotUpError
 from .odd_servers import FIELD
-from .personalities import PERSONALITIES
+from .personalities import PERSONALITIES, Personality
 from .views import Direct, Through, View, check_reads, errno_of, opened, sequential
 
 # Odd, above four blocks and above what is fetched whole at open.
@@ -29,15 +42,50 @@ SIZE_BYTES = 2_000_003
 MOUNTED = ("openai", "litellm_new", "aisix_redirect")
 # Bifrost's list wants a provider, which nobody can know.
 LISTLESS = {"new_api_old", "new_api_new", "aisix_proxy", "aisix_redirect", "bifrost"}
+LISTLESS |= {"few_rights"}
 WRONG_TOKEN = "oh-wrong-token"
 
-SERVERS = {**PERSONALITIES, **FIELD}
+# One of each kind that cannot be taken at its word, or has little to give. Not among
+# them: the server whose first byte is late, since what is made for it begins after
+# seconds; replicas of which one alone knows the status of a video, since a name that was
+# never seen may be missing there; and a key without the status route, which alone knows
+# that a video has expired.
+DOUBTFUL: dict[str, Callable[[], Personality]] = {
+    "shifting": SHIFTING["a-copy-for-each-answer"],
+    "shifting_edges": SHIFTING["two-edges-by-connection"],
+    "shifting_head": SHIFTING["head-from-a-cache"],
+    "replicas_content": lambda: Replicas(
+        Balancer(turns(2), pinned=True), routes=("content",)
+    ),
+    "replicas_drawn": lambda: Replicas(
+        Balancer(draws(2), pinned=False), routes=("content",)
+    ),
+    "few_rights": FewRights,
+    "walled": lambda: Walled(wall=Now(one_in=30)),
+    "metered": lambda: Metered(TokenBucket(60, 300.0), "Retry-After-Ms"),
+}
+# Whatever counts or draws is made anew for each test of a token and each server.
+SERVERS: dict[str, Callable[[], Personality]] = {
+    **{
+        name: partial(lambda server: server, server)
+        for name, server in {**PERSONALITIES, **FIELD}.items()
+    },
+    **DOUBTFUL,
+}
 DIRECT = [(name, "direct") for name in SERVERS]
 THROUGH = [
     pytest.param((name, binding), marks=pytest.mark.fuse)
     for name in MOUNTED
     for binding in BINDINGS
 ]
+
+
+class Now(Firewall):
+    """Blocks *one_in* so many requests."""
+
+    def __init__(self, one_in: int) -> None:
+        numbers = count(1)
+        super().__init__(math.inf, lambda _request: next(numbers) % one_in == 0)
 
 
 def name_of_case(case: tuple[str, str]) -> str:
@@ -96,7 +144,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server, and its files directly or through a mount."""
     name, way = request.param
     with ExitStack() as stack:
-        endpoint = stack.enter_context(FakeEndpoint(personality=SERVERS[name]))
+        endpoint = stack.enter_context(FakeEndpoint(personality=SERVERS[name]()))
         view = view_of(stack, endpoint, way, endpoint.token)
         yield Server(name, endpoint, view, count(1))
 
@@ -207,7 +255,7 @@ def test_a_wrong_token_is_eacces(case: tuple[str, str], expected_log) -> None:
     if way == "direct":
         expected_log("the API refused the token")
     with ExitStack() as stack:
-        endpoint = stack.enter_context(FakeEndpoint(personality=SERVERS[name]))
+        endpoint = stack.enter_context(FakeEndpoint(personality=SERVERS[name]()))
         view = view_of(stack, endpoint, way, WRONG_TOKEN)
         server = Server(name, endpoint, view, count(1))
         video = server.add()
@@ -220,7 +268,7 @@ def test_a_wrong_token_is_eacces(case: tuple[str, str], expected_log) -> None:
 @pytest.mark.fuse
 @pytest.mark.parametrize("name", MOUNTED)
 def test_a_wrong_token_is_refused_before_mounting(name: str) -> None:
-    with FakeEndpoint(personality=SERVERS[name]) as endpoint:
+    with FakeEndpoint(personality=SERVERS[name]()) as endpoint:
         mounted = Mounted(endpoint, BINDINGS[0], token=WRONG_TOKEN)
         with pytest.raises(NotUpError) as refused, mounted:
             pytest.fail("it was mounted")
