@@ -41,7 +41,22 @@ def refusal(code: int, body: bytes, status: Status) -> HingError:
     by_text = _by_text(code, text)
     if status.state is State.UNCERTAIN and not isinstance(by_text, VideoFailed):
         return unproven(status, "it is not served")
+    if status.state is State.READY and _is_settled(code, by_text):
+        said = printable(wording.words_of_page(bodies.said_in(body)), 120)
+        return ServerBroken(
+            "completed, but its content is refused, and no other URL is named "
+            f"(HTTP {code}: {said!r})"
+        )
     return _by_status(status) or by_text
+
+
+def _is_settled(code: int, by_text: HingError) -> bool:
+    """Whether a refusal of what is completed gives no reason to wait.
+
+    Its words, which mean *by_text*, may, and a code that passes.
+    """
+    settled = isinstance(by_text, ServerBroken | NotAVideo)
+    return settled and code not in PASSING_CODES
 
 
 def unproven(status: Status, doubt: str, *, passing: bool = False) -> HingError:

@@ -13,7 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs import blocks, bodies, listing, refusals, results, statuses, verdict
+from hingfs import (
+    blocks,
+    bodies,
+    listing,
+    refusals,
+    results,
+    statuses,
+    verdict,
+    wording,
+)
 from hingfs.blocks import ByteRange, Content, Validator
 from hingfs.errors import (
     AccessDenied,
@@ -645,13 +654,39 @@ def test_a_past_expiry_alone_says_nothing(expires_at, expired):
 
 
 @pytest.mark.parametrize(
-    ("expired", "meaning"), [(True, VideoNotFound), (False, VideoNotServed)]
+    ("code", "body", "meaning"),
+    [
+        (404, error("?"), VideoNotServed),  # another replica may have it in a moment
+        (410, error("?"), VideoNotFound),
+        (409, error("?"), VideoNotServed),
+        (202, b"", VideoNotServed),
+        (400, error("Video not found"), VideoNotServed),
+        (400, error("still being uploaded, queued"), VideoNotServed),
+        (502, error("Upstream service returned status 404"), VideoNotServed),
+        # Nothing says that waiting would help.
+        (400, error("Video has been uploaded to cloud storage"), ServerBroken),
+        (422, error("use the url"), ServerBroken),
+        (404, error("Invalid URL (GET /v1/videos/v/content)"), ServerBroken),
+        (405, b"", ServerBroken),
+        (501, b"", ServerBroken),
+        (200, error("see the console"), ServerBroken),
+        (200, b"<html>Log in</html>", ServerBroken),
+    ],
 )
-@pytest.mark.parametrize("code", [200, 400, 404, 409, 422])
-def test_what_is_not_served_past_its_expiry_is_gone(code, expired, meaning):
-    known = Status(State.READY, "completed", expired=expired)
+def test_completed_and_refused_is_waited_for_where_it_may_lag(code, body, meaning):
+    met = refusals.refusal(code, body, Status(State.READY, "completed"))
 
-    assert kind_of(code, error("?"), known) is meaning
+    assert type(met) is meaning
+    if meaning is ServerBroken:
+        assert f"HTTP {code}" in str(met)
+        assert wording.words_of_page(bodies.said_in(body)) in str(met)
+
+
+@pytest.mark.parametrize("code", [200, 400, 404, 409, 422])
+def test_what_is_not_served_past_its_expiry_is_gone(code):
+    known = Status(State.READY, "completed", expired=True)
+
+    assert kind_of(code, error("?"), known) is VideoNotFound
 
 
 @pytest.mark.parametrize(
