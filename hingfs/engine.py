@@ -6,18 +6,18 @@ It knows no FUSE: a mount is one door to it, and a test or a script is another.
 import sys
 import time
 
-from .block_cache import MemoryBlockCache
+from .api.client import VideoClient
 from .blocks import Content
-from .catalog import Catalog
-from .client import VideoClient
+from .cache.memory import MemoryBlockCache
 from .config import CacheConfig, EndpointConfig
-from .crowd import Crowd
 from .errors import Closing, RangesIgnored
-from .fetcher import BlockFetcher
-from .lookups import AHEAD_THREADS, LOOKUP_THREADS, SILENCE_SECONDS, Lookups
-from .reader import Readers
-from .spool import SpoolStore
-from .transport import HttpTransport
+from .fetch.fetcher import BlockFetcher
+from .fetch.spool import SpoolStore
+from .http.transport import HttpTransport
+from .library.catalog import Catalog
+from .library.crowd import Crowd
+from .library.lookups import AHEAD_THREADS, LOOKUP_THREADS, SILENCE_SECONDS, Lookups
+from .library.reader import Readers
 from .workers import DaemonPool
 
 # Each look-up asks for one status. As many as there are look-ups, or those of videos

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from hingfs import limits, patience
 from hingfs.blocks import MIB
 from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Token
-from hingfs.mount import Mount
+from hingfs.http import limits, patience
+from hingfs.mount.serving import Mount
 from tests import memory
 from tests.endpoint import FakeEndpoint
 

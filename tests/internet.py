@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field
 
 import pytest
 
-from hingfs import dialing
+from hingfs.http import dialing
 
 _RUN = """\
 import sys
-from hingfs.cli import main
+from hingfs.cli.main import main
 from tests.internet import Internet
 Internet.of_text(sys.argv.pop(1)).install()
 sys.exit(main())

@@ -23,7 +23,7 @@ from typing import Self
 
 import pytest
 
-from hingfs.names import name_of
+from hingfs.library.names import name_of
 from tests.endpoint import DEFAULT_TOKEN, FakeEndpoint
 
 BINDINGS = ("mfusepy", "fusepy")
@@ -31,7 +31,7 @@ FUSE_DEVICE = Path("/dev/fuse")
 # How tests call it, and so what messages tell to call.
 HINGFS = f"{sys.executable} -m hingfs"
 REPOSITORY = Path(__file__).resolve().parent.parent
-CLIPS = REPOSITORY / "hingfs" / "clips"
+CLIPS = REPOSITORY / "hingfs" / "demo" / "clips"
 # Generous: a machine under load is slow, a hang lasts for ever.
 PATIENCE_SECONDS = 30.0
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs.addresses import Reach, literal_address, reach_of, reach_of_name
+from hingfs.http.addresses import Reach, literal_address, reach_of, reach_of_name
 
 REACHES = {
     Reach.PUBLIC: ["8.8.8.8", "2606:4700::1", "::ffff:8.8.8.8", "2002:808:808::1"],

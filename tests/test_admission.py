@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from hingfs.api.signs import Heard, Sign, of_list, of_status, says_no_list
 from hingfs.errors import EndpointError, NoSuchApi, TokenError
-from hingfs.signs import Heard, Sign, of_list, of_status, says_no_list
 
 from . import endpoint as faults
 from .conftest import Build, LogWatch

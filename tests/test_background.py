@@ -28,7 +28,7 @@ from .mounting import (
 BACKGROUND = """
 import os, signal, sys, threading
 from pathlib import Path
-from hingfs import mount
+from hingfs.mount import serving as mount
 from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Token
 from hingfs.errors import SetupError
 mount.UP_SECONDS = float(sys.argv[3])
@@ -95,7 +95,8 @@ def test_a_daemon_that_does_not_come_up_in_time_is_ended(tmp_path: Path) -> None
 # The command line, with *patch* run before it.
 PATCHED = """
 import errno, os, sys, threading
-from hingfs import binding, cli, mount, operations
+from hingfs.mount import binding, serving as mount, operations
+from hingfs.cli import main as cli
 exec(sys.argv[1])
 sys.exit(cli.main(sys.argv[2:]))
 """

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hingfs import begun as begun_module
-from hingfs.begun import BegunAnswers
+from hingfs.api import begun as begun_module
+from hingfs.api.begun import BegunAnswers
 
 
 class FakeAnswer:

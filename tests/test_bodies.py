@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hingfs import bodies, listing, refusals, statuses
+from hingfs.api import bodies, listing, refusals, statuses
 from hingfs.blocks import KIB, MIB
 from hingfs.errors import HingError
 

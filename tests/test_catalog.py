@@ -12,10 +12,10 @@ from email.utils import formatdate
 
 import pytest
 
-from hingfs import catalog as catalog_module
-from hingfs import transport as transport_module
+from hingfs.api.metadata import Probe
+from hingfs.api.statuses import UNSAID
+from hingfs.api.verdict import Facts
 from hingfs.blocks import MIB, Validator
-from hingfs.catalog import Catalog
 from hingfs.errors import (
     AccessDenied,
     Closing,
@@ -27,11 +27,11 @@ from hingfs.errors import (
     VideoNotFound,
     VideoNotReady,
 )
-from hingfs.lookups import AHEAD_THREADS
-from hingfs.metadata import Probe
-from hingfs.names import full_name_of, inode_of, name_of
-from hingfs.statuses import UNSAID
-from hingfs.verdict import Facts
+from hingfs.http import transport as transport_module
+from hingfs.library import catalog as catalog_module
+from hingfs.library.catalog import Catalog
+from hingfs.library.lookups import AHEAD_THREADS
+from hingfs.library.names import full_name_of, inode_of, name_of
 from tests import endpoint as faults
 from tests.conftest import Build
 from tests.memory import little_memory

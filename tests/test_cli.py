@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from hingfs import __version__, cli, mount, settings
+from hingfs import __version__
+from hingfs.cli import main as cli
+from hingfs.cli import settings
 from hingfs.config import Config, Token
+from hingfs.mount import serving as mount
 
 from .endpoint import FakeEndpoint
 from .mounting import (
@@ -201,7 +204,7 @@ def test_a_missing_fuse_device_is_status_5(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("hingfs.mountpoint._FUSE_DEVICE", tmp_path / "no-fuse")
+    monkeypatch.setattr("hingfs.mount.mountpoint._FUSE_DEVICE", tmp_path / "no-fuse")
 
     said = refusal(capsys, 5, "mount", tmp_path)
 
@@ -563,7 +566,7 @@ def test_variables_alone_are_enough_to_mount(binding: str) -> None:
 # Runs `hingfs mount DIR` with nothing but the log options of those it is given.
 ONLY_DIRECTORY = """
 import sys
-from hingfs.cli import main
+from hingfs.cli.main import main
 at = sys.argv.index("--log-file")
 sys.exit(main([*sys.argv[1:3], *sys.argv[at:at + 4]]))
 """

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from hingfs import bodies, endpoint_facts, patience, places, sender, statuses
-from hingfs import pages as pages_module
-from hingfs.answer import Answer
+from hingfs.api import bodies, endpoint_facts, places, sender, statuses
+from hingfs.api import pages as pages_module
+from hingfs.api.client import VideoClient
+from hingfs.api.statuses import State, Status
 from hingfs.blocks import ByteRange, Content, Validator
-from hingfs.client import VideoClient
 from hingfs.config import Token
 from hingfs.errors import (
     AccessDenied,
@@ -36,9 +36,10 @@ from hingfs.errors import (
     VideoNotReady,
     VideoNotServed,
 )
-from hingfs.limits import LONGEST_PAUSE_SECONDS
-from hingfs.names import has_name
-from hingfs.statuses import State, Status
+from hingfs.http import patience
+from hingfs.http.answer import Answer
+from hingfs.http.limits import LONGEST_PAUSE_SECONDS
+from hingfs.library.names import has_name
 from tests import endpoint as faults
 from tests.conftest import Build
 from tests.endpoint import FakeEndpoint, ramp

@@ -5,7 +5,7 @@ from email.utils import formatdate
 
 import pytest
 
-from hingfs.clock import ServerClock
+from hingfs.http.clock import ServerClock
 
 DAY = 86_400.0
 

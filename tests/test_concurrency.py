@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs.blocks import MIB
-from hingfs.concurrency import FIRST_LIMIT, Concurrency
+from hingfs.fetch.concurrency import FIRST_LIMIT, Concurrency
 
 
 class TestConnections:

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hingfs import connections as connections_module
-from hingfs.connections import Names
 from hingfs.errors import Closing
+from hingfs.http import connections as connections_module
+from hingfs.http.connections import Names
 
 from .mounting import eventually
 

@@ -27,9 +27,11 @@ from types import MethodType
 
 import pytest
 
-from hingfs import download, metadata, reader, spool
-from hingfs.binding import Refusal
-from hingfs.mount import Mount
+from hingfs.api import download, metadata
+from hingfs.fetch import spool
+from hingfs.library import reader
+from hingfs.mount.binding import Refusal
+from hingfs.mount.serving import Mount
 from tests.conftest import Build, LogWatch
 from tests.endpoint import (
     FakeEndpoint,
@@ -286,7 +288,8 @@ def test_a_thread_that_cannot_be_started_is_not_missed_later(
 # Makes a thread of ours die at its first step, as a defect would.
 DYING = """
 import sys
-from hingfs import cli, mount, mountpoint
+from hingfs.cli import main as cli
+from hingfs.mount import serving as mount, mountpoint
 def dies(*args):
     raise LookupError("raised by the test")
 owner, name = {

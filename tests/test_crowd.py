@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from hingfs.crowd import Crowd
+from hingfs.library.crowd import Crowd
 from tests.conftest import LogWatch
 
 

@@ -6,7 +6,7 @@ import logging
 import pytest
 import requests
 
-from hingfs.demo import NOT_READY, DemoEndpoint, span_of
+from hingfs.demo.endpoint import NOT_READY, DemoEndpoint, span_of
 
 FIRST = "video_demo_moov_first"
 LAST = "video_demo_moov_last"
@@ -237,7 +237,9 @@ def test_the_token_is_never_logged(client, caplog):
 
     assert f"/v1/videos/{FIRST}/content" in caplog.text
     assert client.endpoint.token not in caplog.text
-    ours = [record for record in caplog.records if record.name == "hingfs.demo"]
+    ours = [
+        record for record in caplog.records if record.name == "hingfs.demo.endpoint"
+    ]
     assert {record.levelno for record in ours} == {logging.DEBUG}
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from hingfs import destinations as destinations_module
 from hingfs.config import EndpointConfig, Token
-from hingfs.destinations import Destinations
 from hingfs.errors import ServerBroken, TransportError
+from hingfs.http import destinations as destinations_module
+from hingfs.http.destinations import Destinations
 
 from . import endpoint as faults
 from .internet import Internet
@@ -306,7 +306,7 @@ class TestSchemes:
             tried.append((address, port))
             return connect(address, port, options)
 
-        monkeypatch.setattr("hingfs.dialing.begin_connecting", counted)
+        monkeypatch.setattr("hingfs.http.dialing.begin_connecting", counted)
 
         for video_id in ("v", "w"):
             world.api.add(video_id, size_bytes=SIZE_BYTES)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hingfs import dialing
-from hingfs.dialing import LIVELY, Dialer
+from hingfs.http import dialing
+from hingfs.http.dialing import LIVELY, Dialer
 
 PATIENT = 5.0
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from hingfs.endpoint_facts import LESSON_SECONDS, Belief, EndpointFacts
+from hingfs.api.endpoint_facts import LESSON_SECONDS, Belief, EndpointFacts
 
 
 class Clock:
@@ -30,11 +30,11 @@ def facts(clock: Clock) -> EndpointFacts:
 @pytest.fixture
 def story(caplog):
     """The lines that tell the story of the server."""
-    caplog.set_level(logging.INFO, "hingfs.endpoint_facts")
+    caplog.set_level(logging.INFO, "hingfs.api.endpoint_facts")
     return lambda: [
         record.getMessage()
         for record in caplog.records
-        if record.name == "hingfs.endpoint_facts"
+        if record.name == "hingfs.api.endpoint_facts"
     ]
 
 

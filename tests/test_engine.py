@@ -103,7 +103,7 @@ def test_an_engine_is_closed_while_a_reader_waits() -> None:
 def test_an_engine_loads_no_fuse_library() -> None:
     code = (
         "import sys, hingfs.engine; "
-        "print(sorted({'fuse', 'mfusepy', 'hingfs.binding'} & set(sys.modules)))"
+        "print(sorted({'fuse', 'mfusepy', 'hingfs.mount.binding'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

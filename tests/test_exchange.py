@@ -14,8 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hingfs import connections, dialing, exchange
-from hingfs.answer import Answer
 from hingfs.config import EndpointConfig, Token
 from hingfs.errors import (
     BodyCut,
@@ -26,8 +24,10 @@ from hingfs.errors import (
     Undecodable,
     Unreachable,
 )
-from hingfs.exchange import MOST_HEAD_BYTES
-from hingfs.transport import HttpTransport
+from hingfs.http import connections, dialing, exchange
+from hingfs.http.answer import Answer
+from hingfs.http.exchange import MOST_HEAD_BYTES
+from hingfs.http.transport import HttpTransport
 
 from .mounting import eventually
 from .raw import Asked, Hangup, RawServer, Reset, Script

@@ -27,12 +27,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hingfs import dialing, patience
-from hingfs import fetcher as fetcher_module
-from hingfs import transport as transport_module
-from hingfs.binding import Refusal
 from hingfs.config import Token
-from hingfs.mount import Mount
+from hingfs.fetch import fetcher as fetcher_module
+from hingfs.http import dialing, patience
+from hingfs.http import transport as transport_module
+from hingfs.mount.binding import Refusal
+from hingfs.mount.serving import Mount
 from tests import endpoint as faults
 from tests.conftest import Build, LogWatch
 from tests.endpoint import FakeEndpoint, Fault, Video
@@ -328,7 +328,7 @@ def test_a_fault_that_stays_is_an_errno_and_ends_without_a_remount(
 
     with program.opened(video) as handle:  # and a new open sees the video as it is
         program.check_all(handle, video)
-    forgive(quiet_log, "^ERROR hingfs.operations: read ")
+    forgive(quiet_log, "^ERROR hingfs.mount.operations: read ")
 
 
 @pytest.mark.parametrize(
@@ -504,7 +504,7 @@ def test_chaos_gives_the_bytes_or_an_errno(
     endpoint.calm()
     for video in videos:
         eventually(lambda video=video: whole_again(program, video), "recovery")  # type: ignore[misc]
-    forgive(quiet_log, "hingfs.operations: |kept as known")
+    forgive(quiet_log, "hingfs.mount.operations: |kept as known")
 
 
 COUNTS = [1, 4096, 65_536, READ_BYTES, 500_000]
@@ -589,7 +589,7 @@ def test_a_fault_that_stays_hides_a_name_until_it_is_over(
     eventually(lambda: sized(program, video), "the name")
     with program.opened(video) as handle:
         program.check_all(handle, video)
-    forgive(quiet_log, "hingfs.operations: (getattr|open) ")
+    forgive(quiet_log, "hingfs.mount.operations: (getattr|open) ")
 
 
 NOT_SERVED = frozenset({"EAGAIN"})
@@ -640,7 +640,7 @@ def test_a_fault_of_the_probe_is_no_wrong_size_for_a_reader(
         program.check_all(handle, video)
     assert program.size_of(video) == SIZE_BYTES
     # A body that is announced and never comes is trouble, and no empty file.
-    forgive(quiet_log, "hingfs.operations: (read .*ESTALE|.*before its length)")
+    forgive(quiet_log, "hingfs.mount.operations: (read .*ESTALE|.*before its length)")
 
 
 def told_of(program: Program, video: Video) -> int | str:
@@ -1003,7 +1003,7 @@ def test_tls_serves_only_the_right_name_of_a_known_authority(
         settle(program, secure)
         assert secure.log == []
         assert any("TLS" in line for line in quiet_log.lines)
-    forgive(quiet_log, "hingfs.operations: ")
+    forgive(quiet_log, "hingfs.mount.operations: ")
 
 
 @pytest.mark.parametrize(
@@ -1114,7 +1114,7 @@ def test_names_that_hang_hold_up_nothing_once_the_resolver_is_well(
 ) -> None:
     """Though those look-ups never end, and more calls waited than there are threads."""
     expected_log("name lookup took too long")
-    expected_log.allow("hingfs.operations: getattr")
+    expected_log.allow("hingfs.mount.operations: getattr")
     videos = [endpoint.add(f"video-{n}", size_bytes=10_000) for n in range(30)]
     program = make(
         base_url=endpoint.base_url.replace("127.0.0.1", "api.hing.test"),
@@ -1330,7 +1330,7 @@ def test_a_hundred_names_on_a_dead_server_cost_seconds(
         # Each time the breaker lets one through adds some: on a busy machine, twice.
         assert attempts.count <= 40
         assert attempts.count >= 1 or dead is nameless  # which has no address
-    forgive(quiet_log, "hingfs.operations: ")
+    forgive(quiet_log, "hingfs.mount.operations: ")
 
 
 def test_a_dead_server_that_is_back_serves_without_a_remount(
@@ -1356,7 +1356,7 @@ def test_a_dead_server_that_is_back_serves_without_a_remount(
         for video in videos:
             assert program.size_of(video) == video.size_bytes
         assert len(program.names()) == FILES
-    forgive(quiet_log, "hingfs.operations: getattr|kept as known")
+    forgive(quiet_log, "hingfs.mount.operations: getattr|kept as known")
 
 
 # --- through mounts --------------------------------------------------------------------------------

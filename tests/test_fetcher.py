@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs import fetcher as fetcher_module
-from hingfs.block_cache import MemoryBlockCache
 from hingfs.blocks import MIB, Block, BlockKey, ByteRange, Content, Validator
+from hingfs.cache.memory import MemoryBlockCache
 from hingfs.errors import (
     AccessDenied,
     Closing,
@@ -23,8 +22,9 @@ from hingfs.errors import (
     SpoolFull,
     Unforeseen,
 )
-from hingfs.fetcher import PIECE_BYTES, BlockFetcher
-from hingfs.landing import Landing
+from hingfs.fetch import fetcher as fetcher_module
+from hingfs.fetch.fetcher import PIECE_BYTES, BlockFetcher
+from hingfs.fetch.landing import Landing
 from tests.mounting import eventually
 from tests.personalities import ramp
 from tests.sources import Body, Source

@@ -304,7 +304,7 @@ class TestListsThatEnd:
 # `hingfs`, but for the time between two sights.
 BRISK = """
 import functools, sys
-from hingfs import cli, settings
+from hingfs.cli import main as cli, settings
 settings.EndpointConfig = functools.partial(settings.EndpointConfig, settle_seconds=0.5)
 sys.exit(cli.main())
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.names import full_name_of, name_of
+from hingfs.library.names import full_name_of, name_of
 
 from .endpoint import FakeEndpoint
 from .mounting import Mounted, each_binding, errno_of, run

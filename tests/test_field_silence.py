@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.binding import load
+from hingfs.mount.binding import load
 
 from . import endpoint as faults
 from .endpoint import FakeEndpoint
@@ -26,7 +26,8 @@ IMPATIENT = (
     "-c",
     """\
 import sys
-from hingfs import binding, cli, mount
+from hingfs.mount import binding, serving as mount
+from hingfs.cli import main as cli
 binding.Binding.looks_up_in_parallel = False
 mount.SILENCE_SECONDS = 1.0
 sys.exit(cli.main())

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hingfs.errors import ServerBroken
-from hingfs.framing import (
+from hingfs.http.framing import (
     Framing,
     check_trailers,
     end_of_head,

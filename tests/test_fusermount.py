@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hingfs import fusermount, mountpoint
 from hingfs.errors import MountpointError, SetupError
+from hingfs.mount import fusermount, mountpoint
 
 from .endpoint import FakeEndpoint
 from .mounting import (

@@ -32,7 +32,7 @@ os.setsid()
 os.open(os.environ["TERMINAL"], os.O_RDWR)
 ignored = "NOHUP" in os.environ  # also where the tests are run under nohup
 signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
-from hingfs.cli import main
+from hingfs.cli.main import main
 sys.exit(main())
 """
 

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hingfs import limits as limits_module
 from hingfs.errors import Closing, DeadlineExceeded, GivenWay, RateLimited
-from hingfs.limits import LONGEST_PAUSE_SECONDS, RequestLimit
+from hingfs.http import limits as limits_module
+from hingfs.http.limits import LONGEST_PAUSE_SECONDS, RequestLimit
 
 from .views import pause_of
 

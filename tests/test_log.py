@@ -350,7 +350,7 @@ def test_debug_begins_with_our_lines_and_names_what_could_not_be_read(
                     "ESTALE"
                 )
             lines = mounted.log.splitlines()
-    assert "hingfs.mount: hingfs " in lines[0]
+    assert "hingfs.mount.serving: hingfs " in lines[0]
     assert (
         f"mounts {endpoint.base_url} on {mounted.directory} with {binding}" in lines[0]
     )
@@ -382,7 +382,10 @@ def test_a_background_mount_says_where_it_logs_and_logs_there(
         assert done.stdout.splitlines()[-1] == f"  log: {file}"
         assert file.read_text() == ""
         assert errno_of(lambda: os.stat(directory / "broken.mp4")) == "EIO"
-        assert " ERROR fuse hingfs.operations: getattr broken.mp4: " in file.read_text()
+        assert (
+            " ERROR fuse hingfs.mount.operations: getattr broken.mp4: "
+            in file.read_text()
+        )
         assert hingfs("umount", directory).returncode == 0
 
 
@@ -444,6 +447,8 @@ def test_under_systemd_it_logs_to_the_journal_with_priorities(binding: str) -> N
             assert done.stdout.splitlines()[-1] == "  log: the journal"
             assert errno_of(lambda: os.stat(directory / "broken.mp4")) == "EIO"
             line = lines.readline()
-            assert line.startswith("<3>fuse hingfs.operations: getattr broken.mp4: ")
+            assert line.startswith(
+                "<3>fuse hingfs.mount.operations: getattr broken.mp4: "
+            )
             assert hingfs("umount", directory).returncode == 0
             eventually(lambda: mount_line(directory) is None, "the unmount")

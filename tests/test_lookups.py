@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from hingfs import lookups as lookups_module
 from hingfs.errors import (
     Closing,
     DeadlineExceeded,
@@ -17,7 +16,8 @@ from hingfs.errors import (
     VideoNotFound,
     VideoNotReady,
 )
-from hingfs.lookups import AHEAD_THREADS, LOOKUP_THREADS, Lookups, NextJob
+from hingfs.library import lookups as lookups_module
+from hingfs.library.lookups import AHEAD_THREADS, LOOKUP_THREADS, Lookups, NextJob
 from hingfs.workers import DaemonPool
 from tests.mounting import eventually
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Token
-from hingfs.mount import Mount
-from hingfs.names import name_of
+from hingfs.library.names import name_of
+from hingfs.mount.serving import Mount
 
 from .doubtful_servers import (
     SHIFTING,

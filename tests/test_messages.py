@@ -16,9 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from hingfs import cli, fusermount, invocation, mountpoint, settings
+from hingfs import invocation
+from hingfs.cli import main as cli
+from hingfs.cli import settings
 from hingfs.config import Token
 from hingfs.errors import MountpointError, TokenError
+from hingfs.mount import fusermount, mountpoint
 
 from . import endpoint as faults
 from .endpoint import FakeEndpoint

@@ -13,7 +13,7 @@ from typing import Self
 
 import pytest
 
-from hingfs import mountpoint
+from hingfs.mount import mountpoint
 
 from .endpoint import (
     FakeEndpoint,
@@ -630,7 +630,9 @@ def test_the_token_is_nowhere_to_be_seen(mounted: Mounted) -> None:
 RAISING = """
 import os, sys
 import requests
-from hingfs import catalog, cli, reader, transport
+from hingfs.library import catalog, reader
+from hingfs.cli import main as cli
+from hingfs.http import transport
 place, flag = sys.argv[1:3]
 owner, name = {
     "transport": (transport.HttpTransport, "request"),

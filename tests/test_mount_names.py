@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.names import name_of
+from hingfs.library.names import name_of
 
 from .endpoint import FakeEndpoint
 from .mounting import (

@@ -20,8 +20,8 @@ from typing import Protocol
 import pytest
 
 from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Token
-from hingfs.mount import Mount
-from hingfs.operations import HingOperations
+from hingfs.mount.operations import HingOperations
+from hingfs.mount.serving import Mount
 
 from .endpoint import PROBE_BYTES, FakeEndpoint, Video, reset_at
 from .mounting import (

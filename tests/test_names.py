@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs.names import (
+from hingfs.library.names import (
     LONGEST_LISTED_BYTES,
     LONGEST_NAME_BYTES,
     VIDEO_SUFFIX,

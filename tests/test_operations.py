@@ -10,12 +10,12 @@ import pytest
 import requests
 
 from hingfs import errors
-from hingfs import operations as operations_module
-from hingfs.binding import Refusal
 from hingfs.blocks import MIB
 from hingfs.errors import HingError
-from hingfs.names import LONGEST_NAME_BYTES, full_name_of, inode_of, name_of
-from hingfs.operations import (
+from hingfs.library.names import LONGEST_NAME_BYTES, full_name_of, inode_of, name_of
+from hingfs.mount import operations as operations_module
+from hingfs.mount.binding import Refusal
+from hingfs.mount.operations import (
     ERRNO_OF_NAME,
     ERRNO_OF_READ,
     HingOperations,
@@ -128,7 +128,7 @@ class TestErrnos:
         of_name, of_read = EXPECTED[kind]
         opened = operations.open("/v.mp4", os.O_RDONLY)
         reader = operations._handles[opened.handle].reader
-        expected_log.allow("ERROR hingfs.operations")  # some are worth a line
+        expected_log.allow("ERROR hingfs.mount.operations")  # some are worth a line
         for name in ("find", "find_to_open", "listing", "known_bytes"):
             monkeypatch.setattr(operations._catalog, name, failing(kind("x")))
         monkeypatch.setattr(

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from hingfs.errors import DeadlineExceeded, NoAnswer, ServerBroken
-from hingfs.patience import READ_TRIES, Patience
+from hingfs.http.patience import READ_TRIES, Patience
 
 
 @pytest.fixture

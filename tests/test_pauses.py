@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from hingfs.pauses import asks_for_pause, named_pause
+from hingfs.http.pauses import asks_for_pause, named_pause
 
 pytestmark = pytest.mark.usefixtures("little_address_space")
 

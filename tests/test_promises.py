@@ -22,17 +22,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from hingfs import binding as binding_module
-from hingfs import catalog as catalog_module
-from hingfs import fetcher as fetcher_module
-from hingfs import lookups as lookups_module
-from hingfs import mount as mount_module
-from hingfs import reader as reader_module
-from hingfs.binding import Refusal
 from hingfs.config import Token
 from hingfs.errors import NoSuchApi, TokenError
-from hingfs.fetcher import BlockFetcher
-from hingfs.names import full_name_of, name_of
+from hingfs.fetch import fetcher as fetcher_module
+from hingfs.fetch.fetcher import BlockFetcher
+from hingfs.library import catalog as catalog_module
+from hingfs.library import lookups as lookups_module
+from hingfs.library import reader as reader_module
+from hingfs.library.names import full_name_of, name_of
+from hingfs.mount import binding as binding_module
+from hingfs.mount import serving as mount_module
+from hingfs.mount.binding import Refusal
 
 from . import endpoint as faults
 from .endpoint import Connection, FakeEndpoint
@@ -155,7 +155,7 @@ PAGE_ERRNOS = {"EIO", "ENOENT", "ESTALE"}
 
 def test_validators_that_change_while_the_bytes_do_not(view, endpoint, caplog):
     """Where ETag or Last-Modified change while the bytes do not, the video is read whole, from one answer, and a second one is compared with it; once two videos had equal bytes under two of them, a server's validators are not believed for a day, and each of its videos is read so."""
-    caplog.set_level("INFO", "hingfs.endpoint_facts")
+    caplog.set_level("INFO", "hingfs.api.endpoint_facts")
     endpoint.inject(faults.etag_changes(), math.inf)
     files = view()
     for number in range(3):
@@ -511,7 +511,7 @@ def test_a_version_is_believed_for_its_time(view, video, endpoint, monkeypatch):
     files = view()
     now = [time.monotonic()]
     monkeypatch.setattr(
-        "hingfs.catalog.time",
+        "hingfs.library.catalog.time",
         SimpleNamespace(time=time.time, monotonic=lambda: now[0]),
     )
     files.open("v").close()
@@ -582,7 +582,7 @@ def test_a_listing_is_fresh_for_its_time(view, endpoint, monkeypatch):
     files = view()
     now = [time.monotonic()]
     monkeypatch.setattr(
-        "hingfs.catalog.time",
+        "hingfs.library.catalog.time",
         SimpleNamespace(time=time.time, monotonic=lambda: now[0]),
     )
     files.names()

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Token
-from hingfs.mount import Mount
+from hingfs.mount.serving import Mount
 
 from .endpoint import (
     FakeEndpoint,

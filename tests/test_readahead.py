@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs import readahead
 from hingfs.blocks import KIB, MIB, ByteRange, Content, Validator
-from hingfs.readahead import ClipHabit, Plan, ReadAhead, request_bytes
+from hingfs.library import readahead
+from hingfs.library.readahead import ClipHabit, Plan, ReadAhead, request_bytes
 
 KERNEL_READ = 128 * KIB
 PLENTY = 1 << 40

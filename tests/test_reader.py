@@ -11,10 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs import mp4
-from hingfs import reader as reader_module
-from hingfs.block_cache import MemoryBlockCache
 from hingfs.blocks import KIB, MIB, ByteRange, Content, Validator, block_count
-from hingfs.crowd import Crowd
+from hingfs.cache.memory import MemoryBlockCache
 from hingfs.errors import (
     AccessDenied,
     Closing,
@@ -23,9 +21,11 @@ from hingfs.errors import (
     RangesIgnored,
     ServerBroken,
 )
-from hingfs.fetcher import BlockFetcher
-from hingfs.readahead import PROVEN_SHARE, WHOLE_HABIT_CLIPS
-from hingfs.reader import Readers, VideoReader
+from hingfs.fetch.fetcher import BlockFetcher
+from hingfs.library import reader as reader_module
+from hingfs.library.crowd import Crowd
+from hingfs.library.readahead import PROVEN_SHARE, WHOLE_HABIT_CLIPS
+from hingfs.library.reader import Readers, VideoReader
 from tests.mounting import eventually
 from tests.personalities import ramp
 from tests.sources import Source

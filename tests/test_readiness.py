@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from hingfs.api.readiness import Readiness
+from hingfs.api.wording import plain_word
 from hingfs.blocks import Content, Validator
-from hingfs.readiness import Readiness
-from hingfs.wording import plain_word
 
 from . import endpoint as faults
 from .containers import MEDIA, OPEN, WHOLE, fragments, mp4

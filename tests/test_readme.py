@@ -4,21 +4,13 @@ import re
 import tomllib
 from pathlib import Path
 
-from hingfs import (
-    blocks,
-    catalog,
-    errors,
-    exchange,
-    listing,
-    operations,
-    pages,
-    places,
-    sender,
-    settings,
-    spool,
-    status_route,
-    transport,
-)
+from hingfs import blocks, errors
+from hingfs.api import listing, pages, places, sender, status_route
+from hingfs.cli import settings
+from hingfs.fetch import spool
+from hingfs.http import exchange, transport
+from hingfs.library import catalog
+from hingfs.mount import operations
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -36,30 +28,17 @@ def options_table() -> str:
     return "\n".join(lines)
 
 
-# What each layer of the package is for, by one of its modules.
+# What each layer of the package is for, by one of its rooms.
 PURPOSES = {
-    "cli": "arguments and exit statuses",
-    "mount": "composition root; the embedded API; every option",
-    "operations": "FUSE protocol adapter: paths, stat fields, handles, errnos",
-    "catalog": "bytes of an open video; names and what they are",
-    "client": "blocks made present; the API's vocabulary; whole-file streams",
-    "download": "one range, whatever becomes of its connections",
-    "content": "where the bytes are had; the list, page by page",
-    "status_route": "whether it is the API; the status route, and what a refusal means by it",
-    "sender": "one request, tried several times",
-    "begun": "answers kept for the download that follows; how many calls wait; how long one tries; what is the end of a file",
-    "transport": "blocks kept and on their way; one HTTP exchange, and to whom",
-    "signs": "whether an answer is of a video API at all",
-    "verdict": "what an answer means",
-    "statuses": "what a status object says",
-    "results": "where JSON names the bytes of a video",
-    "bodies": "JSON and words of an answer, in little memory",
-    "answer": "bodies read; peers connected; where the API may send us",
-    "exchange": "one answer on its connection: bounds, deadlines, the end",
-    "framing": "RFC 9112, settings, names, and what is learnt of a server",
-    "binding": "the FUSE libraries; log lines; where an MP4 keeps its index",
-    "fusermount": "why a mount was refused",
-    "invocation": "how hingfs was called, and can be called again",
+    "cli": "the command line: arguments, settings, exit statuses",
+    "mount": "FUSE in front of an engine, the mount table, the process; a small API to try it with",
+    "engine": "all that reads one endpoint's videos, wired, without FUSE",
+    "library": "videos as files: names, what they are, reading and reading ahead",
+    "fetch": "bytes made present: blocks by range requests, or whole files",
+    "api": "what the video API says, as tables of what an answer means; blocks that are kept",
+    "http": "bytes over HTTP: framing, deadlines, connections, pauses",
+    "config": "checked settings; where an MP4 keeps its index; threads that run jobs",
+    "log": "log lines; how hingfs was called, and can be called again",
     "errors": "ranges and blocks; what can go wrong; tables bounded by their memory",
 }
 
@@ -70,7 +49,7 @@ def layers_list() -> str:
     (contract,) = (
         contract
         for contract in project["tool"]["importlinter"]["contracts"]
-        if contract["type"] == "layers"
+        if contract["name"] == "layers"
     )
     lines = []
     for layer in contract["layers"]:

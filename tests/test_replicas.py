@@ -3,8 +3,8 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from hingfs.api.replicas import MOST_ASKED, ask_around
 from hingfs.errors import ServerBroken
-from hingfs.replicas import MOST_ASKED, ask_around
 
 
 def knows(found: str) -> bool:

@@ -14,9 +14,9 @@ from email.utils import formatdate
 
 import pytest
 
-from hingfs import catalog as catalog_module
-from hingfs.names import name_of
-from hingfs.shifting import MOST_SAMPLES, SAMPLE
+from hingfs.api.shifting import MOST_SAMPLES, SAMPLE
+from hingfs.library import catalog as catalog_module
+from hingfs.library.names import name_of
 
 from . import endpoint as faults
 from .personalities import (
@@ -180,7 +180,7 @@ def test_r5_a_head_that_proves_nothing_is_followed_by_a_get(
 
     Trouble that passes says nothing of HEAD. The log tells it once.
     """
-    caplog.set_level("INFO", "hingfs.endpoint_facts")
+    caplog.set_level("INFO", "hingfs.api.endpoint_facts")
     videos = [endpoint.add(name, size_bytes=SIZE_BYTES) for name in "abc"]
     endpoint.inject(fault, math.inf, content("HEAD"))
     files = view()

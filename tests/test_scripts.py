@@ -36,7 +36,7 @@ class Checkout:
         (self.hingfs.parent / "python").symlink_to(sys.executable)
         program(
             self.hingfs,
-            f"#!{sys.executable}\nimport sys\nfrom hingfs.cli import main\nsys.exit(main())\n",
+            f"#!{sys.executable}\nimport sys\nfrom hingfs.cli.main import main\nsys.exit(main())\n",
         )
         now = run(["sh", "-c", f"cksum <{root}/pyproject.toml"]).stdout.strip()
         (root / ".venv" / "hingfs-installed").write_text(f"{now} {root}\n")

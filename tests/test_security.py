@@ -25,18 +25,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hingfs import (
-    blocks,
-    cli,
-    listing,
-    log,
-    mount,
-    refusals,
-    results,
-    statuses,
-    verdict,
-)
-from hingfs.client import VideoClient
+from hingfs import blocks, log
+from hingfs.api import listing, refusals, results, statuses, verdict
+from hingfs.api.client import VideoClient
+from hingfs.api.statuses import UNSAID
+from hingfs.cli import main as cli
 from hingfs.config import (
     Config,
     EndpointConfig,
@@ -46,9 +39,9 @@ from hingfs.config import (
     parse_time,
 )
 from hingfs.errors import AccessDenied, HingError, ServerBroken, UsageError, printable
-from hingfs.names import name_of, video_id_of
-from hingfs.statuses import UNSAID
-from hingfs.transport import HttpTransport
+from hingfs.http.transport import HttpTransport
+from hingfs.library.names import name_of, video_id_of
+from hingfs.mount import serving as mount
 
 from . import endpoint as faults
 from .endpoint import FakeEndpoint
@@ -307,7 +300,8 @@ def which() -> str:
 # Asks a child for its environment at the moment when libfuse would start fusermount.
 SPYING = """
 import subprocess, sys
-from hingfs import cli, mount
+from hingfs.cli import main as cli
+from hingfs.mount import serving as mount
 def serve(config, on_up):
     print(subprocess.run(["env"], capture_output=True, text=True).stdout)
     print("token still known:", bool(config.endpoint.token.read()))
@@ -655,7 +649,9 @@ def test_a_token_that_the_server_quotes_is_not_printed(
 # Fails as a daemon would that met a server quoting its token.
 QUOTING = """
 import sys
-from hingfs import cli, errors, mount
+from hingfs.cli import main as cli
+from hingfs import errors
+from hingfs.mount import serving as mount
 class Mount:
     def __init__(self, config, on_up):
         self.token = config.endpoint.token.read()

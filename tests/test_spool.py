@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs import spool as spool_module
-from hingfs.block_cache import MemoryBlockCache
+from hingfs.api.whole import UNKNOWN_SIZE
 from hingfs.blocks import KIB, MIB, Content, Validator
+from hingfs.cache.memory import MemoryBlockCache
 from hingfs.errors import (
     AccessDenied,
     BodyCut,
@@ -33,9 +33,9 @@ from hingfs.errors import (
     Unforeseen,
     VideoNotFound,
 )
-from hingfs.mount import Mount
-from hingfs.spool import Spool, SpoolStore
-from hingfs.whole import UNKNOWN_SIZE
+from hingfs.fetch import spool as spool_module
+from hingfs.fetch.spool import Spool, SpoolStore
+from hingfs.mount.serving import Mount
 from tests import endpoint as faults
 from tests.endpoint import FakeEndpoint, ramp
 from tests.mounting import eventually

@@ -13,15 +13,15 @@ from importlib import resources
 
 import pytest
 
-from hingfs.binding import Refusal
 from hingfs.blocks import KIB, MIB
-from hingfs.operations import HingOperations
-from hingfs.readahead import (
+from hingfs.library.readahead import (
     LARGEST_WINDOW_BYTES,
     UNPROVEN_WINDOW_BYTES,
     WHOLE_HABIT_CLIPS,
 )
-from hingfs.reader import HEAD_BYTES, WHOLE_AT_OPEN_BYTES
+from hingfs.library.reader import HEAD_BYTES, WHOLE_AT_OPEN_BYTES
+from hingfs.mount.binding import Refusal
+from hingfs.mount.operations import HingOperations
 from tests.endpoint import FakeEndpoint, reset_at
 from tests.personalities import ramp
 

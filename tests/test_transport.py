@@ -25,9 +25,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from hingfs import dialing
-from hingfs import transport as transport_module
-from hingfs.answer import Answer
 from hingfs.blocks import ByteRange, views_of
 from hingfs.config import EndpointConfig, Token
 from hingfs.errors import (
@@ -39,8 +36,11 @@ from hingfs.errors import (
     TransportError,
     Unreachable,
 )
-from hingfs.exchange import Exchange, Exchanges
-from hingfs.transport import HttpTransport, origin_of
+from hingfs.http import dialing
+from hingfs.http import transport as transport_module
+from hingfs.http.answer import Answer
+from hingfs.http.exchange import Exchange, Exchanges
+from hingfs.http.transport import HttpTransport, origin_of
 from tests import endpoint as faults
 from tests.endpoint import CutError, FakeEndpoint, ramp
 from tests.personalities import Response, text_response

@@ -15,10 +15,10 @@ from itertools import count
 
 import pytest
 
-from hingfs.binding import Refusal
+from hingfs.api.shifting import MOST_SAMPLES
 from hingfs.config import Token
 from hingfs.errors import EndpointError, TokenError
-from hingfs.shifting import MOST_SAMPLES
+from hingfs.mount.binding import Refusal
 
 from . import endpoint as faults
 from .doubtful_servers import (
@@ -70,11 +70,11 @@ def view(build, endpoint):
 @pytest.fixture
 def story(caplog):
     """The lines that tell what is believed of the endpoint."""
-    caplog.set_level("INFO", "hingfs.endpoint_facts")
+    caplog.set_level("INFO", "hingfs.api.endpoint_facts")
     return lambda: [
         record.getMessage()
         for record in caplog.records
-        if record.name == "hingfs.endpoint_facts"
+        if record.name == "hingfs.api.endpoint_facts"
     ]
 
 
@@ -315,7 +315,7 @@ def test_a_list_that_was_given_and_is_refused_then_is_no_empty_one(
 
     endpoint.personality = FewRights()
     assert files.names() == ["v.mp4"]
-    monkeypatch.setattr("hingfs.catalog.STALE_LISTING_SECONDS", 0.0)
+    monkeypatch.setattr("hingfs.library.catalog.STALE_LISTING_SECONDS", 0.0)
 
     assert errno_of(files.names) == "EIO"
 
@@ -550,8 +550,8 @@ def test_a_handle_gets_eio_until_the_status_says_that_the_video_is_gone(
 ):
     """The content is nowhere, the status completed: not ENOENT, which means gone."""
     expected_log("it was served before")
-    monkeypatch.setattr("hingfs.reader.FAILURE_MEMORY_SECONDS", 0.0)
-    monkeypatch.setattr("hingfs.fetcher.FAILURE_MEMORY_SECONDS", 0.0)
+    monkeypatch.setattr("hingfs.library.reader.FAILURE_MEMORY_SECONDS", 0.0)
+    monkeypatch.setattr("hingfs.fetch.fetcher.FAILURE_MEMORY_SECONDS", 0.0)
     endpoint.add("v", size_bytes=5 * SIZE_BYTES)
     files = view(PERSONALITIES["openai"], cache={"cache_bytes": 1 << 20})
     with opened(files, "v") as handle:

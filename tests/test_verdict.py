@@ -13,16 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs import (
-    blocks,
-    bodies,
-    listing,
-    refusals,
-    results,
-    statuses,
-    verdict,
-    wording,
-)
+from hingfs import blocks
+from hingfs.api import bodies, listing, refusals, results, statuses, verdict, wording
+from hingfs.api.listing import ListPage
+from hingfs.api.statuses import UNSAID, State, Status
 from hingfs.blocks import ByteRange, Content, Validator
 from hingfs.errors import (
     AccessDenied,
@@ -37,8 +31,6 @@ from hingfs.errors import (
     VideoNotReady,
     VideoNotServed,
 )
-from hingfs.listing import ListPage
-from hingfs.statuses import UNSAID, State, Status
 from tests.personalities import MP4_HEAD
 
 NOW = 1_790_000_000.0

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs.block_cache import MemoryBlockCache
+from hingfs.api.whole import UNKNOWN_SIZE
 from hingfs.blocks import MIB, Content, Validator
+from hingfs.cache.memory import MemoryBlockCache
 from hingfs.errors import BodyCut, Closing, ContentChanged, HingError
-from hingfs.spool import SpoolStore
-from hingfs.whole import UNKNOWN_SIZE
+from hingfs.fetch.spool import SpoolStore
 from tests.containers import mp4
 from tests.personalities import ramp
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, Self
 
-from hingfs.binding import Refusal
 from hingfs.errors import RateLimited
-from hingfs.limits import RequestLimit
-from hingfs.mount import Mount
-from hingfs.names import name_of
+from hingfs.http.limits import RequestLimit
+from hingfs.library.names import name_of
+from hingfs.mount.binding import Refusal
+from hingfs.mount.serving import Mount
 
 from .endpoint import Video
 

@@ -1,0 +1,6 @@
+"""What the video API says. It asks, and remembers no videos.
+
+`client` wires it for one endpoint: `metadata` tells what a video is, `source` has its
+bytes, `pages` the list. What an answer means is told by pure modules: `verdict` (video,
+and which bytes), `statuses`, `refusals`, `listing`, `results`, `wording`.
+"""

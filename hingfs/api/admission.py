@@ -1,0 +1,239 @@
+"""Whether a video API is there, and lets this token in.
+
+Decides what is asked before a mount, and what is asked once more where the list is
+refused or something else answers in its place: many servers have no list, and some keys
+may not have it. What one answer shows is `signs`'.
+
+Threads: every method may be called from any thread.
+"""
+
+import logging
+from urllib.parse import urlsplit
+
+from ..config import EndpointConfig
+from ..errors import (
+    AccessDenied,
+    EndpointError,
+    NoSuchApi,
+    NoTls,
+    RateLimited,
+    ServerBroken,
+    TokenError,
+    TransportError,
+    Unreachable,
+)
+from ..http.answer import Answer
+from ..http.patience import METADATA_TRIES
+from ..http.transport import HttpTransport
+from . import refusals, signs
+from .endpoint_facts import Belief, EndpointFacts
+from .sender import MOST_ERROR_BYTES, Sender
+from .signs import Heard, Sign
+from .statuses import UNSAID
+
+log = logging.getLogger(__name__)
+
+# No server gives out this id.
+_NO_VIDEO = "hingfs-asks-for-no-video"
+
+Trouble = AccessDenied | TransportError
+
+
+class Admission:
+    """What is asked of one endpoint to find that it is the API. See the module docstring."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        transport: HttpTransport,
+        config: EndpointConfig,
+        endpoint: EndpointFacts,
+    ) -> None:
+        self._sender = sender
+        self._transport = transport
+        self._config = config
+        self._endpoint = endpoint
+        # Whether the status route showed the API. A lost update costs one request.
+        self._recognised = False
+
+    def check(self) -> str:
+        """Ask the API for one list entry, as a test of address and token.
+
+        Where that does not show the API, its status route is asked once as well.
+        Returns a warning where the list cannot be had and the token is good all the
+        same, or where it stays in doubt whether this is the API; "" otherwise. Raises
+        TokenError when the token is refused everywhere, EndpointError when nothing
+        answers, NoSuchApi when something else does.
+        """
+        base_url = self._config.base_url
+        try:
+            listed = self._ask(
+                self._sender.list_url({"limit": "1"}), self._config.metadata_seconds
+            )
+            if isinstance(listed, Heard):
+                return self._judged(listed)
+            if isinstance(listed, RateLimited):  # the API is there
+                return f"the token was not tried: {listed}"
+            self._find_access(listed)
+        except AccessDenied as error:
+            raise TokenError(
+                f"{base_url}: {error}; the token is from {self._config.token.source}"
+            ) from error
+        except TransportError as error:
+            raise EndpointError(_no_endpoint(base_url, error)) from error
+        refused = isinstance(listed, AccessDenied)
+        ls = "shows what was opened" if refused else "fails until the list is had"
+        return (
+            f"{base_url} does not give its list ({listed}); names that are given "
+            f"work, and ls {ls}"
+        )
+
+    def without_list(self, refusal: AccessDenied) -> None:
+        """Return where the list alone is refused to this token; else raise.
+
+        Once that is known, another look costs no more than the refusal.
+        """
+        if self._endpoint.holds(Belief.LIST):
+            try:
+                self._find_access(refusal)
+            except AccessDenied:
+                self._sender.warn(f"denied: {refusal.code}", str(refusal))
+                raise
+            self._endpoint.list_withheld(
+                f"refused (HTTP {refusal.code}): {refusal.said}"
+            )
+
+    def instead_of_list(self, answer: Answer, body: bytes) -> None:
+        """Return where *answer*, which is no list, says that the API has none.
+
+        Raises ServerBroken where it says anything else: an empty listing would make
+        `rsync --delete` erase copies.
+        """
+        listed = _heard(self._transport.url_of("/v1/videos"), answer, body)
+        spoken = listed.is_json and listed.from_api
+        if signs.says_no_list(listed) and (spoken or self._has_shown_itself(listed)):
+            self._endpoint.list_missing(f"it answers {listed}")
+            return
+        if listed.body and not spoken:  # one that broke off says nothing of the address
+            self._sender.warn(
+                "base URL",
+                f"the list of {self._config.base_url} came as {listed}: there is no "
+                "listing; check the base URL",
+            )
+        raise ServerBroken(f"no list came, but {listed}")
+
+    def _has_shown_itself(self, listed: Heard) -> bool:
+        """Whether the API has spoken so far, or does so by its status route."""
+        known = self._endpoint.has_served or self._endpoint.has_told_status
+        if not (known or self._recognised):
+            sign, _ = self._sign_of_status(listed)
+            self._recognised = sign is Sign.SPEAKS
+        return known or self._recognised
+
+    def _judged(self, listed: Heard) -> str:
+        """A warning, or "", where *listed* came for the list and the API is there.
+
+        Raises NoSuchApi where nothing shows it.
+        """
+        with self._sender.parsing:
+            sign, told = signs.of_list(listed, self._sender.now()), ""
+        if sign is not Sign.SPEAKS:
+            sign, told = self._sign_of_status(listed)
+        if sign is Sign.SPEAKS:
+            return ""
+        base_url = self._config.base_url
+        route = urlsplit(listed.url)._replace(query="").geturl()
+        alike = told == f"answers {listed}"
+        said = f"{route} answers {listed}, and {route}/ID {'too' if alike else told}"
+        if sign is Sign.DOUBTFUL:
+            return (
+                f"{base_url} may be no video API: {said}; if names that are given do "
+                "not work, check --base-url"
+            )
+        raise NoSuchApi(
+            f"{base_url} is no video API: {said}. {_advice(listed)}, or mount with "
+            "--no-check"
+        )
+
+    def _sign_of_status(self, listed: Heard) -> tuple[Sign, str]:
+        """What one look at the status of a video that is none shows, and what came."""
+        url = self._transport.url_of(f"/v1/videos/{_NO_VIDEO}")
+        heard = self._ask(url, self._config.metadata_seconds / 3, tries=1)
+        if isinstance(heard, Heard):
+            return signs.of_status(heard, listed), f"answers {heard}"
+        # What refuses the token, or asks for a pause, has the route; and what is broken
+        # may be the API, as long as no page says otherwise.
+        speaks = isinstance(heard, AccessDenied | RateLimited)
+        return Sign.SPEAKS if speaks else Sign.DOUBTFUL, f"does not: {heard}"
+
+    def _find_access(self, listless: Trouble) -> None:
+        """Return if any route but the list takes the token; else raise.
+
+        *listless* is what came instead of the list. The video asked about is none:
+        whoever is let in hears that, and an error of the server is no refusal.
+        """
+        if isinstance(listless, Unreachable):
+            raise listless
+        troubles = [listless]
+        for route in ("", "/content"):
+            url = self._transport.url_of(f"/v1/videos/{_NO_VIDEO}{route}")
+            heard = self._ask(url, self._config.metadata_seconds / 3)
+            if isinstance(heard, Heard):
+                return
+            troubles.append(heard)
+        refused = [error for error in troubles if isinstance(error, AccessDenied)]
+        answered = any(isinstance(error, ServerBroken) for error in troubles)
+        if refused and not answered:
+            raise refused[0]
+        if not refused:
+            raise listless
+
+    def _ask(
+        self, url: str, seconds: float, tries: int = METADATA_TRIES
+    ) -> Heard | Trouble:
+        """What GET *url* gives, or the refusal of the token or trouble in its place."""
+        patience = self._sender.patience(tries, seconds)
+        try:
+            answer, body = self._sender.send("GET", url, patience)
+            if answer.status in (200, 206):
+                with answer:
+                    body = answer.read_text(patience.deadline, MOST_ERROR_BYTES)
+        except TransportError as error:
+            return error
+        refusal = refusals.refusal(answer.status, body, UNSAID)
+        # The token is sent to the API alone: what another host refuses is no token.
+        if isinstance(refusal, AccessDenied) and answer.from_api:
+            return refusal
+        return _heard(url, answer, body)
+
+
+def _heard(url: str, answer: Answer, body: bytes) -> Heard:
+    return Heard(
+        url, answer.status, answer.headers, body, answer.url, from_api=answer.from_api
+    )
+
+
+def _no_endpoint(base_url: str, error: TransportError) -> str:
+    """What is wrong with the endpoint at *base_url*, as *error* shows, and what to do."""
+    if isinstance(error, ServerBroken):
+        return (
+            f"{base_url} answers, but not as it should: {error}. Try again later, or "
+            "mount with --no-check"
+        )
+    if isinstance(error, NoTls):
+        return f"cannot reach {base_url}: {error}. Check --base-url"
+    return (
+        f"cannot reach {base_url}: {error}. Check --base-url and the network, or skip "
+        "this check with --no-check"
+    )
+
+
+def _advice(listed: Heard) -> str:
+    """What to do about a base URL at which *listed* came for the list."""
+    elsewhere, route, _ = listed.final_url.partition("/v1/videos")
+    if route and not listed.from_api:
+        return (
+            "The token is sent to no other address than the base URL; if you trust "
+            f"that one, mount with --base-url {elsewhere}"
+        )
+    return "Check --base-url"

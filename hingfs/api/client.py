@@ -1,0 +1,36 @@
+"""One endpoint's API: what its videos are, and their bytes."""
+
+from ..config import EndpointConfig
+from ..http.transport import HttpTransport
+from ..workers import DaemonPool
+from .admission import Admission
+from .metadata import VideoMetadata
+from .pages import PagedList
+from .routes import Routes
+from .source import VideoSource
+
+
+class VideoClient:
+    """Videos at one endpoint: `metadata` tells what they are, `source` has their bytes.
+
+    *pool* runs the requests for statuses. Every method may be called from any thread.
+    """
+
+    def __init__(
+        self, transport: HttpTransport, config: EndpointConfig, pool: DaemonPool
+    ) -> None:
+        routes = Routes.of(transport, config, pool)
+        admission = Admission(routes.sender, transport, config, routes.endpoint)
+        pages = PagedList(routes.sender, transport, config, routes.endpoint, admission)
+        self._admission = admission
+        self._sender = routes.sender
+        self.metadata = VideoMetadata(routes, pages)
+        self.source = VideoSource(routes)
+
+    def check(self) -> str:
+        """Prove that the API is there and takes the token: see `Admission.check`."""
+        return self._admission.check()
+
+    def renew_token(self) -> bool:
+        """Read the token file again; True if it holds another token than before."""
+        return self._sender.renew_token()

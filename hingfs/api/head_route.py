@@ -1,0 +1,60 @@
+"""HEAD for the content of a video, and what it says where it is believed.
+
+Threads: every method may be called from any thread.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ..http.patience import Patience
+from . import verdict
+from .endpoint_facts import Belief, EndpointFacts
+from .sender import Sender
+from .verdict import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What HEAD answered: its code, 0 where it was not asked, and its length.
+
+    *facts* None: it proves nothing.
+    """
+
+    code: int
+    facts: Facts | None
+    size_bytes: int | None = None
+
+    def tells(self, size_bytes: int | None) -> bool:
+        """Whether it told the size that GET tells, if GET does."""
+        return self.code == 200 and self.size_bytes == size_bytes
+
+
+class HeadRoute:
+    """What HEAD says. See the module docstring."""
+
+    def __init__(self, sender: Sender, endpoint: EndpointFacts) -> None:
+        self._sender = sender
+        self._endpoint = endpoint
+
+    def ask(
+        self,
+        video_id: str,
+        patience: Patience,
+        headers: Mapping[str, str] | None = None,
+    ) -> Head:
+        """What HEAD says of the content; nothing where HEAD is not believed."""
+        if not self._endpoint.believes_head_of(video_id):
+            return Head(0, None)
+        url = self._sender.content_url(video_id)
+        if not self._endpoint.holds(Belief.PROMPT):
+            patience.wait_long()
+        answer, _ = self._sender.send("HEAD", url, patience, headers=headers)
+        answer.close()
+        self._endpoint.head_refused(answer.status)
+        facts = verdict.judge_head(answer.status, answer.headers)
+        if facts is not None:
+            self._endpoint.size_told()
+            self._endpoint.began(video_id, answer.waited_seconds)
+        if facts is not None and not self._endpoint.holds(Belief.ANNOUNCED_RANGES):
+            facts = replace(facts, ranges=None)
+        return Head(answer.status, facts, verdict.length_of(answer.headers))

@@ -1,0 +1,321 @@
+"""What a video is, as the API tells it: size, validator, status, and who is listed.
+
+Decides what is asked to know a video, and which answer is believed. Leaves to `sender`
+how often a request is tried, to `head_route`, `status_route`, `content` and `pages`
+their routes, and to `verdict` what one answer means.
+
+Threads: every method may be called from any thread.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+
+from ..blocks import Content, Validator
+from ..errors import AccessDenied, ServerBroken, TransportError, VideoNotServed
+from ..http.answer import Answer
+from ..http.pace import Pace
+from ..http.patience import METADATA_TRIES, Patience
+from . import refusals, verdict
+from .download import RangeDownload
+from .head_route import Head
+from .pages import Listed, PagedList
+from .readiness import Readiness
+from .routes import Routes
+from .status_route import awaited
+from .statuses import UNSAID, State, Status
+from .verdict import Facts
+
+log = logging.getLogger(__name__)
+
+# Whoever takes this long to begin has fetched all of the file first, most likely. A
+# guess.
+_DEAR_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the first sight of a video gave: its bytes' facts and its status."""
+
+    facts: Facts
+    status: Status
+
+
+class VideoMetadata:
+    """What videos are. See the module docstring."""
+
+    def __init__(self, routes: Routes, pages: PagedList) -> None:
+        self._routes = routes
+        self._pages = pages
+        self._readiness = Readiness(routes.config.settle_seconds)
+        self._transport = routes.transport
+        self._config = routes.config
+        self._endpoint = routes.endpoint
+        self._sender = routes.sender
+        self._statuses = routes.statuses
+        self._heads = routes.heads
+        self._content = routes.content
+        self._settling = routes.settling
+        self._places = routes.places
+        self._begun = routes.begun
+
+    def probe(
+        self,
+        video_id: str,
+        listed: Status | None = None,
+        *,
+        known: bool = False,
+        ahead: bool = False,
+    ) -> Probe:
+        """Size, validator and status of a video, seen for the first time.
+
+        The status route is asked beside the HEAD; *listed*, a status that the API's
+        list gave just now, saves that request if it tells when the video was completed:
+        some lists tell less than the status route, and the time must not depend on who
+        was asked. Of a video that is *known*, for it was served or listed before, a 404
+        is believed when several replicas say so. One that is asked *ahead* of whoever may
+        want it gives way once the API counts requests. Raises what `refusals` makes of
+        the answers, and TransportError, GivenWay among it.
+        """
+        tries = self._transport.tries(METADATA_TRIES)
+        patience = self._sender.patience(
+            tries, self._config.metadata_seconds, video_id, gives_way=ahead
+        )
+        if listed is not None and listed.completed_at_seconds is None:
+            listed = None
+        ask = partial(self._statuses.asked, video_id, tries, gives_way=ahead)
+        asked = ask() if listed is None else None
+        head = self._heads.ask(video_id, patience)
+        status, facts = listed or UNSAID, head.facts
+        if asked is not None:
+            status, facts = self._with_status(video_id, asked, patience, head)
+        if status.unknown:
+            facts = facts or self._probe_by_get(
+                video_id, status, patience, head, known=known
+            )
+            # It is served: one replica knows it.
+            status = self._statuses.of_known(video_id, status)
+        if status.state in (State.NOT_READY, State.FAILED):
+            # Some servers serve a file that is still being written.
+            raise refusals.refusal(200, b"", status)
+        if facts is None:
+            known = known or (status.state is State.READY and not status.expired)
+            facts = self._probe_by_get(video_id, status, patience, head, known=known)
+        if status.state is State.UNCERTAIN or (
+            status.unknown and self._endpoint.has_told_status
+        ):
+            self._prove(video_id, status, facts, patience)
+        if asked is not None:
+            self._weigh(status)
+        self._endpoint.served()
+        return Probe(facts, status)
+
+    def can_be_read(self, status: Status) -> bool:
+        """Whether a listed video of that *status* is to be shown.
+
+        Where nobody knows its word, once a video of the same word was whole. Where it
+        has none: `rsync --delete` would erase the copy of what is left out, and deletes
+        nothing where a name turns out not to be ready.
+        """
+        if status.state is State.UNCERTAIN:
+            return self._endpoint.has_passed(status.word)
+        return status.state in (State.READY, State.UNSAID)
+
+    def _prove(
+        self, video_id: str, status: Status, facts: Facts, patience: Patience
+    ) -> None:
+        """Raise as `refusals.unproven` unless the content proves itself whole.
+
+        It is served, under a status word that nobody knows, or though the status route
+        tells of others and not of it.
+        """
+        self._statuses.warn_of_word(video_id, status)
+        size_bytes = -1 if facts.size_bytes is None else facts.size_bytes
+        content = Content(
+            video_id,
+            size_bytes,
+            facts.validator,
+            facts.ranges,
+            facts.odd_type,
+            facts.odd_coding,
+        )
+        pace = partial(Pace, self._config.stall_seconds)
+        doubt = self._readiness.doubt(
+            content,
+            lambda span: RangeDownload(
+                self._routes, content, span, patience=patience, pace=pace()
+            ),
+            patience.deadline,
+        )
+        if doubt is not None:
+            begun = self._begun.take(video_id)
+            if begun is not None:  # of what is not whole
+                begun.close()
+            raise refusals.unproven(status, doubt.reason, passing=doubt.passing)
+        if status.word:
+            self._endpoint.word_passed(status.word, video_id)
+
+    def _with_status(
+        self, video_id: str, asked: Future[Status], patience: Patience, head: Head
+    ) -> tuple[Status, Facts | None]:
+        """The status, and the facts as far as they are known beside it.
+
+        Where the status alone is refused to this token, the content may be read all the
+        same. Raises TransportError where it cannot be had.
+        """
+        try:
+            return awaited(asked, patience.deadline), head.facts
+        except TransportError:
+            if head.facts is None:  # the words of a refusal may still decide
+                self._probe_by_get(video_id, UNSAID, patience, head)
+            raise  # it is served, and nobody says whether all of it is there
+        except AccessDenied as error:
+            if head.code in (401, 402):
+                raise self._statuses.denied(error, video_id) from error
+            facts = head.facts or self._probe_by_get(video_id, UNSAID, patience, head)
+            why = f"it is refused to this token (HTTP {error.code})"
+            self._endpoint.status_missing(why)
+            return UNSAID, facts
+
+    def _weigh(self, status: Status) -> None:
+        """Judge the *status* of a video that is served.
+
+        Raises ServerBroken if it says nothing, and the endpoint told others: the file
+        may be half written, and its time would come from another source than later. Of
+        one that the route does not know, the content was the proof.
+        """
+        known = self._endpoint.has_told_status
+        if status.word or (status.unknown and known):
+            return
+        if known:
+            raise ServerBroken("the video is served, and its status is not told")
+        if status.state is State.GONE:
+            self._endpoint.status_missing("it knows nothing of a video that is served")
+
+    @property
+    def counts_requests(self) -> bool:
+        """Whether the API asked for a pause lately: each request may cost another."""
+        return self._transport.limit.known
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether it costs little to ask about videos that nobody has asked for.
+
+        And takes nothing from who wants one: an API that seems dead gets few tries.
+        """
+        if self.counts_requests or self._transport.seems_dead:
+            return False
+        return self._endpoint.sizes_are_cheap
+
+    def has_begun(self, video_id: str) -> bool:
+        """Whether an answer with all of *video_id* waits to be read: `open_whole`."""
+        return self._begun.has(video_id)
+
+    def completed_at(self, video_id: str) -> float | None:
+        """When *video_id* was made, if the status route tells that it is completed."""
+        status = self._statuses.told(video_id)
+        return status.mtime_seconds if status.state is State.READY else None
+
+    @property
+    def sizes_are_cheap(self) -> bool:
+        """Whether the facts of a video can be had without all of its bytes."""
+        return self._endpoint.sizes_are_cheap
+
+    def now(self) -> float:
+        """Unix seconds by the API's clock, which its times are told by."""
+        return self._sender.now()
+
+    def list_videos(self, wanted: Callable[[str], bool]) -> list[Listed] | None:
+        """The videos of the API's list: see `PagedList`."""
+        return self._pages.list_videos(wanted)
+
+    def newest_videos(self, wanted: Callable[[str], bool]) -> list[Listed] | None:
+        """As `list_videos`, but its first page alone, for one request."""
+        return self._pages.newest_videos(wanted)
+
+    def refresh(self, content: Content) -> Facts | None:
+        """The facts of a known video now; None if the server says "not modified".
+
+        Raises as `probe` does.
+        """
+        tries = self._transport.tries(METADATA_TRIES)
+        patience = self._sender.patience(
+            tries, self._config.metadata_seconds, content.video_id
+        )
+        self._settling.believe(content)
+        etag = content.validator.etag
+        headers = {"If-None-Match": etag} if etag and not content.shifting else {}
+        head = self._heads.ask(content.video_id, patience, headers)
+        if head.code == 304:
+            return None
+        if head.facts is not None:
+            return head.facts
+        return self._probe_by_get(content.video_id, None, patience, head, known=True)
+
+    def shifts(self, content: Content, seen: Sequence[Validator]) -> bool:
+        """Whether validators change while *content* may not: see `shifting`."""
+        return self._settling.shifts(content, seen)
+
+    def believe(self, content: Content) -> None:
+        """Let *content* be read whole where validators tell nothing: see `shifting`."""
+        self._settling.believe(content)
+
+    def differs(self, content: Content, held: bytes) -> bool | None:
+        """Whether *content* begins otherwise now than with *held*: see `shifting`."""
+        return self._settling.differs(content, held)
+
+    def distrust_head(self, video_id: str) -> None:
+        """HEAD said something of *video_id* that GET contradicted."""
+        self._endpoint.head_contradicted(video_id, 200)
+
+    def _probe_by_get(
+        self,
+        video_id: str,
+        status: Status | None,
+        patience: Patience,
+        head: Head,
+        *,
+        known: bool = False,
+    ) -> Facts:
+        """The facts that GET tells after *head* told none."""
+        if not self._endpoint.asks_again:
+            patience.wait_long()
+        answer, body, place, status = self._content.probed(
+            video_id, patience, status, known=known
+        )
+        with contextlib.ExitStack() as still_open:
+            still_open.enter_context(answer)
+            empty = verdict.is_empty_video(answer.status, answer.headers)
+            facts = verdict.judge_probe(answer.status, answer.headers, body)
+            if empty or (facts is not None and not body):  # chunks may bring nothing
+                raise VideoNotServed("the file has no bytes yet")
+            if facts is not None:
+                self._learn(video_id, answer, facts, head)
+                self._places.remember(video_id, place)
+                if _is_dear(answer, facts):
+                    still_open.pop_all()
+                    answer.unread(body)
+                    self._begun.keep(video_id, answer)
+                return facts
+        raise self._statuses.refused(video_id, answer, body, status)
+
+    def _learn(self, video_id: str, answer: Answer, facts: Facts, head: Head) -> None:
+        """What *answer*, which told *facts* after *head* told none, says of the server."""
+        if head.code and not head.tells(facts.size_bytes):
+            self._endpoint.head_contradicted(video_id, head.code)
+        self._endpoint.began(video_id, answer.waited_seconds)
+        if answer.status == 200:  # the probe asks for a range
+            self._endpoint.ranges_ignored()
+        if facts.size_bytes is not None and answer.status == 206:
+            self._endpoint.size_told()
+        else:
+            self._endpoint.size_cost_all()
+
+
+def _is_dear(answer: Answer, facts: Facts) -> bool:
+    """Whether *answer* has the whole file, and would cost as much once more."""
+    late = answer.waited_seconds >= _DEAR_SECONDS
+    return answer.status == 200 and (facts.size_bytes is None or late)

@@ -1,0 +1,198 @@
+"""What an answer without content means: not ready, failed, missing, denied. Pure.
+
+Order of trust: the status object, then the wording of the refusal, then the code.
+"""
+
+from ..errors import (
+    HingError,
+    NotAVideo,
+    RateLimited,
+    ServerBroken,
+    VideoFailed,
+    VideoNotFound,
+    VideoNotReady,
+    VideoNotServed,
+    printable,
+)
+from ..http import pauses
+from . import bodies, wording
+from .statuses import Headers, State, Status, denial, describes_video, is_html
+
+# Of a video that failed, or is none, a "rate limit" may be why.
+_LIMITED_STATES = frozenset({State.READY, State.UNSAID, State.NO_ROUTE})
+# Codes of trouble that may pass.
+PASSING_CODES = frozenset({408, 500, 502, 503, 504, *range(520, 531)})
+# Codes whose meaning only the status route knows.
+ASK_STATUS_CODES = frozenset({202, 204, 400, 404, 409, 410, 422, 423, 425})
+
+
+def refusal(code: int, body: bytes, status: Status) -> HingError:
+    """The error that a content answer without content means, given the *status*."""
+    text = bodies.text_of(body)
+    if wording.is_refusal_of_token(code, text):
+        return denial(code, body)
+    # LiteLLM gives what its upstream says for the video, under 200.
+    limit = status.state in _LIMITED_STATES and code in (200, 206, 400)
+    if code == 429 or (limit and pauses.speaks_of_limit(body)):
+        return RateLimited(f"the API asked for a pause (HTTP {code})", None)
+    gone = status.expired or code == 410 or wording.UPSTREAM_410.search(text)
+    if status.state is State.READY and gone:
+        said = f"expired: the API lists it, its bytes are gone (HTTP {code})"
+        return VideoNotFound(said, certain=status.expired)
+    by_text = _by_text(code, text)
+    if status.state is State.UNCERTAIN and not isinstance(by_text, VideoFailed):
+        return unproven(status, "it is not served")
+    if status.state is State.READY and _is_settled(code, by_text):
+        said = printable(wording.words_of_page(bodies.said_in(body)), 120)
+        return ServerBroken(
+            "completed, but its content is refused, and no other URL is named "
+            f"(HTTP {code}: {said!r})"
+        )
+    return _by_status(status) or by_text
+
+
+def _is_settled(code: int, by_text: HingError) -> bool:
+    """Whether a refusal of what is completed gives no reason to wait.
+
+    Its words, which mean *by_text*, may, and a code that passes.
+    """
+    settled = isinstance(by_text, ServerBroken | NotAVideo)
+    return settled and code not in PASSING_CODES
+
+
+def unproven(status: Status, doubt: str, *, passing: bool = False) -> HingError:
+    """The error of a video without a status that is known, which *doubt* speaks against.
+
+    What the word hints at is believed unless the doubt is *passing* by itself.
+    """
+    if not status.word:
+        return VideoNotReady(f"{doubt}, and the status route does not know the video")
+    said = f"{doubt}, and the status word {status.word} is unknown"
+    if wording.hints_at_failure(status.word) and not passing:
+        detail = f": {status.reason}" if status.reason else ""
+        return VideoFailed(f"{said}, but tells of a failure{detail}")
+    if wording.hints_at_absence(status.word) and not passing:
+        return VideoNotFound(f"{said}, but tells of an end", certain=False)
+    return VideoNotReady(said)
+
+
+def of_opened(error: HingError) -> HingError:
+    """What *error* means to who has opened the video, and perhaps had bytes of it.
+
+    That it is not found, or not ready, contradicts what was served; it may be another
+    replica, and is trouble until the status says that the video is gone.
+    """
+    contradicts = isinstance(error, VideoNotReady) or (
+        isinstance(error, VideoNotFound) and not error.certain
+    )
+    return ServerBroken(f"it was served before; now: {error}") if contradicts else error
+
+
+def refuses_token(code: int, body: bytes) -> bool:
+    """Whether the API says no to the token, or to what it may have."""
+    return wording.is_refusal_of_token(code, bodies.text_of(body))
+
+
+def is_final(code: int, body: bytes) -> bool:
+    """Whether asking again at once is pointless: the server works, and said no.
+
+    A 5xx passes, unless its words say that the upstream has no such file, or that
+    the token is refused, or it is the video object of a failed job (vLLM-Omni). What a
+    firewall says passes as a 503 does: the API was not asked.
+    """
+    if wording.is_firewall(code, bodies.text_of(body)):
+        return False
+    if code not in PASSING_CODES:
+        return True
+    if describes_video(body):
+        return True
+    text = bodies.text_of(body)
+    return bool(wording.UPSTREAM_GONE.search(text)) or wording.is_refusal_of_token(
+        code, text
+    )
+
+
+def trouble(code: int, body: bytes, host: str, *, from_api: bool) -> ServerBroken:
+    """What the answer *code* of *host* means that is neither content nor a verdict."""
+    text = bodies.text_of(body)
+    if wording.is_firewall(code, text):
+        said = printable(wording.words_of_page(text), 80)
+        return ServerBroken(
+            f"a firewall or gateway in front of {printable(host, 80)} refuses this "
+            f"machine (HTTP {code}: {said!r}), and the API was not asked; try without VPN or "
+            "proxy, or have this address allowed"
+        )
+    who = "server" if from_api else "storage host"
+    said = printable(wording.words_of_page(bodies.said_in(body)), 80)
+    quoted = f": {said}" if said else ""
+    return ServerBroken(f"the {who} answered HTTP {code}{quoted}")
+
+
+def may_be_elsewhere(code: int, body: bytes) -> bool:
+    """Whether the API said that it does not send the bytes, and they may be elsewhere.
+
+    *body* is what was read of it for judging: of a 200, only of what is no video.
+    """
+    if code in (200, 206):
+        return bool(body) and not bodies.is_container(body)
+    return code != 416 and not refuses_token(code, body)
+
+
+def route_missing(code: int, headers: Headers, body: bytes) -> bool:
+    """Whether a 404 looks as if the path, not the video, were unknown."""
+    return code == 404 and is_html(headers, body)
+
+
+def _by_status(status: Status) -> HingError | None:
+    detail = f": {status.reason}" if status.reason else ""
+    if status.state is State.NOT_READY:
+        return VideoNotReady(f"not ready (status {status.word}){detail}")
+    if status.state is State.READY:
+        return VideoNotServed("completed, but neither served yet nor named by a URL")
+    if status.state is State.FAILED:
+        return VideoFailed(f"rendering failed (status {status.word}){detail}")
+    if status.state is State.GONE:
+        return VideoNotFound(f"no such video, or expired{detail}")
+    return None
+
+
+def _by_text(code: int, text: str) -> HingError:
+    """Judge by the server's words, then by its code; some sentences serve two states."""
+    said = printable(text, 120)
+    named = wording.STATUS_IN_TEXT.search(text)
+    word = wording.plain_word(named[1]) if named else ""
+    judges_by_words = code in ASK_STATUS_CODES or code in (200, 206)
+    rules: tuple[tuple[bool, HingError], ...] = (
+        (
+            bool(wording.NO_ROUTE_TEXT.search(text)),
+            ServerBroken(f"no such route: {said}"),
+        ),
+        (word in wording.FAILED_WORDS, VideoFailed(f"rendering failed: {said}")),
+        (word in wording.GONE_WORDS, VideoNotFound(f"expired: {said}")),
+        (word in wording.NOT_READY_WORDS, VideoNotReady(f"not ready: {said}")),
+        (
+            judges_by_words and bool(wording.FAILED_TEXT.search(text)),
+            VideoFailed(f"rendering failed: {said}"),
+        ),
+        (
+            judges_by_words and bool(wording.NOT_READY_TEXT.search(text)),
+            VideoNotReady(f"not ready: {said}"),
+        ),
+        (
+            judges_by_words and bool(wording.GONE_TEXT.search(text)),
+            VideoNotFound(f"no such video: {said}", certain=False),
+        ),
+        (
+            code in (404, 410),
+            VideoNotFound(f"no such video (HTTP {code}): {said}", certain=False),
+        ),
+        (
+            code in (202, 204, 409, 423, 425),
+            VideoNotReady(f"not ready (HTTP {code}): {said}"),
+        ),
+        (code in (200, 206), NotAVideo(f"no video, but: {said}")),
+    )
+    for applies, error in rules:
+        if applies:
+            return error
+    return ServerBroken(f"the server answered {code}: {said}")

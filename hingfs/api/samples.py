@@ -1,0 +1,67 @@
+"""Fresh looks at a known video, to learn what its validators are worth.
+
+Threads: every method may be called from any thread.
+"""
+
+from ..blocks import Content, Validator
+from ..config import EndpointConfig
+from ..errors import ServerBroken
+from . import verdict
+from .content import ContentRoute
+from .head_route import HeadRoute
+from .sender import Sender, broken
+from .shifting import SAMPLE
+from .whole import is_coded
+
+
+class FreshSamples:
+    """What `shifting` asks of the endpoint."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        heads: HeadRoute,
+        content: ContentRoute,
+        config: EndpointConfig,
+    ) -> None:
+        self._sender = sender
+        self._heads = heads
+        self._content = content
+        self._config = config
+
+    def head_validator(self, video_id: str) -> Validator | None:
+        """What HEAD tells, if it is believed of *video_id*."""
+        patience = self._sender.patience(1, self._config.metadata_seconds, video_id)
+        head = self._heads.ask(video_id, patience)
+        return head.facts.validator if head.facts is not None else None
+
+    def sample(self, content: Content) -> tuple[Validator, bytes]:
+        """The validator, and the first bytes under it, of a fresh answer to GET.
+
+        Raises TransportError, or what else came.
+        """
+        patience = self._sender.patience(
+            1, self._config.metadata_seconds, content.video_id
+        )
+        answer, body, *_ = self._content.served(
+            content.video_id,
+            patience,
+            None,
+            span=SAMPLE,
+            odd_type=content.odd_type,
+            fresh=True,
+        )
+        with answer:
+            if answer.status not in (200, 206) or body:
+                raise broken(answer, body)
+            if not verdict.tells_size(
+                answer.status, answer.headers, content.size_bytes
+            ):
+                raise ServerBroken("its size is another one now")
+            decoded = is_coded(answer)
+            first = b""
+            while len(first) < SAMPLE.stop and (
+                piece := answer.read_some(SAMPLE.stop - len(first), decoded=decoded)
+            ):
+                first += piece
+        return verdict.validator_of(answer.headers), first

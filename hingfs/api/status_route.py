@@ -1,0 +1,179 @@
+"""The status route, and what a refusal of content means by it.
+
+Decides when the route is asked, and how often. What its answer says is `statuses`', and
+what a refusal means `refusals`'.
+
+Threads: every method may be called from any thread; what is asked beside another
+request runs on the pool `hingfs-status`.
+"""
+
+import logging
+import time
+from concurrent.futures import Future
+from functools import partial
+from urllib.parse import quote
+
+from ..blocks import MIB
+from ..config import EndpointConfig
+from ..errors import (
+    AccessDenied,
+    DeadlineExceeded,
+    HingError,
+    RateLimited,
+    TransportError,
+    printable,
+)
+from ..http.answer import Answer
+from ..http.patience import METADATA_TRIES
+from ..http.pauses import named_pause
+from ..http.transport import HttpTransport
+from ..workers import DaemonPool
+from . import bodies, refusals, statuses
+from .endpoint_facts import Belief, EndpointFacts
+from .replicas import ask_around
+from .sender import Sender, broken
+from .statuses import UNSAID, State, Status
+
+log = logging.getLogger(__name__)
+
+_MOST_STATUS_BYTES = 1 * MIB  # the prompt may be in it, and pictures in that
+
+
+class StatusRoute:
+    """What the API tells of one video. See the module docstring."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        transport: HttpTransport,
+        config: EndpointConfig,
+        endpoint: EndpointFacts,
+        pool: DaemonPool,
+    ) -> None:
+        self._sender = sender
+        self._transport = transport
+        self._config = config
+        self._endpoint = endpoint
+        self._pool = pool
+
+    def status(
+        self,
+        video_id: str,
+        tries: int,
+        *,
+        fresh: bool = False,
+        gives_way: bool = False,
+    ) -> Status:
+        """The status of *video_id*; with *fresh* by a connection of its own.
+
+        One that *gives_way* ends with GivenWay once the API counts requests.
+        """
+        patience = self._sender.patience(
+            tries, self._config.metadata_seconds, video_id, gives_way=gives_way
+        )
+        url = self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}")
+        answer, body = self._sender.json(
+            url, patience, _MOST_STATUS_BYTES, bodies.is_cut_short, fresh=fresh
+        )
+        with self._sender.parsing:
+            status = statuses.judge_status(
+                answer.status, answer.headers, body, video_id, self._sender.now()
+            )
+        if status.word:
+            self._endpoint.status_told()
+        if status.state is State.NO_ROUTE:
+            self._endpoint.status_missing(f"there is none (HTTP {answer.status})")
+        return status
+
+    def of_known(self, video_id: str, status: Status) -> Status:
+        """*status*, or that of a replica that knows *video_id*, which some do."""
+        return ask_around(
+            video_id,
+            status,
+            lambda: self.status(video_id, 1, fresh=True),
+            lambda found: not found.unknown,
+        )
+
+    def asked(
+        self, video_id: str, tries: int, *, gives_way: bool = False
+    ) -> Future[Status] | None:
+        """As `status`, on its way; None where the server has no route for it."""
+        if not self._endpoint.holds(Belief.STATUS):
+            return None
+        ask = partial(self.status, video_id, tries, gives_way=gives_way)
+        return self._pool.submit(ask)
+
+    def told(self, video_id: str) -> Status:
+        """The status of *video_id*, `UNSAID` where it cannot be had."""
+        asked = self.asked(video_id, METADATA_TRIES)
+        if asked is None:
+            return UNSAID
+        deadline = time.monotonic() + self._config.metadata_seconds
+        try:
+            return self.of_known(video_id, awaited(asked, deadline))
+        except (TransportError, AccessDenied) as error:
+            # What was refused is judged by its words.
+            name = printable(video_id, 80)
+            log.debug("%s: the status route does not tell: %s", name, error)
+            return UNSAID
+
+    def refused(
+        self, video_id: str, answer: Answer, body: bytes, status: Status | None = None
+    ) -> HingError:
+        """The error that *answer*, which is no content, means for *video_id*.
+
+        Asks the status route where *status* is not known and could matter.
+        """
+        if not answer.from_api:
+            return broken(answer, body)
+        if (
+            refusals.route_missing(answer.status, answer.headers, body)
+            and not self._endpoint.has_served
+        ):
+            self._sender.warn(
+                "base URL",
+                f"{self._config.base_url} answers with a web page; check the base URL",
+            )
+        if status is None and refusals.is_final(answer.status, body):
+            status = self.told(video_id)
+        status = status or UNSAID
+        self.warn_of_word(video_id, status)
+        error = refusals.refusal(answer.status, body, status)
+        if isinstance(error, AccessDenied):
+            return self.denied(error, video_id)
+        if isinstance(error, RateLimited):
+            self._transport.limit.pause(
+                named_pause(answer.headers, body, self._sender.now())
+            )
+        return error
+
+    def denied(self, error: AccessDenied, video_id: str) -> AccessDenied:
+        """*error*, said once; of *video_id* alone where the token is good for others."""
+        about_video = error.code == 403 and self._endpoint.is_about_video(video_id)
+        if not about_video:
+            self._sender.warn(f"denied: {error.code}", str(error))
+            return error
+        name = printable(video_id, 80)
+        own = AccessDenied(
+            f"the API refuses {name} and serves others (HTTP {error.code}): {error.said}",
+            error.code,
+        )
+        self._sender.warn(f"denied {video_id}", str(own))
+        return own
+
+    def warn_of_word(self, video_id: str, status: Status) -> None:
+        """Say once for each word that nobody knows it; *video_id* is the first."""
+        if status.state is State.UNCERTAIN:
+            self._sender.warn(
+                f"word {status.word}",
+                f"{printable(video_id, 80)}: unknown status word {status.word!r}; such a "
+                "video is taken as not ready until its content proves that it is whole",
+            )
+
+
+def awaited(asked: Future[Status], deadline: float) -> Status:
+    """The status that was *asked* for; DeadlineExceeded past *deadline* (monotonic)."""
+    try:
+        return asked.result(max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        raise DeadlineExceeded("the status route did not answer in time") from None

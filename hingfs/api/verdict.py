@@ -1,0 +1,262 @@
+"""What an answer to a request for content means: is it video, and which bytes? Pure.
+
+No two servers agree: an error may come as 200 with type video/mp4, and a Range may be
+ignored by a server that announces ranges. The functions here hold these rules; they get
+plain values and have no effects, so each rule is a table row and each row a test.
+What an answer without content means is `refusals`'.
+"""
+
+import re
+from dataclasses import dataclass
+
+from ..blocks import LARGEST_VIDEO_BYTES, ByteRange, Content, Validator
+from ..errors import ContentChanged, NotAVideo, RangesIgnored, ServerBroken, printable
+from . import bodies
+from .statuses import Headers
+
+# A HEAD that announces less than this describes an error page, not a clip.
+SMALLEST_BELIEVED_BYTES = 4096
+# How much of a probe's body is read to see whether it is video.
+PROBE = ByteRange(0, 16)
+
+# What servers write into Content-Encoding that changes no byte: how a body travelled
+# to the storage (aws-chunked), charsets, the type once more, words for none.
+_NO_CODING = re.compile(
+    r"|identity|none|null|no|off|raw|plain|aws-chunked|chunked|binary|8bit|7bit|"
+    r"utf-?8|(us-)?ascii|iso-8859-1|video/[a-z0-9.+-]+|(application|binary)/octet-stream",
+    re.IGNORECASE,
+)
+# Codings in use (IANA's, and compressions). Under one of these only one whole answer is
+# believed to be as it is: others of the same server may be coded.
+_CODINGS = re.compile(
+    r"(x-)?(gzip|compress|deflate|br|zstd|bzip2|bzip|bz2|xz|lzma|lz4|snappy|zip)|"
+    r"dcb|dcz|exi|pack200-gzip",
+    re.IGNORECASE,
+)
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a content answer tells about a video.
+
+    *size_bytes* None: the server does not say. *ranges* None: not tried yet.
+    """
+
+    size_bytes: int | None
+    validator: Validator
+    ranges: bool | None
+    last_modified: str | None = None
+    # The type, no video's, under which bytes came that begin as a container does.
+    odd_type: str | None = None
+    # The coding, none that anybody uses, under which such bytes came as they are.
+    odd_coding: str | None = None
+
+
+def judge_head(status: int, headers: Headers) -> Facts | None:
+    """The facts of a HEAD answer, or None if it proves nothing.
+
+    FastAPI answers 405, gin 404, a presigned GET URL 403; redirects and tiny or
+    encoded bodies describe something else than the clip.
+    """
+    if status != 200 or not _is_media(headers) or is_encoded(headers):
+        return None
+    size_bytes = length_of(headers)
+    if size_bytes is None or size_bytes < SMALLEST_BELIEVED_BYTES:
+        return None
+    # Only a hint, since some servers announce ranges and ignore them.
+    announced = headers.get("Accept-Ranges", "").strip().lower() == "bytes"
+    return Facts(
+        size_bytes,
+        validator_of(headers),
+        True if announced else None,
+        _modified(headers),
+    )
+
+
+def judge_probe(status: int, headers: Headers, first: bytes) -> Facts | None:
+    """The facts of a GET for `PROBE`, or None if the answer is no content.
+
+    *first* holds the body's first bytes. Raises ServerBroken for a size that no video
+    has; taken as unknown, it would bring the whole file.
+    """
+    odd_type = odd_type_of(headers)
+    proven = _is_media(headers) or (odd_type and bodies.is_container(first))
+    if status not in (200, 206) or not proven or bodies.looks_like_message(first):
+        return None
+    refuse_absurd_size(status, headers)
+    size_bytes, ranges = None if status == 206 else length_of(headers), False
+    named = is_encoded(headers)
+    if named and not bodies.is_container(first):
+        size_bytes = None
+    elif status == 206:
+        answered = parse_content_range(headers.get("Content-Range", ""))
+        if answered and answered[0].start == 0 and answered[1] is not None:
+            size_bytes, ranges = answered[1], not _names_coding_in_use(headers)
+    return Facts(
+        size_bytes,
+        validator_of(headers),
+        ranges,
+        _modified(headers),
+        odd_type,
+        _coding_of(headers) if named and ranges else None,
+    )
+
+
+def is_empty_video(status: int, headers: Headers) -> bool:
+    """Whether a probe was refused because the file has no bytes (yet)."""
+    if status == 416:
+        return headers.get("Content-Range", "").replace(" ", "") in (
+            "bytes*/0",
+            "bytes=*/0",
+        )
+    return status == 200 and _is_media(headers) and length_of(headers) == 0
+
+
+def may_be_message(headers: Headers, odd_type: str | None) -> bool:
+    """Whether the type of a 200 says that its body is for reading, not for playing.
+
+    *odd_type* is the one under which this video's bytes are known to come.
+    """
+    return not _is_media(headers) and _type_of(headers) != odd_type
+
+
+def odd_type_of(headers: Headers) -> str | None:
+    """The type of an answer, if it is no video's and could stand above one.
+
+    A body in parts (multipart) is never the bytes themselves.
+    """
+    kind = _type_of(headers)
+    return None if _is_media(headers) or kind.startswith("multipart/") else kind
+
+
+def judge_range(
+    status: int, headers: Headers, asked: ByteRange, content: Content
+) -> ByteRange:
+    """The bytes [start, stop) that an answer to a Range request brings.
+
+    They start where *asked* starts and may stop earlier. Raises RangesIgnored for a
+    200 with the same version, ContentChanged for another version, NotAVideo for
+    pages and messages, ServerBroken for a 206 that is not what was asked. *content*
+    learns the entity tag of an answer that brings some.
+    """
+    if may_be_message(headers, content.odd_type):
+        raise NotAVideo(
+            f"HTTP {status} with type {printable(headers.get('Content-Type'), 60)}"
+        )
+    seen = validator_of(headers)
+    if content.contradicted_by(seen):
+        raise ContentChanged("the server's validator is another one now")
+    refuse_absurd_size(status, headers)
+    coded = is_encoded(headers) and _coding_of(headers) != content.odd_coding
+    length = None if coded else length_of(headers)
+    if status == 200:
+        _check_size(length, content)
+        raise RangesIgnored("200 to a Range request")
+    if coded:
+        raise RangesIgnored("a range of an encoded body is no range of the file")
+    answered = parse_content_range(headers.get("Content-Range", ""))
+    if answered is None:
+        raise ServerBroken("206 without a readable Content-Range")
+    span, total = answered
+    _check_size(total, content)
+    inside = span.start == asked.start and span.stop <= asked.stop
+    if not inside or (length is not None and length > len(span)):
+        raise ServerBroken(f"206 for [{span.start}, {span.stop}), not as asked")
+    if not content.learn(seen):  # another answer told one meanwhile
+        raise ContentChanged("the server's validator is another one now")
+    return span
+
+
+def refuse_absurd_size(status: int, headers: Headers) -> None:
+    """Raise ServerBroken where an answer names a size that no video has."""
+    named = headers.get("Content-Range" if status == 206 else "Content-Length", "")
+    for digits in re.findall("[0-9]+", named):
+        if len(digits.lstrip("0")) > 13 or int(digits) > LARGEST_VIDEO_BYTES:
+            raise ServerBroken(f"a size beyond all reason: {printable(named, 60)}")
+
+
+def tells_size(status: int, headers: Headers, size_bytes: int) -> bool:
+    """Whether an answer to a request for content is of a file of *size_bytes*."""
+    if status == 206:
+        answered = parse_content_range(headers.get("Content-Range", ""))
+        return answered is not None and answered[1] in (None, size_bytes)
+    return is_encoded(headers) or length_of(headers) in (None, size_bytes)
+
+
+def _check_size(size_bytes: int | None, content: Content) -> None:
+    if size_bytes is not None and size_bytes != content.size_bytes:
+        raise ContentChanged(f"{size_bytes} bytes now, {content.size_bytes} before")
+
+
+def changed_by_416(headers: Headers, content: Content) -> bool:
+    """Whether a 416 inside the known size says that the size is another one now."""
+    value = headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes \*/(\d{1,19})", value.strip(), re.ASCII)
+    return bool(match) and int(match[1]) != content.size_bytes if match else False
+
+
+def is_encoded(headers: Headers) -> bool:
+    """Whether a body is said to be coded, so that its bytes are not those of the file.
+
+    A coding that nobody knows counts as one, until its first bytes tell otherwise.
+    """
+    codings = _coding_of(headers).split(",")
+    return not all(_NO_CODING.fullmatch(coding.strip()) for coding in codings)
+
+
+def _names_coding_in_use(headers: Headers) -> bool:
+    codings = _coding_of(headers).split(",")
+    return any(_CODINGS.fullmatch(coding.strip()) for coding in codings)
+
+
+def _coding_of(headers: Headers) -> str:
+    return headers.get("Content-Encoding", "")
+
+
+def parse_content_range(value: str) -> tuple[ByteRange, int | None] | None:
+    """(range, total) of a Content-Range header (RFC 9110 §14.4); None if unreadable."""
+    match = _CONTENT_RANGE.fullmatch(value.strip())
+    if not match:
+        return None
+    start, last = int(match[1]), int(match[2])
+    total = None if match[3] == "*" else int(match[3])
+    if last < start or (total is not None and last >= total):
+        return None
+    if max(last, total or 0) > LARGEST_VIDEO_BYTES:
+        return None
+    return ByteRange(start, last + 1), total
+
+
+def validator_of(headers: Headers) -> Validator:
+    """The validator in *headers*, weak entity tags dropped."""
+    etag = headers.get("ETag")
+    strong = etag is not None and etag.startswith('"') and len(etag) <= 512
+    return Validator(etag if strong else None, _modified(headers))
+
+
+def _type_of(headers: Headers) -> str:
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()[:80]
+
+
+def _is_media(headers: Headers) -> bool:
+    """Whether the type can be a video: anything but text, JSON, XML and multipart."""
+    kind = _type_of(headers)
+    return not (
+        kind.startswith(("text/", "multipart/", "image/"))
+        or kind.endswith(("json", "xml"))
+    )
+
+
+def _modified(headers: Headers) -> str | None:
+    value = headers.get("Last-Modified")
+    return value if value and len(value) <= 64 else None
+
+
+def length_of(headers: Headers) -> int | None:
+    """The Content-Length, None if there is none that can be believed."""
+    value = headers.get("Content-Length", "").strip()
+    if not (value.isascii() and value.isdecimal() and len(value) <= 19):
+        return None
+    length = int(value)
+    return length if length <= LARGEST_VIDEO_BYTES else None

@@ -1,0 +1,1 @@
+"""Blocks that are kept, within bounds of bytes."""

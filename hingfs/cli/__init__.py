@@ -1,0 +1,1 @@
+"""The command line: `main` runs it, `settings` tells what can be set."""

@@ -1,0 +1,140 @@
+"""How long one call keeps trying, and how it waits between its tries.
+
+What the API asked for in the way of quiet is kept by `limits`, for all calls alike.
+"""
+
+import random
+import time
+
+from ..errors import DeadlineExceeded, NotAVideo, TransportError
+from .limits import Turn
+from .transport import HttpTransport
+
+# Tries without a byte of progress: about 12 s of waiting for reads, so that a server
+# may restart under a reader, and well under a second for names, so that `ls` on a
+# dead server is quick.
+READ_TRIES = 8
+METADATA_TRIES = 3
+_FIRST_DELAY_SECONDS = 0.2
+_LONGEST_DELAY_SECONDS = 3.0
+# The head of an answer is waited for at most this part of a call's time, so that one
+# attempt that gets no answer leaves time for another. A guess.
+_HEAD_SHARE = 0.5
+
+
+class Patience:
+    """How long one call keeps trying: until its deadline, or *tries* in vain.
+
+    *about* is the video that the call is for, "" where it is for none. Pauses that the
+    API asks for use up no try, but at most *retry_after_seconds* in all. An answer has
+    to begin within a part of the time, or *stall_seconds*; where `wait_long` was called,
+    within *first_byte_seconds*, which goes beyond the deadline. A call that *gives_way*
+    ends with GivenWay once the API counts requests. Used by one thread.
+    """
+
+    def __init__(
+        self,
+        transport: HttpTransport,
+        *,
+        about: str,
+        seconds: float,
+        tries: int,
+        retry_after_seconds: float,
+        stall_seconds: float,
+        first_byte_seconds: float,
+        gives_way: bool = False,
+    ) -> None:
+        self.about = about
+        self._transport = transport
+        self._seconds = seconds
+        self._tries = tries
+        self._pause_left = retry_after_seconds
+        self._gives_way = gives_way
+        self._failures = 0
+        self._stall_seconds = stall_seconds
+        self._first_byte_by = time.monotonic() + first_byte_seconds
+        self._waits_long = False
+        self.deadline = time.monotonic() + seconds
+
+    @property
+    def head_deadline(self) -> float:
+        """When the next answer must have begun (monotonic)."""
+        if self._waits_long:
+            return max(self.deadline, self._first_byte_by)
+        return self.prompt_deadline
+
+    @property
+    def prompt_deadline(self) -> float:
+        """As `head_deadline`, where another way is left that costs nothing."""
+        left = self.deadline - time.monotonic()
+        return time.monotonic() + max(
+            left * _HEAD_SHARE, min(left, self._stall_seconds)
+        )
+
+    def wait_long(self) -> None:
+        """To ask again may cost the server the whole file: it may take its time."""
+        self._waits_long = True
+
+    def bear_silence(self) -> None:
+        """A server that answers others was silent: the next answer may take its time.
+
+        Once; a second silence ends the call as its deadline says.
+        """
+        if not self._waits_long:
+            self._waits_long = True
+            self.deadline = time.monotonic() + self._seconds
+
+    def answered(self) -> None:
+        """An answer began: what is left to do gets its time, however late it is."""
+        if self._waits_long:
+            self.deadline = time.monotonic() + self._seconds
+
+    def progressed(self) -> None:
+        """Bytes arrived: what failed before does not count any more."""
+        self._failures = 0
+        self.deadline = time.monotonic() + self._seconds
+
+    def failed(
+        self, error: TransportError | NotAVideo, asked_seconds: float = 0.0
+    ) -> None:
+        """Wait before the next try; raise *error* if there is none left.
+
+        The wait is *asked_seconds* where that is longer, unless it is too long for
+        this call.
+        """
+        self._failures += 1
+        if self._failures >= self._tries:
+            raise error
+        delay = min(
+            _FIRST_DELAY_SECONDS * 2 ** (self._failures - 1), _LONGEST_DELAY_SECONDS
+        )
+        delay *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        if delay < asked_seconds <= self._longest_pause():
+            self._pause_left -= asked_seconds
+            delay = asked_seconds
+        self._sleep(delay, error)
+
+    def limited(self, seconds: float | None) -> None:
+        """The API asked for a pause of *seconds*, None if it named no time."""
+        self._transport.limit.pause(seconds)
+
+    def turn(self) -> Turn:
+        """Wait until the API may be asked; the request belongs into its `with` block.
+
+        Raises RateLimited where the API wants to be left alone for longer than this
+        call may wait for that.
+        """
+        began = time.monotonic()
+        turn = self._transport.limit.take_turn(
+            self._pause_left, self.deadline, gives_way=self._gives_way
+        )
+        self._pause_left -= time.monotonic() - began
+        return turn
+
+    def _longest_pause(self) -> float:
+        return min(self._pause_left, self.deadline - time.monotonic())
+
+    def _sleep(self, seconds: float, error: Exception) -> None:
+        if time.monotonic() + seconds >= self.deadline:
+            raise DeadlineExceeded(f"out of time; last: {error}") from error
+        self._transport.wait(seconds)

@@ -1,0 +1,440 @@
+"""The FUSE library: mfusepy with libfuse 3, or fusepy with libfuse 2.
+
+Nothing else imports either. What they do not share lives here: how they are loaded,
+which mount options they take, how `init` hands over the connection, how an open
+file's flags are set. Both are driven through one small protocol, `Filesystem`.
+
+Every callback passes `_wrapper`, which overrides the one of the library: fusepy 3.0.1
+answers an OSError without errno (every `requests` exception is one) with
+uninitialised memory, which reads as garbage data or as end of file.
+A `Refusal` becomes its errno, everything else EIO.
+
+Threads: callbacks run on libfuse's threads. Python gives them a new thread state for
+each callback, so thread-local values do not survive and nothing may rely on them.
+"""
+
+import ctypes
+import errno
+import importlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Protocol
+
+from ..errors import FuseUnavailable, UsageError, printable
+from . import fusermount
+
+log = logging.getLogger(__name__)
+
+MFUSEPY = "mfusepy"
+FUSEPY = "fusepy"
+
+# How far the kernel should read ahead. Film on loopback and CPU a GB through libfuse 3
+# at 128, 256, 512, 1024 KiB: 418, 613, 629, 714 MB/s; 2.2, 1.5, 1.4, 1.5 s; ffprobe of a
+# 200 MB clip fetched 1.3, 1.3, 1.5, 6.7 MB (scripts/bench, 2 cores, 2026-11-22). Through
+# libfuse 2, which stays at 128 KiB a request, at 128, 256, 512: 495, 543, 550 MB/s; 2.0,
+# 1.9, 1.9 s; 4096 reads a tenth slower (medians of four, 2026-11-24).
+READAHEAD_KIB = 512
+# Buffered reads that the kernel may have under way for the whole mount, read-ahead
+# included; more wait in the kernel, those of other videos too, which may be in memory.
+# One program that reads 1 MiB has one under way, or four through libfuse 2.
+MAX_BACKGROUND = 512
+# From here on the kernel reads nothing ahead.
+CONGESTED = 48
+# A call that waits for a server keeps a thread, which takes 30 KB (300 readers, Linux 6.18,
+# 2026-11-27). libfuse 2, and 3 before 3.12, start as many as there are calls; later ones
+# stop at 10, or at this. With no more than MAX_BACKGROUND, stalled readers kept them all.
+MAX_THREADS = 1024
+# As many calls may wait; the threads left answer, from memory or with an error.
+MAX_WAITING = MAX_THREADS - 64
+# Starting a thread for a burst of reads costs more than keeping it. Left unset,
+# libfuse 3.14 complains about its own default.
+IDLE_THREADS = 16
+# libfuse 3 knows the option max_threads from this minor version on.
+MAX_THREADS_SINCE = 12
+
+# Seconds for which the kernel believes that a name exists. Attributes it must ask for
+# each time (they are answered from memory): with a second, a video that changed was
+# read at its old length; with an hour, old bytes were followed by new ones.
+NAME_SECONDS = 1.0
+# libfuse 3, fuse_common.h: ask for attributes before each read of a cached page. Pages
+# are dropped by an open that does not keep them; this would cost every read a callback.
+CAP_AUTO_INVAL_DATA = 1 << 12
+# Look up names of one directory side by side. Without, one that hangs holds up all others
+# and `ls`. libfuse before 3.17 knows the capability and does not tell the kernel; four
+# names of 0.2 s took 0.4 s with 3.17.2, and 1.0 s without (Linux 6.18, 2026-11-25).
+CAP_PARALLEL_DIROPS = 1 << 18
+PARALLEL_DIROPS_SINCE = (3, 17)
+_STANDARD_ERROR = 2
+# Has libfuse leave its loop, and means nothing else to anybody: see `leave`.
+LEAVE_SIGNAL = signal.SIGRTMAX
+
+
+class Refusal(Exception):
+    """What a filesystem raises to answer a call with an errno."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(os.strerror(number))
+        self.errno = number
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """The answer to open.
+
+    *keep_cache*: the pages that the kernel holds of this file are of this version.
+    *direct_io*: bypass those pages, and leave them as they are.
+    """
+
+    handle: int
+    keep_cache: bool = False
+    direct_io: bool = False
+
+
+class Filesystem(Protocol):
+    """What is mounted. Paths are "/"-rooted and may hold surrogate escapes.
+
+    Any method but `start` and `stop` is called from many threads at once, and
+    raises `Refusal` and nothing else.
+    """
+
+    def start(self) -> None:
+        """Begin work; called once, in the process that serves the mount."""
+
+    def stop(self) -> None:
+        """The mount is gone; called once."""
+
+    def getattr(self, path: str | None, handle: int | None) -> Mapping[str, int]:
+        """The stat fields of *handle* where given, else of *path*; times in ns."""
+
+    def readdir(self, path: str) -> Iterable[tuple[str, Mapping[str, int]]]:
+        """Names in *path* with st_mode and st_ino of each."""
+
+    def open(self, path: str, flags: int) -> OpenedFile:
+        """Open for reading."""
+
+    def read_into(self, handle: int, buffer: memoryview, offset: int) -> int:
+        """Fill *buffer* from *offset*; the count is short only at end of file."""
+
+    def release(self, handle: int) -> None:
+        """The last user of *handle* is gone."""
+
+    def statfs(self) -> Mapping[str, int]:
+        """The statvfs fields."""
+
+
+class _Callbacks:
+    """The callbacks, in the form both libraries share; mixed in before their FUSE.
+
+    Their own methods look up the operations object for each call; these go straight
+    to the filesystem and, for reads, fill the kernel's buffer in place.
+    """
+
+    _filesystem: Filesystem
+    _overheard: "_Overheard"
+    _set_attributes: Any
+    _stat_type: Any
+    started = False  # of the class, since the constructor of FUSE is the whole mount
+
+    def _wrapper(self, callback: Any, *args: Any) -> int:
+        try:
+            return callback(*args) or 0
+        except Refusal as refusal:
+            return -refusal.errno
+        except BaseException:
+            log.exception("unforeseen error in %s", callback.__name__)
+            return -errno.EIO
+
+    def fgetattr(self, path: bytes | None, buf: Any, fip: Any) -> int:
+        handle = fip.contents.fh if fip else None
+        attributes = self._filesystem.getattr(_decoded(path), handle)
+        stat_buffer = buf.contents
+        ctypes.memset(buf, 0, ctypes.sizeof(stat_buffer))
+        self._set_attributes(stat_buffer, attributes, use_ns=True)
+        return 0
+
+    def open(self, path: bytes, fip: Any) -> int:
+        info = fip.contents
+        opened = self._filesystem.open(str(_decoded(path)), info.flags)
+        info.fh = opened.handle
+        info.keep_cache = opened.keep_cache
+        info.direct_io = opened.direct_io
+        return 0
+
+    def read(
+        self, _path: bytes | None, buf: Any, size: int, offset: int, fip: Any
+    ) -> int:
+        address = ctypes.addressof(buf.contents)
+        target = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
+        return self._filesystem.read_into(fip.contents.fh, target, offset)
+
+    def release(self, _path: bytes | None, fip: Any) -> int:
+        self._filesystem.release(fip.contents.fh)
+        return 0
+
+    def statfs(self, _path: bytes, buf: Any) -> int:
+        for field, value in self._filesystem.statfs().items():
+            setattr(buf.contents, field, value)
+        return 0
+
+    def destroy(self, _private_data: Any) -> None:
+        self._filesystem.stop()
+
+    def init_2(self, _conn: Any) -> None:
+        self._begin()
+
+    def init_3(self, conn: Any, config: Any) -> None:
+        conn.contents.max_background = MAX_BACKGROUND
+        conn.contents.congestion_threshold = CONGESTED
+        conn.contents.want &= ~CAP_AUTO_INVAL_DATA
+        conn.contents.want |= conn.contents.capable & CAP_PARALLEL_DIROPS
+        config.contents.nullpath_ok = 1
+        config.contents.use_ino = 1
+        self._begin()
+
+    def readdir_2(
+        self, path: bytes | None, buf: Any, fill: Any, _offset: int, _fip: Any
+    ) -> int:
+        for name, stat_buffer in self._entries(path):
+            fill(buf, name, stat_buffer, 0)
+        return 0
+
+    def readdir_3(
+        self, path: bytes | None, buf: Any, fill: Any, _offset: int, _fip: Any, _: int
+    ) -> int:
+        for name, stat_buffer in self._entries(path):
+            fill(buf, name, stat_buffer, 0, 0)
+        return 0
+
+    def _begin(self) -> None:
+        type(self).started = True
+        for line in self._overheard.end().splitlines():
+            log.warning("libfuse: %s", printable(line))
+        _copy_handler(signal.SIGTERM, LEAVE_SIGNAL)
+        self._filesystem.start()
+
+    def _entries(self, path: bytes | None) -> Iterator[tuple[bytes, Any]]:
+        stat_buffer = self._stat_type()
+        for name, attributes in self._filesystem.readdir(_decoded(path) or "/"):
+            stat_buffer.st_mode = attributes["st_mode"]
+            stat_buffer.st_ino = attributes["st_ino"]
+            yield name.encode("utf-8", "surrogateescape"), stat_buffer
+
+
+class _Registration:
+    """Which operations are registered with libfuse; all others answer ENOSYS.
+
+    The kernel asks for an operation that is not there once, and never again.
+    Only presence counts: `_Callbacks` takes the calls.
+    """
+
+    use_ns = True
+    flag_nullpath_ok = 1  # read, release and fgetattr come with a handle, no path
+    flag_nopath = 1
+
+    def _present(self) -> None:
+        """Never called."""
+
+    getattr = readdir = open = read = release = statfs = init = destroy = _present
+    init_with_config = _present
+
+
+def _decoded(path: bytes | None) -> str | None:
+    return None if path is None else path.decode("utf-8", "surrogateescape")
+
+
+class _Overheard:
+    """What is written to standard error from here to `end`: by libfuse and fusermount3.
+
+    Both tell their reasons there, past any log, and to nobody in the background.
+    """
+
+    def __init__(self) -> None:
+        self._said = ""
+        self._before: int | None = None
+        with suppress(OSError):  # it is closed
+            self._before = os.dup(_STANDARD_ERROR)
+            self._file = os.memfd_create("libfuse")
+            os.dup2(self._file, _STANDARD_ERROR)
+
+    def end(self) -> str:
+        """Give standard error back; what was said. Later calls say the same."""
+        if self._before is not None:
+            os.dup2(self._before, _STANDARD_ERROR)
+            os.close(self._before)
+            self._before = None
+            with os.fdopen(self._file, "rb") as said:
+                said.seek(0)
+                self._said = said.read().decode(errors="replace")
+        return self._said
+
+
+class Binding:
+    """One loaded FUSE library. Make it with `load`."""
+
+    def __init__(self, name: str, module: ModuleType, major: int, minor: int) -> None:
+        self.name = name
+        self.libfuse_version = (major, minor)
+        self._module: Any = module
+
+    def __str__(self) -> str:
+        return f"{self.name}, libfuse {'.'.join(map(str, self.libfuse_version))}"
+
+    @property
+    def looks_up_in_parallel(self) -> bool:
+        """Whether a name that hangs holds up no other; the kernel can since 4.7."""
+        return self.libfuse_version >= PARALLEL_DIROPS_SINCE
+
+    def run(
+        self,
+        filesystem: Filesystem,
+        mountpoint: str,
+        options: Mapping[str, str | bool],
+    ) -> None:
+        """Mount and serve until unmounted or ended by a signal.
+
+        *mountpoint* is absolute: libfuse 3 changes directory to "/". *options* are
+        mount options common to both libraries. Call it in the main thread.
+        Raises MountpointError or FuseUnavailable if the mount did not come up.
+        """
+        overheard = _Overheard()
+        bridge = self._bridge(filesystem, overheard)
+        # libfuse handles SIGTERM only where it finds the default disposition.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {LEAVE_SIGNAL})
+        try:
+            bridge(
+                _Registration(),
+                mountpoint,
+                raw_fi=True,
+                foreground=True,
+                **self._options(options),
+            )
+        except RuntimeError as error:
+            if not bridge.started:
+                raise fusermount.refused_mount(mountpoint, overheard.end()) from error
+            # Ended by a signal (8 on libfuse 3), or by `umount -l` while in use
+            # (1 on libfuse 2): both are ends that somebody asked for.
+            log.debug("libfuse ended with code %s", error)
+        finally:
+            overheard.end()
+
+    def _options(self, options: Mapping[str, str | bool]) -> dict[str, str | bool]:
+        merged: dict[str, str | bool] = {
+            **options,
+            "attr_timeout": "0",
+            "entry_timeout": str(NAME_SECONDS),
+            "negative_timeout": "0",
+            "use_ino": True,
+        }
+        if self.libfuse_version[0] == 2:
+            merged["max_background"] = str(MAX_BACKGROUND)
+            merged["congestion_threshold"] = str(CONGESTED)
+        else:
+            merged["max_idle_threads"] = str(IDLE_THREADS)
+            if self.libfuse_version >= (3, MAX_THREADS_SINCE):
+                merged["max_threads"] = str(MAX_THREADS)
+        return merged
+
+    def _bridge(self, filesystem: Filesystem, overheard: "_Overheard") -> Any:
+        """A class of the library's FUSE whose callbacks are ours, to be called once."""
+        module = self._module
+
+        class Bridge(_Callbacks, module.FUSE):  # type: ignore[name-defined,misc]
+            _filesystem = filesystem
+            _overheard = overheard
+            _set_attributes = staticmethod(module.set_st_attrs)
+            _stat_type = module.c_stat
+
+        # libfuse 3 calls two of them with more arguments, and mfusepy names both kinds.
+        old = self.libfuse_version[0] == 2
+        suffix = "" if self.name == FUSEPY else "_fuse_2" if old else "_fuse_3"
+        setattr(Bridge, f"init{suffix}", Bridge.init_2 if old else Bridge.init_3)
+        setattr(
+            Bridge, f"readdir{suffix}", Bridge.readdir_2 if old else Bridge.readdir_3
+        )
+        return Bridge
+
+
+def leave() -> None:
+    """Have libfuse end its loop, and `Binding.run` return; from any thread.
+
+    libfuse ends it for SIGINT, SIGTERM and SIGHUP, in the main thread. Those are others'
+    to send, and to be answered by more than that, so they stay blocked there. Its handler
+    serves one more signal, which is sent to that thread alone.
+    """
+    main = threading.main_thread().ident
+    assert main is not None, "the main thread was started"
+    signal.pthread_kill(main, LEAVE_SIGNAL)
+
+
+def _copy_handler(source: int, target: int) -> None:
+    """Let what handles signal *source*, which Python may not know, handle *target*."""
+    libc = ctypes.CDLL(None)
+    action = ctypes.create_string_buffer(1024)  # a struct sigaction has 152 bytes
+    libc.sigaction(source, None, action)
+    libc.sigaction(target, action, None)
+
+
+def load(choice: str | None = None) -> Binding:
+    """The FUSE library to use: *choice*, or the best one that this machine has.
+
+    Raises UsageError for an unknown *choice*, and FuseUnavailable with the package
+    to install where no library loads.
+    """
+    if choice not in (None, "auto", MFUSEPY, FUSEPY):
+        raise UsageError(
+            f"--fuse: {printable(choice, 40)!r} is no FUSE library; choose {MFUSEPY} (libfuse 3), "
+            f"{FUSEPY} (libfuse 2) or auto"
+        )
+    loaders = {MFUSEPY: _load_mfusepy, FUSEPY: _load_fusepy}
+    wanted = [choice] if choice in loaders else [MFUSEPY, FUSEPY]
+    reasons = []
+    for name in wanted:
+        try:
+            return loaders[str(name)]()
+        except (ImportError, OSError, AttributeError) as error:
+            reasons.append(f"{name}: {error}")
+    raise FuseUnavailable(
+        f"no FUSE library loads ({'; '.join(reasons)}). On Debian and Ubuntu: "
+        "apt-get install fuse3 (for fusepy: libfuse2, or libfuse2t64)"
+    )
+
+
+def _load_mfusepy() -> Binding:
+    with _environment("FUSE_LIBRARY_NAME", "fuse3"):
+        module = importlib.import_module("mfusepy")
+    major, minor = module.fuse_version_major, module.fuse_version_minor
+    return Binding(MFUSEPY, module, major, minor)
+
+
+def _load_fusepy() -> Binding:
+    if "libfuse3" in os.environ.get("FUSE_LIBRARY_PATH", ""):
+        # It would mount, and then every call would reach the wrong operation.
+        raise OSError("FUSE_LIBRARY_PATH names libfuse 3, which fusepy cannot drive")
+    module = importlib.import_module("fuse")
+    if not (hasattr(module, "FUSE") and hasattr(module, "set_st_attrs")):
+        raise ImportError(
+            "the module 'fuse' found is not fusepy's (python3-fuse has the same name)"
+        )
+    version: int = module._libfuse.fuse_version()
+    return Binding(FUSEPY, module, version // 10, version % 10)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable while a library that reads it at import is imported."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

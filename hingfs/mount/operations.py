@@ -1,0 +1,356 @@
+"""The FUSE protocol adapter: paths, stat fields, handles and errnos. Nothing else.
+
+Every operation passes `_answering`, which turns any exception into an errno; the two
+tables below are the only place where errnos are chosen. `read` never answers EAGAIN
+or EINTR: ffmpeg and cp would spin on them or silently truncate.
+
+Threads: operations run on libfuse's threads. `_lock` guards the handle table and the
+note of which version's pages the kernel holds.
+"""
+
+import errno
+import functools
+import itertools
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+from weakref import WeakValueDictionary
+
+from ..blocks import MIB, Content
+from ..config import MountConfig
+from ..errors import (
+    AccessDenied,
+    Closing,
+    ContentChanged,
+    DeadlineExceeded,
+    HingError,
+    NotAsked,
+    RateLimited,
+    VideoNotFound,
+    VideoNotReady,
+    printable,
+)
+from ..library.catalog import Catalog, VideoFile
+from ..library.names import LONGEST_NAME_BYTES
+from ..library.reader import Readers, VideoReader
+from .binding import OpenedFile, Refusal
+
+log = logging.getLogger(__name__)
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+ErrnoTable = Mapping[type[BaseException], int]
+
+# Looked up along the exception's classes, from its own to HingError.
+ERRNO_OF_NAME: ErrnoTable = {
+    VideoNotReady: errno.EAGAIN,
+    VideoNotFound: errno.ENOENT,
+    AccessDenied: errno.EACCES,
+    RateLimited: errno.EAGAIN,
+    ContentChanged: errno.ESTALE,
+    DeadlineExceeded: errno.ETIMEDOUT,
+    HingError: errno.EIO,
+}
+ERRNO_OF_READ: ErrnoTable = {
+    VideoNotFound: errno.ENOENT,
+    AccessDenied: errno.EACCES,
+    ContentChanged: errno.ESTALE,
+    DeadlineExceeded: errno.ETIMEDOUT,
+    HingError: errno.EIO,
+}
+# What a program meets in the normal course of things, and refusals of the token, of
+# which `client` warns once; not worth a line at ERROR for each call.
+_ORDINARY = frozenset({errno.ENOENT, errno.EAGAIN, errno.EROFS, errno.EACCES})
+
+_ROOT_INODE = 1
+_STAT_BLOCK_BYTES = 512  # the unit of st_blocks, whatever st_blksize says
+# Programs size their buffers by it: one read of this size is few callbacks.
+_PREFERRED_READ_BYTES = 1 << 20
+# Large, so that up to 3 PiB of files and what is free fit in 32 bits: programs built
+# without large files get EOVERFLOW for more blocks.
+_STATFS_BLOCK_BYTES = MIB
+# What `df` shows as free: nothing can be written, but alarms, Samba and installers take
+# little or no free space for a full disk. rclone shows 1 PiB as well. It is constant, so
+# that no forecast sees it run out.
+_STATFS_FREE_BYTES = 1 << 50
+_MOST_SIZES = 32_768  # of 170 bytes each, however long the names are (2026-11-26)
+# An answer to getattr is on its way to the kernel for this long at most. A guess.
+_SIZE_SETTLED_SECONDS = 1.0
+
+
+def errno_for(error: BaseException, table: ErrnoTable) -> int:
+    """The errno of *error*; EIO for what nobody foresaw."""
+    for kind in type(error).__mro__:
+        if kind in table:
+            return table[kind]
+    return errno.EIO
+
+
+def _answering(
+    table: ErrnoTable,
+) -> Callable[[Callable[Params, Result]], Callable[Params, Result]]:
+    """Let nothing but `Refusal` leave an operation of `HingOperations`."""
+
+    def decorate(operation: Callable[Params, Result]) -> Callable[Params, Result]:
+        @functools.wraps(operation)
+        def guarded(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+            try:
+                return operation(*args, **kwargs)
+            except Refusal:
+                raise
+            except HingError as error:
+                number = errno_for(error, table)
+                _note(_call(operation, args), number, error)
+                raise Refusal(number) from None
+            except Exception as error:
+                log.exception("%s: unforeseen error", _call(operation, args))
+                raise Refusal(errno.EIO) from error
+
+        return guarded
+
+    return decorate
+
+
+def _call(operation: Callable[..., object], args: Sequence[object]) -> str:
+    """The call in words: "read clip.mp4"; *args* begin with the `HingOperations`."""
+    operations, subjects = args[0], args[1:]
+    assert isinstance(operations, HingOperations)
+    subject = next((subject for subject in subjects if subject is not None), "")
+    name = operations.name_of(subject) if isinstance(subject, int) else str(subject)
+    verb = operation.__name__.removesuffix("_into")
+    return f"{verb} {printable(name.removeprefix('/') or '/', 80)}"
+
+
+def _note(call: str, number: int, error: HingError) -> None:
+    quiet = number in _ORDINARY or isinstance(error, Closing | NotAsked)
+    level = logging.DEBUG if quiet else logging.ERROR
+    log.log(level, "%s: %s (%s)", call, error, errno.errorcode[number])
+
+
+@dataclass(slots=True)
+class _Handle:
+    file: VideoFile
+    name: str  # by which it was opened; the kernel takes each for a file of its own
+    reader: VideoReader
+    # Opening it makes the kernel drop the pages of other versions. That is not known
+    # to have happened before the first read comes: until then an open at the same
+    # time could still be served from them.
+    clears: bool
+
+
+class HingOperations:
+    """The file system, as `binding.Filesystem` wants it. Thread safety: all methods."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        readers: Readers,
+        config: MountConfig,
+        *,
+        on_start: Callable[[], None],
+        on_stop: Callable[[], None],
+    ) -> None:
+        self._catalog = catalog
+        self._readers = readers
+        self._config = config
+        self._on_start = on_start
+        self._on_stop = on_stop
+        self._mounted_ns = time.time_ns()
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._handles: dict[int, _Handle] = {}  # guarded by _lock
+        # All below are guarded by _lock. Their keys are hashes of names, which are of
+        # any length; two names with one hash would only be read past the kernel's pages.
+        # name -> the version whose pages alone the kernel holds, while there is one
+        self._kernel_pages: WeakValueDictionary[int, Content] = WeakValueDictionary()
+        # name -> (the size told to the kernel last, when it replaced another on
+        # the monotonic clock, 0.0 if it never did), the oldest first
+        self._kernel_sizes: dict[int, tuple[int, float]] = {}
+        self._forgot_sizes = False  # that of any name
+
+    def name_of(self, handle: int) -> str:
+        """The name by which *handle* was opened."""
+        opened = self._handles.get(handle)  # one lookup is atomic
+        return opened.name if opened is not None else "a closed file"
+
+    def start(self) -> None:
+        """The mount is up."""
+        self._on_start()
+
+    def stop(self) -> None:
+        """The mount is gone."""
+        self._on_stop()
+
+    @_answering(ERRNO_OF_NAME)
+    def getattr(self, path: str | None, handle: int | None) -> Mapping[str, int]:
+        """The stat fields; of an open file from memory, without asking anybody."""
+        if handle is not None:
+            with self._lock:
+                opened = self._handles.get(handle)
+            if opened is not None:
+                if opened.file.content.changed:
+                    # The kernel has one size per file: the old one would cut off, or
+                    # pad, what is read through handles of the new version.
+                    raise ContentChanged("the video changed since it was opened")
+                return self._told(opened.file, opened.name)
+        if path == "/":
+            return self._stat_of_root()
+        name = _name(path)
+        return self._told(self._catalog.find(name), name)
+
+    @_answering(ERRNO_OF_NAME)
+    def readdir(self, path: str) -> Iterator[tuple[str, Mapping[str, int]]]:
+        """The names that can be read now."""
+        if path != "/":
+            raise Refusal(errno.ENOTDIR)
+        root = {"st_mode": stat.S_IFDIR, "st_ino": _ROOT_INODE}
+        names = (
+            (name, {"st_mode": stat.S_IFREG, "st_ino": inode})
+            for name, inode in self._catalog.listing()
+        )
+        return itertools.chain([(".", root), ("..", root)], names)
+
+    @_answering(ERRNO_OF_NAME)
+    def open(self, path: str, flags: int) -> OpenedFile:
+        """A handle for reading the version that the server has now."""
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise Refusal(errno.EROFS)
+        name = _name(path)
+        file = self._catalog.find_to_open(name)
+        content = file.content
+        handle = next(self._numbers)
+        reader = self._readers.open(content, self._catalog.following(file.video_id))
+        with self._lock:
+            # The kernel keeps one set of pages and one size per file, and mixing versions
+            # is what no one may see. While handles of an older version are open, the
+            # new handle reads past the pages, so that theirs cannot be filled with new
+            # bytes; and what they hold of the old ones is dropped, so that they get
+            # ESTALE. It also reads past them while the kernel may believe the old size.
+            mixed = any(
+                other.file.video_id == file.video_id
+                and other.file.content is not content
+                for other in self._handles.values()
+            )
+            direct = mixed or self._missized_locked(file, name)
+            keep = self._kernel_pages.get(hash(name)) is content
+            self._handles[handle] = _Handle(
+                file, name, reader, clears=not keep and not direct
+            )
+        return OpenedFile(handle, keep_cache=keep, direct_io=direct)
+
+    @_answering(ERRNO_OF_READ)
+    def read_into(self, handle: int, buffer: memoryview, offset: int) -> int:
+        """Exactly the bytes asked for, fewer only at end of file, or an error."""
+        opened = self._handles.get(handle)  # one lookup is atomic
+        if opened is None:
+            raise Refusal(errno.EBADF)
+        if opened.clears:
+            self._cleared(opened)
+        return opened.reader.read_into(buffer, offset)
+
+    @_answering(ERRNO_OF_READ)
+    def release(self, handle: int) -> None:
+        """Forget the handle."""
+        with self._lock:
+            opened = self._handles.pop(handle, None)
+        if opened is not None:
+            self._readers.close(opened.reader)
+
+    @_answering(ERRNO_OF_NAME)
+    def statfs(self) -> Mapping[str, int]:
+        """The files known, and more free space than any alarm minds; never asks.
+
+        The kernel adds that it is read-only. Inodes are not counted, as on btrfs.
+        """
+        used = -(-self._catalog.known_bytes() // _STATFS_BLOCK_BYTES)
+        free = _STATFS_FREE_BYTES // _STATFS_BLOCK_BYTES
+        return {
+            "f_bsize": _STATFS_BLOCK_BYTES,
+            "f_frsize": _STATFS_BLOCK_BYTES,
+            "f_blocks": used + free,
+            "f_bfree": free,
+            "f_bavail": free,
+            "f_namemax": LONGEST_NAME_BYTES,
+        }
+
+    def _cleared(self, opened: _Handle) -> None:
+        """The kernel holds pages of this version alone: its handle is being read."""
+        with self._lock:
+            opened.clears = False
+            self._kernel_pages[hash(opened.name)] = opened.file.content
+
+    def _told(self, file: VideoFile, name: str) -> Mapping[str, int]:
+        """The stat fields of *file*, with a note of the size the kernel hears of *name*."""
+        size = file.content.size_bytes
+        with self._lock:
+            known = self._kernel_sizes.get(hash(name))
+            if known is None or known[0] != size:
+                if len(self._kernel_sizes) >= _MOST_SIZES:
+                    self._kernel_sizes.pop(next(iter(self._kernel_sizes)))
+                    self._forgot_sizes = True
+                # It may have been told another that is forgotten.
+                first = known is None and not self._forgot_sizes
+                since = 0.0 if first else time.monotonic()
+                self._kernel_sizes[hash(name)] = (size, since)
+        return self._stat_of(file)
+
+    def _missized_locked(self, file: VideoFile, name: str) -> bool:
+        """Whether the kernel may still believe that *file* has another size.
+
+        It asks for attributes only when a program does, or reads past the end it
+        knows. A file that became shorter is then read with zeros to the end of the
+        page (libfuse 3 on Linux 6.18, one open in three, 2026-11-22).
+        """
+        known = self._kernel_sizes.get(hash(name))
+        if known is None:
+            return self._forgot_sizes
+        size, since = known
+        settled = time.monotonic() - since >= _SIZE_SETTLED_SECONDS
+        return size != file.content.size_bytes or not (since == 0.0 or settled)
+
+    def _stat_of(self, file: VideoFile) -> Mapping[str, int]:
+        size = file.content.size_bytes
+        return {
+            "st_mode": stat.S_IFREG | self._config.file_mode,
+            "st_ino": file.inode,
+            "st_nlink": 1,
+            "st_uid": self._config.uid,
+            "st_gid": self._config.gid,
+            "st_size": size,
+            "st_blocks": -(-size // _STAT_BLOCK_BYTES),
+            "st_blksize": _PREFERRED_READ_BYTES,
+            "st_mtime": file.mtime_ns,
+            "st_ctime": file.mtime_ns,
+            "st_atime": file.mtime_ns,
+        }
+
+    def _stat_of_root(self) -> Mapping[str, int]:
+        return {
+            "st_mode": stat.S_IFDIR | self._config.dir_mode,
+            "st_ino": _ROOT_INODE,
+            "st_nlink": 2,
+            "st_uid": self._config.uid,
+            "st_gid": self._config.gid,
+            "st_mtime": self._mounted_ns,
+            "st_ctime": self._mounted_ns,
+            "st_atime": self._mounted_ns,
+        }
+
+
+def _name(path: str | None) -> str:
+    """The file name in a path; refuses what can be none in the root."""
+    name = (path or "").removeprefix("/")
+    if "/" in name:
+        raise Refusal(errno.ENOENT)
+    if (
+        len(name) > 255
+        and len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME_BYTES
+    ):
+        raise Refusal(errno.ENAMETOOLONG)
+    return name
