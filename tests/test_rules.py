@@ -739,7 +739,10 @@ def test_r23_a_list_that_ignores_after_is_whole_only_if_it_is_short(
 def test_r23_without_a_list_what_was_opened_is_listed(view, endpoint, code):
     endpoint.add("v", size_bytes=10)
     endpoint.add("w", size_bytes=10)
-    endpoint.inject(faults.status(code), math.inf, lambda r: r.kind == "list")
+    said = b'{"error": {"message": "Invalid URL (GET /v1/videos)"}}'
+    endpoint.inject(
+        faults.status(code, body=said), math.inf, lambda r: r.kind == "list"
+    )
     files = view(cache={"listing_ttl_seconds": 0.0})
 
     assert files.names() == []
