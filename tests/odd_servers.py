@@ -179,6 +179,22 @@ class NamedUrl(Personality):
         return json_response(200, found)
 
 
+class NamedInList(Personality):
+    """Neither content nor a status route; the rows of the list name signed URLs."""
+
+    def serve(self, request: Request, video: Video, site: Site) -> Response:
+        return self.error(404, "No content route here")
+
+    def status(self, request: Request, site: Site) -> Response:
+        return self.error(404, f"Invalid URL (GET {request.target})")
+
+    def listing(self, request: Request, site: Site) -> Response:
+        answer = super().listing(request, site)
+        page = json.loads(b"".join(answer.body))
+        rows = [{**row, "url": site.sign(row["id"])} for row in page["data"]]
+        return json_response(answer.status, {**page, "data": rows})
+
+
 class Inline(Personality):
     """Content is refused, and the status holds the bytes themselves."""
 

@@ -48,6 +48,7 @@ from .odd_servers import (
     PLACES,
     Coded,
     Inline,
+    NamedInList,
     NamedUrl,
     NoCoding,
     OddType,
@@ -401,6 +402,22 @@ class TestBytesAtAUrlOfTheStatus:
                 mounted.endpoint.storage.expire()
 
                 assert handle.read(6_000_000, 4096) == video.read(6_000_000, 6_004_096)
+
+    @each_binding
+    def test_only_the_list_may_name_it(self, binding: str, tmp_path: Path) -> None:
+        """Where there is no status route: of 150 the first and the last, and one more."""
+        with served(NamedInList(), binding) as mounted:
+            for number in range(149):
+                mounted.endpoint.add(f"v{number}", size_bytes=5000)
+            assert len(run(["ls", mounted.directory]).stdout.split()) == 150
+
+            done = run(["cp", mounted.path("clip"), mounted.path("v148"), tmp_path])
+
+            assert done.returncode == 0, done.stderr
+            assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
+            assert "No such file" in stat_says(mounted.path("nobody"))
+            storage = [r for r in mounted.endpoint.log if r.server == "storage"]
+            assert not any("authorization" in r.headers for r in storage)
 
     def test_where_nothing_is_named_it_is_an_error_with_the_servers_words(self) -> None:
         class Nameless(NamedUrl):

@@ -3,9 +3,7 @@
 from ..config import EndpointConfig
 from ..http.transport import HttpTransport
 from ..workers import DaemonPool
-from .admission import Admission
 from .metadata import VideoMetadata
-from .pages import PagedList
 from .routes import Routes
 from .source import VideoSource
 
@@ -20,11 +18,9 @@ class VideoClient:
         self, transport: HttpTransport, config: EndpointConfig, pool: DaemonPool
     ) -> None:
         routes = Routes.of(transport, config, pool)
-        admission = Admission(routes.sender, transport, config, routes.endpoint)
-        pages = PagedList(routes.sender, transport, config, routes.endpoint, admission)
-        self._admission = admission
+        self._admission = routes.admission
         self._sender = routes.sender
-        self.metadata = VideoMetadata(routes, pages)
+        self.metadata = VideoMetadata(routes, routes.pages)
         self.source = VideoSource(routes)
 
     def check(self) -> str:

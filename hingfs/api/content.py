@@ -10,10 +10,10 @@ import contextlib
 import logging
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..blocks import ByteRange, Content
-from ..errors import BodyCut, ServerBroken, TransportError, printable
+from ..errors import AccessDenied, BodyCut, ServerBroken, TransportError, printable
 from ..http.answer import Answer, inline_answer
 from ..http.patience import Patience
 from ..http.transport import HttpTransport
@@ -40,6 +40,13 @@ class Served(NamedTuple):
     status: Status | None = None
 
 
+class Rows(Protocol):
+    """Where a URL may stand if there is no status route."""
+
+    def row_of(self, video_id: str, *, whole: bool) -> Status | None:
+        """What the list says of *video_id*; None where it cannot be had."""
+
+
 class ContentRoute:
     """The bytes of the videos of one endpoint. See the module docstring."""
 
@@ -49,8 +56,10 @@ class ContentRoute:
         status: StatusRoute,
         transport: HttpTransport,
         places: Places,
+        rows: Rows,
     ) -> None:
         self._sender = sender
+        self._rows = rows
         self._status = status
         self._transport = transport
         self._places = places
@@ -152,6 +161,8 @@ class ContentRoute:
         answer, body, *_ = served
         if answer.from_api and refusals.may_be_elsewhere(answer.status, body):
             status = self._status_with_url(video_id, status)
+            if not status.url:
+                status = self._row(video_id, whole=known) or status
             served = ask(status) or served
         return served._replace(status=status)
 
@@ -181,6 +192,16 @@ class ContentRoute:
             return status
         told = self._status.told(video_id)
         return told if status is None or told.word else status
+
+    def _row(self, video_id: str, *, whole: bool) -> Status | None:
+        """The row of *video_id* in the list, if that names its URL."""
+        try:
+            row = self._rows.row_of(video_id, whole=whole)
+        except (TransportError, AccessDenied) as error:
+            name = printable(video_id, 80)
+            log.debug("%s: the list does not tell a URL: %s", name, error)
+            return None
+        return row if row is not None and row.url else None
 
     def _at_named(
         self,

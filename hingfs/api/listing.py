@@ -13,6 +13,7 @@ from ..blocks import MIB
 from ..errors import RateLimited, ServerBroken, printable
 from ..http import pauses
 from . import bodies, wording
+from .results import url_of_result
 from .statuses import Status, id_of, status_of, video_in, word_of
 from .wording import Fields, fields_of
 
@@ -97,9 +98,12 @@ class ListPage:
     total: int | None = None
 
 
-def judge_list(body: bytes, now_seconds: float) -> ListPage | None:
+def judge_list(
+    body: bytes, now_seconds: float, with_url_of: str = ""
+) -> ListPage | None:
     """What a page of the API's list says; None if *body* is no such page.
 
+    URLs are looked for in the row of *with_url_of* alone: thousands would be kept.
     Raises ServerBroken for a page that says that it failed (RateLimited where it asks
     for a pause), for one whose rows nobody can name, and for one of more than a list may
     hold.
@@ -108,7 +112,7 @@ def judge_list(body: bytes, now_seconds: float) -> ListPage | None:
 
     def kept(row: object) -> tuple[str, Status]:
         nonlocal held_bytes
-        video = _video_of(row, now_seconds)
+        video = _video_of(row, now_seconds, with_url_of)
         held_bytes += listed_bytes(video[0])
         if held_bytes > MOST_LISTED_BYTES:
             raise ServerBroken("a page of the list has more ids than a list may have")
@@ -128,7 +132,8 @@ def judge_list(body: bytes, now_seconds: float) -> ListPage | None:
         return None
     # Those of a large page were judged as they were parsed.
     judged = (
-        row if isinstance(row, tuple) else _video_of(row, now_seconds) for row in rows
+        row if isinstance(row, tuple) else _video_of(row, now_seconds, with_url_of)
+        for row in rows
     )
     videos = tuple(video for video in judged if video[0])
     if rows and not videos:
@@ -285,7 +290,7 @@ def _succeeded(success: Callable[[str], object], said: object) -> bool | None:
     return True if said is True or success(text) else None
 
 
-def _video_of(row: object, now_seconds: float) -> tuple[str, Status]:
+def _video_of(row: object, now_seconds: float, with_url_of: str) -> tuple[str, Status]:
     """The id and the status of a *row*; "" if it has no id."""
     found = fields_of(row)
     if not id_of(found):
@@ -293,4 +298,7 @@ def _video_of(row: object, now_seconds: float) -> tuple[str, Status]:
     status = status_of(found, row, now_seconds)
     if status.reason:  # nobody reads it, and thousands of them would be kept
         status = replace(status, reason="")
-    return id_of(found), status
+    video_id = id_of(found)
+    if video_id and video_id == with_url_of:
+        status = replace(status, url=url_of_result(row) or "")
+    return video_id, status

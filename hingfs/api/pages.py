@@ -18,7 +18,7 @@ from ..http.patience import METADATA_TRIES
 from ..http.transport import LONGEST_URL, HttpTransport
 from . import bodies, listing, refusals, wording
 from .admission import Admission
-from .endpoint_facts import EndpointFacts
+from .endpoint_facts import Belief, EndpointFacts
 from .listing import ListPage
 from .sender import Sender, asked_around
 from .statuses import UNSAID, Status
@@ -96,10 +96,31 @@ class PagedList:
             return None
         return [Listed(*video) for video in page.videos if wanted(video[0])]
 
-    def _list_page(self, after: str) -> ListPage | None:
+    def row_of(self, video_id: str, *, whole: bool) -> Status | None:
+        """What the list says of *video_id*, with the URL of its bytes, if it names one.
+
+        Only asked where there is no status route to tell it; of the *whole* list, or of
+        its newest page. None where it cannot be had.
+        """
+        if self._endpoint.holds(Belief.STATUS) or not self._endpoint.has_listed:
+            return None
+        after = ""
+        for _ in range(_MOST_PAGES if whole else 1):
+            page = self._list_page(after, video_id)
+            if page is None:
+                return None
+            for listed_id, status in page.videos:
+                if listed_id == video_id:
+                    return status
+            if page.has_more is False or page.last_id in ("", after):
+                return None
+            after = page.last_id
+        return None
+
+    def _list_page(self, after: str, with_url_of: str = "") -> ListPage | None:
         answer, body = self._list_answer(after)
         try:
-            page = self._page_in(answer, body, after)
+            page = self._page_in(answer, body, after, with_url_of)
         except RateLimited as error:
             if str(error) != self._paused:  # a program sees no more than EAGAIN
                 self._paused = str(error)
@@ -110,7 +131,9 @@ class PagedList:
             self._endpoint.list_given()
         return page
 
-    def _page_in(self, answer: Answer, body: bytes, after: str) -> ListPage | None:
+    def _page_in(
+        self, answer: Answer, body: bytes, after: str, with_url_of: str
+    ) -> ListPage | None:
         """The page that *answer* has; None where the API has no list for this token.
 
         Raises ServerBroken for anything else, and RateLimited where that asks for a pause.
@@ -119,7 +142,7 @@ class PagedList:
             return ListPage(0, (), "", None)
         if answer.status == 200:
             with self._sender.parsing:
-                page = listing.judge_list(body, self._sender.now())
+                page = listing.judge_list(body, self._sender.now(), with_url_of)
             if page is not None:
                 return page
         refusal = refusals.refusal(answer.status, body, UNSAID)

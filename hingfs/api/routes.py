@@ -10,10 +10,12 @@ from typing import Self
 from ..config import EndpointConfig
 from ..http.transport import HttpTransport
 from ..workers import DaemonPool
+from .admission import Admission
 from .begun import BegunAnswers
 from .content import ContentRoute
 from .endpoint_facts import EndpointFacts
 from .head_route import HeadRoute
+from .pages import PagedList
 from .places import Places
 from .samples import FreshSamples
 from .sender import Sender
@@ -29,6 +31,8 @@ class Routes:
     config: EndpointConfig
     endpoint: EndpointFacts
     sender: Sender
+    admission: Admission
+    pages: PagedList
     statuses: StatusRoute
     heads: HeadRoute
     content: ContentRoute
@@ -45,13 +49,17 @@ class Routes:
         sender = Sender(transport, config, endpoint)
         statuses = StatusRoute(sender, transport, config, endpoint, pool)
         heads = HeadRoute(sender, endpoint)
-        content = ContentRoute(sender, statuses, transport, places)
+        admission = Admission(sender, transport, config, endpoint)
+        pages = PagedList(sender, transport, config, endpoint, admission)
+        content = ContentRoute(sender, statuses, transport, places, pages)
         samples = FreshSamples(sender, heads, content, config)
         return cls(
             transport=transport,
             config=config,
             endpoint=endpoint,
             sender=sender,
+            admission=admission,
+            pages=pages,
             statuses=statuses,
             heads=heads,
             content=content,
