@@ -7,10 +7,9 @@ import sys
 import time
 
 from .api.client import VideoClient
-from .blocks import Content
 from .cache.memory import MemoryBlockCache
 from .config import CacheConfig, EndpointConfig
-from .errors import Closing, RangesIgnored
+from .errors import Closing
 from .fetch.fetcher import BlockFetcher
 from .fetch.spool import SpoolStore
 from .http.transport import HttpTransport
@@ -58,7 +57,7 @@ class Engine:
             self.cache,
             block_bytes=cache.block_bytes,
             connections=endpoint.connections,
-            whole_body=self._spool_whole,
+            whole_body=self.spools.open,
         )
         crowd = Crowd(most_waiting)
         self.readers = Readers(
@@ -102,8 +101,3 @@ class Engine:
         return all(
             owner.join(max(0.0, deadline - time.monotonic())) for owner in owners
         )
-
-    def _spool_whole(self, content: Content, ignored: RangesIgnored) -> None:
-        """A server sent the whole file instead of a range: read it as that."""
-        answer = ignored.args[0]
-        self.spools.open(content, answer)

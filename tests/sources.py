@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from hingfs.blocks import ByteRange, Content, views_of
 from hingfs.errors import BodyCut
+from hingfs.http.answer import Answer
 from tests.personalities import ramp
 
 
@@ -45,6 +46,9 @@ class Body:
             self.position += len(view)
         return stop - start
 
+    def take_whole(self) -> Answer | None:
+        return self.source.whole
+
     def abort(self) -> None:
         with self.source.changed:
             self.aborted = True
@@ -72,6 +76,7 @@ class Source:
         self.served: list[ByteRange] = []
         self.open_bodies = 0
         self.most_open = 0
+        self.whole: Answer | None = None  # what came in place of a range
         self.fault: Callable[[ByteRange], BaseException | None] = lambda _span: None
 
     def open_range(self, content: Content, span: ByteRange) -> Body:

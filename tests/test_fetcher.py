@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self
+from typing import Self, cast
 
 import pytest
 from hypothesis import given
@@ -25,6 +25,7 @@ from hingfs.errors import (
 from hingfs.fetch import fetcher as fetcher_module
 from hingfs.fetch.fetcher import PIECE_BYTES, BlockFetcher
 from hingfs.fetch.landing import Landing
+from hingfs.http.answer import Answer
 from tests.mounting import eventually
 from tests.personalities import ramp
 from tests.sources import Body, Source
@@ -47,7 +48,7 @@ class Rig:
         self.source = Source()
         self.cache = cache or MemoryBlockCache(budget_bytes)
         self.content = Content("v", size_blocks * BLOCK - 1000, Validator())
-        self.whole_bodies: list[tuple[Content, RangesIgnored]] = []
+        self.whole_bodies: list[tuple[Content, Answer | None]] = []
         self.fetcher = BlockFetcher(
             self.source,
             self.cache,
@@ -369,13 +370,13 @@ class TestFailures:
 
 class TestIgnoredRanges:
     def test_the_whole_body_is_handed_on(self, rig):
-        ignored = RangesIgnored("the open answer")
-        rig.source.fault = lambda _span: ignored
+        rig.source.whole = answer = cast("Answer", object())
+        rig.source.fault = lambda _span: RangesIgnored("a 200")
 
         with pytest.raises(RangesIgnored):
             rig.fetch(0)
 
-        assert rig.whole_bodies == [(rig.content, ignored)]
+        assert rig.whole_bodies == [(rig.content, answer)]
         assert rig.content.ranges is False
 
     def test_a_spool_that_is_full_fails_the_read(self, rig, monkeypatch):
@@ -391,7 +392,7 @@ Patch = pytest.MonkeyPatch
 def ignore_ranges(rig: Rig, patch: Patch, error: BaseException) -> None:
     """The server ignores ranges; who is handed the whole body throws *error*."""
 
-    def refuse(_content: Content, _ignored: RangesIgnored) -> None:
+    def refuse(_content: Content, _answer: Answer | None) -> None:
         raise error
 
     patch.setattr(rig.fetcher, "_whole_body", refuse)

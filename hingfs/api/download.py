@@ -62,6 +62,7 @@ class RangeDownload:
         self._stop = span.stop
         self._answer: Answer | None = None
         self._answer_left = 0
+        self._whole: Answer | None = None  # sent in place of the range
         self._place: str | None = None  # where the last answer came from
         self._contradicting: list[Validator] = []  # since a good answer came
         self._denials = 0  # in a row, of what was served before
@@ -74,8 +75,8 @@ class RangeDownload:
         """Put the next bytes over *buffers*, laid end to end, from *start* on.
 
         Returns how many: at least *least_bytes*, and more where they are there and
-        fit. Raises ContentChanged, RangesIgnored (its first argument is then the open
-        Answer with the whole file, or None), NotAVideo, or what the refusal means; and
+        fit. Raises ContentChanged, RangesIgnored (`take_whole` may then have the whole file),
+        NotAVideo, or what the refusal means; and
         TransportError once patience is over.
         """
         at_start = self._position == 0
@@ -98,9 +99,18 @@ class RangeDownload:
 
     def close(self) -> None:
         """Give the connection back, or drop it if bytes are left in it."""
-        if self._answer is not None:
-            self._answer.close()
-            self._answer = None
+        for answer in (self._answer, self._whole):
+            if answer is not None:
+                answer.close()
+        self._answer = self._whole = None
+
+    def take_whole(self) -> Answer | None:
+        """The open answer with the whole file that came instead, if one did.
+
+        It is the caller's to close. None too where no answer may be used.
+        """
+        whole, self._whole = self._whole, None
+        return whole
 
     def __enter__(self) -> Self:
         return self
@@ -177,7 +187,7 @@ class RangeDownload:
 
     def _connect(self) -> Answer:
         if self._content.shifting:  # another transfer found it out
-            raise RangesIgnored(None)
+            raise RangesIgnored("it is read whole, from one answer")
         asked = ByteRange(self._position, self._stop)
         etag = self._content.validator.etag
         answer, body, self._place, status = self._routes.content.content_of(
@@ -232,7 +242,8 @@ class RangeDownload:
                 self._routes.endpoint.ranges_announced_falsely()
             else:
                 self._routes.endpoint.ranges_ignored()
-            raise RangesIgnored(answer) from None
+            self._whole = answer
+            raise
         except ContentChanged as error:
             with answer:
                 self._refuse_short_message(answer)
@@ -251,7 +262,7 @@ class RangeDownload:
         """What the download meets next, of a video whose validators were contradicted."""
         self._routes.settling.settle(self._content, self._contradicting)
         if self._content.shifting:
-            return RangesIgnored(None)
+            return RangesIgnored("it is read whole, from one answer")
         return ServerBroken("it came under another validator, and equal bytes do")
 
     def _refuse_short_message(self, answer: Answer) -> None:

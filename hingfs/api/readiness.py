@@ -37,7 +37,10 @@ class Download(Protocol):
     def read_into(
         self, buffers: Sequence[bytearray], start: int, least_bytes: int
     ) -> int:
-        """Put the next bytes over *buffers*; raises RangesIgnored with the whole."""
+        """Put the next bytes over *buffers*; raises RangesIgnored for a whole file."""
+
+    def take_whole(self) -> "Stream | None":
+        """That whole file, the caller's to close."""
 
     def __enter__(self) -> Self: ...
 
@@ -185,15 +188,18 @@ class _Headers:
     def _fetch(self, offset: int, stop: int) -> None:
         span = ByteRange(offset, offset + _WINDOW_BYTES).clip(self._size_bytes)
         window = bytearray(len(span))
-        try:
-            with self._open_range(span) as download:
+        with self._open_range(span) as download:
+            try:
                 download.read_into([window], 0, len(span))
-        except RangesIgnored as error:
-            self._stream = error.args[0]
-            self._start, self._window = 0, b""
-            self._skip_to(error.args[0], offset, stop)
-            return
-        self._start, self._window = offset, bytes(window)
+            except RangesIgnored:
+                self._stream = download.take_whole()
+                if self._stream is None:
+                    raise
+                self._start, self._window = 0, b""
+            else:
+                self._start, self._window = offset, bytes(window)
+        if self._stream is not None:
+            self._skip_to(self._stream, offset, stop)
 
     def _skip_to(self, stream: Stream, offset: int, stop: int) -> None:
         while self._start + len(self._window) < stop:

@@ -36,6 +36,7 @@ from ..errors import (
     foreseen,
     printable,
 )
+from ..http.answer import Answer
 from ..workers import joined
 from .concurrency import Concurrency
 from .landing import Landing, RangeBody, RangeSource, Transfer
@@ -84,7 +85,7 @@ class BlockFetcher:
         *,
         block_bytes: int,
         connections: int,
-        whole_body: Callable[[Content, RangesIgnored], None],
+        whole_body: Callable[[Content, Answer | None], object],
     ) -> None:
         self._source = source
         self._cache = cache
@@ -466,7 +467,12 @@ class BlockFetcher:
                 transfer.body = body
                 if self._closing:
                     raise self._closing.again()
-            self._land_blocks(transfer, body)
+            try:
+                self._land_blocks(transfer, body)
+            except RangesIgnored:
+                content.ranges = False
+                self._whole_body(content, body.take_whole())
+                raise RangesIgnored(_WHOLE_FILES_ONLY) from None
 
     def _land_blocks(self, transfer: Transfer, body: RangeBody) -> None:
         """Read *body* to the end of *transfer*, landing each block once it is there."""
@@ -567,17 +573,8 @@ class BlockFetcher:
     def _understood(self, content: Content, met: BaseException) -> HingError:
         """What the waiters of a block of *content* are told of *met*.
 
-        A whole body is handed on; what is thrown there is told as well. No exception
-        leaves.
+        No exception leaves.
         """
-        if isinstance(met, RangesIgnored):
-            content.ranges = False
-            try:
-                self._whole_body(content, met)
-            except BaseException as error:  # noqa: BLE001 - a worker's job boundary
-                met = error
-            else:
-                return RangesIgnored(_WHOLE_FILES_ONLY)
         if isinstance(met, ContentChanged):
             content.changed = True
         if not isinstance(met, HingError):

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ..blocks import Block, ByteRange, Content
 from ..errors import HingError
+from ..http.answer import Answer
 
 
 class RangeBody(Protocol):
@@ -23,6 +24,12 @@ class RangeBody(Protocol):
 
         Returns how many: at least *least_bytes*, and more where they are there and
         fit; or raises an error.
+        """
+
+    def take_whole(self) -> Answer | None:
+        """The open answer with the whole file that came instead of the range, if any.
+
+        Asked after RangesIgnored; it is the caller's to close.
         """
 
     def abort(self) -> None:
