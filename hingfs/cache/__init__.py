@@ -1,1 +1,1 @@
-"""Blocks that are kept, within bounds of bytes."""
+"""Blocks that are kept: `base` says what a cache is, `memory` is one."""

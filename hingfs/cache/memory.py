@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from cachetools import FIFOCache, LRUCache
 
 from ..blocks import Block, BlockKey
+from .base import BlockCache
 
 # The part of the budget that blocks nobody has read yet may fill. Half: the windows
 # of all files together must leave room for what was read.
@@ -29,7 +30,7 @@ class CacheStats:
     reserved_bytes: int
 
 
-class MemoryBlockCache:
+class MemoryBlockCache(BlockCache):
     """Blocks under (content, index), together with reservations at most *budget_bytes*.
 
     Thread safety: all methods; `_lock` is held for dictionary work only. cachetools
@@ -37,13 +38,18 @@ class MemoryBlockCache:
     """
 
     def __init__(self, budget_bytes: int) -> None:
-        self.budget_bytes = budget_bytes
+        self._budget_bytes = budget_bytes
         self._unread_bytes = int(budget_bytes * UNREAD_SHARE)
         self._lock = threading.Lock()
         # BlockKey -> block; both guarded by _lock
         self._unread: FIFOCache[BlockKey, Block] = FIFOCache(self._unread_bytes, len)
         self._read: LRUCache[BlockKey, Block] = LRUCache(budget_bytes, len)
         self._reserved = 0
+
+    @property
+    def budget_bytes(self) -> int:
+        """What blocks and reservations may take together."""
+        return self._budget_bytes
 
     def get(self, key: BlockKey) -> Block | None:
         """The block, or None; marks it as read."""
@@ -100,7 +106,7 @@ class MemoryBlockCache:
         """Evict until the budget holds; call with the lock held."""
         while (
             self._read.currsize + self._unread.currsize + self._reserved
-            > self.budget_bytes
+            > self._budget_bytes
         ):
             if self._read:
                 self._read.popitem()

@@ -24,7 +24,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from ..blocks import KIB, MIB, Block, BlockKey, ByteRange, Content, bounds_of, runs_of
-from ..cache.memory import MemoryBlockCache
+from ..cache.base import BlockCache
 from ..errors import (
     BodyCut,
     ContentChanged,
@@ -81,7 +81,7 @@ class BlockFetcher:
     def __init__(
         self,
         source: RangeSource,
-        cache: MemoryBlockCache,
+        cache: BlockCache,
         *,
         block_bytes: int,
         connections: int,

@@ -30,7 +30,7 @@ from typing import Protocol
 from ..api.verdict import odd_type_of
 from ..api.whole import Extent, OtherExtent, judged, proven
 from ..blocks import KIB, Content
-from ..cache.memory import MemoryBlockCache
+from ..cache.base import BlockCache
 from ..errors import (
     BodyCut,
     ContentChanged,
@@ -306,7 +306,7 @@ class SpoolStore:
     def __init__(
         self,
         source: WholeSource,
-        cache: MemoryBlockCache,
+        cache: BlockCache,
         *,
         disk_bytes: int,
         directory: Path | None,

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..blocks import KIB, MIB, Block, ByteRange, Content, Runs, block_count, blocks_of
-from ..cache.memory import MemoryBlockCache
+from ..cache.base import BlockCache
 from ..errors import ContentChanged, HingError, RangesIgnored
 from ..fetch.fetcher import FAILURE_MEMORY_SECONDS, BlockFetcher
 from ..fetch.landing import Landing
@@ -63,7 +63,7 @@ class VideoReader:
         self,
         content: Content,
         fetcher: BlockFetcher,
-        cache: MemoryBlockCache,
+        cache: BlockCache,
         spools: SpoolStore,
         read_seconds: float,
         *,
@@ -304,7 +304,7 @@ class Readers:
     def __init__(
         self,
         fetcher: BlockFetcher,
-        cache: MemoryBlockCache,
+        cache: BlockCache,
         spools: SpoolStore,
         read_seconds: float,
         *,

@@ -1,0 +1,42 @@
+"""What a cache of blocks is to those who fetch and read.
+
+One budget bounds the blocks, and what others hold in memory and *reserve* here. A
+second tier, on disk, is to be another member behind the same protocol.
+"""
+
+from typing import Protocol
+
+from ..blocks import Block, BlockKey
+
+
+class BlockCache(Protocol):
+    """Blocks under (content, index), within a budget. Thread safety: all methods.
+
+    A block is kept as unread until somebody has read it. None of the methods waits for
+    I/O with a lock held.
+    """
+
+    @property
+    def budget_bytes(self) -> int:
+        """What blocks and reservations may take together."""
+
+    def get(self, key: BlockKey) -> Block | None:
+        """The block, or None; marks it as read."""
+
+    def __contains__(self, key: BlockKey) -> bool:
+        """Whether the block is there; it is not marked."""
+
+    def mark_read(self, key: BlockKey) -> None:
+        """Somebody has read this block on its way here."""
+
+    def put(self, key: BlockKey, block: Block, reserved_bytes: int = 0) -> None:
+        """Keep *block* as unread, in place of *reserved_bytes* of the reservations.
+
+        Those stay as they are if anything is raised.
+        """
+
+    def reserve(self, size_bytes: int) -> None:
+        """Count *size_bytes* held elsewhere against the budget; may be negative."""
+
+    def room_bytes(self) -> int:
+        """How many more bytes may be fetched ahead without pushing unread ones out."""
