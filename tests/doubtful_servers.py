@@ -55,6 +55,11 @@ FIREWALLS: dict[str, Response] = {
     "cloudflare-1020": text_response(403, b"error code: 1020", "text/plain"),
     "nginx-deny": text_response(403, NGINX, "text/html"),
     "envoy": text_response(403, b"RBAC: access denied", "text/plain"),
+    "page-without-tags": text_response(403, b"Forbidden", "text/html"),
+    "page-of-nothing": text_response(403, b"", "text/html"),
+    "aws-waf-202": text_response(202, b"", "text/html").with_headers(
+        {"x-amzn-waf-action": "challenge"}
+    ),
     "page-without-a-type": text_response(403, NGINX, "application/octet-stream"),
     "quoted-by-a-gateway": text_response(403, QUOTED_PAGE, "application/json"),
     "alibaba-waf-405": text_response(405, ALIBABA, "text/html"),

@@ -117,8 +117,8 @@ def test_a_page_is_cut_short_wherever_it_ends(monkeypatch) -> None:
 def judged(body: bytes) -> None:
     """Have *body* judged in each way that a body of its size may be."""
     bodies.is_cut_short(body)
-    refusals.is_final(503, body)
-    refusals.refusal(400, body, statuses.UNSAID)
+    refusals.is_final(503, {}, body)
+    refusals.refusal(400, {}, body, statuses.UNSAID)
     with contextlib.suppress(HingError):
         statuses.judge_status(400, HEADERS, body, "v", 0.0)
 

@@ -1026,7 +1026,7 @@ def test_a_refusal_with_a_long_key_is_judged_in_little_memory() -> None:
     body = json.dumps({"k" * 30_000: [[["q"] * 32] * 32] * 8}).encode()
 
     with little_memory(4_000_000):
-        refusals.refusal(400, body, UNSAID)
+        refusals.refusal(400, {}, body, UNSAID)
 
 
 def test_a_page_of_empty_objects_is_judged_in_little_memory() -> None:
@@ -1130,7 +1130,7 @@ def test_any_list_answer_is_entries_or_nothing(body: bytes) -> None:
 
 @given(st.integers(100, 599), bodies)
 def test_any_error_body_is_judged_in_one_short_line(code: int, body: bytes) -> None:
-    error = refusals.refusal(code, body, UNSAID)
+    error = refusals.refusal(code, {}, body, UNSAID)
 
     assert isinstance(error, HingError)
     assert len(str(error)) < 250

@@ -73,7 +73,7 @@ def content(size_bytes=SIZE, etag=None, last_modified=None):
 
 
 def kind_of(code, body, known=UNSAID):
-    return type(refusals.refusal(code, body, known))
+    return type(refusals.refusal(code, {}, body, known))
 
 
 # --- the probe -----------------------------------------------------------------
@@ -520,7 +520,7 @@ def test_the_status_of_the_request_is_not_that_of_the_video(document, state):
 def test_the_reason_of_a_failure_has_several_names(fields):
     judged = statuses.judge_status(200, JSON, status("FAIL", **fields), "v", NOW)
 
-    assert "blocked by us" in str(refusals.refusal(400, b"", judged))
+    assert "blocked by us" in str(refusals.refusal(400, {}, b"", judged))
 
 
 @pytest.mark.parametrize(
@@ -629,7 +629,7 @@ def test_the_reason_of_such_a_failure_reaches_the_message():
 
     judged = statuses.judge_status(200, JSON, body, "v", NOW)
 
-    assert "blocked by us" in str(refusals.refusal(404, b"", judged))
+    assert "blocked by us" in str(refusals.refusal(404, {}, b"", judged))
 
 
 @pytest.mark.parametrize(
@@ -666,7 +666,7 @@ def test_a_past_expiry_alone_says_nothing(expires_at, expired):
     ],
 )
 def test_completed_and_refused_is_waited_for_where_it_may_lag(code, body, meaning):
-    met = refusals.refusal(code, body, Status(State.READY, "completed"))
+    met = refusals.refusal(code, {}, body, Status(State.READY, "completed"))
 
     assert type(met) is meaning
     if meaning is ServerBroken:
@@ -752,7 +752,7 @@ def test_r9_the_reason_of_a_failure_reaches_the_message():
     body = status("failed", error={"code": "x", "message": "blocked\x1b[31m by us"})
 
     judged = statuses.judge_status(200, JSON, body, "v", NOW)
-    said = str(refusals.refusal(400, b"", judged))
+    said = str(refusals.refusal(400, {}, b"", judged))
 
     assert "blocked [31m by us" in said
     assert "\x1b" not in said
@@ -1093,7 +1093,7 @@ def test_r20_cache_control_changes_no_verdict():
 )
 def test_r21_a_refused_token_is_known_by_code_or_by_words(code, body, known):
     assert kind_of(code, body, known) is AccessDenied
-    assert refusals.is_final(code, body)
+    assert refusals.is_final(code, {}, body)
     with pytest.raises(AccessDenied):
         statuses.judge_status(code, JSON, body, "v", NOW)
 
@@ -1112,10 +1112,49 @@ def test_r21_a_refused_token_is_known_by_code_or_by_words(code, body, known):
     ],
 )
 def test_a_firewall_passes_and_is_no_verdict_on_the_token(code, body):
-    assert not refusals.refuses_token(code, body)
-    assert not refusals.is_final(code, body)
-    broken = refusals.trouble(code, body, "api.example", from_api=True)
+    assert not statuses.refuses_token(code, {}, body)
+    assert not refusals.is_final(code, {}, body)
+    broken = refusals.trouble(code, {}, body, "api.example", from_api=True)
     assert "firewall or gateway in front of api.example" in str(broken)
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "body"),
+    [
+        (403, HTML, b""),
+        (403, HTML, b"Forbidden"),
+        (403, HTML, b"<h1>403 Forbidden</h1>"),
+        (403, {"Content-Type": "TEXT/HTML"}, b"<p>Your request has been blocked.</p>"),
+        (403, {"Content-Type": "application/xhtml+xml"}, b"no"),
+        (405, HTML, b"<p>WAF</p>"),
+        (202, {**HTML, "x-amzn-waf-action": "challenge"}, b""),
+        (405, {**HTML, "x-amzn-waf-action": "captcha"}, b""),
+        (403, {"x-amzn-waf-action": "challenge"}, b""),
+    ],
+)
+def test_a_firewall_is_known_by_its_headers_as_well(code, headers, body):
+    assert not statuses.refuses_token(code, headers, body)
+    assert not refusals.is_final(code, headers, body)
+    broken = refusals.trouble(code, headers, body, "api.example", from_api=True)
+    assert "firewall or gateway in front of api.example" in str(broken)
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "body"),
+    [
+        (401, HTML, b"Unauthorized"),
+        (402, HTML, b""),
+        (403, HTML, error("no access to this model")),  # PHP names no other type
+        (403, {"Content-Type": "text/plain"}, b"Forbidden"),
+        (403, JSON, b""),
+        (403, {}, b"Forbidden"),
+    ],
+)
+def test_what_the_api_says_of_the_token_is_so_under_any_type(code, headers, body):
+    assert statuses.refuses_token(code, headers, body)
+    assert refusals.is_final(code, headers, body)
+    with pytest.raises(AccessDenied):
+        statuses.judge_status(code, headers, body, "v", NOW)
 
 
 @pytest.mark.parametrize(
@@ -1131,9 +1170,9 @@ def test_a_firewall_passes_and_is_no_verdict_on_the_token(code, body):
     ],
 )
 def test_what_is_no_firewall_is_final_or_trouble_as_ever(code, body, is_token):
-    assert refusals.refuses_token(code, body) is is_token
-    assert refusals.is_final(code, body) is (code < 500)
-    broken = refusals.trouble(code, body, "api.example", from_api=True)
+    assert statuses.refuses_token(code, {}, body) is is_token
+    assert refusals.is_final(code, {}, body) is (code < 500)
+    broken = refusals.trouble(code, {}, body, "api.example", from_api=True)
     assert "firewall" not in str(broken)
 
 
@@ -1146,7 +1185,7 @@ def test_what_is_no_firewall_is_final_or_trouble_as_ever(code, body, is_token):
     ],
 )
 def test_the_words_of_a_page_are_fit_for_a_log(page, words):
-    assert repr(words) in str(refusals.trouble(403, page, "h", from_api=True))
+    assert repr(words) in str(refusals.trouble(403, {}, page, "h", from_api=True))
 
 
 @pytest.mark.parametrize("code", [200, 206, 400])
@@ -1164,25 +1203,29 @@ def test_r21_429_asks_for_a_pause():
 
 @pytest.mark.parametrize("code", [408, 500, 502, 503, 504, 520, 522, 524, 530])
 def test_r21_trouble_of_the_server_may_pass(code):
-    assert not refusals.is_final(code, b"oops")
+    assert not refusals.is_final(code, {}, b"oops")
     assert kind_of(code, error("The job queue failed")) is ServerBroken
 
 
 @pytest.mark.parametrize("code", [200, 400, 401, 404, 409, 410, 416, 422])
 def test_r21_an_answer_that_is_not_trouble_is_final(code):
-    assert refusals.is_final(code, b"")
+    assert refusals.is_final(code, {}, b"")
 
 
 @pytest.mark.parametrize("upstream", [404, 410])
 def test_r21_an_upstream_without_the_file_is_final(upstream):
-    assert refusals.is_final(502, error(f"Upstream service returned status {upstream}"))
-    assert not refusals.is_final(502, error("Upstream service returned status 500"))
+    assert refusals.is_final(
+        502, {}, error(f"Upstream service returned status {upstream}")
+    )
+    assert not refusals.is_final(502, {}, error("Upstream service returned status 500"))
 
 
 def test_r9_a_status_object_under_a_5xx_is_final():
     """vLLM-Omni answers for a failed job with 500 and the video object."""
-    assert refusals.is_final(500, status("failed"))
-    assert not refusals.is_final(500, b'{"status": "error", "message": "try later"}')
+    assert refusals.is_final(500, {}, status("failed"))
+    assert not refusals.is_final(
+        500, {}, b'{"status": "error", "message": "try later"}'
+    )
 
 
 def test_r23_entries_of_a_page_keep_their_order_and_id():
@@ -1479,12 +1522,12 @@ def test_any_answer_gets_a_verdict(code, headers, body):
     with contextlib.suppress(ServerBroken):
         listing.judge_list(body, NOW)
     results.url_in_json(body)
-    refusals.is_final(code, body)
+    refusals.is_final(code, {}, body)
     try:
         known = statuses.judge_status(code, headers, body, "v", NOW)
     except AccessDenied:
         known = UNSAID
-    assert isinstance(refusals.refusal(code, body, known), HingError)
+    assert isinstance(refusals.refusal(code, {}, body, known), HingError)
 
 
 @given(headers_of_any_kind, st.sampled_from([200, 206]))
@@ -1605,5 +1648,5 @@ def test_a_replica_that_knows_nothing_is_known(code, body, absent):
 def test_a_404_of_what_was_opened_is_trouble_until_the_status_says_gone(
     code, body, status, meaning
 ):
-    error = refusals.of_opened(refusals.refusal(code, body, status))
+    error = refusals.of_opened(refusals.refusal(code, {}, body, status))
     assert type(error) is meaning

@@ -200,7 +200,7 @@ class Admission:
                     body = answer.read_text(patience.deadline, MOST_ERROR_BYTES)
         except TransportError as error:
             return error
-        refusal = refusals.refusal(answer.status, body, UNSAID)
+        refusal = refusals.refusal(answer.status, answer.headers, body, UNSAID)
         # The token is sent to the API alone: what another host refuses is no token.
         if isinstance(refusal, AccessDenied) and answer.from_api:
             return refusal

@@ -159,7 +159,9 @@ class ContentRoute:
             fresh=fresh,
         )
         answer, body, *_ = served
-        if answer.from_api and refusals.may_be_elsewhere(answer.status, body):
+        if answer.from_api and refusals.may_be_elsewhere(
+            answer.status, answer.headers, body
+        ):
             status = self._status_with_url(video_id, status)
             if not status.url:
                 status = self._row(video_id, whole=known) or status

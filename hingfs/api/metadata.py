@@ -100,7 +100,7 @@ class VideoMetadata:
             status = self._statuses.of_known(video_id, status)
         if status.state in (State.NOT_READY, State.FAILED):
             # Some servers serve a file that is still being written.
-            raise refusals.refusal(200, b"", status)
+            raise refusals.refusal(200, {}, b"", status)
         if facts is None:
             known = known or (status.state is State.READY and not status.expired)
             facts = self._probe_by_get(video_id, status, patience, head, known=known)

@@ -145,7 +145,7 @@ class PagedList:
                 page = listing.judge_list(body, self._sender.now(), with_url_of)
             if page is not None:
                 return page
-        refusal = refusals.refusal(answer.status, body, UNSAID)
+        refusal = refusals.refusal(answer.status, answer.headers, body, UNSAID)
         if isinstance(refusal, RateLimited):
             raise RateLimited(f"{refusal}: {printable(bodies.said_in(body), 120)}")
         if isinstance(refusal, AccessDenied) and answer.from_api:

@@ -16,7 +16,16 @@ from ..errors import (
 )
 from ..http import pauses
 from . import bodies, wording
-from .statuses import Headers, State, Status, denial, describes_video, is_html
+from .statuses import (
+    Headers,
+    State,
+    Status,
+    denial,
+    describes_video,
+    is_firewall,
+    is_html,
+    refuses_token,
+)
 
 # Of a video that failed, or is none, a "rate limit" may be why.
 _LIMITED_STATES = frozenset({State.READY, State.UNSAID, State.NO_ROUTE})
@@ -26,10 +35,10 @@ PASSING_CODES = frozenset({408, 500, 502, 503, 504, *range(520, 531)})
 ASK_STATUS_CODES = frozenset({202, 204, 400, 404, 409, 410, 422, 423, 425})
 
 
-def refusal(code: int, body: bytes, status: Status) -> HingError:
+def refusal(code: int, headers: Headers, body: bytes, status: Status) -> HingError:
     """The error that a content answer without content means, given the *status*."""
     text = bodies.text_of(body)
-    if wording.is_refusal_of_token(code, text):
+    if refuses_token(code, headers, body):
         return denial(code, body)
     # LiteLLM gives what its upstream says for the video, under 200.
     limit = status.state in _LIMITED_STATES and code in (200, 206, 400)
@@ -88,34 +97,29 @@ def of_opened(error: HingError) -> HingError:
     return ServerBroken(f"it was served before; now: {error}") if contradicts else error
 
 
-def refuses_token(code: int, body: bytes) -> bool:
-    """Whether the API says no to the token, or to what it may have."""
-    return wording.is_refusal_of_token(code, bodies.text_of(body))
-
-
-def is_final(code: int, body: bytes) -> bool:
+def is_final(code: int, headers: Headers, body: bytes) -> bool:
     """Whether asking again at once is pointless: the server works, and said no.
 
     A 5xx passes, unless its words say that the upstream has no such file, or that
     the token is refused, or it is the video object of a failed job (vLLM-Omni). What a
     firewall says passes as a 503 does: the API was not asked.
     """
-    if wording.is_firewall(code, bodies.text_of(body)):
+    if is_firewall(code, headers, body):
         return False
     if code not in PASSING_CODES:
         return True
     if describes_video(body):
         return True
-    text = bodies.text_of(body)
-    return bool(wording.UPSTREAM_GONE.search(text)) or wording.is_refusal_of_token(
-        code, text
-    )
+    upstream_gone = wording.UPSTREAM_GONE.search(bodies.text_of(body))
+    return bool(upstream_gone) or refuses_token(code, headers, body)
 
 
-def trouble(code: int, body: bytes, host: str, *, from_api: bool) -> ServerBroken:
+def trouble(
+    code: int, headers: Headers, body: bytes, host: str, *, from_api: bool
+) -> ServerBroken:
     """What the answer *code* of *host* means that is neither content nor a verdict."""
     text = bodies.text_of(body)
-    if wording.is_firewall(code, text):
+    if is_firewall(code, headers, body):
         said = printable(wording.words_of_page(text), 80)
         return ServerBroken(
             f"a firewall or gateway in front of {printable(host, 80)} refuses this "
@@ -128,14 +132,14 @@ def trouble(code: int, body: bytes, host: str, *, from_api: bool) -> ServerBroke
     return ServerBroken(f"the {who} answered HTTP {code}{quoted}")
 
 
-def may_be_elsewhere(code: int, body: bytes) -> bool:
+def may_be_elsewhere(code: int, headers: Headers, body: bytes) -> bool:
     """Whether the API said that it does not send the bytes, and they may be elsewhere.
 
     *body* is what was read of it for judging: of a 200, only of what is no video.
     """
     if code in (200, 206):
         return bool(body) and not bodies.is_container(body)
-    return code != 416 and not refuses_token(code, body)
+    return code != 416 and not refuses_token(code, headers, body)
 
 
 def route_missing(code: int, headers: Headers, body: bytes) -> bool:

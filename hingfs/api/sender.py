@@ -25,7 +25,7 @@ from ..http.transport import HttpTransport
 from . import refusals
 from .endpoint_facts import EndpointFacts
 from .replicas import ask_around
-from .statuses import is_absent
+from .statuses import is_absent, refuses_token
 from .wording import DENIED_CODES
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,9 @@ class Sender:
                 self._pause(answer, body, patience)
                 continue
             self._transport.limit.answered()
-            if method == "HEAD" or refusals.is_final(answer.status, body):
+            if method == "HEAD" or refusals.is_final(
+                answer.status, answer.headers, body
+            ):
                 return answer, body  # what HEAD refuses, GET may serve
             patience.failed(broken(answer, body))
 
@@ -142,7 +144,7 @@ class Sender:
 
     def _has_new_token(self, answer: Answer, body: bytes) -> bool:
         """Whether *answer* refuses a token, and the token file holds another by now."""
-        if not (answer.from_api and refusals.refuses_token(answer.status, body)):
+        if not (answer.from_api and refuses_token(answer.status, answer.headers, body)):
             return False
         # Of requests refused at the same time, only one finds a new token.
         return self.renew_token() or self._transport.token_renewed_since(answer)
@@ -217,4 +219,6 @@ def _is_known(found: tuple[Answer, bytes]) -> bool:
 def broken(answer: Answer, body: bytes) -> ServerBroken:
     """The trouble that *answer* is, which is neither content nor a final word."""
     host = urlsplit(answer.url).hostname or ""
-    return refusals.trouble(answer.status, body, host, from_api=answer.from_api)
+    return refusals.trouble(
+        answer.status, answer.headers, body, host, from_api=answer.from_api
+    )

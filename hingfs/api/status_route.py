@@ -134,11 +134,11 @@ class StatusRoute:
                 "base URL",
                 f"{self._config.base_url} answers with a web page; check the base URL",
             )
-        if status is None and refusals.is_final(answer.status, body):
+        if status is None and refusals.is_final(answer.status, answer.headers, body):
             status = self.told(video_id)
         status = status or UNSAID
         self.warn_of_word(video_id, status)
-        error = refusals.refusal(answer.status, body, status)
+        error = refusals.refusal(answer.status, answer.headers, body, status)
         if isinstance(error, AccessDenied):
             return self.denied(error, video_id)
         if isinstance(error, RateLimited):

@@ -20,6 +20,8 @@ from .wording import Fields, fields_of
 Headers = Mapping[str, str]
 Object = Mapping[str, object]
 
+# AWS WAF asks a browser for a proof with it, under 202 or 405.
+_CHALLENGE = "x-amzn-waf-action"
 _NO_ROUTE_CODES = frozenset({405, 501})
 
 
@@ -131,6 +133,23 @@ class Status:
 UNSAID = Status(State.UNSAID, url="")
 
 
+def is_firewall(code: int, headers: Headers, body: bytes) -> bool:
+    """Whether a firewall or gateway speaks, and not the API behind it.
+
+    JSON under the type of a web page is an API's all the same, as of PHP.
+    """
+    if code not in (200, 206) and headers.get(_CHALLENGE):
+        return True
+    is_page = _is_html_type(headers) and not bodies.begins_as_json(body)
+    return wording.is_firewall(code, bodies.text_of(body), is_page=is_page)
+
+
+def refuses_token(code: int, headers: Headers, body: bytes) -> bool:
+    """Whether the API says no to the token, or to what it may have."""
+    said_so = wording.is_refusal_of_token(code, bodies.text_of(body))
+    return said_so and (code != 403 or not is_firewall(code, headers, body))
+
+
 def denial(code: int, body: bytes) -> AccessDenied:
     """The error that a refusal of the token, or of what it may have, means."""
     said = printable(bodies.said_in(body), 120)
@@ -150,7 +169,7 @@ def judge_status(
     if told is not None:
         return told
     text = bodies.text_of(body)
-    if wording.is_refusal_of_token(code, text):
+    if refuses_token(code, headers, body):
         raise denial(code, body)
     if code in _NO_ROUTE_CODES or (
         code == 404 and (is_html(headers, body) or wording.NO_ROUTE_TEXT.search(text))
@@ -323,9 +342,11 @@ def _is_rows(name: str, value: object) -> bool:
 
 def is_html(headers: Headers, body: bytes) -> bool:
     """Whether an answer is a web page."""
-    return "html" in headers.get("Content-Type", "").lower() or bodies.is_markup(
-        body[:64]
-    )
+    return _is_html_type(headers) or bodies.is_markup(body[:64])
+
+
+def _is_html_type(headers: Headers) -> bool:
+    return "html" in headers.get("Content-Type", "").lower()
 
 
 def _is_video(found: Object) -> bool:

@@ -167,15 +167,19 @@ def is_refusal_of_token(code: int, text: str) -> bool:
     """
     if code in (400, 500):
         return bool(_DENIED_TEXT.search(text)) and not _PAGE_TEXT.search(text)
-    return code in DENIED_CODES and not is_firewall(code, text)
+    return code in DENIED_CODES
 
 
-def is_firewall(code: int, text: str) -> bool:
-    """Whether a firewall or gateway speaks, and not the API behind it."""
+def is_firewall(code: int, text: str, *, is_page: bool) -> bool:
+    """Whether a firewall or gateway speaks, and not the API behind it.
+
+    *is_page*: its type is that of a web page, which a short *text* may not show.
+    """
+    page = is_page or bool(_PAGE_TEXT.search(text))
+    speaks = bool(_FIREWALL_TEXT.search(text))
     if code == 403:
-        return bool(_PAGE_TEXT.search(text) or _FIREWALL_TEXT.search(text))
-    named = code in _OTHER_FIREWALL_CODES and _FIREWALL_TEXT.search(text)
-    return bool(named and _PAGE_TEXT.search(text))
+        return page or speaks
+    return code in _OTHER_FIREWALL_CODES and speaks and page
 
 
 def words_of_page(text: str) -> str:
