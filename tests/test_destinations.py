@@ -332,10 +332,18 @@ class TestSchemes:
         view = view_of(build, insecure_storage=True)
         check_reads(view, world.api.videos["v"], sequential(SIZE_BYTES))
 
-    def test_where_https_is_another_server_http_is_asked_too(self, build, world, how):
+    @pytest.mark.parametrize("code", [403, 404])
+    def test_where_https_is_another_server_http_is_asked_too(
+        self, build, world, expected_log, *, how, code
+    ):
+        """With the option; without it the message names what was refused, and it."""
+        expected_log(f"HTTP {code}.*http://cdn.example, .*--insecure-storage")
         world.serve(p443=world.tls, p80=world.plain)
         world.lead("cdn.example", how)
-        world.tls.inject(faults.status(404), 1000)
+        world.tls.inject(faults.status(code), 1000)
+
+        assert errno_of(lambda: view_of(build).open("v")) == "EIO"
+        assert [r for r in world.plain.log if r.status] == []
 
         view = view_of(build, insecure_storage=True)
         check_reads(view, world.api.videos["v"], sequential(SIZE_BYTES))

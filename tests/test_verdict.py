@@ -1140,6 +1140,34 @@ def test_a_firewall_is_known_by_its_headers_as_well(code, headers, body):
 
 
 @pytest.mark.parametrize(
+    ("code", "headers", "body", "said"),
+    [
+        (
+            200,
+            HTML,
+            b"<title>Log in</title>",
+            "sent a web page in place of the video: Log",
+        ),
+        (
+            206,
+            {},
+            b"<html>Log in</html>",
+            "sent a web page in place of the video: Log in",
+        ),
+        (200, JSON, error("expired"), "sent a message in place of the video: expired"),
+        (200, JSON, b"", "sent a message in place of the video"),
+        (404, HTML, b"<html>Gone</html>", "answered HTTP 404: Gone"),
+    ],
+)
+@pytest.mark.parametrize("from_api", [False, True])
+def test_what_came_in_place_of_a_video_is_named(code, headers, body, said, from_api):
+    broken = refusals.trouble(code, headers, body, "h", from_api=from_api)
+
+    who = "server" if from_api else "storage host"
+    assert str(broken).startswith(f"the {who} {said}")
+
+
+@pytest.mark.parametrize(
     ("code", "headers", "body"),
     [
         (401, HTML, b"Unauthorized"),

@@ -129,6 +129,9 @@ def trouble(
     who = "server" if from_api else "storage host"
     said = printable(wording.words_of_page(bodies.said_in(body)), 80)
     quoted = f": {said}" if said else ""
+    if code in (200, 206):
+        what = "a web page" if is_html(headers, body) else "a message"
+        return ServerBroken(f"the {who} sent {what} in place of the video{quoted}")
     return ServerBroken(f"the {who} answered HTTP {code}{quoted}")
 
 

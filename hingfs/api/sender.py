@@ -219,6 +219,7 @@ def _is_known(found: tuple[Answer, bytes]) -> bool:
 def broken(answer: Answer, body: bytes) -> ServerBroken:
     """The trouble that *answer* is, which is neither content nor a final word."""
     host = urlsplit(answer.url).hostname or ""
-    return refusals.trouble(
+    trouble = refusals.trouble(
         answer.status, answer.headers, body, host, from_api=answer.from_api
     )
+    return ServerBroken(f"{trouble}; {answer.hint}") if answer.hint else trouble

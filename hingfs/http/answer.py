@@ -50,6 +50,7 @@ class Answer:
         self.headers: Mapping[str, str] = response.headers
         self.url: str = response.url
         self.from_api = from_api
+        self.hint = ""  # what may help where it is a refusal
         self.token_number = token_number  # which token was sent, by its renewals
         assert isinstance(response.raw, (Exchange, _Inline))
         self._exchange = response.raw

@@ -158,6 +158,14 @@ class Destinations:
             self._refused_until[_place(url)] = message, until
         raise ServerBroken(message)
 
+    def hint_of(self, url: str) -> str:
+        """What may help where *url*, an http one, is refused by https."""
+        host = printable(urlsplit(url).netloc.rpartition("@")[2], 80)
+        return (
+            f"the API named http://{host}, and https was asked; if that host has it by http "
+            "alone, and you trust the way to it, mount with --insecure-storage"
+        )
+
     def note_plain(self, url: str, *, served: bool) -> None:
         """The host of *url* serves it by http and not by https, or no longer."""
         place = _place(url)

@@ -310,6 +310,8 @@ class HttpTransport:
         else:
             reason = "" if answer.from_api else self._why_plain(answer, url)
             if not reason:
+                if answer.status >= 400 and not answer.from_api:
+                    answer.hint = self._destinations.hint_of(url)
                 return answer
             answer.close()
         self._destinations.allow_plain(url, reason)
