@@ -47,11 +47,14 @@ class TokenBucket:
             return (1 - self._tokens) / self._per_second
 
 
+def _said(message: str) -> dict[str, object]:
+    return {"error": {"message": message, "type": "requests"}}
+
+
 def _refusal(
     headers: Mapping[str, str], message: str = "Too many requests"
 ) -> Response:
-    body = {"error": {"message": message, "type": "requests"}}
-    return json_response(429, body).with_headers(headers)
+    return json_response(429, _said(message)).with_headers(headers)
 
 
 # How servers name the seconds to wait.
@@ -65,6 +68,16 @@ PAUSES: Mapping[str, Callable[[float], Response]] = {
     "Chinese": lambda s: _refusal({}, f"请求过于频繁, 请在 {s:.2f} 秒后重试"),
     "field": lambda s: text_response(
         403, json.dumps({"retry_after": round(s, 3)}).encode(), "application/json"
+    ),
+    # In place of content, where other routes would not be understood.
+    "200": lambda s: json_response(200, _said(f"Rate limit. Try again in {s:.2f}s")),
+    "200 as video": lambda s: text_response(
+        200,
+        json.dumps(_said(f"Rate limit. Retry after {s:.2f}s")).encode(),
+        "video/mp4",
+    ),
+    "400": lambda s: json_response(
+        400, _said(f"rate limit exceeded, wait {s:.2f} seconds")
     ),
     "nothing": lambda _s: Response(429, {}),
 }

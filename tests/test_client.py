@@ -1270,6 +1270,29 @@ class TestPauses:
 
         assert pause_of(mount.engine.transport.limit) == pytest.approx(20, abs=2)
 
+    @pytest.mark.parametrize(
+        ("code", "kind"),
+        [(200, "video/mp4"), (200, "application/json"), (400, "application/json")],
+    )
+    @pytest.mark.parametrize("said", ["Please try again in 0.1s", "Slow down"])
+    def test_r21_a_short_pause_instead_of_the_video_is_waited_for(
+        self, build, endpoint, code, kind, said
+    ):
+        endpoint.personality = PERSONALITIES["litellm_old"]
+        endpoint.add("v", size_bytes=SIZE)
+        body = json.dumps(
+            {"error": {"message": f"Rate limit reached. {said}"}}
+        ).encode()
+        endpoint.inject(
+            faults._instead("limit", lambda: text_response(code, body, kind)),
+            where=lambda r: r.kind == "content" and r.method == "GET",
+        )
+
+        probe = build().engine.client.metadata.probe("v")
+
+        assert probe.facts.size_bytes == SIZE
+        assert endpoint.faults_left == 0
+
     def test_r21_a_long_pause_is_an_error_and_quiets_everybody(self, client, endpoint):
         endpoint.inject(faults.status(429, retry_after="30"))
         content = content_of(endpoint)  # which is read within 10 s

@@ -57,7 +57,26 @@ class TestFewRequestsAMinute:
             found = (to / f"{video.video_id}.mp4").read_bytes()
             assert found == video.read(0, self.SIZE_BYTES)
 
-    @pytest.mark.parametrize("form", PAUSES)
+    @each_binding
+    @pytest.mark.parametrize("form", ["200", "200 as video", "400"])
+    def test_a_pause_in_place_of_content_is_waited_for(
+        self, binding: str, form: str, tmp_path: Path
+    ) -> None:
+        """By the stat as by the read: a server without HEAD says it under 200."""
+        bucket = TokenBucket(burst=2, per_second=4)
+        server = Metered(
+            bucket, form, bytes_alone=True, behind=PERSONALITIES["new_api_new"]
+        )
+        with self.metered(server, binding) as mounted:
+            done = run(["cp", mounted.path("clip-1"), mounted.path("clip-2"), tmp_path])
+
+            assert (done.returncode, done.stderr) == (0, "")
+            for copy in tmp_path.iterdir():
+                video = mounted.endpoint.videos[copy.stem]
+                assert copy.read_bytes() == video.read(0, self.SIZE_BYTES)
+            assert bucket.refused > 0
+
+    @pytest.mark.parametrize("form", sorted({*PAUSES} - {"200", "200 as video", "400"}))
     def test_rsync_copies_every_clip_in_few_requests(
         self, form: str, tmp_path: Path
     ) -> None:

@@ -16,14 +16,18 @@ from ..blocks import ByteRange, Content
 from ..errors import AccessDenied, BodyCut, ServerBroken, TransportError, printable
 from ..http.answer import Answer, inline_answer
 from ..http.patience import Patience
+from ..http.pauses import named_pause
 from ..http.transport import HttpTransport
 from . import bodies, refusals, results, verdict
 from .places import Places
 from .sender import MOST_ERROR_BYTES, Sender, asked_around
 from .status_route import StatusRoute
-from .statuses import State, Status
+from .statuses import UNSAID, State, Status
 
 log = logging.getLogger(__name__)
+
+# Of those for which no time is named. A guess.
+_LONGEST_PAUSE_SECONDS = 8.0
 
 
 class Served(NamedTuple):
@@ -108,6 +112,7 @@ class ContentRoute:
         self, video_id: str, patience: Patience, status: Status | None, *, known: bool
     ) -> Served:
         """The answer to a GET of `PROBE`, with the first bytes of its body."""
+        number = 0
         while True:
             served = self.served(
                 video_id, patience, status, span=verdict.PROBE, known=known
@@ -124,7 +129,10 @@ class ContentRoute:
                 answer.close()
                 raise
             else:
-                return served._replace(body=body)
+                served = served._replace(body=body)
+                if not self._pauses(served, number):
+                    return served
+                number += 1
 
     def served(
         self,
@@ -140,8 +148,56 @@ class ContentRoute:
     ) -> Served:
         """As `content_answer`; what the API refuses is had where its status names it.
 
-        *status* None: it is asked if it could matter.
+        *status* None: it is asked if it could matter. A pause that the API asks for, in
+        words in place of content, is waited for.
         """
+        number = 0
+        while True:
+            served = self._served(
+                video_id,
+                patience,
+                status,
+                span=span,
+                headers=headers,
+                odd_type=odd_type,
+                known=known,
+                fresh=fresh,
+            )
+            if not self._pauses(served, number):
+                return served
+            number += 1
+
+    def _pauses(self, served: Served, number: int) -> bool:
+        """Whether *served* is no more than a wish for a pause; the next turn keeps it.
+
+        As a 200 it counts as an answer: so a pause without a time grows by *number*, as
+        many as there were.
+        """
+        answer, body, _, status = served
+        if not (body and answer.from_api) or bodies.is_container(body):
+            return False
+        if not refusals.asks_for_pause(answer.status, body, status or UNSAID):
+            return False
+        answer.close()
+        named = named_pause(answer.headers, body, self._sender.now())
+        if not named and number:
+            named = min(2.0 ** (number - 1), _LONGEST_PAUSE_SECONDS)
+        self._transport.limit.pause(named)
+        return True
+
+    def _served(
+        self,
+        video_id: str,
+        patience: Patience,
+        status: Status | None,
+        *,
+        span: ByteRange | None,
+        headers: Mapping[str, str] | None,
+        odd_type: str | None,
+        known: bool,
+        fresh: bool,
+    ) -> Served:
+        """As `served`, once."""
         ask = partial(self._at_status, video_id, patience, span=span, headers=headers)
         if self._places.is_named(video_id):
             status = self._status_with_url(video_id, status)

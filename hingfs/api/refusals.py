@@ -40,9 +40,7 @@ def refusal(code: int, headers: Headers, body: bytes, status: Status) -> HingErr
     text = bodies.text_of(body)
     if refuses_token(code, headers, body):
         return denial(code, body)
-    # LiteLLM gives what its upstream says for the video, under 200.
-    limit = status.state in _LIMITED_STATES and code in (200, 206, 400)
-    if code == 429 or (limit and pauses.speaks_of_limit(body)):
+    if asks_for_pause(code, body, status):
         return RateLimited(f"the API asked for a pause (HTTP {code})", None)
     gone = status.expired or code == 410 or wording.UPSTREAM_410.search(text)
     if status.state is State.READY and gone:
@@ -58,6 +56,15 @@ def refusal(code: int, headers: Headers, body: bytes, status: Status) -> HingErr
             f"(HTTP {code}: {said!r})"
         )
     return _by_status(status) or by_text
+
+
+def asks_for_pause(code: int, body: bytes, status: Status) -> bool:
+    """Whether a content answer without content says: not now, you ask too often.
+
+    LiteLLM gives what its upstream says for the video, under 200.
+    """
+    limit = status.state in _LIMITED_STATES and code in (200, 206, 400)
+    return code == 429 or (limit and pauses.speaks_of_limit(body))
 
 
 def _is_settled(code: int, by_text: HingError) -> bool:
