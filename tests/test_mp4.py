@@ -83,7 +83,7 @@ def test_an_index_too_large_to_fetch_unasked_gives_none():
 def test_the_index_of_a_real_clip_is_found(clip):
     (data,) = [
         found.read_bytes()
-        for found in files("hingfs.clips").iterdir()
+        for found in files("hingfs.demo.clips").iterdir()
         if clip in found.name
     ]
 

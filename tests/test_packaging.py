@@ -67,7 +67,8 @@ def test_what_the_wheel_installs_mounts_its_demo(wheel: Path, tmp_path: Path) ->
     fresh = tmp_path / "fresh"
     venv.create(fresh, with_pip=False)
     python = fresh / "bin" / "python"
-    offline = ("--no-deps", "--no-index", "--no-compile")
+    # The checkout may be on the path of the tests, and would count as installed.
+    offline = ("--ignore-installed", "--no-deps", "--no-index", "--no-compile")
     done = run([*PIP, "--python", python, "install", *offline, wheel])
     assert done.returncode == 0, done.stdout + done.stderr
     (packages,) = fresh.glob("lib/python*/site-packages")

@@ -733,15 +733,12 @@ HARMFUL = {
 }
 
 
-# What stat and read of a video say whose content is answered so: broken, or no video
-# (which is EAGAIN, since the status route says that it is completed). Where the header
-# lies about the length only, the size is had from Content-Range.
+# What stat and read of a video say whose content is answered so: broken, or no video,
+# though the status route says that it is completed. A 404 may be a replica that lags
+# behind. Where the header lies about the length only, the size is had from
+# Content-Range.
 OF_CONTENT = {
-    "an error page without end": "EIO",
-    "a header bomb": "EIO",
-    "a header of 300 kB": "EIO",
-    "a loop of redirects": "EIO",
-    "a redirect of 60 kB": "EIO",
+    "a 404 page without end": "EAGAIN",
     "a Content-Length of 2**63": "none",
     "a Content-Length of 2**64": "none",
     "a Content-Length of 5000 digits": "none",
@@ -780,7 +777,7 @@ def errnos_of_harm(what: str, kind: str) -> list[str]:
     """What stat, read and a listing say while answers of *kind* are *what*."""
     match kind:
         case "content":
-            return [*[OF_CONTENT.get(what, "EAGAIN")] * 2, "none"]
+            return [*[OF_CONTENT.get(what, "EIO")] * 2, "none"]
         case "list":
             return ["none", "none", "EIO" if what in NO_LIST else "none"]
     return [*["EIO" if what in NO_STATUS else "none"] * 2, "none"]
@@ -1014,7 +1011,7 @@ def test_a_bomb_of_compressed_zeros_is_no_message(
     assert (
         said
         == {
-            "content": ["EAGAIN", "EAGAIN", "none"],  # the status route says completed
+            "content": ["EIO", "EIO", "none"],  # the status route says completed
             "status": ["none", "none", "none"],
             "list": ["none", "none", "EIO"],
         }[kind]

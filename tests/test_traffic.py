@@ -314,7 +314,7 @@ def test_the_index_of_a_real_clip_is_fetched_when_its_head_tells_where_it_is(
 
 @pytest.mark.parametrize("name", ["moov_first", "moov_last"])
 def test_a_real_clip_costs_its_bytes_and_reads_right(endpoint, build, name):
-    data = resources.files("hingfs.clips").joinpath(f"{name}.mp4").read_bytes()
+    data = resources.files("hingfs.demo.clips").joinpath(f"{name}.mp4").read_bytes()
     endpoint.add("clip", data=data)
     mount = build()
 

@@ -153,7 +153,11 @@ def text_of(body: bytes) -> str:
     LiteLLM quotes its upstream's JSON inside a string; the words are in there too,
     those outside ASCII perhaps as escapes.
     """
-    parsed = parsed_json(body)
+    return _words_of(parsed_json(body), body)
+
+
+def _words_of(parsed: object, body: bytes) -> str:
+    """The words of *body*, which is *parsed*, or None if it is no JSON."""
     if parsed is None:
         return body[:_MOST_TEXT].decode("utf-8", "replace")
     words: list[str] = []
@@ -176,7 +180,7 @@ def said_in(body: bytes) -> str:
             sentence = told.get(name)
             if isinstance(sentence, str) and sentence.strip():
                 return sentence.strip()[:_MOST_TEXT]
-    return text_of(body)
+    return _words_of(parsed, body)
 
 
 def _strings_in(value: object, depth: int) -> Iterator[str]:
