@@ -213,10 +213,9 @@ def is_absent(code: int, body: bytes) -> bool:
 
 def _words_of_error(code: int, body: bytes) -> str:
     """The words of an error; "" where *body* is a video, whose words are its own."""
-    outer = bodies.parsed_json(body)
     if code != 200:
         return "" if describes_video(body) else bodies.text_of(body)
-    fields = fields_of(outer)
+    fields = fields_of(bodies.parsed_json(body))
     if id_of(fields):
         return ""
     names = _ERRORS if fields.get("data") else (*_ERRORS, *_MESSAGES)
