@@ -76,6 +76,7 @@ def with_rows(page: object) -> object:
 @example(b"\xef\xbb\xbf [{}]", 1)
 @example(b'{"data":{"rows":[{}]}}', 1)
 @example(b'{"data":[{"a":-Infinity}],"b":1}', 1)
+@example(b'{"object":"-Infinity","data":[{}],"b":"NaN"}', 1)
 def test_a_page_read_by_elements_is_the_page(text: bytes, window_bytes: int) -> None:
     assert read_by_elements(text, window_bytes) == json.loads(text)
 

@@ -94,9 +94,15 @@ def parsed_page(
         rows, stop = _read_array(body, found.end(), kept)
     except (ValueError, RecursionError):
         return None
-    # A word of JavaScript holds their place, and no other may be there.
-    around = body[: found.start(1)] + _PLACE + body[stop + 1 :]
-    return _parsed(around, lambda _: rows) if around.count(_PLACE) == 1 else None
+    # A word of JavaScript holds their place, and none may stand anywhere else.
+    places: list[str] = []
+
+    def placed(word: str) -> object:
+        places.append(word)
+        return rows
+
+    page = _parsed(body[: found.start(1)] + _PLACE + body[stop + 1 :], placed)
+    return page if len(places) == 1 else None
 
 
 def _read_array(
