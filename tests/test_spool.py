@@ -611,6 +611,24 @@ class SlowDisk:
         return self.result
 
 
+@pytest.mark.parametrize(
+    "fault", [faults.empty_body(), faults.empty_body() + faults.until_close()]
+)
+def test_an_answer_without_bytes_is_no_empty_file(make, fault):
+    """Not even where nothing else says how long the file is; the next answer counts."""
+    rig = make()
+    content = rig.add(size=SMALL, known=False)
+    rig.endpoint.inject(fault)
+
+    assert rig.whole(content) == ramp("v", 0, SMALL)
+
+
+def test_what_is_held_of_a_file_before_its_first_byte_is_nothing(rig):
+    spool = Spool(rig.add(), in_memory=False)
+
+    assert spool.peek(0, 10) == b""
+
+
 class TestSlowDisk:
     """A file is made and removed without a lock that anybody else waits for."""
 

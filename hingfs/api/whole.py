@@ -29,6 +29,8 @@ _JUDGED_BYTES = 8 * KIB
 # With what a message may begin: blanks and a byte order mark, then one of these.
 _BLANK = b"\xef\xbb\xbf" + string.whitespace.encode()
 _OPENINGS = (b"", b"{", b"[", b"<")
+# No service renders a clip of none: it is not written yet, or the answer is a fault.
+_NO_BYTES = "the file has no bytes yet"
 
 
 class OtherExtent(TransportError):
@@ -66,6 +68,8 @@ class Extent:
             if size is None and not self._known:
                 self.resumable = False
                 raise TransportError("206 that does not say how long the file is")
+        if size == 0:
+            raise TransportError(_NO_BYTES)
         self._claim = size
         return start
 
@@ -85,6 +89,8 @@ class Extent:
 
         Raises BodyCut or OtherExtent unless that is the end of the file.
         """
+        if not stop:
+            raise BodyCut(_NO_BYTES)
         self.bind(held)
         if self._said is not None and stop < self._said:
             raise BodyCut(f"the body ended at {stop} of {self._said} bytes")

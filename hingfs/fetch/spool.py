@@ -226,7 +226,8 @@ class Spool:
         """The bytes from *offset* on, fewer where fewer have arrived."""
         held = bytearray(max(0, min(count, self.frontier - offset)))
         with self._in_use():
-            self._held.read_into(memoryview(held), offset)
+            if held:  # before the first byte there may be no storage
+                self._held.read_into(memoryview(held), offset)
         return bytes(held)
 
     def agrees(self, data: bytes, offset: int) -> bool:
