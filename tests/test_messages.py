@@ -5,11 +5,13 @@ Each stands here as it is printed; read them aloud. The first line says what hap
 
 import contextlib
 import ctypes
+import io
 import math
 import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -348,18 +350,27 @@ def test_a_dead_mount_stays_until_its_successor_comes(
     assert cli.main(["umount", str(directory)]) == 0
 
 
-def test_a_terminal_is_told_what_takes_long(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+class Told(io.StringIO):
+    """Standard error, which tells when a line has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed = threading.Event()
+
+    def flush(self) -> None:
+        self.flushed.set()
+
+
+def test_a_terminal_is_told_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "_SILENT_SECONDS", 0.01)
     for on_terminal, said in ((True, "hingfs: waiting; Ctrl-C ends it\n"), (False, "")):
+        stderr = Told()
+        monkeypatch.setattr(sys, "stderr", stderr)
         monkeypatch.setattr(os, "isatty", lambda _: on_terminal)  # noqa: B023
         threads = threading.active_count()
-        told = ""
         with cli._telling_what_takes_long("waiting"):
-            while on_terminal and not told:
-                told = capsys.readouterr().err
-        assert told == said
+            assert stderr.flushed.wait(10 if on_terminal else 0.1) is on_terminal
+        assert stderr.getvalue() == said
         assert threading.active_count() == threads
 
 

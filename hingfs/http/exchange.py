@@ -188,7 +188,7 @@ class Exchange:
                 self.head = self._read_heads(until)
         except TimeoutError:
             raise NoAnswer(
-                f"the server did not begin its answer within {seconds:.0f} s"
+                f"the server did not begin its answer within {seconds:.3g} s"
             ) from None
         chunked = self.head.framing is Framing.CHUNKED
         self._left = 0 if chunked else self.head.length_bytes
