@@ -105,14 +105,33 @@ class NilPage(Personality):
         return {"object": "list", "data": rows or None}
 
 
+@dataclass(frozen=True)
 class NoLength(Personality):
-    """Neither HEAD nor ranges nor a length: all must come before the size is known."""
+    """Neither HEAD nor ranges nor a length: all must come before the size is known.
+
+    *how* the end is told: in chunks, by the connection's, or by that of gzip's stream.
+    """
 
     head = False
     ranges = False
+    how: str = "chunks"
 
     def serve(self, request: Request, video: Video, site: Site) -> Response:
-        return replace(whole(video), length=None)
+        answer = replace(whole(video), length=None)
+        if self.how == "connection":
+            return answer.with_headers({"Connection": "close"})
+        if self.how == "gzip":
+            body = gzip.compress(b"".join(answer.body), compresslevel=1)
+            zipped = replace(answer, body=(body,))
+            return zipped.with_headers({"Content-Encoding": "gzip"})
+        return answer
+
+
+class EmptyHead(NoLength):
+    """HEAD is answered, and describes the empty body that it has."""
+
+    def refuse_head(self, request: Request) -> Response:
+        return Response(200, {"Content-Type": "video/mp4", "Content-Length": "0"})
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import pytest
 from .endpoint import FakeEndpoint, stall_before_headers
 from .limited_servers import PAUSES, Metered, TokenBucket
 from .mounting import BINDINGS, Mounted, each_binding, eventually, run, stat_says
-from .odd_servers import FIELD
-from .personalities import PERSONALITIES
+from .odd_servers import FIELD, EmptyHead, NoLength
+from .personalities import PERSONALITIES, Personality
 
 pytestmark = pytest.mark.fuse
 
@@ -119,9 +119,11 @@ class TestNeitherLengthNorRanges:
     SIZE_BYTES = 700_001
 
     @contextmanager
-    def looked_at(self, binding: str, *options: str) -> Iterator[Mounted]:
+    def looked_at(
+        self, binding: str, *options: str, server: Personality = FIELD["no_length"]
+    ) -> Iterator[Mounted]:
         """A mount of twenty clips, whose names are known to the program."""
-        with FakeEndpoint(personality=FIELD["no_length"]) as endpoint:
+        with FakeEndpoint(personality=server) as endpoint:
             for number in range(20):
                 endpoint.add(f"clip-{number:02}", size_bytes=self.SIZE_BYTES)
             with Mounted(endpoint, binding, *options) as mounted:
@@ -137,6 +139,25 @@ class TestNeitherLengthNorRanges:
                 assert size == f"{self.SIZE_BYTES}\n"
 
             assert downloads(mounted) == ["clip-00", "clip-01"]
+
+    @pytest.mark.parametrize(
+        ("server", "times"),
+        [(NoLength("connection"), 2), (NoLength("gzip"), 1), (EmptyHead(), 1)],
+        ids=["until it closes", "in gzip", "a HEAD of nothing"],
+    )
+    def test_however_a_whole_file_ends_its_looks_cost_one(
+        self, server: Personality, times: int
+    ) -> None:
+        """A connection may be cut: where no container ends there, it is seen twice."""
+        with self.looked_at(BINDINGS[0], server=server) as mounted:
+            for _ in range(2):
+                size = run(["stat", "-c", "%s", mounted.path("clip-00")]).stdout
+                assert size == f"{self.SIZE_BYTES}\n"
+            video = mounted.endpoint.videos["clip-00"]
+            found = mounted.path("clip-00").read_bytes()
+
+            assert found == video.read(0, self.SIZE_BYTES)
+            assert downloads(mounted) == ["clip-00"] * times
 
     def test_ls_of_all_costs_each_once_and_their_copies_nothing(
         self, tmp_path: Path
