@@ -3,7 +3,7 @@
 Servers announce what they do not do, lack routes, and stamp equal bytes with other
 validators each time. Decides how much evidence ends a belief and how long that lasts;
 each change is said once, in one INFO line, so that the log tells the story of a
-server. Leaves to `client` what is asked, to `verdict` what one answer means.
+server. Leaves to `metadata` what is asked, to `verdict` what one answer means.
 
 Thread safety: all methods; `_lock` guards every field, and nothing is logged while it
 is held.
@@ -27,9 +27,6 @@ _ENOUGH_VIDEOS = 2
 _LATE_SECONDS = 5.0
 # HEAD is not implemented (RFC 9110 §15.5.6, §15.6.2): no video is needed to prove it.
 _NO_HEAD_CODES = frozenset({405, 501})
-# One video proves these: gin says 404 where it routes GET alone, and a redirect, which
-# is followed for GET alone, will be one for every video.
-_CLEAR_CODES = frozenset({301, 302, 303, 307, 308, 404})
 _MOST_WORDS = 100
 # They pass, or ask for a pause: what GET does a moment later proves nothing.
 _PASSING_CODES = frozenset({408, 429, *range(500, 600)}) - _NO_HEAD_CODES
@@ -98,7 +95,7 @@ class EndpointFacts:
         if code in _PASSING_CODES:
             return
         why = f"the server answered {code} to it for what GET serves"
-        if code in _CLEAR_CODES:
+        if code == 404:  # gin says so where it routes GET alone: one video proves it
             self._end(Belief.HEAD, why)
         else:
             self._testify(Belief.HEAD, video_id, why)
