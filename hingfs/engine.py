@@ -4,7 +4,6 @@ It knows no FUSE: a mount is one door to it, and a test or a script is another.
 """
 
 import sys
-import time
 
 from .api.client import VideoClient
 from .cache.memory import MemoryBlockCache
@@ -17,7 +16,7 @@ from .library.catalog import Catalog
 from .library.crowd import Crowd
 from .library.lookups import AHEAD_THREADS, LOOKUP_THREADS, SILENCE_SECONDS, Lookups
 from .library.reader import Readers
-from .workers import DaemonPool
+from .workers import DaemonPool, all_joined
 
 # Each look-up asks for one status. As many as there are look-ups, or those of videos
 # that hang would keep the others'.
@@ -93,11 +92,5 @@ class Engine:
         Then no socket and no file of it is open. A look-up of a host that hangs in the
         system cannot be woken, and keeps its thread.
         """
-        deadline = time.monotonic() + seconds
-        owners = (
-            *(self._lookups, self.fetcher, self.spools),
-            *(self._statuses, self.transport),
-        )
-        return all(
-            owner.join(max(0.0, deadline - time.monotonic())) for owner in owners
-        )
+        reading = (self._lookups, self.fetcher, self.spools)
+        return all_joined((*reading, self._statuses, self.transport), seconds)

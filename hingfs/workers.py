@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .errors import TransportError
 
@@ -23,6 +23,19 @@ Result = TypeVar("Result")
 
 # Jobs that wait for long, each on a thread that is idle meanwhile. A guess.
 _MOST_LENT = 56
+
+
+class Joinable(Protocol):
+    """What has threads that end after it was closed."""
+
+    def join(self, seconds: float) -> bool:
+        """Whether they have ended within *seconds*."""
+
+
+def all_joined(owners: Sequence[Joinable], seconds: float) -> bool:
+    """Whether the threads of all *owners* have ended within *seconds*."""
+    deadline = time.monotonic() + seconds
+    return all(owner.join(max(0.0, deadline - time.monotonic())) for owner in owners)
 
 
 def joined(threads: Sequence[threading.Thread], seconds: float) -> bool:

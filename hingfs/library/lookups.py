@@ -32,7 +32,7 @@ from ..errors import (
     TransportError,
     VideoNotReady,
 )
-from ..workers import DaemonPool
+from ..workers import DaemonPool, all_joined
 
 # More than programs ask for at once where all is well, so that one is left for the next
 # name whatever the others do. They are started when there is work.
@@ -230,9 +230,7 @@ class Lookups:
 
     def join(self, seconds: float) -> bool:
         """Whether every thread has ended within *seconds*; after `close`."""
-        deadline = time.monotonic() + seconds
-        pools = (self._wanted, self._ahead, self._lists)
-        return all(pool.join(max(0.0, deadline - time.monotonic())) for pool in pools)
+        return all_joined((self._wanted, self._ahead, self._lists), seconds)
 
     def _started(
         self, pool: DaemonPool, key: tuple[str, str], job: Job[object]
