@@ -85,8 +85,8 @@ def normalized_base_url(text: str) -> str:
     """*text* without trailing slashes and without one trailing "/v1" or "/v1/videos".
 
     Some services publish their base URL with /v1, some without, and some people paste
-    the address of the list, or of a clip; every request path of ours begins with it. Any other prefix
-    ("/openai") is kept.
+    the address of the list, or of a clip; every request path of ours begins with it.
+    Any other prefix ("/openai") is kept.
     Raises UsageError if it is no http(s) URL, or holds credentials or a query.
     """
     url = re.sub(

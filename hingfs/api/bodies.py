@@ -1,7 +1,7 @@
 """What a body says, as JSON or as words, within bounds. Pure.
 
 A body is hostile input: it may be nested, long or broken. Whatever it holds, reading it
-takes bounded memory and raises nothing. Leaves to `client` how many bodies are read at
+takes bounded memory and raises nothing. Leaves to `sender` how many bodies are read at
 the same time.
 """
 

@@ -75,9 +75,9 @@ class RangeDownload:
         """Put the next bytes over *buffers*, laid end to end, from *start* on.
 
         Returns how many: at least *least_bytes*, and more where they are there and
-        fit. Raises ContentChanged, RangesIgnored (`take_whole` may then have the whole file),
-        NotAVideo, or what the refusal means; and
-        TransportError once patience is over.
+        fit. Raises ContentChanged, NotAVideo, RangesIgnored (`take_whole` may then have
+        the whole file), or what the refusal means; and TransportError once patience is
+        over.
         """
         at_start = self._position == 0
         count = 0

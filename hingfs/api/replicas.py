@@ -3,7 +3,7 @@
 Behind a load balancer the job is known to the replica that made it, and perhaps to no
 other; a connection that is kept goes to the same one each time. Decides how many are
 asked, on fresh connections, before "I know nothing of it" is believed of what another
-one knows. Leaves to `client` what is asked, and to `refusals` what is such an answer.
+one knows. Leaves to `sender` what is asked, and to `refusals` what is such an answer.
 """
 
 import logging

@@ -6,7 +6,7 @@ that was overwritten looks alike at first, but settles on its new validator at o
 Decides from samples, taken one after the other, which of both it is, and what becomes
 of the version. Where validators tell nothing, one answer alone is sure to be of one
 version: the file is read whole from it, and only a sample tells that it is another one
-now. Leaves to `client` how samples are had, to `endpoint_facts` what two
+now. Leaves to `samples` how samples are had, to `endpoint_facts` what two
 videos say about the endpoint.
 
 Threads: those of the callers; what they find out is kept by `Content`.

@@ -195,7 +195,7 @@ def _telling_what_takes_long(what: str) -> Iterator[None]:
         print(f"hingfs: {what}; Ctrl-C ends it", file=sys.stderr, flush=True)
 
     timer = threading.Timer(_SILENT_SECONDS, tell)
-    if os.isatty(2):  # `sys.stderr` is None where it was closed
+    if os.isatty(_STANDARD_ERROR):  # `sys.stderr` is None where it was closed
         timer.start()
     try:
         yield

@@ -2,8 +2,9 @@
 
 A pause is named in many ways: Retry-After (RFC 9110 §10.2.3) in seconds or as a date,
 its relatives under longer names or in milliseconds, the fields of the RateLimit draft,
-the X-RateLimit fields of vendors, a field of the JSON in the body, or a sentence. Decides which answers ask for
-a pause and which of several times is meant. Leaves to `patience` who waits for it.
+the X-RateLimit fields of vendors, a field of the JSON in the body, or a sentence.
+Decides which answers ask for a pause and which of several times is meant. Leaves to
+`patience` who waits for it.
 """
 
 import re
