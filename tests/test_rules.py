@@ -165,7 +165,7 @@ TINY_200 = faults._instead("tiny", lambda: text_response(200, b"x" * 99, "video/
     ("fault", "asked"),
     [
         *((faults.status(code), ["a"]) for code in (404, 405, 501)),
-        (faults.redirect_to("http://127.0.0.1:1/"), ["a"]),
+        (faults.redirect_to("http://127.0.0.1:1/"), ["a", "b"]),
         *((faults.status(code), ["a", "b"]) for code in (400, 403, 406)),
         *((fault, ["a", "b"]) for fault in (PAGE_200, JSON_200, TINY_200)),
         (faults.chunked(), ["a", "b"]),
