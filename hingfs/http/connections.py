@@ -1,23 +1,18 @@
-"""Connections that are made in bounded time, and whose answers `exchange` reads.
+"""urllib3's connections, made in bounded time, with answers that `exchange` reads.
 
-`requests` bounds one wait for a socket; nothing bounds the look-up of a name. Decides
-where names are looked up, how the time for a connection is shared by the addresses of a
-host, and whether a kept connection may carry another request. Leaves to `transport`
-what is sent, and whether a peer may be spoken to.
+Decides how the time for a connection is shared by the look-up, the attempts and the
+proxy, and whether a kept connection may carry another request. Leaves the look-up to
+`resolver`, the attempts to `dialing`, and to its owner whether a peer may be spoken to.
 
-Threads: look-ups run on `hingfs-names-N`, since nothing can wake one that hangs: who
-waits for it leaves it behind. They are daemons, started when there is work.
+Threads: none of its own; one thread at a time uses a connection.
 """
 
 import contextlib
 import http.client
-import ipaddress
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,18 +23,13 @@ import urllib3
 import urllib3.connection
 import urllib3.contrib.socks
 import urllib3.exceptions
-import urllib3.util.connection
 import urllib3.util.ssl_
 
-from ..errors import HingError, ServerBroken, Stale
-from ..workers import DaemonPool
+from ..errors import ServerBroken, Stale
 from .dialing import LIVELY, Dialer
 from .exchange import MOST_HEAD_BYTES, Exchange, Exchanges, Input
 from .framing import parse_head
-
-# Names looked up at once, those included whose look-up hangs: the API's, and those of
-# the storage hosts that it names. glibc gives each up after some 10 to 30 s.
-_MOST_LOOKUPS = 32
+from .resolver import Resolver
 
 # A connection that was idle for longer is not used again: many a NAT and firewall has
 # forgotten it by then, and says nothing. A new one costs two or three round trips, a
@@ -52,113 +42,17 @@ _MOST_DEAD = 256
 Admit = Callable[[str, socket.socket], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Lookup:
-    """A look-up under way, or one whose answer came too late for who asked."""
-
-    addresses: Future[list[str]]
-    started_at: float  # monotonic
-
-
-class Names:
-    """Looks up names for callers who do not wait for ever.
-
-    Who asks for a name that is being looked up waits for the same answer, until that
-    look-up is *patience_seconds* old; then another is started beside it. An answer
-    that came too late for those who asked is the next one's.
-
-    Thread safety: all methods; `_lock` guards the table.
-    """
-
-    def __init__(self, patience_seconds: float) -> None:
-        self._patience_seconds = patience_seconds
-        self._pool = DaemonPool("hingfs-names", _MOST_LOOKUPS)
-        self._lock = threading.Lock()
-        self._lookups: dict[tuple[str, int], _Lookup] = {}
-
-    def look_up(self, host: str, port: int, seconds: float) -> list[str]:
-        """The addresses of *host*, in the order in which to try them.
-
-        Raises TimeoutError after *seconds*, OSError if there is no such name.
-        """
-        if _is_address(host):
-            return _find(host, port)
-        place = (host, port)
-        now = time.monotonic()
-        with self._lock:
-            lookup = self._lookups.get(place)
-            if lookup is None or now - lookup.started_at >= self._patience_seconds:
-                self._forget_old_locked(now)
-                lookup = _Lookup(self._pool.submit(_find, host, port), now)
-                self._lookups[place] = lookup
-        try:
-            error = lookup.addresses.exception(seconds)
-        except TimeoutError:
-            raise TimeoutError("the name lookup took too long") from None
-        with self._lock:
-            if self._lookups.get(place) is lookup:
-                del self._lookups[place]
-        if isinstance(error, HingError):
-            raise error.again() from error
-        if error is not None:  # several may raise it: a copy each
-            raise socket.gaierror(*error.args) from error
-        return lookup.addresses.result()
-
-    def _forget_old_locked(self, now: float) -> None:
-        """Drop late answers that nobody came for."""
-        self._lookups = {
-            place: lookup
-            for place, lookup in self._lookups.items()
-            if not lookup.addresses.done()
-            or now - lookup.started_at < self._patience_seconds
-        }
-
-    def close(self, error: HingError) -> None:
-        """Wake who waits with *error*; a look-up that hangs is left behind."""
-        self._pool.close(error)
-
-    def join(self, seconds: float) -> bool:
-        """Whether every thread has ended within *seconds*; after `close`."""
-        return self._pool.join(seconds)
-
-
-def _find(host: str, port: int) -> list[str]:
-    """What the system says; takes as long as that likes."""
-    try:
-        found = socket.getaddrinfo(
-            host,
-            port,
-            urllib3.util.connection.allowed_gai_family(),
-            socket.SOCK_STREAM,
-        )
-    except UnicodeError as error:
-        raise socket.gaierror(socket.EAI_NONAME, "no name of a host") from error
-    addresses = []
-    for *_, place in found:
-        scope = f"%{place[3]}" if len(place) == 4 and place[3] else ""
-        addresses.append(f"{place[0]}{scope}")
-    return list(dict.fromkeys(addresses))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 class Adapter(requests.adapters.HTTPAdapter):
-    """Connections whose names *names* looks up, and whose answers are *exchanges*.
+    """Connections whose names *resolver* looks up, and whose answers are *exchanges*.
 
     *admit* is asked about each peer; not about a proxy, which looks up the name itself
     and is the user's own choice.
     """
 
     def __init__(
-        self, names: Names, exchanges: Exchanges, admit: Admit, connections: int
+        self, resolver: Resolver, exchanges: Exchanges, admit: Admit, connections: int
     ) -> None:
-        terms = _Terms(names, Dialer(), exchanges, _Dead(), admit)
+        terms = _Terms(resolver, Dialer(), exchanges, _Dead(), admit)
         self._pool_classes = _pool_classes(_Strict, _StrictTls, terms)
         self._socks_classes = _pool_classes(_Socks, _SocksTls, terms)
         super().__init__(pool_connections=8, pool_maxsize=connections, max_retries=0)
@@ -202,7 +96,7 @@ class _Dead:
 class _Terms:
     """What every connection of one adapter keeps to."""
 
-    names: Names
+    resolver: Resolver
     dialer: Dialer
     exchanges: Exchanges
     dead: _Dead
@@ -334,7 +228,7 @@ class _Socks(_Strict, urllib3.contrib.socks.SOCKSConnection):
         host = self._dns_host
         try:
             if not options["rdns"]:
-                host = self._terms.names.look_up(host, self.port, seconds)[0]
+                host = self._terms.resolver.look_up(host, self.port, seconds)[0]
             return socks.create_connection(
                 (host, self.port),
                 timeout=seconds,  # type: ignore[arg-type] # a float will do
@@ -392,7 +286,7 @@ def _connected(
     seconds = _seconds_of(connection)
     until = time.monotonic() + seconds
     try:
-        addresses = terms.names.look_up(host, connection.port, seconds)
+        addresses = terms.resolver.look_up(host, connection.port, seconds)
     except OSError as error:
         raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
     try:

@@ -52,10 +52,11 @@ from ..errors import (
 )
 from .answer import Answer
 from .clock import ServerClock
-from .connections import Adapter, Names
+from .connections import Adapter
 from .destinations import Destinations, port_of
 from .exchange import Exchanges
 from .limits import RequestLimit
+from .resolver import Resolver
 
 log = logging.getLogger(__name__)
 
@@ -104,19 +105,21 @@ class HttpTransport:
         self.clock = ServerClock()
         self._config = config
         self._api_origin = origin_of(config.base_url)
-        # Who asks again, having waited as long as it may, joins the same look-up once.
-        self._names = Names(2 * config.connect_seconds)
+        # A caller that waited its time and asks again joins the same look-up once.
+        self._resolver = Resolver(2 * config.connect_seconds)
         self._exchanges = Exchanges()
         # Threads that may hold a connection at once: fetch workers and metadata
         # workers. A pool that is too small would throw warm connections away.
         connections = config.connections + 16
         self._destinations = Destinations(config, self._look_up)
         self._session = _session(
-            Adapter(self._names, self._exchanges, self._destinations.admit, connections)
+            Adapter(
+                self._resolver, self._exchanges, self._destinations.admit, connections
+            )
         )
         # Its connections are used once: see `request`.
         self._fresh_session = _session(
-            Adapter(self._names, self._exchanges, self._destinations.admit, 1)
+            Adapter(self._resolver, self._exchanges, self._destinations.admit, 1)
         )
         self._proxies = _Proxies()
         self.limit = RequestLimit()
@@ -278,12 +281,12 @@ class HttpTransport:
         """
         self._closed.set()
         self.limit.close(Closing("the mount is ending"))
-        self._names.close(Closing("the mount is ending"))
+        self._resolver.close(Closing("the mount is ending"))
         self._exchanges.close()
 
     def join(self, seconds: float) -> bool:
         """Whether its threads have ended within *seconds* each; after `close`."""
-        return self._names.join(seconds)
+        return self._resolver.join(seconds)
 
     def _ask(
         self,
@@ -478,7 +481,7 @@ class HttpTransport:
         url = f"https://[{host}]/" if ":" in host else f"https://{host}/"
         if requests.utils.select_proxy(url, self._proxies.of(url)):
             return []
-        return self._names.look_up(host, 0, self._config.connect_seconds)
+        return self._resolver.look_up(host, 0, self._config.connect_seconds)
 
 
 class _Bearer(requests.auth.AuthBase):

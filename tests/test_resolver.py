@@ -1,4 +1,4 @@
-"""Names, peers and answers: whoever waits for them is told in time."""
+"""Names of hosts: whoever waits for a look-up is told in time."""
 
 import socket
 import threading
@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hingfs.errors import Closing
-from hingfs.http import connections as connections_module
-from hingfs.http.connections import Names
+from hingfs.http import resolver as resolver_module
+from hingfs.http.resolver import Resolver
 
 from .mounting import eventually
 
@@ -46,19 +46,19 @@ def system(monkeypatch) -> Iterator[System]:
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., Names]]:
-    made: list[Names] = []
+def make() -> Iterator[Callable[..., Resolver]]:
+    made: list[Resolver] = []
 
-    def make(patience_seconds: float = LONG) -> Names:
-        made.append(Names(patience_seconds))
+    def make(patience_seconds: float = LONG) -> Resolver:
+        made.append(Resolver(patience_seconds))
         return made[-1]
 
     yield make
-    for names in made:
-        names.close(Closing("the test is over"))
+    for resolver in made:
+        resolver.close(Closing("the test is over"))
 
 
-class TestNames:
+class TestResolver:
     @pytest.mark.usefixtures("system")
     def test_a_name_has_addresses(self, make):
         assert make().look_up("a.test", 80, LONG) == [LOCAL]
@@ -95,11 +95,11 @@ class TestNames:
             make().look_up("a.test", 80, SOON)
 
     def test_those_who_want_one_name_wait_for_one_lookup(self, system, make):
-        names = make()
+        resolver = make()
         system.hanging.add("a.test")
         with ThreadPoolExecutor(9) as threads:
             waiting = [
-                threads.submit(names.look_up, "a.test", 80, LONG) for _ in range(9)
+                threads.submit(resolver.look_up, "a.test", 80, LONG) for _ in range(9)
             ]
             eventually(lambda: system.asked, "a look-up")
             system.over.set()
@@ -109,74 +109,74 @@ class TestNames:
 
     def test_an_answer_that_came_late_is_the_next_ones(self, system, make):
         """Else a resolver that needs six seconds would never be heard in five."""
-        names = make()
+        resolver = make()
         system.hanging.add("a.test")
         with pytest.raises(TimeoutError):
-            names.look_up("a.test", 80, SOON)
+            resolver.look_up("a.test", 80, SOON)
         system.over.set()
 
-        assert names.look_up("a.test", 80, LONG) == [LOCAL]
+        assert resolver.look_up("a.test", 80, LONG) == [LOCAL]
         assert system.asked == ["a.test"]
-        names.look_up("a.test", 80, LONG)
+        resolver.look_up("a.test", 80, LONG)
         assert system.asked == ["a.test"] * 2  # and used once
 
     def test_beside_a_lookup_that_hangs_for_long_another_is_started(self, system, make):
-        names = make(patience_seconds=0.0)
+        resolver = make(patience_seconds=0.0)
         system.hanging.add("a.test")
         with pytest.raises(TimeoutError):
-            names.look_up("a.test", 80, SOON)
+            resolver.look_up("a.test", 80, SOON)
         system.hanging.clear()
 
-        assert names.look_up("a.test", 80, LONG) == [LOCAL]
+        assert resolver.look_up("a.test", 80, LONG) == [LOCAL]
 
     def test_late_answers_that_nobody_comes_for_are_forgotten(self, system, make):
-        names = make(patience_seconds=0.0)
+        resolver = make(patience_seconds=0.0)
         late = [f"{number}.test" for number in range(9)]
         system.hanging.update(late)
         for name in late:
             with pytest.raises(TimeoutError):
-                names.look_up(name, 80, 0.001)
+                resolver.look_up(name, 80, 0.001)
         system.over.set()
 
         def ended() -> bool:
-            return all(each.addresses.done() for each in names._lookups.values())
+            return all(each.addresses.done() for each in resolver._lookups.values())
 
         eventually(ended, "the late answers")
-        names.look_up("a.test", 80, LONG)
-        assert names._lookups == {}
+        resolver.look_up("a.test", 80, LONG)
+        assert resolver._lookups == {}
 
     def test_names_that_hang_are_not_in_the_way_of_others(self, system, make):
-        names = make()
+        resolver = make()
         hanging = [f"{number}.hanging.test" for number in range(20)]
         system.hanging.update(hanging)
         for name in hanging:
             with pytest.raises(TimeoutError):
-                names.look_up(name, 80, 0.001)
+                resolver.look_up(name, 80, 0.001)
 
-        assert names.look_up("a.test", 80, LONG) == [LOCAL]
+        assert resolver.look_up("a.test", 80, LONG) == [LOCAL]
 
     def test_lookups_that_hang_are_bounded(self, system, make, monkeypatch):
-        monkeypatch.setattr(connections_module, "_MOST_LOOKUPS", 3)
-        names = make(patience_seconds=0.0)
+        monkeypatch.setattr(resolver_module, "_MOST_LOOKUPS", 3)
+        resolver = make(patience_seconds=0.0)
         system.hanging.add("a.test")
         for _ in range(9):
             with pytest.raises(TimeoutError):
-                names.look_up("a.test", 80, 0.001)
+                resolver.look_up("a.test", 80, 0.001)
 
         eventually(lambda: len(system.asked) == 3, "three look-ups")
 
     def test_close_wakes_who_waits(self, system, make):
-        names = make()
+        resolver = make()
         system.hanging.add("a.test")
         with ThreadPoolExecutor(1) as threads:
-            waiting = threads.submit(names.look_up, "a.test", 80, LONG)
+            waiting = threads.submit(resolver.look_up, "a.test", 80, LONG)
             eventually(lambda: system.asked, "a look-up")
-            names.close(Closing("the mount is ending"))
+            resolver.close(Closing("the mount is ending"))
 
             with pytest.raises(Closing):
                 waiting.result()
         with pytest.raises(Closing):
-            names.look_up("b.test", 80, LONG)
-        assert not names.join(0)
+            resolver.look_up("b.test", 80, LONG)
+        assert not resolver.join(0)
         system.over.set()
-        assert names.join(LONG)
+        assert resolver.join(LONG)
