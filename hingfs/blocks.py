@@ -1,4 +1,4 @@
-"""Pure arithmetic of byte ranges and blocks, and the identity of a video's bytes.
+"""Pure arithmetic of byte ranges and blocks.
 
 Ranges are half-open, [start, stop). The inclusive form of HTTP exists in
 `ByteRange.to_header` and in the parser of Content-Range (`verdict`), nowhere else.
@@ -7,9 +7,8 @@ b bytes is [i*b, min((i+1)*b, n)).
 """
 
 import bisect
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -46,128 +45,6 @@ class ByteRange:
         return f"bytes={self.start}-{self.stop - 1}"
 
 
-@dataclass(frozen=True, slots=True)
-class Validator:
-    """What tells two versions of the same URL apart, as the server sent it.
-
-    *etag* is a strong entity tag (weak ones promise no equal bytes, RFC 9110
-    §8.8.1, and are dropped), *last_modified* the header's text; None where absent.
-    """
-
-    etag: str | None = None
-    last_modified: str | None = None
-
-    def contradicts(self, other: "Validator") -> bool:
-        """Whether *other* certainly belongs to different bytes.
-
-        Entity tags decide where both sides have one; Last-Modified otherwise.
-        Nothing to compare is no contradiction.
-        """
-        if self.etag and other.etag:
-            return self.etag != other.etag
-        if self.last_modified and other.last_modified:
-            return self.last_modified != other.last_modified
-        return False
-
-
-@dataclass(eq=False, slots=True, weakref_slot=True)
-class Content:
-    """One version of a video's bytes; the identity under which blocks are cached.
-
-    Two versions are two objects and compare unequal, so a block of an old version
-    can never be found under a new one. *ranges* is True once the server has
-    answered a Range request with 206, False once it has ignored one, None before;
-    it only ever moves away from None, and every thread may read it. *odd_type* is the
-    type, no video's, under which its bytes come: once they were seen to begin as a video
-    does, that type is no reason to refuse them. *odd_coding* is the content coding that
-    they name and do not have, as was seen in the same way; so ranges are of the file.
-    *changed*
-    turns True, for good, when the server was seen to hold other bytes.
-
-    *shifting* turns True where its validators contradict one another: then it is what one
-    whole answer brings, whose validator is kept, and no range of another. What was
-    handed out by ranges before must be proved equal to that: see `hand_out`. Where its
-    own validator comes again among the others, *recurring* does instead: it goes on by
-    the ranges that come under it, and the others are asked for again.
-
-    Thread safety: the transitions below, which `_lock` guards.
-    """
-
-    video_id: str
-    size_bytes: int
-    validator: Validator
-    ranges: bool | None = None
-    odd_type: str | None = None
-    odd_coding: str | None = None
-    changed: bool = False
-    shifting: bool = False
-    recurring: bool = False
-    handed_out: bool = False
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def contradicted_by(self, seen: Validator) -> bool:
-        """Whether *seen* certainly belongs to other bytes than these."""
-        return not self.shifting and self.validator.contradicts(seen)
-
-    def learn(self, seen: Validator) -> bool:
-        """Whether *seen*, of an answer to GET, may be of these bytes.
-
-        Then its entity tag is theirs, if they had none: HEAD may tell none, and one
-        answer may have lost it.
-        """
-        with self._lock:
-            if self.contradicted_by(seen):
-                return False
-            if self.validator.etag is None:
-                self.validator = Validator(seen.etag, self.validator.last_modified)
-        return True
-
-    def is_explained(self) -> bool:
-        """Whether it is known why answers come under other validators."""
-        return self.shifting or self.recurring
-
-    @property
-    def unproved(self) -> bool:
-        """Whether no validator tells an answer of these bytes from one of others."""
-        untold = self.validator == Validator() and self.ranges is not False
-        return self.shifting or untold
-
-    def hand_out(self) -> bool:
-        """Whether bytes that came by ranges may be handed out; they count as that."""
-        if not self.handed_out or self.shifting:
-            with self._lock:
-                self.handed_out |= not self.shifting
-                return not self.shifting
-        return True
-
-    def take_whole(self) -> bool:
-        """From here on only one whole answer holds it; whether that is news."""
-        with self._lock:
-            news, self.shifting = not self.shifting, True
-            self.ranges = False
-        return news
-
-    def keep_to_ranges(self) -> bool:
-        """Go on by ranges, if some were handed out; whether it does."""
-        with self._lock:
-            self.recurring = self.handed_out and not self.shifting
-        return self.recurring
-
-    def taken_from(self, validator: Validator) -> bool:
-        """The whole answer that holds it now has *validator*; False where it cannot."""
-        with self._lock:
-            if self.shifting:
-                self.validator = validator
-                return True
-        return self.learn(validator)
-
-    def replaced(self) -> None:
-        """The server has settled on other bytes."""
-        with self._lock:
-            self.changed, self.shifting = True, False
-
-
-BlockKey = tuple[Content, int]  # with the index
 # Nobody changes a block once it is whole. The fetcher makes them all bytearrays, of one
 # size: bytes would need a little more room, and not fit into the hole that one left.
 Block = bytes | bytearray

@@ -4,9 +4,10 @@ import threading
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from hingfs.blocks import ByteRange, Content, views_of
+from hingfs.blocks import ByteRange, views_of
 from hingfs.errors import BodyCut
 from hingfs.http.answer import Answer
+from hingfs.version import Content
 from tests.personalities import ramp
 
 

@@ -13,8 +13,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from hingfs.blocks import BlockKey, Content, Validator
 from hingfs.cache.memory import UNREAD_SHARE, MemoryBlockCache
+from hingfs.version import BlockKey, Content, Validator
 
 BLOCK = 100
 BUDGET = 16 * BLOCK

@@ -15,7 +15,7 @@ import pytest
 from hingfs.api.metadata import Probe
 from hingfs.api.statuses import UNSAID
 from hingfs.api.verdict import Facts
-from hingfs.blocks import MIB, Validator
+from hingfs.blocks import MIB
 from hingfs.errors import (
     AccessDenied,
     Closing,
@@ -32,6 +32,7 @@ from hingfs.library import catalog as catalog_module
 from hingfs.library.catalog import Catalog
 from hingfs.library.lookups import AHEAD_THREADS
 from hingfs.library.names import full_name_of, inode_of, name_of
+from hingfs.version import Validator
 from tests import endpoint as faults
 from tests.conftest import Build
 from tests.memory import little_memory
@@ -692,7 +693,7 @@ class TestVersions:
     ):
         old = catalog.find("v.mp4")
         endpoint.videos["v"].replace(size_bytes=SIZE * 2)
-        old.content.changed = True
+        old.content.found_changed()
 
         assert catalog.find("v.mp4").content.size_bytes == SIZE * 2
 
@@ -752,7 +753,7 @@ class TestVersions:
         with ThreadPoolExecutor(2) as threads:
             opening = threads.submit(catalog.find_to_open, "v.mp4")
             endpoint.wait_until(lambda: bool(endpoint.log))
-            old.content.changed = True
+            old.content.found_changed()
             looking_up = threads.submit(catalog.find, "v.mp4")
             go_on.set()
 

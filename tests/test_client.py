@@ -16,7 +16,7 @@ from hingfs.api import bodies, endpoint_facts, places, sender, statuses
 from hingfs.api import pages as pages_module
 from hingfs.api.client import VideoClient
 from hingfs.api.statuses import State, Status
-from hingfs.blocks import ByteRange, Content, Validator
+from hingfs.blocks import ByteRange
 from hingfs.config import Token
 from hingfs.errors import (
     AccessDenied,
@@ -40,6 +40,7 @@ from hingfs.http import patience
 from hingfs.http.answer import Answer
 from hingfs.http.limits import LONGEST_PAUSE_SECONDS
 from hingfs.library.names import has_name
+from hingfs.version import Content, Validator
 from tests import endpoint as faults
 from tests.conftest import Build
 from tests.endpoint import FakeEndpoint, ramp
@@ -953,7 +954,7 @@ class TestRanges:
     ):
         endpoint.add("big", size_bytes=20_000_000)
         content = content_of(endpoint, "big")
-        content.ranges = True
+        content.ranges_served()
         endpoint.inject(fault)
 
         got = download(build().engine.client, content, ByteRange(1000, 2000))
@@ -966,7 +967,7 @@ class TestRanges:
     def test_r14_two_200s_in_a_row_are_a_server_without_ranges(self, client, endpoint):
         """Then its announcements prove nothing, either."""
         content = content_of(endpoint)
-        content.ranges = True
+        content.ranges_served()
         endpoint.inject(faults.answer_200_to_range(), 2)
 
         with pytest.raises(RangesIgnored):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs.blocks import MIB, Block, BlockKey, ByteRange, Content, Validator
+from hingfs.blocks import MIB, Block, ByteRange
 from hingfs.cache.memory import MemoryBlockCache
 from hingfs.errors import (
     AccessDenied,
@@ -26,6 +26,7 @@ from hingfs.fetch import fetcher as fetcher_module
 from hingfs.fetch.fetcher import PIECE_BYTES, BlockFetcher
 from hingfs.fetch.landing import Landing
 from hingfs.http.answer import Answer
+from hingfs.version import BlockKey, Content, Validator
 from tests.mounting import eventually
 from tests.personalities import ramp
 from tests.sources import Body, Source
@@ -502,7 +503,7 @@ class TestPriorities:
     def test_one_request_makes_way_for_one_demand(self, joined, again):
         """The one that no reader waits for, if there is one: it ends sooner."""
         with Rig(96, connections=2) as rig:
-            rig.content.ranges = True
+            rig.content.ranges_served()
             rig.source.let(BLOCK // 2)
             rig.fetcher.prefetch(rig.content, range(24), 24)
             rig.fetcher.prefetch(rig.content, range(48, 58), 10)

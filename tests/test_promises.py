@@ -616,7 +616,7 @@ def test_attributes_of_known_files_need_no_network(view, video, endpoint, expect
     assert space["f_blocks"] * space["f_frsize"] >= 2 * SIZE_BYTES
     assert endpoint.log == []
 
-    opened_file.content.changed = True
+    opened_file.content.found_changed()
     files.mount.engine.transport.clock.learn(formatdate(expires_at, usegmt=True))
     said = [errno_of(partial(files.size_bytes, n)) for n in ("v", "short", "gone")]
     assert said == ["EIO", "EIO", "EIO"]

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs.blocks import KIB, MIB, ByteRange, Content, Validator
+from hingfs.blocks import KIB, MIB, ByteRange
 from hingfs.library import readahead
 from hingfs.library.readahead import ClipHabit, Plan, ReadAhead, request_bytes
+from hingfs.version import Content, Validator
 
 KERNEL_READ = 128 * KIB
 PLENTY = 1 << 40

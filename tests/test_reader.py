@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs import mp4
-from hingfs.blocks import KIB, MIB, ByteRange, Content, Validator, block_count
+from hingfs.blocks import KIB, MIB, ByteRange, block_count
 from hingfs.cache.memory import MemoryBlockCache
 from hingfs.errors import (
     AccessDenied,
@@ -26,6 +26,7 @@ from hingfs.library import reader as reader_module
 from hingfs.library.crowd import Crowd
 from hingfs.library.readahead import PROVEN_SHARE, WHOLE_HABIT_CLIPS
 from hingfs.library.reader import Readers, VideoReader
+from hingfs.version import Content, Validator
 from tests.mounting import eventually
 from tests.personalities import ramp
 from tests.sources import Source
@@ -92,7 +93,7 @@ class Rig:
         self.source.let(float("inf"))
 
     def open(self, size_bytes: int, *, ranges: bool | None = True) -> VideoReader:
-        return self.readers.open(Content("v", size_bytes, Validator(), ranges))
+        return self.readers.open(Content("v", size_bytes, Validator(), ranges=ranges))
 
     def read_whole(self, reader: VideoReader, step: int = KERNEL_READ) -> bytes:
         size = reader.content.size_bytes
@@ -401,7 +402,7 @@ class TestErrors:
     def test_a_changed_video_is_never_read_on(self, rig):
         reader = rig.open(LARGE)
         read(reader, 0, 100)
-        reader.content.changed = True
+        reader.content.found_changed()
 
         with pytest.raises(ContentChanged):
             read(reader, 0, 100)

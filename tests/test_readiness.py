@@ -12,7 +12,7 @@ import pytest
 
 from hingfs.api.readiness import Readiness
 from hingfs.api.wording import plain_word
-from hingfs.blocks import Content, Validator
+from hingfs.version import Content, Validator
 
 from . import endpoint as faults
 from .containers import MEDIA, OPEN, WHOLE, fragments, mp4

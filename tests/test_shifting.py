@@ -7,8 +7,8 @@ import pytest
 
 from hingfs.api.endpoint_facts import Belief, EndpointFacts
 from hingfs.api.shifting import MOST_SAMPLES, SAMPLE, Settling, Trial
-from hingfs.blocks import Content, Validator
 from hingfs.errors import ContentChanged, ServerBroken
+from hingfs.version import Content, Validator
 
 OPENED, B, C, D, E = (Validator(f'"{letter}"') for letter in "abcde")
 DATED = Validator(None, "Thu, 26 Nov 2026 12:00:00 GMT")

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs.api.whole import UNKNOWN_SIZE
-from hingfs.blocks import KIB, MIB, Content, Validator
+from hingfs.blocks import KIB, MIB
 from hingfs.cache.memory import MemoryBlockCache
 from hingfs.errors import (
     AccessDenied,
@@ -36,6 +36,7 @@ from hingfs.errors import (
 from hingfs.fetch import spool as spool_module
 from hingfs.fetch.spool import Spool, SpoolStore
 from hingfs.mount.serving import Mount
+from hingfs.version import Content, Validator
 from tests import endpoint as faults
 from tests.endpoint import FakeEndpoint, ramp
 from tests.mounting import eventually

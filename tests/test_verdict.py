@@ -17,7 +17,7 @@ from hingfs import blocks
 from hingfs.api import bodies, listing, refusals, results, statuses, verdict, wording
 from hingfs.api.listing import ListPage
 from hingfs.api.statuses import UNSAID, State, Status
-from hingfs.blocks import ByteRange, Content, Validator
+from hingfs.blocks import ByteRange
 from hingfs.errors import (
     AccessDenied,
     ContentChanged,
@@ -31,6 +31,7 @@ from hingfs.errors import (
     VideoNotReady,
     VideoNotServed,
 )
+from hingfs.version import Content, Validator
 from tests.personalities import MP4_HEAD
 
 NOW = 1_790_000_000.0
@@ -331,7 +332,7 @@ def test_a_body_in_parts_is_no_video_whatever_it_begins_with():
 
 def test_the_type_that_was_proven_and_no_other_is_believed_of_later_ranges():
     known = content()
-    known.odd_type = "text/plain"
+    known.odd_type_seen("text/plain")
     headers = ranged((1000, 2000), **{"Content-Type": "Text/Plain; charset=utf-8"})
 
     assert verdict.judge_range(206, headers, ASKED, known) == ASKED
@@ -1003,7 +1004,9 @@ def test_what_begins_as_a_container_is_the_file_whatever_coding_it_names(
     assert facts.size_bytes == SIZE
     assert facts.ranges is ranges
     assert facts.odd_coding == (coding if ranges else None)
-    known = Content("v", SIZE, Validator(), facts.ranges, None, facts.odd_coding)
+    known = Content(
+        "v", SIZE, Validator(), ranges=facts.ranges, odd_coding=facts.odd_coding
+    )
     later = ranged((1000, 2000), **{"Content-Encoding": coding})
     if ranges:
         assert verdict.judge_range(206, later, ASKED, known) == ASKED

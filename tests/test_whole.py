@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs.api.whole import UNKNOWN_SIZE
-from hingfs.blocks import MIB, Content, Validator
+from hingfs.blocks import MIB
 from hingfs.cache.memory import MemoryBlockCache
 from hingfs.errors import BodyCut, Closing, ContentChanged, HingError
 from hingfs.fetch.spool import SpoolStore
+from hingfs.version import Content, Validator
 from tests.containers import mp4
 from tests.personalities import ramp
 

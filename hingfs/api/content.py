@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from ..blocks import ByteRange, Content
+from ..blocks import ByteRange
 from ..errors import AccessDenied, BodyCut, ServerBroken, TransportError, printable
 from ..http.answer import Answer, inline_answer
 from ..http.patience import Patience
 from ..http.pauses import named_pause
 from ..http.transport import HttpTransport
+from ..version import Content
 from . import bodies, refusals, results, verdict
 from .places import Places
 from .sender import MOST_ERROR_BYTES, Sender, asked_around
@@ -94,7 +95,7 @@ class ContentRoute:
         if not self._is_proven(content.video_id, odd_type, served, patience):
             return served
         served.answer.close()
-        content.odd_type = odd_type
+        content.odd_type_seen(odd_type)
         return ask(odd_type=odd_type)
 
     def _is_proven(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from ..blocks import KIB, ByteRange, Content, Validator, views_of
+from ..blocks import KIB, ByteRange, views_of
 from ..errors import (
     BodyCut,
     ContentChanged,
@@ -25,6 +25,7 @@ from ..errors import (
 from ..http.answer import Answer
 from ..http.pace import Pace
 from ..http.patience import Patience
+from ..version import Content, Validator
 from . import bodies, refusals, verdict
 from .routes import Routes
 from .sender import MOST_ERROR_BYTES

@@ -14,11 +14,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
-from ..blocks import Content, Validator
 from ..errors import AccessDenied, ServerBroken, TransportError, VideoNotServed
 from ..http.answer import Answer
 from ..http.pace import Pace
 from ..http.patience import METADATA_TRIES, Patience
+from ..version import Content, Validator
 from . import refusals, verdict
 from .download import RangeDownload
 from .head_route import Head
@@ -138,9 +138,9 @@ class VideoMetadata:
             video_id,
             size_bytes,
             facts.validator,
-            facts.ranges,
-            facts.odd_type,
-            facts.odd_coding,
+            ranges=facts.ranges,
+            odd_type=facts.odd_type,
+            odd_coding=facts.odd_coding,
         )
         pace = partial(Pace, self._config.stall_seconds)
         doubt = self._readiness.doubt(

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
-from ..blocks import KIB, MIB, ByteRange, Content, Validator
+from ..blocks import KIB, MIB, ByteRange
 from ..errors import BodyCut, ContentChanged, RangesIgnored
 from ..remembered import Remembered, bytes_of_texts
+from ..version import Content, Validator
 from .closing import closes
 
 # What one request brings: the head of a file in fragments, which is some KiB of index

@@ -3,9 +3,9 @@
 Threads: every method may be called from any thread.
 """
 
-from ..blocks import Content, Validator
 from ..config import EndpointConfig
 from ..errors import ServerBroken
+from ..version import Content, Validator
 from . import verdict
 from .content import ContentRoute
 from .head_route import HeadRoute

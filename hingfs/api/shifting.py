@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..blocks import KIB, ByteRange, Content, Validator
+from ..blocks import KIB, ByteRange
 from ..errors import ContentChanged, HingError, printable
+from ..version import Content, Validator
 from .endpoint_facts import Belief, EndpointFacts
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class Settling:
 
     def _is_settled(self, content: Content, seen: Sequence[Validator]) -> bool:
         """Whether *seen* contradict *content* no more; perhaps by another thread."""
-        return content.is_explained() or not any(map(content.contradicted_by, seen))
+        return content.is_explained or not any(map(content.contradicted_by, seen))
 
     def shifts(self, content: Content, seen: Sequence[Validator]) -> bool:
         """Whether validators change while the bytes of *content* may not.

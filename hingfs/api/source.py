@@ -6,10 +6,11 @@ worth to `download`, and where the bytes are had to `content`.
 Threads: every method may be called from any thread.
 """
 
-from ..blocks import ByteRange, Content
+from ..blocks import ByteRange
 from ..errors import BodyCut, ContentChanged, HingError, ServerBroken
 from ..http.answer import Answer
 from ..http.pace import Pace
+from ..version import Content
 from . import refusals, verdict
 from .download import RangeDownload
 from .endpoint_facts import Belief

@@ -9,8 +9,9 @@ What an answer without content means is `refusals`'.
 import re
 from dataclasses import dataclass
 
-from ..blocks import LARGEST_VIDEO_BYTES, ByteRange, Content, Validator
+from ..blocks import LARGEST_VIDEO_BYTES, ByteRange
 from ..errors import ContentChanged, NotAVideo, RangesIgnored, ServerBroken, printable
+from ..version import Content, Validator
 from . import bodies
 from .statuses import Headers
 

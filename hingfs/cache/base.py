@@ -6,7 +6,8 @@ second tier, on disk, is to be another member behind the same protocol.
 
 from typing import Protocol
 
-from ..blocks import Block, BlockKey
+from ..blocks import Block
+from ..version import BlockKey
 
 
 class BlockCache(Protocol):

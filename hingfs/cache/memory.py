@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from cachetools import FIFOCache, LRUCache
 
-from ..blocks import Block, BlockKey
+from ..blocks import Block
+from ..version import BlockKey
 from .base import BlockCache
 
 # The part of the budget that blocks nobody has read yet may fill. Half: the windows

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from ..blocks import KIB, MIB, Block, BlockKey, ByteRange, Content, bounds_of, runs_of
+from ..blocks import KIB, MIB, Block, ByteRange, bounds_of, runs_of
 from ..cache.base import BlockCache
 from ..errors import (
     BodyCut,
@@ -37,6 +37,7 @@ from ..errors import (
     printable,
 )
 from ..http.answer import Answer
+from ..version import BlockKey, Content
 from ..workers import joined
 from .concurrency import Concurrency
 from .landing import Landing, RangeBody, RangeSource, Transfer
@@ -470,7 +471,7 @@ class BlockFetcher:
             try:
                 self._land_blocks(transfer, body)
             except RangesIgnored:
-                content.ranges = False
+                content.ranges_ignored()
                 self._whole_body(content, body.take_whole())
                 raise RangesIgnored(_WHOLE_FILES_ONLY) from None
 
@@ -536,8 +537,7 @@ class BlockFetcher:
     def _land(self, transfer: Transfer, blocks: Sequence[Block]) -> None:
         """The next *blocks* of *transfer* are there."""
         content, first = transfer.content, transfer.next
-        if content.ranges is None:
-            content.ranges = True
+        if content.ranges_served():
             with self._lock:
                 self._summon()  # what had to wait for this
         for index, block in enumerate(blocks, first):
@@ -576,7 +576,7 @@ class BlockFetcher:
         No exception leaves.
         """
         if isinstance(met, ContentChanged):
-            content.changed = True
+            content.found_changed()
         if not isinstance(met, HingError):
             name = printable(content.video_id, 80)
             log.error("%s: unforeseen error in a transfer", name, exc_info=met)

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..blocks import Block, ByteRange, Content
+from ..blocks import Block, ByteRange
 from ..errors import HingError
 from ..http.answer import Answer
+from ..version import Content
 
 
 class RangeBody(Protocol):

@@ -29,7 +29,7 @@ from typing import Protocol
 
 from ..api.verdict import odd_type_of
 from ..api.whole import Extent, OtherExtent, judged, proven
-from ..blocks import KIB, Content
+from ..blocks import KIB
 from ..cache.base import BlockCache
 from ..errors import (
     BodyCut,
@@ -45,6 +45,7 @@ from ..errors import (
 )
 from ..http.answer import Answer
 from ..http.pace import SLOWEST_BYTES_PER_SECOND, Pace
+from ..version import Content
 from ..workers import DaemonPool
 
 log = logging.getLogger(__name__)
@@ -498,7 +499,7 @@ class SpoolStore:
         """Give up the bytes of *spool*, which is in the table."""
         self._remove_locked(spool)
         if spool.content.shifting:  # no other answer can be told to have the same bytes
-            spool.content.changed = True
+            spool.content.found_changed()
 
     def _remove_locked(self, spool: Spool) -> None:
         if self._spools.get(spool.content) is spool:
@@ -513,7 +514,7 @@ class SpoolStore:
         try:
             self._fill(spool, answer)
         except ContentChanged as error:
-            spool.content.changed = True
+            spool.content.found_changed()
             spool.fail(error)
         except HingError as error:
             spool.fail(error)

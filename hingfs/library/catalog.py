@@ -26,7 +26,7 @@ from ..api.shifting import SAMPLE
 from ..api.statuses import Status
 from ..api.verdict import Facts
 from ..api.whole import UNKNOWN_SIZE
-from ..blocks import MIB, Content
+from ..blocks import MIB
 from ..config import CacheConfig
 from ..errors import (
     AccessDenied,
@@ -43,6 +43,7 @@ from ..errors import (
 )
 from ..fetch.spool import SpoolStore
 from ..remembered import Remembered, bytes_of_texts
+from ..version import Content
 from .crowd import Crowd
 from .lookups import Lookups
 from .names import has_name, inode_of, is_short, name_of, video_id_of
@@ -438,9 +439,9 @@ class Catalog:
             video_id,
             UNKNOWN_SIZE if facts.size_bytes is None else facts.size_bytes,
             facts.validator,
-            facts.ranges,
-            facts.odd_type,
-            facts.odd_coding,
+            ranges=facts.ranges,
+            odd_type=facts.odd_type,
+            odd_coding=facts.odd_coding,
         )
         self._metadata.believe(content)
         mtime_ns = _mtime_ns(probe.status, facts)
@@ -465,7 +466,7 @@ class Catalog:
             spool = self._spools.open(content)
             # Leave the caller, who waits as long, time to hear of it.
             deadline = time.monotonic() + 0.9 * self._metadata_seconds
-            content.size_bytes = spool.wait_complete(deadline)
+            content.measured(spool.wait_complete(deadline))
         except DeadlineExceeded:
             raise VideoNotReady(
                 "its size is not known before all of it arrived"
@@ -493,7 +494,7 @@ class Catalog:
             if is_short(name := name_of(video_id)):
                 self._short_names.put(name, video_id)
         if before is not None and before.file.content is not content:
-            before.file.content.changed = True
+            before.file.content.found_changed()
         return file
 
     def _lagging(self, video_id: str, error: VideoNotServed) -> HingError:

@@ -21,7 +21,8 @@ their reads or even their opens say so.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..blocks import KIB, MIB, ByteRange, Content
+from ..blocks import KIB, MIB, ByteRange
+from ..version import Content
 
 # A read this far before or behind a frontier still belongs to its cursor. The kernel
 # reads ahead in parallel requests of up to 1 MiB that arrive in any order.

@@ -13,13 +13,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..blocks import KIB, MIB, Block, ByteRange, Content, Runs, block_count, blocks_of
+from ..blocks import KIB, MIB, Block, ByteRange, Runs, block_count, blocks_of
 from ..cache.base import BlockCache
 from ..errors import ContentChanged, HingError, RangesIgnored
 from ..fetch.fetcher import FAILURE_MEMORY_SECONDS, BlockFetcher
 from ..fetch.landing import Landing
 from ..fetch.spool import Spool, SpoolStore
 from ..mp4 import index_range
+from ..version import Content
 from .crowd import Crowd
 from .readahead import SMALLEST_REQUEST_BYTES, ClipHabit, Plan, ReadAhead, request_bytes
 
@@ -204,7 +205,7 @@ class VideoReader:
             try:
                 self._read_blocks(target, offset, deadline)
             except RangesIgnored:
-                content.ranges = False
+                content.ranges_ignored()
         if content.ranges is False:
             spool = self._spools.open(content)
             if content.shifting and content.handed_out and not self._proved:
@@ -230,7 +231,7 @@ class VideoReader:
         else:
             self._proved = knows_all
         if not self._proved:
-            self.content.changed = True
+            self.content.found_changed()
             raise ContentChanged("what was read of it cannot be told from another file")
 
     def _read_blocks(self, target: memoryview, offset: int, deadline: float) -> None:

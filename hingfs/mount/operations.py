@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
-from ..blocks import MIB, Content
+from ..blocks import MIB
 from ..config import MountConfig
 from ..errors import (
     AccessDenied,
@@ -38,6 +38,7 @@ from ..errors import (
 from ..library.catalog import Catalog, VideoFile
 from ..library.names import LONGEST_NAME_BYTES
 from ..library.reader import Readers, VideoReader
+from ..version import Content
 from .binding import OpenedFile, Refusal
 
 log = logging.getLogger(__name__)
