@@ -62,7 +62,7 @@ class Engine:
         self.readers = Readers(
             self.fetcher, self.cache, self.spools, endpoint.read_seconds, crowd=crowd
         )
-        self._lookups = Lookups(self.transport, silence_seconds)
+        self._lookups = Lookups(self.transport.breaker, silence_seconds)
         self.catalog = Catalog(
             self.client.metadata,
             self.spools,

@@ -27,7 +27,7 @@ from hingfs.errors import (
     VideoNotFound,
     VideoNotReady,
 )
-from hingfs.http import transport as transport_module
+from hingfs.http import breaker
 from hingfs.library import catalog as catalog_module
 from hingfs.library.catalog import Catalog
 from hingfs.library.lookups import AHEAD_THREADS
@@ -323,7 +323,7 @@ class TestAhead:
         listed(catalog)
         catalog.find(name_of(names[0]))
         endpoint.stop()
-        others = [f"z{number}" for number in range(transport_module._BREAKER_FAILURES)]
+        others = [f"z{number}" for number in range(breaker.FAILURES)]
         self.walk(catalog, others)
         asked: list[str] = []
         real = catalog._metadata.probe

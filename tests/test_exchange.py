@@ -809,11 +809,11 @@ def test_silence_about_one_video_is_not_the_server_s(serve):
 
     for _ in range(6):
         ask_about("slow")
-    assert transport.tries(3) == 3
+    assert transport.breaker.tries(3) == 3
     for number in range(3):
         ask_about(f"slow-{number}")
     with pytest.raises(Unreachable):
-        transport.tries(3)
+        transport.breaker.tries(3)
 
 
 def test_close_wakes_who_waits_for_headers(serve):
@@ -853,8 +853,8 @@ def test_kept_connections_that_died_use_up_no_try(serve, reset):
 
     assert read(transport, "/v1/videos/a") == b"/v1/videos/a".rjust(40)
     assert server.connections[10:] in ([9, 10], [0, 10])
-    assert transport.tries(3) == 3
-    assert not transport.seems_dead
+    assert transport.breaker.tries(3) == 3
+    assert not transport.breaker.seems_dead
 
 
 def test_kept_connections_that_died_in_silence_cost_one_time_out(serve, monkeypatch):
@@ -876,7 +876,7 @@ def test_kept_connections_that_died_in_silence_cost_one_time_out(serve, monkeypa
     assert read(transport, "/v1/videos/a") == b"/v1/videos/a".rjust(40)
     assert time.monotonic() - began < PATIENT
     assert server.connections[10:] == [10]
-    assert transport.tries(3) == 3
+    assert transport.breaker.tries(3) == 3
 
 
 def test_a_body_that_died_in_silence_is_cut(serve, monkeypatch):

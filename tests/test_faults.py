@@ -29,8 +29,7 @@ from hypothesis import strategies as st
 
 from hingfs.config import Token
 from hingfs.fetch import fetcher as fetcher_module
-from hingfs.http import dialing, patience
-from hingfs.http import transport as transport_module
+from hingfs.http import breaker, dialing, patience
 from hingfs.mount.binding import Refusal
 from hingfs.mount.serving import Mount
 from tests import endpoint as faults
@@ -153,7 +152,7 @@ def forgive(log: LogWatch, pattern: str) -> None:
 def failures_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed, or was dead, is asked again soon, so that no test has to wait."""
     monkeypatch.setattr(fetcher_module, "FAILURE_MEMORY_SECONDS", 0.0)
-    monkeypatch.setattr(transport_module, "_BREAKER_SECONDS", 0.3)
+    monkeypatch.setattr(breaker, "_LEAST_SECONDS", 0.3)
 
 
 @pytest.fixture

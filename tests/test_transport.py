@@ -36,7 +36,7 @@ from hingfs.errors import (
     TransportError,
     Unreachable,
 )
-from hingfs.http import dialing
+from hingfs.http import breaker, dialing
 from hingfs.http import transport as transport_module
 from hingfs.http.answer import Answer
 from hingfs.http.exchange import Exchange, Exchanges
@@ -465,15 +465,15 @@ class TestSilence:
             )
             endpoint.wait_until(lambda: bool(endpoint.log))
 
-            assert 0 < transport.silence_about("v") <= time.monotonic() - began
-            assert transport.silence_about("w") == 0
-            assert not transport.answered_since(began)
+            assert 0 < transport.breaker.silence_about("v") <= time.monotonic() - began
+            assert transport.breaker.silence_about("w") == 0
+            assert not transport.breaker.answered_since(began)
 
             go_on.set()
             asked.result().close()
 
-        assert transport.silence_about("v") == 0
-        assert transport.answered_since(began)
+        assert transport.breaker.silence_about("v") == 0
+        assert transport.breaker.answered_since(began)
 
     def test_a_request_that_fails_is_no_silence_afterwards(self, transport, endpoint):
         endpoint.stop()
@@ -481,7 +481,7 @@ class TestSilence:
         with pytest.raises(Unreachable):
             get(transport, "http://127.0.0.1:1/")
 
-        assert transport._unanswered == {}
+        assert transport.breaker._unanswered == {}
 
 
 def certificate(directory: Path, host: str) -> tuple[str, str]:
@@ -661,10 +661,10 @@ class TestFailures:
 
         endpoint.inject(faults.Fault("no HTTP", spoil), math.inf)
 
-        for _ in range(transport_module._BREAKER_FAILURES):
+        for _ in range(breaker.FAILURES):
             with pytest.raises(ServerBroken):
                 get(transport, endpoint.url("v"))
-        assert not transport.seems_dead
+        assert not transport.breaker.seems_dead
 
     def test_no_answer_is_no_connection(self, transport, endpoint):
         endpoint.inject(faults.refuse_connection())
@@ -922,18 +922,18 @@ class TestBreaker:
         url = endpoint.url("v")
         for _ in range(2):  # a success in between counts anew
             endpoint.stop()
-            for _ in range(transport_module._BREAKER_FAILURES - 1):
+            for _ in range(breaker.FAILURES - 1):
                 with pytest.raises(Unreachable):
                     get(transport, url)
             endpoint.start()
             get(transport, url).close()
-        assert not transport.seems_dead
+        assert not transport.breaker.seems_dead
 
         endpoint.stop()
-        for _ in range(transport_module._BREAKER_FAILURES):
+        for _ in range(breaker.FAILURES):
             with pytest.raises(Unreachable):
                 get(transport, url)
-        assert transport.seems_dead
+        assert transport.breaker.seems_dead
 
     def test_a_dead_server_is_said_once_and_that_it_is_back(
         self, transport, endpoint, expected_log, caplog
@@ -942,7 +942,7 @@ class TestBreaker:
         caplog.set_level(logging.INFO, "hingfs")
         url = endpoint.url("v")
         endpoint.stop()
-        for _ in range(transport_module._BREAKER_FAILURES + 2):
+        for _ in range(breaker.FAILURES + 2):
             with pytest.raises(Unreachable):
                 get(transport, url)
         endpoint.start()

@@ -80,7 +80,7 @@ class VideoMetadata:
         want it gives way once the API counts requests. Raises what `refusals` makes of
         the answers, and TransportError, GivenWay among it.
         """
-        tries = self._transport.tries(METADATA_TRIES)
+        tries = self._transport.breaker.tries(METADATA_TRIES)
         patience = self._sender.patience(
             tries, self._config.metadata_seconds, video_id, gives_way=ahead
         )
@@ -206,7 +206,7 @@ class VideoMetadata:
 
         And takes nothing from who wants one: an API that seems dead gets few tries.
         """
-        if self.counts_requests or self._transport.seems_dead:
+        if self.counts_requests or self._transport.breaker.seems_dead:
             return False
         return self._endpoint.sizes_are_cheap
 
@@ -241,7 +241,7 @@ class VideoMetadata:
 
         Raises as `probe` does.
         """
-        tries = self._transport.tries(METADATA_TRIES)
+        tries = self._transport.breaker.tries(METADATA_TRIES)
         patience = self._sender.patience(
             tries, self._config.metadata_seconds, content.video_id
         )

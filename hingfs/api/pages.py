@@ -159,7 +159,7 @@ class PagedList:
         raise ServerBroken(f"no list came, but HTTP {answer.status}: {said!r}")
 
     def _list_answer(self, after: str) -> tuple[Answer, bytes]:
-        tries = self._transport.tries(METADATA_TRIES)
+        tries = self._transport.breaker.tries(METADATA_TRIES)
         patience = self._sender.patience(tries, self._config.metadata_seconds)
         query = {"limit": str(_PAGE_ENTRIES), "order": "desc"}
         if after:

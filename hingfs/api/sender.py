@@ -102,7 +102,7 @@ class Sender:
 
         A proxy may fetch the whole file to answer it, and does so for each.
         """
-        if self._transport.answered_since(since):
+        if self._transport.breaker.answered_since(since):
             patience.bear_silence()
 
     def _pause(self, answer: Answer, body: bytes, patience: Patience) -> None:

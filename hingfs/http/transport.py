@@ -1,7 +1,7 @@
 """Authenticated HTTP exchanges, one at a time; every `requests` error becomes ours.
 
 Decides: how a request looks on the wire, which redirects are followed and who sees
-the token, how long each step may take, and when the endpoint is left in peace.
+the token, how long each step may take.
 Leaves to others: what an answer means (`verdict`) and whether to try again (`client`).
 
 The token goes to the scheme, host and port of the base URL and nowhere else: it is
@@ -12,7 +12,7 @@ name may lead elsewhere a moment later.
 
 Threads: those of `connections`, and none of its own. One `Session` serves all threads.
 What they share in it is the connection pool, which is thread-safe; cookies are refused,
-and nothing else changes after construction. `_lock` guards the breaker and the token.
+and nothing else changes after construction. `_lock` guards the token.
 """
 
 import contextlib
@@ -40,8 +40,6 @@ from ..config import EndpointConfig, is_loopback
 from ..errors import (
     Closing,
     DeadlineExceeded,
-    NoAnswer,
-    NotAsked,
     NoTls,
     ServerBroken,
     Stale,
@@ -51,6 +49,7 @@ from ..errors import (
     printable,
 )
 from .answer import Answer
+from .breaker import Breaker
 from .clock import ServerClock
 from .connections import Adapter
 from .destinations import Destinations, port_of
@@ -67,14 +66,6 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # After the first that had died, no connection kept as long is used: more are new ones,
 # which other requests have kept and lost meanwhile. A guess.
 _MOST_STALE = 3
-# Failures in a row (no connection, or no answer in time, while nothing else was
-# answered) after which names fail at once, and for how long: twice what the last one
-# took, within these bounds. A hundred names on a dead server must cost seconds, also
-# where it swallows packets or takes connections and stays silent. Guesses.
-_BREAKER_FAILURES = 4
-_BREAKER_SECONDS = 2.0
-_LONGEST_BREAKER_SECONDS = 10.0
-
 Origin = tuple[str, str, int]
 
 # urllib3 logs each request with its whole URL, which may be a signed one.
@@ -123,18 +114,10 @@ class HttpTransport:
         )
         self._proxies = _Proxies()
         self.limit = RequestLimit()
+        self.breaker = Breaker()
         self._lock = threading.Lock()
         self._token = config.token.read()  # guarded by _lock
         self._token_number = 0  # counts the renewals; guarded by _lock
-        # The API did not answer, in a row: how often there was no connection, and what
-        # it was asked about when it was silent. Guarded by _lock.
-        self._unreachable = 0
-        self._silent_about: set[str] = set()
-        self._answered_at = 0.0  # when the API last answered; guarded by _lock
-        self._broken_until = 0.0  # guarded by _lock
-        # Requests without an answer yet: what each is about, and since when (monotonic).
-        # Guarded by _lock.
-        self._unanswered: dict[object, tuple[str, float]] = {}
         self._closed = threading.Event()
 
     def url_of(self, path: str) -> str:
@@ -208,44 +191,6 @@ class HttpTransport:
             except (OSError, urllib3.exceptions.HTTPError) as error:
                 log.debug("no connection ahead of the first request: %s", error)
             pool._put_conn(connection)  # noqa: SLF001
-
-    @property
-    def seems_dead(self) -> bool:
-        """Whether the API has not answered several times in a row: see `tries`."""
-        with self._lock:
-            return self._failures_locked() >= _BREAKER_FAILURES
-
-    def silence_about(self, about: str) -> float:
-        """Seconds for which the oldest request about *about* has had no answer.
-
-        0 where none waits for one: pauses, and bodies on their way, are no silence.
-        """
-        with self._lock:
-            starts = [at for what, at in self._unanswered.values() if what == about]
-        return time.monotonic() - min(starts) if starts else 0.0
-
-    def tries(self, most: int) -> int:
-        """How many tries a call may have: *most*, or one while the API seems dead.
-
-        That one is given to one call at a time. Raises Unreachable for the others.
-        """
-        with self._lock:
-            failures = self._failures_locked()
-            if failures < _BREAKER_FAILURES:
-                return most
-            now = time.monotonic()
-            if now < self._broken_until:
-                raise NotAsked(
-                    f"the server did not answer {failures} times in a row; "
-                    f"asked again in {self._broken_until - now:.0f} s"
-                )
-            self._broken_until = now + _LONGEST_BREAKER_SECONDS  # or until it ends
-            return 1
-
-    def answered_since(self, when: float) -> bool:
-        """Whether the API has answered anything since *when* (monotonic)."""
-        with self._lock:
-            return self._answered_at > when
 
     def renew_token(self) -> bool:
         """Read the token file again; True if it holds another token than before."""
@@ -353,13 +298,13 @@ class HttpTransport:
         try:
             session = self._fresh() if fresh else self._session
             ask = partial(session.request, method, url, headers=headers, auth=auth)
-            with self._unanswered_about(about, started):
+            with self.breaker.unanswered(about, started):
                 response = self._sent(ask, url, deadline)
         except TransportError as error:
             if self._closed.is_set():
                 raise Closing("the mount is ending") from error
             if to_api:
-                self._count_failure(error, about, started)
+                self.breaker.failed(error, about, started)
             raise
         answer = Answer(
             response,
@@ -398,61 +343,12 @@ class HttpTransport:
                 log.debug("%s: %s", urlsplit(url).hostname, error)
         raise Unreachable("connections to the server die as soon as they are kept")
 
-    @contextlib.contextmanager
-    def _unanswered_about(self, about: str, started: float) -> Iterator[None]:
-        """A request about *about* of *started* has no answer meanwhile."""
-        request = object()
-        with self._lock:
-            self._unanswered[request] = about, started
-        try:
-            yield
-        finally:
-            with self._lock:
-                del self._unanswered[request]
-
-    def _failures_locked(self) -> int:
-        return self._unreachable + len(self._silent_about)
-
     def _note_answer(self, answer: Answer) -> None:
         """The API answered."""
         # A cache's answer (Age) is as old as it says.
         if "Age" not in answer.headers:
             self.clock.learn(answer.headers.get("Date"))
-        with self._lock:
-            was_broken = self._broken_until > 0.0
-            self._unreachable = 0
-            self._silent_about.clear()
-            self._broken_until = 0.0
-            self._answered_at = time.monotonic()
-        if was_broken:
-            log.info("the server answers again")
-
-    def _count_failure(self, error: TransportError, about: str, started: float) -> None:
-        """The API did not answer a request about *about* of *started* (monotonic)."""
-        now = time.monotonic()
-        with self._lock:
-            if self._answered_at > started:
-                return  # it answers others: one slow video is no dead server
-            if isinstance(error, Unreachable):
-                self._unreachable += 1
-            elif isinstance(error, NoAnswer):
-                if len(self._silent_about) < _BREAKER_FAILURES:
-                    self._silent_about.add(about)
-            else:
-                return  # an answer that breaks HTTP is an answer: the server is there
-            failures = self._failures_locked()
-            if failures < _BREAKER_FAILURES:
-                return
-            opens = self._broken_until == 0.0
-            cost = max(_BREAKER_SECONDS, 2 * (now - started))
-            self._broken_until = now + min(cost, _LONGEST_BREAKER_SECONDS)
-        if opens:
-            log.warning(
-                "the server did not answer %d times in a row (%s): until it does, it is "
-                "asked every few seconds only, and other calls fail at once",
-                failures,
-                error,
-            )
+        self.breaker.answered()
 
     def redirect_target(self, url: str, location: str) -> str:
         """The URL that *location*, said by the answer to *url*, leads to.

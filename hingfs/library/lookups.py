@@ -58,7 +58,7 @@ NextJob = Callable[[], tuple[str, Job[object]] | None]
 
 
 class Ear(Protocol):
-    """What the server is heard to say, and about what not. `transport` is one."""
+    """What the server is heard to say, and about what not. A `Breaker` is one."""
 
     def silence_about(self, about: str) -> float:
         """Seconds for which the oldest request about *about* has had no answer."""
