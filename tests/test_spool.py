@@ -35,6 +35,7 @@ from hingfs.errors import (
 )
 from hingfs.fetch import spool as spool_module
 from hingfs.fetch.spool import Spool, SpoolStore
+from hingfs.fetch.storage import Memory
 from hingfs.mount.serving import Mount
 from hingfs.version import Content, Validator
 from tests import endpoint as faults
@@ -669,7 +670,7 @@ class TestSlowDisk:
         rig = make(disk_bytes=SIZE)
         content, other = rig.add(), rig.add("other", SMALL)
         rig.whole(content)
-        storage = rig.store._spools[content]._storage
+        storage = rig.store._spools[content]._storage._storage
         closing = SlowDisk(storage.close)
         monkeypatch.setattr(storage, "close", closing)
 
@@ -721,7 +722,7 @@ def break_mapping(patch: pytest.MonkeyPatch, error: Exception) -> None:
     def mapped(*_: object) -> None:
         raise error
 
-    patch.setattr(spool_module._Memory, "__init__", mapped)
+    patch.setattr(Memory, "__init__", mapped)
 
 
 @contextmanager

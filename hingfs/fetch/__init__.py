@@ -1,5 +1,5 @@
 """Bytes made present: blocks by range requests, or a whole file in order.
 
-`fetcher` makes blocks present, each a `landing`; `spool` takes files that come whole;
-`concurrency` learns how many requests pay off.
+`fetcher` makes blocks present, each a `landing`; `spool` takes files that come whole,
+into a `storage`; `concurrency` learns how many requests pay off.
 """

@@ -18,9 +18,6 @@ it.
 
 import contextlib
 import logging
-import mmap
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +44,7 @@ from ..http.answer import Answer
 from ..http.pace import SLOWEST_BYTES_PER_SECOND, Pace
 from ..version import Content
 from ..workers import DaemonPool
+from .storage import File, Memory, SharedStorage, Storage
 
 log = logging.getLogger(__name__)
 
@@ -78,46 +76,6 @@ class WholeSource(Protocol):
         """A 200 with all of it, or a 206 that goes on at *offset*."""
 
 
-class _Memory:
-    """Bytes of known length in memory, which the system gets back at once."""
-
-    def __init__(self, size_bytes: int) -> None:
-        self._bytes = mmap.mmap(-1, max(1, size_bytes))
-
-    def write(self, offset: int, data: bytes) -> None:
-        self._bytes[offset : offset + len(data)] = data
-
-    def read_into(self, target: memoryview, offset: int) -> None:
-        with memoryview(self._bytes) as held:
-            target[:] = held[offset : offset + len(target)]
-
-    def close(self) -> None:
-        self._bytes.close()
-
-
-class _File:
-    """Bytes in a file that has no name any more, so nothing is left after a crash."""
-
-    def __init__(self, directory: Path | None) -> None:
-        self._file = tempfile.TemporaryFile(prefix="hingfs-", dir=directory)  # noqa: SIM115
-
-    def write(self, offset: int, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._file.fileno(), view, offset)
-            view, offset = view[written:], offset + written
-
-    def read_into(self, target: memoryview, offset: int) -> None:
-        while target:
-            count = os.preadv(self._file.fileno(), [target], offset)
-            if count == 0:
-                raise OSError("the spool file is shorter than what was written to it")
-            target, offset = target[count:], offset + count
-
-    def close(self) -> None:
-        self._file.close()
-
-
 class Spool:
     """The bytes of one content, arriving in order. Fields are guarded by `_arrived`."""
 
@@ -131,36 +89,31 @@ class Spool:
         # Both are written without the lock, in one assignment each.
         self.used_at = time.monotonic()
         self._left = False  # who used it last has no more to ask
-        self._storage: _Memory | _File | None = None  # set once, before any byte comes
+        self._storage = SharedStorage()
         self._arrived = threading.Condition()
         self._frontier = 0
         self._complete = False
         self._error: HingError | None = None
         self._failed_at = 0.0
-        self._users = 0  # threads that read, wait to read, or write just now
-        self._given_up = False
 
-    def hold(self, storage: "_Memory | _File") -> None:
+    def hold(self, storage: Storage) -> None:
         """Keep the bytes in *storage*, which is closed in the end, or at once.
 
         Raises what ended it where it was given up meanwhile.
         """
-        with self._arrived:
-            given_up = self._error if self._given_up else None
-            if given_up is None:
-                self._storage = storage
-        if given_up is not None:
-            storage.close()
-            raise given_up.again()
+        if not self._storage.hold(storage):
+            error = self.error
+            assert error is not None, "what is given up without a byte has failed"
+            raise error.again()
 
     def read_into(self, target: memoryview, offset: int, deadline: float) -> None:
         """Fill *target* from *offset*; both lie inside the file.
 
         Raises DeadlineExceeded at *deadline* (monotonic), or what the stream met.
         """
-        with self._in_use():
+        with self._storage.used():  # while it waits, too: or it could be given up
             self._wait(lambda: self._frontier >= offset + len(target), deadline)
-            self._held.read_into(target, offset)
+            self._storage.read_into(target, offset)
             self._left = self._complete and offset + len(target) == self._frontier
         self.used_at = time.monotonic()
 
@@ -184,9 +137,11 @@ class Spool:
     @property
     def in_use(self) -> bool:
         """Whether it is being filled or read, or more of it may be read soon."""
+        if self._storage.is_used:
+            return True
         with self._arrived:
-            if self._users > 0 or not self._complete:
-                return self._users > 0 or self._error is None
+            if not self._complete:
+                return self._error is None
             age = time.monotonic() - self.used_at
             return age < _IN_USE_SECONDS and not self._left
 
@@ -217,8 +172,8 @@ class Spool:
         """Put *data* behind the frontier; for the stream's thread only."""
         with self._arrived:
             frontier = self._frontier
-        with self._in_use():
-            self._held.write(frontier, data)
+        with self._storage.used():
+            self._storage.write(frontier, data)
         with self._arrived:
             self._frontier += len(data)
             self._arrived.notify_all()
@@ -226,9 +181,9 @@ class Spool:
     def peek(self, offset: int, count: int) -> bytes:
         """The bytes from *offset* on, fewer where fewer have arrived."""
         held = bytearray(max(0, min(count, self.frontier - offset)))
-        with self._in_use():
+        with self._storage.used():
             if held:  # before the first byte there may be no storage
-                self._held.read_into(memoryview(held), offset)
+                self._storage.read_into(memoryview(held), offset)
         return bytes(held)
 
     def agrees(self, data: bytes, offset: int) -> bool:
@@ -252,42 +207,7 @@ class Spool:
     def close(self) -> None:
         """Give up the bytes; waiters get an error."""
         self.fail(BodyCut("the spooled copy was given up to make room"))
-        with self._arrived:
-            self._given_up = True
-            idle = self._users == 0
-        if idle and self._storage is not None:
-            self._storage.close()
-
-    @contextlib.contextmanager
-    def _in_use(self) -> Iterator[None]:
-        """Keep the storage open meanwhile; the last user of a closed spool closes it.
-
-        Without this, a descriptor could be closed, and be another file's, between
-        the look at it and the call that uses it.
-        """
-        with self._arrived:
-            self._check_kept_locked()
-            self._users += 1
-        try:
-            yield
-        finally:
-            self._leave()
-
-    def _leave(self) -> None:
-        with self._arrived:
-            self._users -= 1
-            last = self._given_up and self._users == 0
-        if last and self._storage is not None:
-            self._storage.close()
-
-    @property
-    def _held(self) -> "_Memory | _File":
-        assert self._storage is not None, "the stream begins after `hold`"
-        return self._storage
-
-    def _check_kept_locked(self) -> None:
-        if self._given_up:
-            raise BodyCut("the spooled copy was given up to make room")
+        self._storage.give_up()
 
     def _wait(self, there: Callable[[], bool], deadline: float) -> None:
         with self._arrived:
@@ -384,10 +304,10 @@ class SpoolStore:
                 self._remove_locked(spool)
             raise
 
-    def _mapped(self, spool: Spool) -> _Memory | None:
+    def _mapped(self, spool: Spool) -> Memory | None:
         """Memory for *spool*; None if the system maps no more: then it is to be a file."""
         try:
-            return _Memory(spool.content.size_bytes)
+            return Memory(spool.content.size_bytes)
         except (OSError, MemoryError) as error:
             name = printable(spool.content.video_id, 80)
             log.warning("%s: no memory can be mapped, a file is used: %s", name, error)
@@ -397,9 +317,9 @@ class SpoolStore:
             spool.in_memory = False
         return None
 
-    def _made_file(self) -> _File:
+    def _made_file(self) -> File:
         try:
-            return _File(self._directory)
+            return File(self._directory)
         except OSError as error:
             raise SpoolFull(f"no spool file can be made: {error}") from error
 
