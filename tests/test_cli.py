@@ -15,8 +15,9 @@ import pytest
 from hingfs import __version__
 from hingfs.cli import main as cli
 from hingfs.cli import settings
-from hingfs.config import Config, Token
+from hingfs.config import Config
 from hingfs.mount import serving as mount
+from hingfs.token import Token
 
 from .endpoint import FakeEndpoint
 from .mounting import (

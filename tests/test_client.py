@@ -17,7 +17,6 @@ from hingfs.api import pages as pages_module
 from hingfs.api.client import VideoClient
 from hingfs.api.statuses import State, Status
 from hingfs.blocks import ByteRange
-from hingfs.config import Token
 from hingfs.errors import (
     AccessDenied,
     BodyCut,
@@ -40,6 +39,7 @@ from hingfs.http import patience
 from hingfs.http.answer import Answer
 from hingfs.http.limits import LONGEST_PAUSE_SECONDS
 from hingfs.library.names import has_name
+from hingfs.token import Token
 from hingfs.version import Content, Validator
 from tests import endpoint as faults
 from tests.conftest import Build

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hingfs.config import EndpointConfig, Token
+from hingfs.config import EndpointConfig
 from hingfs.errors import (
     BodyCut,
     HingError,
@@ -28,6 +28,7 @@ from hingfs.http import connections, dialing, exchange
 from hingfs.http.answer import Answer
 from hingfs.http.exchange import MOST_HEAD_BYTES
 from hingfs.http.transport import HttpTransport
+from hingfs.token import Token
 
 from .mounting import eventually
 from .raw import Asked, Hangup, RawServer, Reset, Script

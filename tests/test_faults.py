@@ -27,11 +27,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hingfs.config import Token
 from hingfs.fetch import fetcher as fetcher_module
 from hingfs.http import breaker, dialing, patience
 from hingfs.mount.binding import Refusal
 from hingfs.mount.serving import Mount
+from hingfs.token import Token
 from tests import endpoint as faults
 from tests.conftest import Build, LogWatch
 from tests.endpoint import FakeEndpoint, Fault, Video

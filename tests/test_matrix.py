@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Token
+from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.library.names import name_of
 from hingfs.mount.serving import Mount
+from hingfs.token import Token
 
 from .doubtful_servers import (
     SHIFTING,

@@ -21,9 +21,9 @@ import pytest
 from hingfs import invocation
 from hingfs.cli import main as cli
 from hingfs.cli import settings
-from hingfs.config import Token
 from hingfs.errors import MountpointError, TokenError
 from hingfs.mount import fusermount, mountpoint
+from hingfs.token import Token
 
 from . import endpoint as faults
 from .endpoint import FakeEndpoint

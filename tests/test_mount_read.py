@@ -19,9 +19,10 @@ from typing import Protocol
 
 import pytest
 
-from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Token
+from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.mount.operations import HingOperations
 from hingfs.mount.serving import Mount
+from hingfs.token import Token
 
 from .endpoint import PROBE_BYTES, FakeEndpoint, Video, reset_at
 from .mounting import (

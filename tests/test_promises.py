@@ -22,7 +22,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from hingfs.config import Token
 from hingfs.errors import NoSuchApi, TokenError
 from hingfs.fetch import fetcher as fetcher_module
 from hingfs.fetch.fetcher import BlockFetcher
@@ -33,6 +32,7 @@ from hingfs.library.names import full_name_of, name_of
 from hingfs.mount import binding as binding_module
 from hingfs.mount import serving as mount_module
 from hingfs.mount.binding import Refusal
+from hingfs.token import Token
 
 from . import endpoint as faults
 from .endpoint import Connection, FakeEndpoint

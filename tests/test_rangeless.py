@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig, Token
+from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.mount.serving import Mount
+from hingfs.token import Token
 
 from .endpoint import (
     FakeEndpoint,

@@ -38,6 +38,7 @@ PURPOSES = {
     "api": "what the video API says, as tables of what an answer means; blocks that are kept",
     "http": "bytes over HTTP: framing, deadlines, connections, pauses",
     "config": "checked settings; where an MP4 keeps its index; threads that run jobs",
+    "token": "base URLs, tokens, sizes and times, as people write them",
     "log": "log lines; how hingfs was called, and can be called again",
     "errors": "ranges and blocks; what can go wrong; tables bounded by their memory",
 }

@@ -16,9 +16,9 @@ from itertools import count
 import pytest
 
 from hingfs.api.shifting import MOST_SAMPLES
-from hingfs.config import Token
 from hingfs.errors import EndpointError, TokenError
 from hingfs.mount.binding import Refusal
+from hingfs.token import Token
 
 from . import endpoint as faults
 from .doubtful_servers import (

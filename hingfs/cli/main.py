@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__, invocation, log
-from ..config import Config, EndpointConfig, MountConfig, Token
+from ..config import Config, EndpointConfig, MountConfig
 from ..demo.endpoint import DemoEndpoint
 from ..errors import HingError, UsageError, command_word, plain
 from ..library.names import name_of
 from ..mount import mountpoint
 from ..mount import serving as mount
+from ..token import Token
 from .arguments import Parser
 from .settings import GROUPS, SWITCHES, config_from, misspelt, switched
 

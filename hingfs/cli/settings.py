@@ -20,13 +20,11 @@ from ..config import (
     EndpointConfig,
     LogConfig,
     MountConfig,
-    Token,
-    parse_mode,
-    parse_size,
-    parse_time,
 )
 from ..errors import TokenError, UsageError, plain, printable
 from ..mount import mountpoint
+from ..token import Token
+from ..units import parse_mode, parse_size, parse_time
 from .arguments import nearest
 
 Parsed = TypeVar("Parsed")

@@ -35,8 +35,9 @@ import requests.utils
 import urllib3
 import urllib3.exceptions
 
+from ..base_url import is_loopback
 from ..blocks import KIB, ByteRange
-from ..config import EndpointConfig, is_loopback
+from ..config import EndpointConfig
 from ..errors import (
     Closing,
     DeadlineExceeded,
