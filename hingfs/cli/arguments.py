@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from .console import complain
+
 # Flags by which other programs take a token: --token, --tok, --api-key, --bearer …
 _TOKEN_FLAG = re.compile(
     r"--?(tok|api-?key|key|bearer|auth|password|secret)", re.IGNORECASE
@@ -74,12 +76,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say in one line what is wrong, then the usage; exit status 2."""
+        complain(self._in_words(message))
         usage = self.format_usage().removeprefix("usage: ").strip()
-        self.exit(
-            2,
-            f"hingfs: {self._in_words(message)}\n"
-            f"  usage: {usage}\n  help:  {self.prog} --help\n",
-        )
+        self.exit(2, f"  usage: {usage}\n  help:  {self.prog} --help\n")
 
     def _about(self, extra: Sequence[str]) -> str:
         """Why the *extra* arguments are refused."""

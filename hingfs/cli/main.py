@@ -27,6 +27,7 @@ from ..mount import mountpoint
 from ..mount import serving as mount
 from ..token import Token
 from .arguments import Parser
+from .console import complain, is_terminal
 from .settings import GROUPS, SWITCHES, config_from, misspelt, switched
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = arguments.run(arguments, environ)
     except HingError as error:
-        print(f"hingfs: {error}", file=sys.stderr)
+        complain(str(error))
         return getattr(error, "exit_status", 1)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -159,7 +160,7 @@ def _mount(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if unknown and switched(arguments, environ, "strict"):
         raise UsageError("; ".join(unknown))
     for sentence in unknown:
-        print(f"hingfs: warning: {sentence}", file=sys.stderr)
+        complain(f"warning: {sentence}")
     config = config_from(arguments, environ)
     try:
         return _mount_as(config, arguments, environ)
@@ -177,7 +178,7 @@ def _mount_as(
         with _telling_what_takes_long(f"waiting for {config.endpoint.base_url}"):
             warning = mount.check(config)
         if warning:
-            print(f"hingfs: warning: {warning}", file=sys.stderr)
+            complain(f"warning: {warning}")
     mountpoint.clear(config.mount.directory)
     if switched(arguments, environ, "foreground"):
         _serve(config, lambda: None, foreground=True)
@@ -193,10 +194,10 @@ def _telling_what_takes_long(what: str) -> Iterator[None]:
     """Say *what* is done on a terminal, if the block takes long; no thread is left."""
 
     def tell() -> None:
-        print(f"hingfs: {what}; Ctrl-C ends it", file=sys.stderr, flush=True)
+        complain(f"{what}; Ctrl-C ends it")
 
     timer = threading.Timer(_SILENT_SECONDS, tell)
-    if os.isatty(_STANDARD_ERROR):  # `sys.stderr` is None where it was closed
+    if is_terminal():
         timer.start()
     try:
         yield
@@ -219,7 +220,7 @@ def _serve(config: Config, on_up: Callable[[], None], *, foreground: bool) -> No
         background=None if foreground else directory,
     )
     if place.warning:
-        print(f"hingfs: warning: {place.warning}", file=sys.stderr, flush=True)
+        complain(f"warning: {place.warning}")
 
     def announce() -> None:
         by_key = "Ctrl-C, or " if foreground else ""
