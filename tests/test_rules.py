@@ -334,6 +334,19 @@ def test_r9_completed_and_not_served_is_eagain_for_a_minute_and_then_eio(
     assert errnos(files, "v") == {"EIO"}
 
 
+@pytest.mark.parametrize("seen", ["listed", "unseen"])
+def test_r9_completed_and_said_to_have_expired_is_enoent_at_once(view, endpoint, seen):
+    """Though the list has it, without a time when it expires."""
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+    body = b'{"error":{"message":"The video has expired"}}'
+    endpoint.inject(faults.status(404, body=body), math.inf, content())
+    files = view()
+    if seen == "listed":
+        assert files.names() == ["v.mp4"]
+
+    assert errnos(files, "v") == {"ENOENT"}
+
+
 @dataclass(frozen=True)
 class Speechless(Personality):
     """No status route: the words of the refusal are all there is."""

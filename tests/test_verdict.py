@@ -656,6 +656,8 @@ def test_a_past_expiry_alone_says_nothing(expires_at, expired):
         (400, error("Video not found"), VideoNotServed),
         (400, error("still being uploaded, queued"), VideoNotServed),
         (502, error("Upstream service returned status 404"), VideoNotServed),
+        (404, error("Your session has expired"), VideoNotServed),  # not the bytes
+        (502, error("video cache expired, try again"), VideoNotServed),
         # Nothing says that waiting would help.
         (400, error("Video has been uploaded to cloud storage"), ServerBroken),
         (422, error("use the url"), ServerBroken),
@@ -700,7 +702,15 @@ def test_r9_the_status_outweighs_code_and_wording(code, known, meaning):
 
 @pytest.mark.parametrize(
     ("code", "body"),
-    [(410, b""), (502, error("Upstream service returned status 410"))],
+    [
+        (410, b""),
+        (502, error("Upstream service returned status 410")),
+        (404, error("Video has expired")),
+        (404, error("The content of this task is expired.")),
+        (400, error("expired video")),
+        (404, error("视频已过期")),
+        (409, error("资源已过期")),
+    ],
 )
 def test_r9_content_that_is_gone_though_completed_has_expired(code, body):
     assert kind_of(code, body, Status(State.READY)) is VideoNotFound

@@ -42,8 +42,7 @@ def refusal(code: int, headers: Headers, body: bytes, status: Status) -> HingErr
         return denial(code, body)
     if asks_for_pause(code, body, status):
         return RateLimited(f"the API asked for a pause (HTTP {code})", None)
-    gone = status.expired or code == 410 or wording.UPSTREAM_410.search(text)
-    if status.state is State.READY and gone:
+    if status.state is State.READY and (status.expired or _says_expired(code, text)):
         said = f"expired: the API lists it, its bytes are gone (HTTP {code})"
         return VideoNotFound(said, certain=status.expired)
     by_text = _by_text(code, text)
@@ -56,6 +55,12 @@ def refusal(code: int, headers: Headers, body: bytes, status: Status) -> HingErr
             f"(HTTP {code}: {said!r})"
         )
     return _by_status(status) or by_text
+
+
+def _says_expired(code: int, text: str) -> bool:
+    """Whether a refusal says that there were bytes, and are none any more."""
+    by_words = code in ASK_STATUS_CODES and wording.EXPIRED_TEXT.search(text)
+    return code == 410 or bool(by_words or wording.UPSTREAM_410.search(text))
 
 
 def asks_for_pause(code: int, body: bytes, status: Status) -> bool:

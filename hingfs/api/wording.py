@@ -105,6 +105,13 @@ GONE_TEXT = re.compile(
     r"(?:can.?not|can.t|could not|couldn.t|unable to) find|unknown (?:video|task|job|id)\b",
     re.IGNORECASE,
 )
+# Of the bytes, that is: a token, a session or a trial may expire as well.
+EXPIRED_TEXT = re.compile(
+    r"\b(?:video|clip|content|file|asset|media|result|output|generation|job|task)s?\b"
+    r"[^.;\"]{0,40}\bexpired|\bexpired[ _-](?:video|clip|content|file|asset|job|task)|"
+    r"(?:视频|文件|内容|任务|资源|链接)[^。\"]{0,10}过期",
+    re.IGNORECASE,
+)
 _DENIED_TEXT = re.compile(
     r"no_db_connection|invalid.{0,20}(api.?key|token)|(api.?key|token).{0,20}invalid|"
     r"incorrect api key|unauthori[sz]ed|authentication|no api key|no connected db",
