@@ -295,11 +295,13 @@ class Binding:
         filesystem: Filesystem,
         mountpoint: str,
         options: Mapping[str, str | bool],
+        most_threads: int = MAX_THREADS,
     ) -> None:
         """Mount and serve until unmounted or ended by a signal.
 
         *mountpoint* is absolute: libfuse 3 changes directory to "/". *options* are
-        mount options common to both libraries. Call it in the main thread.
+        mount options common to both libraries. *most_threads* serve calls, where the
+        library can bound them. Call it in the main thread.
         Raises MountpointError or FuseUnavailable if the mount did not come up.
         """
         overheard = _Overheard()
@@ -313,7 +315,7 @@ class Binding:
                 mountpoint,
                 raw_fi=True,
                 foreground=True,
-                **self._options(options),
+                **self._options(options, most_threads),
             )
         except RuntimeError as error:
             if not bridge.started:
@@ -324,7 +326,9 @@ class Binding:
         finally:
             overheard.end()
 
-    def _options(self, options: Mapping[str, str | bool]) -> dict[str, str | bool]:
+    def _options(
+        self, options: Mapping[str, str | bool], most_threads: int
+    ) -> dict[str, str | bool]:
         merged: dict[str, str | bool] = {
             **options,
             "attr_timeout": "0",
@@ -338,7 +342,7 @@ class Binding:
         else:
             merged["max_idle_threads"] = str(IDLE_THREADS)
             if self.libfuse_version >= (3, MAX_THREADS_SINCE):
-                merged["max_threads"] = str(MAX_THREADS)
+                merged["max_threads"] = str(most_threads)
         return merged
 
     def _bridge(self, filesystem: Filesystem, overheard: "_Overheard") -> Any:

@@ -40,6 +40,7 @@ from ..library.lookups import SILENCE_SECONDS
 from ..log import reopen as reopen_log
 from . import binding, mountpoint
 from .operations import HingOperations
+from .threads import shares_of, threads_left
 
 log = logging.getLogger(__name__)
 
@@ -72,11 +73,12 @@ class Mount:
         self._failure: MountpointError | None = None  # set once, before `_ended`
         self._ends_on_hangup = _ends_on_hangup()
         self._library = binding.load(config.mount.fuse)
+        self._shares = shares_of(threads_left())
         parallel = self._library.looks_up_in_parallel
         self.engine = Engine(
             config.endpoint,
             config.cache,
-            most_waiting=binding.MAX_WAITING,
+            most_waiting=self._shares.most_waiting,
             silence_seconds=math.inf if parallel else SILENCE_SECONDS,
         )
         self.operations = HingOperations(
@@ -101,7 +103,10 @@ class Mount:
         )
         block_signals()
         self._library.run(
-            self.operations, str(self._config.mount.directory), self._options()
+            self.operations,
+            str(self._config.mount.directory),
+            self._options(),
+            self._shares.most_threads,
         )
         if self._failure is not None:
             raise self._failure
