@@ -595,6 +595,23 @@ class TestPriorities:
 
             assert rig.source.most_open <= 3
 
+    def test_nobody_waits_for_a_thread_to_start(self, rig, monkeypatch):
+        """A system under load takes its time; what needs no thread goes on meanwhile."""
+        start = threading.Thread.start
+        went_on = []
+
+        def started(thread: threading.Thread) -> None:
+            other = threading.Thread(target=rig.fetcher.room_bytes, daemon=True)
+            start(other)
+            other.join(5)
+            went_on.append(not other.is_alive())
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", started)
+
+        assert rig.fetch(3) == [rig.bytes_of(3)]
+        assert went_on == [True]
+
     def test_what_is_queued_takes_room(self):
         with Rig(connections=1, budget_bytes=64 * BLOCK) as rig:
             rig.source.let(0)

@@ -247,7 +247,9 @@ class TestCosts:
         assert sum(len(span) for span in rig.source.requests) < LARGE // 4
 
     def test_a_server_not_known_to_have_ranges_is_asked_for_one_at_open(self, rig):
+        rig.source.let(0)  # its answer would tell of ranges
         rig.open(LARGE, ranges=None)
+        rig.source.let(float("inf"))
         rig.all_arrived()
 
         assert [span.start for span in rig.source.requests] == [0]

@@ -9,9 +9,9 @@ Order that keeps single flight true without I/O under a lock: register the landi
 then look into the cache a second time, then fetch, put into the cache, resolve, and
 only then unregister.
 
-Threads: `hingfs-fetch-N`, daemons, started when there is work, ended never; each runs
-one transfer at a time. `_lock` guards every table and queue, every landing and every
-transfer's *stop*; it is a leaf and held for dictionary work only.
+Threads: `hingfs-fetch-N` of a `DaemonPool`. Each job of it is a *worker*, which runs one
+transfer after the other until none may run. `_lock` guards every table and queue, every
+landing and every transfer's *stop*; it is a leaf and held for dictionary work only.
 """
 
 import itertools
@@ -38,7 +38,7 @@ from ..errors import (
 )
 from ..http.answer import Answer
 from ..version import BlockKey, Content
-from ..workers import joined
+from ..workers import DaemonPool
 from .concurrency import Concurrency
 from .landing import Landing, RangeBody, RangeSource, Transfer
 
@@ -94,13 +94,12 @@ class BlockFetcher:
         self._most_workers = connections
         self._whole_body = whole_body
         self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)
         self._landings: dict[BlockKey, Landing] = {}
         self._failed: deque[BlockKey] = deque()  # landings kept for their error
         self._queues = _Queues()
         self._running: set[Transfer] = set()
-        self._workers: list[threading.Thread] = []
-        self._idle = 0
+        self._workers = 0  # jobs of the pool that will look for a transfer again
+        self._pool = DaemonPool("hingfs-fetch", connections)
         self._concurrency = Concurrency(connections)
         self._closing: HingError | None = None
 
@@ -128,7 +127,7 @@ class BlockFetcher:
                 self._queues.demand.append(transfer)
             for index, landing in zip(indices, landings, strict=True):
                 self._hasten(landing, index)
-            self._summon()
+        self._call_workers()
         return landings
 
     def wait(self, landing: Landing, need: int, deadline: float) -> Block:
@@ -175,7 +174,7 @@ class BlockFetcher:
                     (queues.demand if transfer.demand else queues.ahead).append(
                         transfer
                     )
-            self._summon()
+        self._call_workers()
         return landings
 
     def drop_queued(self, content: Content) -> bool:
@@ -219,15 +218,13 @@ class BlockFetcher:
                     landing.error = error
                     landing.wake()
             self._landings.clear()
-            self._work.notify_all()
+        self._pool.close(error)
         for body in bodies:
             body.abort()
 
     def join(self, seconds: float) -> bool:
         """Whether every thread has ended within *seconds*; after `close`."""
-        with self._lock:
-            workers = list(self._workers)
-        return joined(workers, seconds)
+        return self._pool.join(seconds)
 
     # -- registration (see the module docstring) -------------------------------------
 
@@ -317,37 +314,48 @@ class BlockFetcher:
 
     # -- workers ---------------------------------------------------------------------
 
-    def _summon(self) -> None:
-        """Wake or start as many workers as there is work; call with the lock held."""
+    def _call_workers(self) -> None:
+        """Have as many workers as can begin a transfer now."""
+        with self._lock:
+            count = self._missing_workers_locked()
+            self._workers += count
+        for started in range(count):
+            try:
+                self._pool.submit(self._work)
+            except (
+                TransportError
+            ) as error:  # the system gives no thread, and none is there
+                self._lose_workers(count - started, error)
+                return
+
+    def _missing_workers_locked(self) -> int:
+        """How many more workers can begin a transfer; demands make way for themselves."""
         # Transfers at their last block, or cut for a demand, free their worker soon.
         ending = sum(1 for t in self._running if t.gives_way or t.rest_blocks <= 0)
         free = self._most_workers - len(self._running) + ending
         if len(self._queues.demand) > free:
             self._make_way()
-        waiting = len(self._queues.demand) + len(self._queues.ahead)
-        self._work.notify(min(waiting, self._idle))
         # Ahead work beyond the connection limit waits for a running transfer to end.
-        wanted = min(waiting - self._idle, self._most_workers - len(self._workers))
-        for _ in range(max(0, wanted)):
-            name = f"hingfs-fetch-{len(self._workers) + 1}"
-            try:
-                thread = threading.Thread(target=self._serve, name=name, daemon=True)
-                thread.start()
-            except RuntimeError as error:  # the system has no thread left
-                log.warning("no thread can be started for %s: %s", name, error)
-                self._fail_unserved()
-                return
-            self._workers.append(thread)
+        ahead = min(len(self._queues.ahead), self._room_ahead_locked())
+        looking = self._workers - len(self._running)
+        wanted = len(self._queues.demand) + ahead - looking
+        return max(0, min(wanted, self._most_workers - self._workers))
 
-    def _fail_unserved(self) -> None:
-        """Fail what is queued if no worker exists; call with the lock held."""
-        if self._workers:
-            return
-        for queue in (self._queues.demand, self._queues.ahead):
-            while queue:
-                transfer = queue.popleft()
-                error = Unforeseen("no thread could be started")
-                self._fail_locked(transfer, transfer.first, error, remember=False)
+    def _room_ahead_locked(self) -> int:
+        """How many more transfers ahead may run."""
+        running = sum(1 for transfer in self._running if not transfer.demand)
+        return max(0, self.connections - running)
+
+    def _lose_workers(self, count: int, error: HingError) -> None:
+        """So many will not come; where none is left, fail what is queued."""
+        with self._lock:
+            self._workers -= count
+            if self._workers > 0:
+                return
+            for queue in (self._queues.demand, self._queues.ahead):
+                while queue:
+                    transfer = queue.popleft()
+                    self._fail_locked(transfer, transfer.first, error, remember=False)
 
     def _make_way(self) -> None:
         """End a transfer ahead after the blocks that readers wait for, for a demand.
@@ -385,36 +393,29 @@ class BlockFetcher:
             stop -= 1
         return stop
 
-    def _serve(self) -> None:
-        while True:
-            transfer = self._take()
-            if transfer is None:
-                return
+    def _work(self) -> None:
+        while (transfer := self._take()) is not None:
             self._perform(transfer)
 
     def _take(self) -> Transfer | None:
+        """The transfer to run now; None ends the worker."""
         with self._lock:
-            while True:
-                if self._closing:
-                    return None
-                transfer = self._next_transfer()
-                if transfer is not None:
-                    transfer.started_at = time.monotonic()
-                    self._running.add(transfer)
-                    self._note_running()
-                    return transfer
-                self._idle += 1
-                self._work.wait()
-                self._idle -= 1
+            transfer = None if self._closing else self._next_transfer()
+            if transfer is None:
+                self._workers -= 1
+                return None
+            transfer.started_at = time.monotonic()
+            self._running.add(transfer)
+            self._note_running()
+            return transfer
 
     def _note_running(self) -> None:
         """A transfer began or ended; call with the lock held."""
         self._concurrency.running(len(self._running), time.monotonic())
 
     def _next_transfer(self) -> Transfer | None:
-        ahead = sum(1 for transfer in self._running if not transfer.demand)
         queues = [self._queues.demand]
-        if ahead < self.connections:
+        if self._room_ahead_locked():
             queues.append(self._queues.ahead)
         for queue in queues:
             for transfer in queue:
@@ -451,7 +452,7 @@ class BlockFetcher:
                 self._fail(transfer, error)
             self._running.discard(transfer)
             self._note_running()
-            self._summon()
+        self._call_workers()
 
     def _stream(self, transfer: Transfer) -> None:
         content = transfer.content
@@ -538,8 +539,7 @@ class BlockFetcher:
         """The next *blocks* of *transfer* are there."""
         content, first = transfer.content, transfer.next
         if content.ranges_served():
-            with self._lock:
-                self._summon()  # what had to wait for this
+            self._call_workers()  # for what had to wait for this
         for index, block in enumerate(blocks, first):
             self._cache.put((content, index), block, reserved_bytes=self.block_bytes)
             transfer.reserved_bytes -= self.block_bytes
@@ -551,9 +551,10 @@ class BlockFetcher:
             ]
             transfer.next = first + len(blocks)
             size = sum(map(len, blocks))
-            if self._concurrency.arrived(size, time.monotonic()):
-                log.debug("requests at once: %d", self._concurrency.limit)
-                self._summon()
+            learnt = self._concurrency.arrived(size, time.monotonic())
+        if learnt:
+            log.debug("requests at once: %d", self._concurrency.limit)
+            self._call_workers()
         for key in demanded:
             self._cache.mark_read(key)
 
