@@ -29,6 +29,7 @@ from hingfs.errors import (
 )
 from hingfs.http import breaker
 from hingfs.library import catalog as catalog_module
+from hingfs.library import listing as listing_module
 from hingfs.library.catalog import Catalog
 from hingfs.library.lookups import AHEAD_THREADS
 from hingfs.library.names import full_name_of, inode_of, name_of
@@ -497,7 +498,7 @@ class TestShortNames:
         names = listed(catalog)
 
         assert names == sorted(names)
-        order = catalog._order
+        order = catalog._list.latest
         assert order is not None
         assert [name_of(video_id) for video_id in order.order] == names
 
@@ -902,7 +903,7 @@ class TestListing:
         expected_log("the last listing")
 
         assert catalog.listing() == before
-        monkeypatch.setattr(catalog_module, "STALE_LISTING_SECONDS", -1.0)
+        monkeypatch.setattr(listing_module, "STALE_LISTING_SECONDS", -1.0)
         with pytest.raises(TransportError):
             catalog.listing()
 

@@ -25,7 +25,7 @@ import pytest
 from hingfs.errors import NoSuchApi, TokenError
 from hingfs.fetch import fetcher as fetcher_module
 from hingfs.fetch.fetcher import BlockFetcher
-from hingfs.library import catalog as catalog_module
+from hingfs.library import listing as listing_module
 from hingfs.library import lookups as lookups_module
 from hingfs.library import reader as reader_module
 from hingfs.library.names import full_name_of, name_of
@@ -421,8 +421,8 @@ def test_a_listing_is_whole_or_an_error(view, endpoint, monkeypatch, expected_lo
     )
 
     assert files.names() == whole
-    assert catalog_module.STALE_LISTING_SECONDS == 300.0
-    monkeypatch.setattr(catalog_module, "STALE_LISTING_SECONDS", 0.0)
+    assert listing_module.STALE_LISTING_SECONDS == 300.0
+    monkeypatch.setattr(listing_module, "STALE_LISTING_SECONDS", 0.0)
     assert errno_of(files.names) == "EIO"
 
 
@@ -582,7 +582,7 @@ def test_a_listing_is_fresh_for_its_time(view, endpoint, monkeypatch):
     files = view()
     now = [time.monotonic()]
     monkeypatch.setattr(
-        "hingfs.library.catalog.time",
+        "hingfs.library.listing.time",
         SimpleNamespace(time=time.time, monotonic=lambda: now[0]),
     )
     files.names()

@@ -9,7 +9,8 @@ from hingfs.api import listing, pages, places, sender, status_route
 from hingfs.cli import settings
 from hingfs.fetch import spool
 from hingfs.http import exchange, transport
-from hingfs.library import catalog
+from hingfs.library import catalog, names
+from hingfs.library import listing as library_listing
 from hingfs.mount import operations
 
 ROOT = Path(__file__).parent.parent
@@ -69,6 +70,12 @@ def text_of(size_bytes: int) -> str:
     return f"{size_bytes} TiB"
 
 
+def one_text_of(*sizes_bytes: int) -> str:
+    """The one size that all of *sizes_bytes* are, as people write it."""
+    (size_bytes,) = set(sizes_bytes)
+    return text_of(size_bytes)
+
+
 # What a server can make a mount hold: of what, how much, and what becomes of more.
 BOUNDS: list[tuple[str, str, str]] = [
     (
@@ -122,7 +129,11 @@ BOUNDS: list[tuple[str, str, str]] = [
     ),
     (
         "refusals, short names, what is on its way: each",
-        text_of(catalog._MOST_OTHER_BYTES),
+        one_text_of(
+            catalog._MOST_OTHER_BYTES,
+            names._MOST_SHORT_NAME_BYTES,
+            library_listing._MOST_LOST_BYTES,
+        ),
         "asked for again",
     ),
     (

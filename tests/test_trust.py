@@ -315,7 +315,7 @@ def test_a_list_that_was_given_and_is_refused_then_is_no_empty_one(
 
     endpoint.personality = FewRights()
     assert files.names() == ["v.mp4"]
-    monkeypatch.setattr("hingfs.library.catalog.STALE_LISTING_SECONDS", 0.0)
+    monkeypatch.setattr("hingfs.library.listing.STALE_LISTING_SECONDS", 0.0)
 
     assert errno_of(files.names) == "EIO"
 

@@ -1,8 +1,8 @@
 """Which videos exist and what they are as files.
 
-Decides what is known of a video and for how long, and what a directory listing shows.
-Leaves to `names` what a name may be, to `metadata` how the server is asked, and to
-`operations` how it is shown.
+Decides what is known of a video and for how long, and what is looked up ahead. Leaves to
+`names` what a name may be, to `listing` what the API lists, to `metadata` how the server
+is asked, and to `operations` how it is shown.
 
 Threads: what asks the server runs on those of `lookups`, and callers wait with a
 deadline, since a request stalled in a name lookup cannot be woken. `_lock` guards
@@ -11,17 +11,14 @@ the tables and is never held while anything waits.
 
 import contextlib
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import TypeGuard
 
 from ..api.metadata import Probe, VideoMetadata
-from ..api.pages import Listed
 from ..api.shifting import SAMPLE
 from ..api.statuses import Status
 from ..api.verdict import Facts
@@ -29,7 +26,6 @@ from ..api.whole import UNKNOWN_SIZE
 from ..blocks import MIB
 from ..config import CacheConfig
 from ..errors import (
-    AccessDenied,
     DeadlineExceeded,
     HingError,
     ServerBroken,
@@ -45,18 +41,14 @@ from ..fetch.spool import SpoolStore
 from ..remembered import Remembered, bytes_of_texts
 from ..version import Content
 from .crowd import Crowd
+from .listing import Listing, VideoList
 from .lookups import Lookups
-from .names import has_name, inode_of, is_short, name_of, video_id_of
+from .names import ShortNames, inode_of, is_short, name_of, video_id_of
 
 log = logging.getLogger(__name__)
 
-# A whole listing may be served this long after its time when no newer one can be had.
-STALE_LISTING_SECONDS = 300.0
 # How long "completed" and "not served" may both hold: servers lag behind themselves.
 UNSERVED_SECONDS = 60.0
-# How long a row that is past its expiry stays out of listings once the server said that
-# it serves it no more. A guess: long enough for `rsync` in a loop to ask seldom.
-_LOST_SECONDS = 3600.0
 # Listed videos whose attributes are fetched before they are asked for, once a program
 # goes through the listing in order.
 NEIGHBOURS = 16
@@ -91,17 +83,6 @@ class _Known:
     opened: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """A listing: the ids that can be read, in the order of their names, with status."""
-
-    taken_at: float  # monotonic
-    statuses: dict[str, Status]
-    order: tuple[str, ...]
-    positions: dict[str, int]  # id -> index in *order*
-    shortened: dict[str, str]  # short name -> id, of those that cannot be read as well
-
-
 class Catalog:
     """The videos of one endpoint as files. Thread safety: all methods."""
 
@@ -121,6 +102,10 @@ class Catalog:
         self._metadata_seconds = metadata_seconds
         self._lookups = lookups
         self._crowd = crowd
+        self._short_names = ShortNames()
+        self._list = VideoList(
+            metadata, lookups, self._short_names, config.listing_ttl_seconds
+        )
         self._lock = threading.Lock()
         # All below are guarded by _lock.
         self._known: Remembered[_Known] = Remembered(
@@ -139,21 +124,10 @@ class Catalog:
         self._unmeasured: Remembered[tuple[Content, int, float | None]] = Remembered(
             _MOST_OTHER_BYTES, lambda found: _KNOWN_BYTES + _texts_of(found[0])
         )
-        self._listing: _Listing | None = None  # the last whole one
-        self._anew_at = -math.inf  # monotonic: listings from before are not fresh
-        self._order: _Listing | None = None  # the last one, or the newest part of it
-        # Listed, past their expiry, and not served any more when they were asked for.
-        self._lost: Remembered[None] = Remembered(
-            _MOST_OTHER_BYTES, lambda _: 0, _LOST_SECONDS
-        )
-        # short name -> id, of those listed or found
-        self._short_names: Remembered[str] = Remembered(
-            _MOST_OTHER_BYTES, bytes_of_texts
-        )
         self._unlisted = 0  # names in a row that were found and are in no listing
         self._last_looked_up = ""
         # A listing, and the indices in it of what is still to be looked up ahead.
-        self._ahead: tuple[_Listing | None, int, int] = (None, 0, 0)
+        self._ahead: tuple[Listing | None, int, int] = (None, 0, 0)
 
     def find(self, name: str) -> VideoFile:
         """The file of the video that *name* stands for, in full or in short.
@@ -213,16 +187,14 @@ class Catalog:
 
     def following(self, video_id: str) -> list[Content]:
         """What comes after *video_id* in the listing, as far as known; asks nobody."""
-        contents = []
+        contents: list[Content] = []
+        neighbours = self._list.following(video_id, NEIGHBOURS)
         with self._lock:
-            order = self._order
-            if order is not None and video_id in order.positions:
-                first = order.positions[video_id] + 1
-                for neighbour in order.order[first : first + NEIGHBOURS]:
-                    known = self._known.get(neighbour)
-                    if known is None:
-                        break
-                    contents.append(known.file.content)
+            for neighbour in neighbours:
+                known = self._known.get(neighbour)
+                if known is None:
+                    break
+                contents.append(known.file.content)
         return contents
 
     def listing(self) -> list[tuple[str, int]]:
@@ -232,15 +204,18 @@ class Catalog:
         had whole: a short listing would make `rsync --delete` erase copies.
         """
         with self._crowd.call(self._metadata_seconds) as deadline:
-            listed = self._current_listing(deadline)
+            shown = self._list.shown(deadline)
         with self._lock:
             opened = [
                 known.file.video_id for known in self._known.values() if known.opened
             ]
-            shown = [id_ for id_ in listed.order if id_ not in self._lost]
         return sorted(
             (name_of(video_id), inode_of(video_id)) for video_id in {*opened, *shown}
         )
+
+    def list_anew(self) -> None:
+        """Have the next listing ask the API; the one that is there may stand in for it."""
+        self._list.anew()
 
     def known_bytes(self) -> int:
         """The sizes of all files known, added up; never asks the server."""
@@ -267,14 +242,14 @@ class Catalog:
 
     def _shortened(self, name: str, literal: str | None, deadline: float) -> str | None:
         """The id whose short name is *name*; where there is none, *literal*."""
+        video_id = self._short_names.id_of(name)
         with self._lock:
-            video_id = self._short_names.get(name)
             told = literal is not None and (
                 literal in self._known or literal in self._refused
             )
         if video_id is not None or told:
             return video_id or literal
-        return self._current_listing(deadline).shortened.get(name, literal)
+        return self._list.current(deadline).shortened.get(name, literal)
 
     # -- memory ------------------------------------------------------------------------
 
@@ -292,7 +267,9 @@ class Catalog:
     def _looked_up(self, video_id: str, deadline: float) -> VideoFile:
         """The file of *video_id*, asked for; VideoNotReady where it hangs."""
         job = self._look_up_job(video_id, ahead=False)
-        return self._lookups.answer(_LOOK_UP, video_id, deadline, job, self._glance)
+        return self._lookups.answer(
+            _LOOK_UP, video_id, deadline, job, self._list.read_newest
+        )
 
     def _look_up_job(self, video_id: str, *, ahead: bool) -> Callable[[], VideoFile]:
         return partial(
@@ -309,15 +286,9 @@ class Catalog:
                 self._refused.put(video_id, error.again())
                 if isinstance(error, VideoNotFound):
                     self._known.pop(video_id)
-                    self._note_lost_locked(video_id)
+            if isinstance(error, VideoNotFound):
+                self._list.note_gone(video_id)
             raise
-
-    def _note_lost_locked(self, video_id: str) -> None:
-        """Leave *video_id* out of listings if its row says that it has expired."""
-        listing = self._listing
-        row = listing.statuses.get(video_id) if listing is not None else None
-        if row is not None and row.expired:
-            self._lost.put(video_id, None)
 
     # -- asking; on the pool's threads ---------------------------------------------------
 
@@ -326,11 +297,10 @@ class Catalog:
     ) -> VideoFile:
         """The file of *video_id*, asked for; *replaced*: it was found to be another."""
         with self._lock:
-            order = self._order
             unmeasured = self._unmeasured.get(video_id)
         if unmeasured is not None:
             return self._measured(*unmeasured)
-        listed = order.statuses.get(video_id) if self._speaks_for_now(order) else None
+        listed = self._list.row_for_now(video_id)
         known = self._served(video_id)
         try:
             probe = self._metadata.probe(video_id, listed, known=known, ahead=ahead)
@@ -342,15 +312,14 @@ class Catalog:
             raise self._lagging(video_id, error) from error
         with self._lock:
             self._unserved_since.pop(video_id)
-            self._lost.pop(video_id)
+        self._list.note_served(video_id)
         return self._adopt(video_id, probe)
 
     def _served(self, video_id: str) -> bool:
         """Whether *video_id* was served or listed, and has not expired since."""
         with self._lock:
             known = self._known.get(video_id)
-            order = self._order
-        listed = order.statuses.get(video_id) if order is not None else None
+        listed = self._list.row(video_id)
         return (known is not None and not self._expired(known)) or (
             listed is not None and not listed.expired
         )
@@ -491,8 +460,7 @@ class Catalog:
             opened = before is not None and before.opened
             known = _Known(file, time.monotonic(), expires_at, opened)
             self._known.put(video_id, known)
-            if is_short(name := name_of(video_id)):
-                self._short_names.put(name, video_id)
+        self._short_names.note_found(video_id)
         if before is not None and before.file.content is not content:
             before.file.content.found_changed()
         return file
@@ -510,61 +478,14 @@ class Catalog:
 
     # -- listing ---------------------------------------------------------------------------
 
-    def _current_listing(self, deadline: float) -> _Listing:
-        with self._lock:
-            listing, anew_at = self._listing, self._anew_at
-        age = time.monotonic() - listing.taken_at if listing is not None else 0.0
-        if (
-            listing is not None
-            and age < self._config.listing_ttl_seconds
-            and listing.taken_at > anew_at
-        ):
-            return listing
-        try:
-            return self._lookups.result("list", "", deadline, self._list)
-        except AccessDenied:
-            raise
-        except TransportError as error:
-            if listing is None or age > STALE_LISTING_SECONDS:
-                raise
-            log.warning("the last listing, %.0f s old, is shown: %s", age, error)
-            return listing
-
-    def list_anew(self) -> None:
-        """Have the next listing ask the API; the one that is there may stand in for it."""
-        with self._lock:
-            self._anew_at = time.monotonic()
-
-    def _list(self) -> _Listing:
-        listing = _listing_of(
-            self._metadata.list_videos(has_name) or [], self._metadata.can_be_read
-        )
-        with self._lock:
-            self._listing = self._order = listing
-            self._note_short_names_locked(listing)
-        return listing
-
-    def _glance(self) -> None:
-        """Look at the newest part of the list, for the order of names alone."""
-        order = _listing_of(
-            self._metadata.newest_videos(has_name) or [], self._metadata.can_be_read
-        )
-        with self._lock:
-            self._note_short_names_locked(order)
-            if not self._speaks_for_now(self._order):  # a whole one would say more
-                self._order = order
-
-    def _note_short_names_locked(self, listing: _Listing) -> None:
-        for name, video_id in listing.shortened.items():
-            self._short_names.put(name, video_id)
-
-    def _walk_to(self, video_id: str) -> tuple[_Listing, int] | None:
+    def _walk_to(self, video_id: str) -> tuple[Listing, int] | None:
         """A listing and where in it *video_id* is, if a program walks through it.
 
         A step elsewhere ends the walk: no more of what came next there is asked ahead.
         """
+        order = self._list.latest
         with self._lock:
-            order, last = self._order, self._last_looked_up
+            last = self._last_looked_up
             self._last_looked_up = video_id
             if order is None or last == video_id:
                 return None
@@ -576,7 +497,7 @@ class Catalog:
             self._ahead = (order, position + 1, 0)
             return None
 
-    def _look_ahead(self, order: _Listing, position: int) -> None:
+    def _look_ahead(self, order: Listing, position: int) -> None:
         """Fetch the attributes of what comes after *position* in *order*."""
         if not self._metadata.looks_ahead:
             return
@@ -608,40 +529,12 @@ class Catalog:
 
         A program that is given names, as rsync and cp are, lists nothing.
         """
+        listed = self._list.row(video_id) is not None
         with self._lock:
-            listed = self._order is not None and video_id in self._order.positions
             self._unlisted = 0 if listed else self._unlisted + 1
-            wanted = self._unlisted > 1 and self._metadata.looks_ahead
-            wanted = wanted and not self._speaks_for_now(self._order)
-        if wanted:
-            self._lookups.start("glance", self._glance)
-
-    def _speaks_for_now(self, listing: _Listing | None) -> TypeGuard[_Listing]:
-        """Whether what *listing* says of a video saves a request about that.
-
-        It holds the ids that are completed, which they stay; so where requests are
-        counted, an older one will do.
-        """
-        if listing is None:
-            return False
-        ttl = self._config.listing_ttl_seconds
-        if self._metadata.counts_requests:
-            ttl = max(ttl, STALE_LISTING_SECONDS)
-        return time.monotonic() - listing.taken_at < ttl
-
-
-def _listing_of(
-    videos: list[Listed], can_be_read: Callable[[Status], bool]
-) -> _Listing:
-    """Those of *videos* that can be read, in the order of their names."""
-    statuses = {
-        video.video_id: video.status for video in videos if can_be_read(video.status)
-    }
-    order = tuple(sorted(statuses, key=name_of))
-    positions = {video_id: index for index, video_id in enumerate(order)}
-    names = ((name_of(video.video_id), video.video_id) for video in videos)
-    shortened = {name: video_id for name, video_id in names if is_short(name)}
-    return _Listing(time.monotonic(), statuses, order, positions, shortened)
+            given_names = self._unlisted > 1
+        if given_names and self._metadata.looks_ahead and not self._list.is_fresh():
+            self._lookups.start("newest", self._list.read_newest)
 
 
 def _shifts_on(before: Content, content: Content) -> bool:

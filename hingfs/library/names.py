@@ -4,12 +4,17 @@ Each id has a full name, from which the id is read again. Where that is longer t
 other file systems hold, a listing shows a short name instead, made of the id alone: the
 beginning of the full name, "~", and a hash. An id whose own name looks like a short one
 is listed under a short name as well, so that no two videos share one.
-Leaves to `catalog` which videos there are, and so what a short name stands for.
+Leaves to `catalog` which videos there are; `ShortNames` holds what it heard of them.
 """
 
 import base64
 import hashlib
 import re
+import threading
+from collections.abc import Mapping
+
+from ..blocks import MIB
+from ..remembered import Remembered, bytes_of_texts
 
 VIDEO_SUFFIX = ".mp4"
 LONGEST_NAME_BYTES = 1020  # tried on Linux 6.18: longer names fail in the kernel
@@ -22,6 +27,8 @@ LONGEST_LISTED_BYTES = 255 - 16
 _SHORT_BYTES = 143
 # 160 bits: a server that picks its ids cannot make two with one hash.
 _HASH_BYTES = 20
+# Of short names that were listed or found: thousands.
+_MOST_SHORT_NAME_BYTES = 1 * MIB
 _SHORT_STEM = re.compile(r".+~[a-z2-7]{32}")
 
 _ESCAPED_SLASH = re.compile(r"%((?:25)*)2F")
@@ -80,3 +87,28 @@ def inode_of(video_id: str) -> int:
     """A stable inode number: 63 bits of a hash of the id, never 0 or 1."""
     digest = hashlib.blake2b(video_id.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1 | 2
+
+
+class ShortNames:
+    """What short names stand for, of videos listed or found. Thread safety: all methods."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # name -> id; guarded by _lock
+        self._ids: Remembered[str] = Remembered(_MOST_SHORT_NAME_BYTES, bytes_of_texts)
+
+    def note(self, shortened: Mapping[str, str]) -> None:
+        """Take note of *shortened*, short name -> id."""
+        with self._lock:
+            for name, video_id in shortened.items():
+                self._ids.put(name, video_id)
+
+    def note_found(self, video_id: str) -> None:
+        """There is a video *video_id*, be its name a short one or not."""
+        if is_short(name := name_of(video_id)):
+            self.note({name: video_id})
+
+    def id_of(self, name: str) -> str | None:
+        """The id whose short name is *name*, as far as is known."""
+        with self._lock:
+            return self._ids.get(name)
