@@ -10,7 +10,7 @@ from .cache.memory import MemoryBlockCache
 from .config import CacheConfig, EndpointConfig
 from .errors import Closing
 from .fetch.fetcher import BlockFetcher
-from .fetch.spool import SpoolStore
+from .fetch.spool_store import SpoolStore
 from .http.transport import HttpTransport
 from .library.catalog import Catalog
 from .library.crowd import Crowd

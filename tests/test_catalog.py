@@ -598,7 +598,7 @@ class TestTime:
             mount.engine.catalog.find("v.mp4")
         go_on.set()
 
-        (spool,) = mount.engine.spools._spools.values()
+        (spool,) = mount.engine.spools._room.spools()
         spool.wait_complete(time.monotonic() + 10)
         file = mount.engine.catalog.find("v.mp4")
 

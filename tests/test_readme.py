@@ -7,7 +7,7 @@ from pathlib import Path
 from hingfs import blocks, errors
 from hingfs.api import listing, pages, places, sender, status_route
 from hingfs.cli import settings
-from hingfs.fetch import spool
+from hingfs.fetch import room
 from hingfs.http import exchange, transport
 from hingfs.library import catalog, names
 from hingfs.library import listing as library_listing
@@ -158,7 +158,7 @@ BOUNDS: list[tuple[str, str, str]] = [
     ),
     (
         "whole files on disk",
-        f"`--spool-size`, and {spool._MOST_FILES} of them",
+        f"`--spool-size`, and {room._MOST_FILES} of them",
         "EIO where all are read",
     ),
 ]

@@ -34,7 +34,9 @@ from hingfs.errors import (
     VideoNotFound,
 )
 from hingfs.fetch import spool as spool_module
-from hingfs.fetch.spool import Spool, SpoolStore
+from hingfs.fetch import spool_store, stream
+from hingfs.fetch.spool import Spool
+from hingfs.fetch.spool_store import SpoolStore
 from hingfs.fetch.storage import Memory
 from hingfs.mount.serving import Mount
 from hingfs.version import Content, Validator
@@ -288,7 +290,7 @@ def test_r18_a_server_that_cuts_every_transfer_is_an_error_and_no_short_file(mak
     assert rig.read(content, 0, 1000) == ramp("v", 0, 1000)
     with pytest.raises(BodyCut):
         rig.read(content, SIZE - 10, 10)
-    assert len(rig.sent()) <= 2 + spool_module._MOST_VAIN_ATTEMPTS
+    assert len(rig.sent()) <= 2 + stream._MOST_VAIN_ATTEMPTS
 
 
 class TestErrors:
@@ -471,7 +473,7 @@ class TestRoom:
         content = rig.add(size=SMALL)
 
         assert rig.whole(content) == ramp("v", 0, SMALL)
-        assert not rig.store.open(content).in_memory
+        assert rig.store.held_bytes() == SMALL
         assert rig.store._cache.stats().reserved_bytes == 0
         assert len(rig.sent()) == 1
 
@@ -501,7 +503,7 @@ class TestRoom:
         for number in range(300):
             rig.whole(rig.add(f"v{number}", 1))
 
-        assert len(rig.store._spools) <= 128
+        assert len(rig.store._room.spools()) <= 128
         assert rig.store._cache.stats().reserved_bytes <= 2 * MIB
 
     @pytest.mark.parametrize("known", [True, False])
@@ -584,7 +586,7 @@ class TestRoom:
 
     def test_a_directory_that_is_not_there_is_an_error(self, make, tmp_path):
         rig = make()
-        rig.store._directory = tmp_path / "nowhere"
+        rig.store._room._directory = tmp_path / "nowhere"
 
         with pytest.raises(SpoolFull):
             rig.store.open(rig.add())
@@ -626,7 +628,7 @@ def test_an_answer_without_bytes_is_no_empty_file(make, fault):
 
 
 def test_what_is_held_of_a_file_before_its_first_byte_is_nothing(rig):
-    spool = Spool(rig.add(), in_memory=False)
+    spool = Spool(rig.add())
 
     assert spool.peek(0, 10) == b""
 
@@ -670,7 +672,7 @@ class TestSlowDisk:
         rig = make(disk_bytes=SIZE)
         content, other = rig.add(), rig.add("other", SMALL)
         rig.whole(content)
-        storage = rig.store._spools[content]._storage._storage
+        storage = rig.store._room.find(content)._storage._storage
         closing = SlowDisk(storage.close)
         monkeypatch.setattr(storage, "close", closing)
 
@@ -691,7 +693,7 @@ class TestSlowDisk:
         making.broken = True
         reads = [threads.submit(rig.whole, content)]
         assert making.reached.wait(10)
-        spool = rig.store._spools[content]
+        spool = rig.store._room.find(content)
         reads.append(threads.submit(spool.wait_complete, time.monotonic() + 10))
         making.go_on.set()
 
@@ -775,7 +777,7 @@ class TestGivenUp:
 
     def test_its_file_stays_open_while_it_is_read(self, slow):
         """A closed descriptor could be another file's a moment later."""
-        spool = Spool(Content("v", 10, Validator()), in_memory=False)
+        spool = Spool(Content("v", 10, Validator()))
         spool.hold(slow)
         spool.append(b"x" * 10)
         target = bytearray(10)
@@ -793,7 +795,7 @@ class TestGivenUp:
         assert slow.closed.is_set()
 
     def test_a_later_use_is_an_error_of_ours(self, slow):
-        spool = Spool(Content("v", 10, Validator()), in_memory=False)
+        spool = Spool(Content("v", 10, Validator()))
         spool.hold(slow)
         spool.append(b"x" * 10)
         spool.close()
@@ -929,7 +931,7 @@ def test_a_source_that_never_gets_on_is_given_up(rig):
 
     with pytest.raises(TransportError):
         rig.read(rig.add(), 0, 10)
-    assert len(rig.sent()) == spool_module._MOST_VAIN_ATTEMPTS
+    assert len(rig.sent()) == stream._MOST_VAIN_ATTEMPTS
 
 
 def test_streams_that_trickle_leave_their_threads_to_others(rig):
@@ -941,7 +943,7 @@ def test_streams_that_trickle_leave_their_threads_to_others(rig):
     rig.endpoint.inject(faults.drip(20), math.inf, slow)
     slow_ones = [
         rig.store.open(rig.add(f"slow-{number}"))
-        for number in range(spool_module._MOST_STREAMS)
+        for number in range(spool_store._MOST_STREAMS)
     ]
     rig.endpoint.wait_until(lambda: len(rig.endpoint.log) == len(slow_ones))
 

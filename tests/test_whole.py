@@ -13,7 +13,7 @@ from hingfs.api.whole import UNKNOWN_SIZE
 from hingfs.blocks import MIB
 from hingfs.cache.memory import MemoryBlockCache
 from hingfs.errors import BodyCut, Closing, ContentChanged, HingError
-from hingfs.fetch.spool import SpoolStore
+from hingfs.fetch.spool_store import SpoolStore
 from hingfs.version import Content, Validator
 from tests.containers import mp4
 from tests.personalities import ramp

@@ -37,7 +37,7 @@ from ..errors import (
     VideoNotServed,
     printable,
 )
-from ..fetch.spool import SpoolStore
+from ..fetch.spool_store import SpoolStore
 from ..remembered import Remembered, bytes_of_texts
 from ..version import Content
 from .crowd import Crowd

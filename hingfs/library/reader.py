@@ -18,7 +18,8 @@ from ..cache.base import BlockCache
 from ..errors import ContentChanged, HingError, RangesIgnored
 from ..fetch.fetcher import FAILURE_MEMORY_SECONDS, BlockFetcher
 from ..fetch.landing import Landing
-from ..fetch.spool import Spool, SpoolStore
+from ..fetch.spool import Spool
+from ..fetch.spool_store import SpoolStore
 from ..mp4 import index_range
 from ..version import Content
 from .crowd import Crowd

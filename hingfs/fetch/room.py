@@ -1,0 +1,317 @@
+"""The room that spools take in memory and on disk, and which of them make way.
+
+Small spools live in memory and count against the cache budget; others in an unlinked
+file, bounded together by *disk_bytes*. The least recently used make way, but none that
+is in use: giving it up would fail its readers, or have all of it sent again.
+
+Decides which spools there are. Leaves to `spool` what counts as in use, and to `stream`
+what fills one. It has no thread: calls run on those of readers and streams.
+"""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..blocks import KIB
+from ..cache.base import BlockCache
+from ..errors import HingError, SpoolFull, foreseen, printable
+from ..version import Content
+from .spool import Spool
+from .storage import File, Memory
+
+log = logging.getLogger(__name__)
+
+# The part of the cache budget that one spool, and all of them, may fill.
+_LARGEST_MEMORY_SHARE = 4
+_MEMORY_SHARE = 2
+# What a spool in memory takes at least: a page, its mapping, what is known of it. A guess.
+_LEAST_MEMORY_BYTES = 16 * KIB
+# Files that are open, those included whose download failed and may be resumed: a process
+# may have 1,024 descriptors. A guess.
+_MOST_FILES = 128
+# Contents that found no room are remembered up to this number. A guess.
+_MOST_TOO_LARGE = 1024
+
+
+class Room:
+    """The spools of a mount, each with its memory or its file.
+
+    Thread safety: all methods. `_lock` guards the fields below it, and is not held while
+    memory or a file is made or given back: a spool is in the table before the first, and
+    no longer at the second.
+    """
+
+    def __init__(
+        self, cache: BlockCache, *, disk_bytes: int, directory: Path | None
+    ) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._table = _Table(cache, disk_bytes)
+        self._closing: HingError | None = None
+
+    def open(self, content: Content) -> tuple[Spool, bool]:
+        """The spool of *content*, in use from here on, and whether it needs a stream.
+
+        It does if it is new, or failed and may be resumed; one caller alone is told so.
+        Raises SpoolFull, or what the room was closed with.
+        """
+        with self._changing():
+            if self._closing:
+                raise self._closing.again()
+            found = self._table.get(content)
+            spool = found or self._table.add(content)
+            needs_stream = found is None or spool.resume()
+            spool.touch()  # or it could be given up before it is read
+        if found is None:
+            self._provide(spool)
+        return spool, needs_stream
+
+    def find(self, content: Content) -> Spool | None:
+        """The spool of *content*, if there is one."""
+        with self._lock:
+            return self._table.get(content)
+
+    def grow(self, spool: Spool, size_bytes: int) -> None:
+        """*spool*, whose size is not known, takes *size_bytes* so far.
+
+        Raises SpoolFull where they find no room; then it is given up, and there is
+        room for others at least.
+        """
+        with self._changing():
+            self._table.grow(spool, size_bytes)
+
+    def spools(self) -> list[Spool]:
+        """All there are."""
+        with self._lock:
+            return self._table.spools()
+
+    def held_bytes(self) -> int:
+        """The bytes in memory and on disk."""
+        with self._lock:
+            return self._table.held_bytes()
+
+    def close(self, error: HingError) -> None:
+        """Fail and give up all spools with *error*, and every later `open`."""
+        with self._lock:
+            self._closing = error
+            spools = self._table.spools()
+        for spool in spools:
+            spool.fail(error)
+            spool.close()
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the lock; what was given up meanwhile is closed after it."""
+        given_up: list[Spool] = []
+        try:
+            with self._lock:
+                try:
+                    yield
+                finally:
+                    given_up = self._table.take_given_up()
+        finally:
+            for spool in given_up:
+                spool.close()
+
+    def _provide(self, spool: Spool) -> None:
+        """Get the memory or the file for *spool*, which is in the table.
+
+        Whoever opens it meanwhile waits for its bytes. Raises SpoolFull where there is
+        no file; whatever is raised, it is no longer in the table.
+        """
+        try:
+            with self._lock:
+                in_memory = self._table.is_in_memory(spool)
+            storage = self._mapped(spool) if in_memory else None
+            spool.hold(storage or self._made_file())
+        except BaseException as error:
+            with self._changing():
+                spool.fail(foreseen(error))
+                self._table.remove(spool)
+            raise
+
+    def _mapped(self, spool: Spool) -> Memory | None:
+        """Memory for *spool*; None if the system maps no more: then it is to be a file."""
+        try:
+            return Memory(spool.content.size_bytes)
+        except (OSError, MemoryError) as error:
+            name = printable(spool.content.video_id, 80)
+            log.warning("%s: no memory can be mapped, a file is used: %s", name, error)
+        with self._changing():
+            self._table.move_to_disk(spool)
+        return None
+
+    def _made_file(self) -> File:
+        try:
+            return File(self._directory)
+        except OSError as error:
+            raise SpoolFull(f"no spool file can be made: {error}") from error
+
+
+@dataclass(eq=False, slots=True)
+class _Share:
+    """What one spool takes."""
+
+    spool: Spool
+    size_bytes: int  # promised to it so far, where its size is not known
+    in_memory: bool  # or in a file
+
+    @property
+    def held_bytes(self) -> int:
+        """What counts against the bounds."""
+        return max(self.size_bytes, _LEAST_MEMORY_BYTES if self.in_memory else 0)
+
+
+class _Table:
+    """Who has which share of memory and disk. Arithmetic: it closes and makes nothing.
+
+    Spools in memory together have half the cache budget at most, those in files
+    *disk_bytes*, at every moment. Not thread-safe: `Room` locks.
+    """
+
+    def __init__(self, cache: BlockCache, disk_bytes: int) -> None:
+        self._cache = cache
+        self._disk_bytes = disk_bytes
+        self._shares: dict[Content, _Share] = {}
+        # Of contents of unknown size that found no room: how many bytes they have at
+        # least. As many must fit before one is downloaded again.
+        self._least_bytes: dict[Content, int] = {}
+        self._given_up: list[Spool] = []  # removed, and to be closed
+
+    def get(self, content: Content) -> Spool | None:
+        """The spool of *content*, if there is one."""
+        share = self._shares.get(content)
+        return share.spool if share is not None else None
+
+    def spools(self) -> list[Spool]:
+        """All there are."""
+        return [share.spool for share in self._shares.values()]
+
+    def held_bytes(self) -> int:
+        """What counts against the bounds, in memory and on disk together."""
+        return sum(share.held_bytes for share in self._shares.values())
+
+    def is_in_memory(self, spool: Spool) -> bool:
+        """Whether *spool* is to be in memory, or in a file."""
+        share = self._share_of(spool)
+        return share is not None and share.in_memory
+
+    def add(self, content: Content) -> Spool:
+        """A new spool of *content*, for which there is room; raises SpoolFull."""
+        size = content.size_bytes
+        budget = self._cache.budget_bytes
+        share = _Share(Spool(content), max(size, 0), in_memory=True)
+        small = 0 <= size <= budget // _LARGEST_MEMORY_SHARE
+        bound = budget // _MEMORY_SHARE
+        if small and self._make_room(share.held_bytes, bound, in_memory=True):
+            self._cache.reserve(share.held_bytes)
+        else:
+            self._make_file_room(content)
+            share.in_memory = False
+        self._shares[content] = share
+        return share.spool
+
+    def move_to_disk(self, spool: Spool) -> None:
+        """*spool*, for which there is no memory, is to be in a file; raises SpoolFull."""
+        share = self._share_of(spool)
+        if share is not None:
+            self._make_file_room(spool.content)
+            self._cache.reserve(-share.held_bytes)
+            share.in_memory = False
+
+    def grow(self, spool: Spool, size_bytes: int) -> None:
+        """Have room for *size_bytes* of *spool*, which is a file of unknown size.
+
+        Raises SpoolFull where there is none, and gives *spool* up.
+        """
+        share = self._share_of(spool)
+        if share is None:
+            return  # it was given up, and takes no more
+        more = size_bytes - share.size_bytes
+        if size_bytes > self._disk_bytes:
+            error = SpoolFull("the file is larger than the spool; see --spool-size")
+        elif self._make_room(more, self._disk_bytes, in_memory=False):
+            share.size_bytes = size_bytes
+            return
+        else:
+            error = self._full()
+        while len(self._least_bytes) >= _MOST_TOO_LARGE:
+            del self._least_bytes[next(iter(self._least_bytes))]
+        self._least_bytes[spool.content] = size_bytes
+        spool.fail(error)
+        self._give_up(share)
+        raise error
+
+    def remove(self, spool: Spool) -> None:
+        """Take *spool* out, if it is in; see `take_given_up`."""
+        share = self._share_of(spool)
+        if share is not None:
+            del self._shares[spool.content]
+            if share.in_memory:
+                self._cache.reserve(-share.held_bytes)
+            self._given_up.append(spool)
+
+    def take_given_up(self) -> list[Spool]:
+        """What was removed since the last call; the caller's to close."""
+        given_up, self._given_up = self._given_up, []
+        return given_up
+
+    def _share_of(self, spool: Spool) -> _Share | None:
+        share = self._shares.get(spool.content)
+        return share if share is not None and share.spool is spool else None
+
+    def _give_up(self, share: _Share) -> None:
+        self.remove(share.spool)
+        content = share.spool.content
+        if content.shifting:  # no other answer can be told to have the same bytes
+            content.found_changed()
+
+    def _make_file_room(self, content: Content) -> None:
+        """Have room for a file of *content*; raises SpoolFull where there is none."""
+        size = max(content.size_bytes, self._least_bytes.get(content, 0))
+        if size > self._disk_bytes:
+            raise SpoolFull(
+                f"{size} bytes do not fit the spool of {self._disk_bytes} bytes that "
+                "this server's files need, since it ignores ranges; see --spool-size"
+            )
+        if not self._make_room(size, self._disk_bytes, in_memory=False):
+            raise self._full()
+        if not self._spare_file():
+            raise SpoolFull(f"{_MOST_FILES} whole files are read at once; more are not")
+
+    def _full(self) -> SpoolFull:
+        return SpoolFull(
+            f"the files that are read just now fill the spool of {self._disk_bytes} "
+            "bytes that this server's files need; see --spool-size"
+        )
+
+    def _make_room(self, size_bytes: int, bound: int, *, in_memory: bool) -> bool:
+        """Give up spools until *size_bytes* more fit; whether they do then.
+
+        If they cannot, none is given up.
+        """
+        alike = [s for s in self._shares.values() if s.in_memory is in_memory]
+        excess = sum(share.held_bytes for share in alike) + size_bytes - bound
+        idle = [share for share in alike if not share.spool.in_use]
+        if excess > sum(share.held_bytes for share in idle):
+            return False
+        for share in sorted(idle, key=_last_use):
+            if excess > 0:
+                excess -= share.held_bytes
+                self._give_up(share)
+        return True
+
+    def _spare_file(self) -> bool:
+        """Whether another file may be open, once the oldest that is idle is given up."""
+        files = [share for share in self._shares.values() if not share.in_memory]
+        idle = [share for share in files if not share.spool.in_use]
+        if len(files) >= _MOST_FILES and idle:
+            self._give_up(min(idle, key=_last_use))
+        return len(files) < _MOST_FILES or bool(idle)
+
+
+def _last_use(share: _Share) -> float:
+    return share.spool.used_at

@@ -1,0 +1,87 @@
+"""Whole files, for servers that ignore Range or do not say how long a file is.
+
+Such a video is downloaded once, however it is read. Decides when a stream begins, and
+how many run at once. Leaves the bytes of one file to `spool`, its download to `stream`,
+and which files are kept to `room`.
+
+Threads: one daemon thread of a small pool per running stream; `close` ends them.
+"""
+
+import contextlib
+from pathlib import Path
+
+from ..cache.base import BlockCache
+from ..errors import BodyCut, HingError, foreseen
+from ..http.answer import Answer
+from ..version import Content
+from ..workers import DaemonPool
+from .room import Room
+from .spool import Spool
+from .stream import Stream, WholeSource
+
+_MOST_STREAMS = 8
+
+
+class SpoolStore:
+    """The spools of a mount, and the streams that fill them. Thread safety: all methods."""
+
+    def __init__(
+        self,
+        source: WholeSource,
+        cache: BlockCache,
+        *,
+        disk_bytes: int,
+        directory: Path | None,
+        stall_seconds: float,
+    ) -> None:
+        self._source = source
+        self._stall_seconds = stall_seconds
+        self._cache = cache
+        self._room = Room(cache, disk_bytes=disk_bytes, directory=directory)
+        self._pool = DaemonPool("hingfs-spool", _MOST_STREAMS)
+
+    def open(self, content: Content, answer: Answer | None = None) -> Spool:
+        """The spool of *content*, started if there is none, or resumed if it failed.
+
+        *answer*, a 200 that came unasked, is used as its stream, or closed.
+        """
+        used = False
+        try:
+            spool, needs_stream = self._room.open(content)
+            if needs_stream:
+                self._start(spool, answer)
+                used = True
+        finally:
+            if answer is not None and not used:
+                answer.close()
+        return spool
+
+    def first_bytes(self, content: Content, count: int) -> bytes:
+        """Up to *count* of the first bytes of *content*, as far as they are held."""
+        spool = self._room.find(content)
+        held = b""
+        if spool is not None:
+            with contextlib.suppress(BodyCut):  # given up meanwhile
+                held = spool.peek(0, count)
+        return held or bytes((self._cache.get((content, 0)) or b"")[:count])
+
+    def held_bytes(self) -> int:
+        """The bytes in memory and on disk."""
+        return self._room.held_bytes()
+
+    def close(self, error: HingError) -> None:
+        """Wake every waiter with *error*, give up the bytes, start nothing new."""
+        self._room.close(error)
+        self._pool.close(error)
+
+    def join(self, seconds: float) -> bool:
+        """Whether every thread has ended within *seconds*; after `close`."""
+        return self._pool.join(seconds)
+
+    def _start(self, spool: Spool, answer: Answer | None) -> None:
+        stream = Stream(self._source, self._room, spool, self._stall_seconds)
+        try:
+            self._pool.submit(stream.run, answer)
+        except BaseException as error:
+            spool.fail(foreseen(error))
+            raise
