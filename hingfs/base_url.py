@@ -23,16 +23,15 @@ def normalized_base_url(text: str) -> str:
         _ = parts.port
     except ValueError:
         raise UsageError(
-            f"--base-url: {_shown(text)} is no URL; is its port one of 1 to 65535?"
+            f"{_shown(text)} is no URL; is its port one of 1 to 65535?"
         ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(
-            f"--base-url: {_shown(text)} is no base URL, which looks like "
-            "https://api.example.com"
+            f"{_shown(text)} is no base URL, which looks like https://api.example.com"
         )
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
-            "--base-url holds no user name, password, query or fragment; "
+            "it holds no user name, password, query or fragment; "
             "the token goes into HINGFS_TOKEN or a token file"
         )
     return url

@@ -7,7 +7,6 @@ import sys
 
 from .api.client import VideoClient
 from .cache.memory import MemoryBlockCache
-from .config import CacheConfig, EndpointConfig
 from .errors import Closing
 from .fetch.fetcher import BlockFetcher
 from .fetch.spool_store import SpoolStore
@@ -16,6 +15,7 @@ from .library.catalog import Catalog
 from .library.crowd import Crowd
 from .library.lookups import AHEAD_THREADS, LOOKUP_THREADS, SILENCE_SECONDS, Lookups
 from .library.reader import Readers
+from .settings import CacheConfig, EndpointConfig
 from .workers import DaemonPool, all_joined
 
 # Each look-up asks for one status. As many as there are look-ups, or those of videos

@@ -1,12 +1,22 @@
-"""How a setting's value is written: sizes, times, modes.
+"""How values are written and what they may be: sizes, times, modes, users, words.
 
-Each function here turns what a person wrote into a value, or says why it is none. Which
-option or variable held the text is told by the caller.
+A unit turns what a person wrote into a value, and checks that a value is in bounds. It
+says what is wrong; the caller knows which option or variable held the text. Bounds that
+depend on another setting stand in `settings`.
 """
 
+import grp
+import os
+import pwd
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
 
-from .errors import UsageError, printable
+from .errors import UsageError, plain, printable
+
+Value = TypeVar("Value")
 
 _SIZE = re.compile(r"(\d{1,15})\s*([KMGT]?)(I?)B?", re.IGNORECASE | re.ASCII)
 _TIME = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)?", re.IGNORECASE | re.ASCII)
@@ -15,6 +25,25 @@ _TIME_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 _MODE = re.compile(r"(?:0o)?([0-7]{1,4})", re.ASCII)
 _LARGEST_MODE = 0o777  # no setuid, setgid or sticky bit
+
+_ON = frozenset({"1", "true", "yes", "on"})
+_OFF = frozenset({"0", "false", "no", "off"})
+
+
+def _is_any(_value: object) -> None:
+    """Every value will do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit(Generic[Value]):
+    """One kind of value: how help calls it, how text is read, which values will do.
+
+    *parse* and *check* raise UsageError, with the reason alone.
+    """
+
+    metavar: str
+    parse: Callable[[str], Value]
+    check: Callable[[Value], None] = _is_any
 
 
 def parse_size(text: str) -> int:
@@ -60,3 +89,107 @@ def parse_mode(text: str) -> int:
             f"{text!r} is not a mode; write it in octal, as 0644, up to 0777"
         )
     return mode
+
+
+def parse_path(text: str) -> Path:
+    """The absolute path that *text* names, seen from the working directory."""
+    return Path(text).expanduser().absolute()
+
+
+def written_size(size_bytes: int) -> str:
+    """*size_bytes* as `parse_size` reads it, in the largest unit that shows it exactly."""
+    for unit in ("", "KiB", "MiB", "GiB"):
+        if size_bytes % 1024 or not size_bytes:
+            return f"{size_bytes}{unit}"
+        size_bytes //= 1024
+    return f"{size_bytes}TiB"
+
+
+def whole(least: int, most: int) -> Unit[int]:
+    """Whole numbers from *least* to *most*."""
+
+    def check(value: int) -> None:
+        if not least <= value <= most:
+            raise UsageError(f"{value} is not one of {least} to {most}")
+
+    return Unit("N", _parse_whole, check)
+
+
+def power_of_two(least: int, most: int) -> Unit[int]:
+    """Sizes that are powers of two, from *least* to *most* bytes."""
+
+    def check(value: int) -> None:
+        if value & (value - 1) or not least <= value <= most:
+            raise UsageError(
+                f"{written_size(value)} is no power of two from "
+                f"{written_size(least)} to {written_size(most)}"
+            )
+
+    return Unit("SIZE", parse_size, check)
+
+
+def choice(metavar: str, kind: str, words: Sequence[str]) -> Unit[str]:
+    """One of *words*, in capitals or not; messages call it a *kind*."""
+
+    def check(value: str) -> None:
+        if value not in words:
+            raise UsageError(
+                f"{printable(value, 40)!r} is no {kind}; choose "
+                f"{', '.join(words[:-1])} or {words[-1]}"
+            )
+
+    return Unit(metavar, str.lower, check)
+
+
+def _parse_whole(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise UsageError(f"{printable(text, 40)!r} is not a whole number")
+    return int(text)
+
+
+def _parse_switch(text: str) -> bool:
+    said = text.strip().lower()
+    if said not in _ON | _OFF:
+        raise UsageError(f"{printable(text, 40)!r} says neither; write yes or no")
+    return said in _ON
+
+
+def _parse_directory(text: str) -> Path:
+    path = parse_path(text)
+    if not (path.is_dir() and os.access(path, os.W_OK)):
+        raise UsageError(
+            f"{plain(str(path))} is no directory that you can write; make it, or "
+            "choose another"
+        )
+    return path
+
+
+def _parse_user(text: str) -> int:
+    try:
+        return int(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
+    except (KeyError, ValueError):
+        raise UsageError(f"{printable(text)!r} is no user here") from None
+
+
+def _parse_group(text: str) -> int:
+    try:
+        return int(text) if text.isdecimal() else grp.getgrnam(text).gr_gid
+    except (KeyError, ValueError):
+        raise UsageError(f"{printable(text)!r} is no group here") from None
+
+
+def _is_timeout(seconds: float) -> None:
+    if seconds <= 0:
+        raise UsageError("it takes a time longer than 0, such as 30s")
+
+
+URL = Unit("URL", str)
+SIZE = Unit("SIZE", parse_size)
+TIME = Unit("TIME", parse_time)
+TIMEOUT = Unit("TIME", parse_time, _is_timeout)
+MODE = Unit("MODE", parse_mode)
+USER = Unit("USER", _parse_user)
+GROUP = Unit("GROUP", _parse_group)
+FILE: Unit[Path | None] = Unit("FILE", parse_path)
+DIRECTORY: Unit[Path | None] = Unit("DIR", _parse_directory)
+SWITCH = Unit("", _parse_switch)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import settings
 
 from hingfs.blocks import MIB
-from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.http import limits, patience
 from hingfs.mount.serving import Mount
+from hingfs.settings import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.token import Token
 from tests import memory
 from tests.endpoint import FakeEndpoint

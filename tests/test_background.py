@@ -29,7 +29,7 @@ BACKGROUND = """
 import os, signal, sys, threading
 from pathlib import Path
 from hingfs.mount import serving as mount
-from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig
+from hingfs.settings import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.token import Token
 from hingfs.errors import SetupError
 mount.UP_SECONDS = float(sys.argv[3])

@@ -14,9 +14,9 @@ import pytest
 
 from hingfs import __version__
 from hingfs.cli import main as cli
-from hingfs.cli import settings
-from hingfs.config import Config
+from hingfs.cli.given import Given
 from hingfs.mount import serving as mount
+from hingfs.settings import SETTINGS, Config
 from hingfs.token import Token
 
 from .endpoint import FakeEndpoint
@@ -397,12 +397,11 @@ def test_the_installed_command_is_the_same() -> None:
 def test_help_lists_each_option_with_its_default() -> None:
     text = " ".join(hingfs("mount", "--help").stdout.split())
 
-    for option in settings.OPTIONS:
-        assert f"{option.flag} {option.metavar} {option.help}" in text
-        if option.default:
-            assert f"{option.help} (default: {option.default})" in text
-    for flag, help_text in settings.SWITCHES:
-        assert f"{flag} {help_text}" in text
+    for one in SETTINGS:
+        form = f"{one.flag} {one.unit.metavar}".rstrip()
+        assert f"{form} {one.meaning}" in text
+        if one.default and not one.is_switch:
+            assert f"{one.meaning} (default: {one.default})" in text
 
 
 def test_help_tells_the_commands_and_the_exit_statuses() -> None:
@@ -442,7 +441,8 @@ def test_help_does_not_need_a_token_or_fuse() -> None:
 
 def configured(arguments: list[str], variables: dict[str, str]) -> Config:
     parsed = cli.build_parser().parse_args(["mount", "/mnt", *arguments])
-    return settings.config_from(parsed, {"HINGFS_TOKEN": TOKEN, **variables})
+    given = Given(vars(parsed), {"HINGFS_TOKEN": TOKEN, **variables})
+    return given.config(Path("/mnt"))
 
 
 VALUES = {
@@ -466,12 +466,16 @@ VALUES = {
     "--file-mode": "0440",
     "--dir-mode": "550",
     "--fuse": "fusepy",
+    "--log-level": "debug",
 }
 SWITCHES = [
     "--allow-other",
     "--insecure-http",
     "--insecure-storage",
     "--private-storage",
+    "--foreground",
+    "--no-check",
+    "--strict",
 ]
 
 
@@ -498,14 +502,9 @@ def test_an_option_beats_its_variable(flag: str) -> None:
 
 
 def test_every_option_of_the_configuration_is_among_these() -> None:
-    known = {option.flag for option in settings.OPTIONS}
+    known = {one.flag for one in SETTINGS}
 
-    assert known - set(VALUES) == {"--token-file", "--log-file", "--log-level"}
-    assert {flag for flag, _ in settings.SWITCHES} - set(SWITCHES) == {
-        "--foreground",
-        "--no-check",
-        "--strict",
-    }
+    assert known - set(VALUES) - set(SWITCHES) == {"--token-file", "--log-file"}
 
 
 def test_sizes_and_times_arrive_in_bytes_and_seconds() -> None:
@@ -544,7 +543,7 @@ def test_a_configuration_shown_does_not_show_the_token() -> None:
     assert config.endpoint.token == Token(TOKEN)
     assert TOKEN not in repr(config)
     assert {field.name for field in fields(config)} == {
-        *("mount", "endpoint", "cache", "log")
+        *("mount", "endpoint", "cache", "log", "start")
     }
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from hingfs.config import EndpointConfig
 from hingfs.errors import ServerBroken, TransportError
 from hingfs.http import destinations as destinations_module
 from hingfs.http.destinations import Destinations
+from hingfs.settings import EndpointConfig
 from hingfs.token import Token
 
 from . import endpoint as faults

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.config import CacheConfig, EndpointConfig
 from hingfs.engine import Engine
 from hingfs.errors import Closing
+from hingfs.settings import CacheConfig, EndpointConfig
 from hingfs.token import Token
 
 from . import endpoint as faults

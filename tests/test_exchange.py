@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hingfs.config import EndpointConfig
 from hingfs.errors import (
     BodyCut,
     HingError,
@@ -28,6 +27,7 @@ from hingfs.http import connections, dialing, exchange
 from hingfs.http.answer import Answer
 from hingfs.http.exchange import MOST_HEAD_BYTES
 from hingfs.http.transport import HttpTransport
+from hingfs.settings import EndpointConfig
 from hingfs.token import Token
 
 from .mounting import eventually

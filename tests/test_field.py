@@ -304,9 +304,14 @@ class TestListsThatEnd:
 
 # `hingfs`, but for the time between two sights.
 BRISK = """
-import functools, sys
-from hingfs.cli import main as cli, settings
-settings.EndpointConfig = functools.partial(settings.EndpointConfig, settle_seconds=0.5)
+import sys
+from dataclasses import replace
+from hingfs.cli import main as cli
+class Given(cli.Given):
+    def config(self, directory):
+        config = super().config(directory)
+        return replace(config, endpoint=replace(config.endpoint, settle_seconds=0.5))
+cli.Given = Given
 sys.exit(cli.main())
 """
 

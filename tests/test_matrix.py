@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.library.names import name_of
 from hingfs.mount.serving import Mount
+from hingfs.settings import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.token import Token
 
 from .doubtful_servers import (

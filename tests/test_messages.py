@@ -20,9 +20,10 @@ import pytest
 
 from hingfs import invocation
 from hingfs.cli import main as cli
-from hingfs.cli import settings
+from hingfs.cli.given import Given
 from hingfs.errors import MountpointError, TokenError
 from hingfs.mount import fusermount, mountpoint
+from hingfs.settings import SETTINGS
 from hingfs.token import Token
 
 from . import endpoint as faults
@@ -35,7 +36,7 @@ NEEDS_TOKEN = (
     "since `ps` shows those to everybody"
 )
 CREDENTIALS = (
-    "--base-url holds no user name, password, query or fragment; the token goes into "
+    "--base-url: it holds no user name, password, query or fragment; the token goes into "
     "HINGFS_TOKEN or a token file"
 )
 
@@ -437,35 +438,29 @@ VALUES = [
     ),
     (
         "--cache-size 1KiB",
-        (
-            "--cache-size is too small: it holds at least eight blocks of --block-size, "
-            "which are 1024KiB"
-        ),
+        ("--cache-size: 1KiB is too small; it holds at least 8 blocks of 128KiB"),
     ),
-    ("--block-size 300", "--block-size takes a power of two from 4KiB to 8MiB"),
+    ("--block-size 300", "--block-size: 300 is no power of two from 4KiB to 8MiB"),
     (
         "--read-timeout soon",
         "--read-timeout: 'soon' is not a time; write it as 30s, 500ms or 2m",
     ),
-    ("--read-timeout 0", "--read-timeout takes a time longer than 0, such as 30s"),
+    ("--read-timeout 0", "--read-timeout: it takes a time longer than 0, such as 30s"),
     ("--connections many", "--connections: 'many' is not a whole number"),
-    ("--connections 0", "--connections takes 1 to 64, not 0"),
-    ("--uid nobodyx", "--uid nobodyx: no such user"),
-    ("--gid nobodyx", "--gid nobodyx: no such group"),
+    ("--connections 0", "--connections: 0 is not one of 1 to 64"),
+    ("--uid nobodyx", "--uid: 'nobodyx' is no user here"),
+    ("--gid nobodyx", "--gid: 'nobodyx' is no group here"),
     (
         "--log-level chatty",
         "--log-level: 'chatty' is no level; choose debug, info, warning or error",
     ),
     (
         "--fuse fuse4",
-        (
-            "--fuse: 'fuse4' is no FUSE library; choose mfusepy (libfuse 3), fusepy "
-            "(libfuse 2) or auto"
-        ),
+        ("--fuse: 'fuse4' is no FUSE library; choose mfusepy, fusepy or auto"),
     ),
     (
         "--cache-dir /none",
-        "--cache-dir /none is no directory that you can write; make it, or choose another",
+        "--cache-dir: /none is no directory that you can write; make it, or choose another",
     ),
     (
         "--base-url example.com",
@@ -489,8 +484,8 @@ VALUES = [
     (
         "--base-url http://example.com",
         (
-            "http://example.com would send the token unencrypted; use https, or add "
-            "--insecure-http if you trust the whole way to that server"
+            "--base-url: http://example.com would send the token unencrypted; use https, "
+            "or add --insecure-http if you trust the whole way to that server"
         ),
     ),
 ]
@@ -510,8 +505,42 @@ VARIABLES = [
         "HINGFS_READ_TIMEOUT=soon",
         "HINGFS_READ_TIMEOUT: 'soon' is not a time; write it as 30s, 500ms or 2m",
     ),
-    ("HINGFS_FOREGROUND=ja", "HINGFS_FOREGROUND='ja': write yes or no"),
-    ("HINGFS_NO_CHECK=2", "HINGFS_NO_CHECK='2': write yes or no"),
+    ("HINGFS_FOREGROUND=ja", "HINGFS_FOREGROUND: 'ja' says neither; write yes or no"),
+    ("HINGFS_NO_CHECK=2", "HINGFS_NO_CHECK: '2' says neither; write yes or no"),
+    ("HINGFS_CONNECTIONS=0", "HINGFS_CONNECTIONS: 0 is not one of 1 to 64"),
+    (
+        "HINGFS_BLOCK_SIZE=300",
+        "HINGFS_BLOCK_SIZE: 300 is no power of two from 4KiB to 8MiB",
+    ),
+    (
+        "HINGFS_CACHE_SIZE=1KiB",
+        "HINGFS_CACHE_SIZE: 1KiB is too small; it holds at least 8 blocks of 128KiB",
+    ),
+    (
+        "HINGFS_READ_TIMEOUT=0",
+        "HINGFS_READ_TIMEOUT: it takes a time longer than 0, such as 30s",
+    ),
+    ("HINGFS_UID=nobodyx", "HINGFS_UID: 'nobodyx' is no user here"),
+    (
+        "HINGFS_LOG_LEVEL=chatty",
+        "HINGFS_LOG_LEVEL: 'chatty' is no level; choose debug, info, warning or error",
+    ),
+    (
+        "HINGFS_FUSE=fuse4",
+        "HINGFS_FUSE: 'fuse4' is no FUSE library; choose mfusepy, fusepy or auto",
+    ),
+    (
+        "HINGFS_CACHE_DIR=/none",
+        "HINGFS_CACHE_DIR: /none is no directory that you can write; make it, or choose another",
+    ),
+    (
+        "HINGFS_BASE_URL=example.com",
+        "HINGFS_BASE_URL: 'example.com' is no base URL, which looks like https://api.example.com",
+    ),
+    (
+        "HINGFS_BASE_URL=http://example.com",
+        "HINGFS_BASE_URL: http://example.com would send the token unencrypted; use https, or add --insecure-http if you trust the whole way to that server",
+    ),
 ]
 
 
@@ -567,15 +596,10 @@ def test_a_misspelt_variable_is_a_warning_and_with_strict_an_error(
 
 
 def test_no_variable_of_an_option_is_taken_for_misspelt() -> None:
-    variables = {option.variable: "x" for option in settings.OPTIONS}
-    switches = {
-        f"HINGFS_{flag[2:].replace('-', '_').upper()}": "yes"
-        for flag, _ in settings.SWITCHES
-    }
+    known = {one.variable: "x" for one in SETTINGS}
+    known |= {"HINGFS_TOKEN": "x", "PATH": "/bin"}
 
-    known = {**variables, **switches, "HINGFS_TOKEN": "x", "PATH": "/bin"}
-
-    assert settings.misspelt(known) == []
+    assert Given({}, known).misspelt() == []
 
 
 # --- tokens ---------------------------------------------------------------------------------

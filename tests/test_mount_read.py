@@ -19,9 +19,9 @@ from typing import Protocol
 
 import pytest
 
-from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.mount.operations import HingOperations
 from hingfs.mount.serving import Mount
+from hingfs.settings import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.token import Token
 
 from .endpoint import PROBE_BYTES, FakeEndpoint, Video, reset_at

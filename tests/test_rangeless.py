@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.config import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.mount.serving import Mount
+from hingfs.settings import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.token import Token
 
 from .endpoint import (

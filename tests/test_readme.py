@@ -4,9 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
-from hingfs import blocks, errors
+from hingfs import blocks, errors, settings
 from hingfs.api import listing, pages, places, sender, status_route
-from hingfs.cli import settings
 from hingfs.fetch import room
 from hingfs.http import exchange, transport
 from hingfs.library import catalog, names
@@ -20,12 +19,11 @@ README = (ROOT / "README.md").read_text()
 def options_table() -> str:
     """The README's options table, as the parser's own definitions give it."""
     lines = ["| Option | Default | Meaning |", "| --- | --- | --- |"]
-    for option in settings.OPTIONS:
-        default = f"`{option.default}`" if option.default else "none"
-        lines.append(
-            f"| `{option.flag} {option.metavar}` | {default} | {option.help} |"
-        )
-    lines += [f"| `{flag}` | off | {text} |" for flag, text in settings.SWITCHES]
+    for one in settings.SETTINGS:
+        default = f"`{one.default}`" if one.default else "none"
+        form = f"{one.flag} {one.unit.metavar}".rstrip()
+        default = "off" if one.is_switch else default
+        lines.append(f"| `{form}` | {default} | {one.meaning} |")
     return "\n".join(lines)
 
 
@@ -38,7 +36,8 @@ PURPOSES = {
     "fetch": "bytes made present: blocks by range requests, or whole files",
     "api": "what the video API says, as tables of what an answer means; blocks that are kept",
     "http": "bytes over HTTP: framing, deadlines, connections, pauses",
-    "config": "checked settings; where an MP4 keeps its index; threads that run jobs",
+    "settings": "the table of settings; where an MP4 keeps its index; threads that run jobs",
+    "declaring": "how a setting is declared, at the field that holds it",
     "token": "base URLs, tokens, sizes and times, as people write them",
     "log": "log lines; how hingfs was called, and can be called again",
     "errors": "ranges and blocks; what can go wrong; tables bounded by their memory",

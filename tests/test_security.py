@@ -30,11 +30,11 @@ from hingfs.api import listing, refusals, results, statuses, verdict
 from hingfs.api.client import VideoClient
 from hingfs.api.statuses import UNSAID
 from hingfs.cli import main as cli
-from hingfs.config import Config, EndpointConfig, MountConfig
 from hingfs.errors import AccessDenied, HingError, ServerBroken, UsageError, printable
 from hingfs.http.transport import HttpTransport
 from hingfs.library.names import name_of, video_id_of
 from hingfs.mount import serving as mount
+from hingfs.settings import Config, EndpointConfig, MountConfig
 from hingfs.token import Token
 from hingfs.units import parse_size, parse_time
 

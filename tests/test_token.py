@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.config import EndpointConfig
 from hingfs.errors import TokenError
+from hingfs.settings import EndpointConfig
 from hingfs.token import Token
 
 HTTPS = "https://api.example"

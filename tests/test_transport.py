@@ -26,7 +26,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hingfs.blocks import ByteRange, views_of
-from hingfs.config import EndpointConfig
 from hingfs.errors import (
     BodyCut,
     Closing,
@@ -41,6 +40,7 @@ from hingfs.http import transport as transport_module
 from hingfs.http.answer import Answer
 from hingfs.http.exchange import Exchange, Exchanges
 from hingfs.http.transport import HttpTransport, origin_of
+from hingfs.settings import EndpointConfig
 from hingfs.token import Token
 from tests import endpoint as faults
 from tests.endpoint import CutError, FakeEndpoint, ramp

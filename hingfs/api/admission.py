@@ -10,7 +10,6 @@ Threads: every method may be called from any thread.
 import logging
 from urllib.parse import urlsplit
 
-from ..config import EndpointConfig
 from ..errors import (
     AccessDenied,
     EndpointError,
@@ -25,6 +24,7 @@ from ..errors import (
 from ..http.answer import Answer
 from ..http.patience import METADATA_TRIES
 from ..http.transport import HttpTransport
+from ..settings import EndpointConfig
 from . import refusals, signs
 from .endpoint_facts import Belief, EndpointFacts
 from .sender import MOST_ERROR_BYTES, Sender

@@ -1,7 +1,7 @@
 """One endpoint's API: what its videos are, and their bytes."""
 
-from ..config import EndpointConfig
 from ..http.transport import HttpTransport
+from ..settings import EndpointConfig
 from ..workers import DaemonPool
 from .metadata import VideoMetadata
 from .routes import Routes

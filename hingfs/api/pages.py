@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..blocks import MIB
-from ..config import EndpointConfig
 from ..errors import AccessDenied, RateLimited, ServerBroken, printable
 from ..http.answer import Answer
 from ..http.patience import METADATA_TRIES
 from ..http.transport import LONGEST_URL, HttpTransport
+from ..settings import EndpointConfig
 from . import bodies, listing, refusals, wording
 from .admission import Admission
 from .endpoint_facts import Belief, EndpointFacts

@@ -7,8 +7,8 @@ keeps the bytes (`places`), and what it has begun to send (`begun`).
 from dataclasses import dataclass
 from typing import Self
 
-from ..config import EndpointConfig
 from ..http.transport import HttpTransport
+from ..settings import EndpointConfig
 from ..workers import DaemonPool
 from .admission import Admission
 from .begun import BegunAnswers

@@ -3,8 +3,8 @@
 Threads: every method may be called from any thread.
 """
 
-from ..config import EndpointConfig
 from ..errors import ServerBroken
+from ..settings import EndpointConfig
 from ..version import Content, Validator
 from . import verdict
 from .content import ContentRoute

@@ -16,12 +16,12 @@ from functools import partial
 from urllib.parse import quote, urlencode, urlsplit
 
 from ..blocks import KIB, ByteRange
-from ..config import EndpointConfig
 from ..errors import BodyCut, NoAnswer, ServerBroken, TransportError
 from ..http.answer import Answer
 from ..http.patience import READ_TRIES, Patience
 from ..http.pauses import asks_for_pause, named_pause
 from ..http.transport import HttpTransport
+from ..settings import EndpointConfig
 from . import refusals
 from .endpoint_facts import EndpointFacts
 from .replicas import ask_around

@@ -14,7 +14,6 @@ from functools import partial
 from urllib.parse import quote
 
 from ..blocks import MIB
-from ..config import EndpointConfig
 from ..errors import (
     AccessDenied,
     DeadlineExceeded,
@@ -27,6 +26,7 @@ from ..http.answer import Answer
 from ..http.patience import METADATA_TRIES
 from ..http.pauses import named_pause
 from ..http.transport import HttpTransport
+from ..settings import EndpointConfig
 from ..workers import DaemonPool
 from . import bodies, refusals, statuses
 from .endpoint_facts import Belief, EndpointFacts

@@ -1,7 +1,7 @@
 """The command line: arguments and environment in, exit status out.
 
 Nothing else reads the environment's HINGFS_ variables or prints. What can be set, and
-how it is written, is told in `settings`.
+how it is written, is told in `hingfs.settings`.
 """
 
 import argparse
@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__, invocation, log
-from ..config import Config, EndpointConfig, MountConfig
 from ..demo.endpoint import DemoEndpoint
 from ..errors import HingError, UsageError, command_word, plain
 from ..library.names import name_of
 from ..mount import mountpoint
 from ..mount import serving as mount
+from ..settings import Config, EndpointConfig, MountConfig, StartConfig
 from ..token import Token
 from .arguments import Parser
 from .console import complain, is_terminal
-from .settings import GROUPS, SWITCHES, config_from, misspelt, switched
+from .given import Given, offer
 
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[Parser]  # noqa: SLF001
@@ -104,15 +104,7 @@ def _add_mount(commands: "_Commands") -> None:
     )
     parser.description = _wrapped(parser.description or "")
     parser.add_argument("directory", metavar="DIR", help="an empty directory")
-    for title, options in GROUPS.items():
-        group = parser.add_argument_group(title)
-        for option in options:
-            default = f" (default: {option.default})" if option.default else ""
-            group.add_argument(
-                option.flag, metavar=option.metavar, help=option.help + default
-            )
-    for flag, help_text in SWITCHES:
-        group.add_argument(flag, action="store_true", help=help_text)
+    offer(parser)
     parser.set_defaults(run=_mount)
 
 
@@ -156,31 +148,30 @@ def _add_demo(commands: "_Commands") -> None:
 
 
 def _mount(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    unknown = misspelt(environ)
-    if unknown and switched(arguments, environ, "strict"):
+    given = Given(vars(arguments), environ)
+    unknown = given.misspelt()
+    if unknown and given.part(StartConfig).strict:
         raise UsageError("; ".join(unknown))
     for sentence in unknown:
         complain(f"warning: {sentence}")
-    config = config_from(arguments, environ)
+    config = given.config(mountpoint.absolute(arguments.directory))
     try:
-        return _mount_as(config, arguments, environ)
+        return _mount_as(config)
     except HingError as error:  # which may quote the server
         error.args = (config.endpoint.token.hide(str(error)),)
         raise
 
 
-def _mount_as(
-    config: Config, arguments: argparse.Namespace, environ: Mapping[str, str]
-) -> int:
+def _mount_as(config: Config) -> int:
     config.endpoint.token.read()
     mount.prepare(config)
-    if not switched(arguments, environ, "no_check"):
+    if not config.start.no_check:
         with _telling_what_takes_long(f"waiting for {config.endpoint.base_url}"):
             warning = mount.check(config)
         if warning:
             complain(f"warning: {warning}")
     mountpoint.clear(config.mount.directory)
-    if switched(arguments, environ, "foreground"):
+    if config.start.foreground:
         _serve(config, lambda: None, foreground=True)
         mount.leave(0)
     mount.serve_in_background(
@@ -259,8 +250,9 @@ def _run_demo(directory: Path, environ: Mapping[str, str], *, check: bool) -> in
     """Serve the demo endpoint and its mount in this process until it is over."""
     mount.block_signals()  # before the endpoint's threads exist, so that they inherit it
     with DemoEndpoint() as endpoint:
+        chosen = Given({}, {"HINGFS_FUSE": environ.get("HINGFS_FUSE", "")})
         config = Config(
-            mount=MountConfig(directory=directory, fuse=environ.get("HINGFS_FUSE")),
+            mount=chosen.part(MountConfig, directory=directory),
             endpoint=EndpointConfig(
                 base_url=endpoint.base_url, token=Token(endpoint.token)
             ),

@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
-from ..config import EndpointConfig
 from ..errors import ServerBroken, printable
+from ..settings import EndpointConfig
 from .addresses import Reach, literal_address, reach_of, reach_of_name
 
 log = logging.getLogger(__name__)

@@ -37,7 +37,6 @@ import urllib3.exceptions
 
 from ..base_url import is_loopback
 from ..blocks import KIB, ByteRange
-from ..config import EndpointConfig
 from ..errors import (
     Closing,
     DeadlineExceeded,
@@ -49,6 +48,7 @@ from ..errors import (
     Unreachable,
     printable,
 )
+from ..settings import EndpointConfig
 from .answer import Answer
 from .breaker import Breaker
 from .clock import ServerClock

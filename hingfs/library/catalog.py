@@ -24,7 +24,6 @@ from ..api.statuses import Status
 from ..api.verdict import Facts
 from ..api.whole import UNKNOWN_SIZE
 from ..blocks import MIB
-from ..config import CacheConfig
 from ..errors import (
     DeadlineExceeded,
     HingError,
@@ -39,6 +38,7 @@ from ..errors import (
 )
 from ..fetch.spool_store import SpoolStore
 from ..remembered import Remembered, bytes_of_texts
+from ..settings import CacheConfig
 from ..version import Content
 from .crowd import Crowd
 from .listing import Listing, VideoList

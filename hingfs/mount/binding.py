@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
 
-from ..errors import FuseUnavailable, UsageError, printable
+from ..errors import FuseUnavailable, printable
 from . import fusermount
 
 log = logging.getLogger(__name__)
@@ -385,23 +385,17 @@ def _copy_handler(source: int, target: int) -> None:
     libc.sigaction(target, action, None)
 
 
-def load(choice: str | None = None) -> Binding:
+def load(choice: str = "auto") -> Binding:
     """The FUSE library to use: *choice*, or the best one that this machine has.
 
-    Raises UsageError for an unknown *choice*, and FuseUnavailable with the package
-    to install where no library loads.
+    Raises FuseUnavailable with the package to install where no library loads.
     """
-    if choice not in (None, "auto", MFUSEPY, FUSEPY):
-        raise UsageError(
-            f"--fuse: {printable(choice, 40)!r} is no FUSE library; choose {MFUSEPY} (libfuse 3), "
-            f"{FUSEPY} (libfuse 2) or auto"
-        )
     loaders = {MFUSEPY: _load_mfusepy, FUSEPY: _load_fusepy}
     wanted = [choice] if choice in loaders else [MFUSEPY, FUSEPY]
     reasons = []
     for name in wanted:
         try:
-            return loaders[str(name)]()
+            return loaders[name]()
         except (ImportError, OSError, AttributeError) as error:
             reasons.append(f"{name}: {error}")
     raise FuseUnavailable(

@@ -22,7 +22,6 @@ from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 from ..blocks import MIB
-from ..config import MountConfig
 from ..errors import (
     AccessDenied,
     Closing,
@@ -38,6 +37,7 @@ from ..errors import (
 from ..library.catalog import Catalog, VideoFile
 from ..library.names import LONGEST_NAME_BYTES
 from ..library.reader import Readers, VideoReader
+from ..settings import MountConfig
 from ..version import Content
 from .binding import OpenedFile, Refusal
 

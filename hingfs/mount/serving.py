@@ -33,11 +33,11 @@ from typing import NoReturn
 
 from .. import __version__
 from ..blocks import KIB, MIB
-from ..config import Config
 from ..engine import Engine
 from ..errors import EndpointError, MountpointError, SetupError, plain, printable
 from ..library.lookups import SILENCE_SECONDS
 from ..log import reopen as reopen_log
+from ..settings import Config
 from . import binding, mountpoint
 from .operations import HingOperations
 from .threads import shares_of, threads_left

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from hingfs.blocks import KIB, MIB
-from hingfs.config import CacheConfig, EndpointConfig
 from hingfs.errors import UsageError
+from hingfs.settings import CacheConfig, EndpointConfig
 
 HTTPS = "https://api.example"
 
@@ -28,7 +28,7 @@ class TestEndpointConfig:
 
     @pytest.mark.parametrize("connections", [0, -1, 65])
     def test_connections_are_bounded(self, connections):
-        with pytest.raises(UsageError, match="--connections"):
+        with pytest.raises(UsageError, match="connections"):
             EndpointConfig(HTTPS, connections=connections)
 
     @pytest.mark.parametrize("name", ["connect", "stall", "read", "metadata"])
@@ -36,7 +36,7 @@ class TestEndpointConfig:
     def test_time_outs_are_longer_than_nothing(self, name, seconds):
         options = {f"{name}_seconds": seconds}
 
-        with pytest.raises(UsageError, match=f"--{name}-timeout"):
+        with pytest.raises(UsageError, match=f"{name}_seconds"):
             EndpointConfig(HTTPS, **options)
 
     def test_settings_cannot_be_changed(self):
@@ -51,12 +51,12 @@ class TestCacheConfig:
 
     @pytest.mark.parametrize("block", [0, 1, 2 * KIB, 5000, 3 * MIB, 16 * MIB, -4096])
     def test_other_sizes_are_not(self, block):
-        with pytest.raises(UsageError, match="--block-size"):
+        with pytest.raises(UsageError, match="block_bytes"):
             CacheConfig(block_bytes=block)
 
     def test_a_cache_holds_eight_blocks(self):
         CacheConfig(cache_bytes=8 * MIB, block_bytes=MIB)
-        with pytest.raises(UsageError, match="--cache-size"):
+        with pytest.raises(UsageError, match="cache_bytes"):
             CacheConfig(cache_bytes=8 * MIB - 1, block_bytes=MIB)
 
     def test_the_defaults_are_valid(self):

@@ -1,0 +1,114 @@
+"""What a command was given: the options it offers, and the variables beside them.
+
+An option comes before its variable, and both before the default. Here it is decided
+which of them a value is taken from, so that a bad one is told with the name that held
+it. The token never comes from an argument, since `ps` shows those to everybody.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..declaring import Misfit, Setting, settings_of
+from ..errors import TokenError, UsageError, printable
+from ..settings import (
+    GROUPS,
+    SETTINGS,
+    CacheConfig,
+    Config,
+    EndpointConfig,
+    LogConfig,
+    MountConfig,
+    StartConfig,
+)
+from ..token import Token
+from .arguments import nearest
+
+Part = TypeVar("Part")
+
+# Of no option.
+_TOKEN_VARIABLE = "HINGFS_TOKEN"  # noqa: S105 - the name, not the token
+
+
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Give *parser* an option for each setting."""
+    for title, settings in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for one in settings:
+            if one.is_switch:
+                group.add_argument(one.flag, action="store_true", help=one.meaning)
+                continue
+            default = f" (default: {one.default})" if one.default else ""
+            group.add_argument(
+                one.flag, metavar=one.unit.metavar, help=one.meaning + default
+            )
+
+
+class Given:
+    """The *options* of a command, by their names, beside the variables of *environ*."""
+
+    def __init__(
+        self, options: Mapping[str, object], environ: Mapping[str, str]
+    ) -> None:
+        self._options = options
+        self._environ = environ
+
+    def config(self, directory: Path) -> Config:
+        """All settings of a mount on *directory*. Raises SetupError for a bad one."""
+        start = self.part(StartConfig)
+        mount = self.part(MountConfig, directory=directory)
+        token = Token(self._environ.get(_TOKEN_VARIABLE) or None)
+        endpoint = self.part(EndpointConfig, token=token)
+        if endpoint.token == Token():
+            raise TokenError(
+                "no token is given; put it into HINGFS_TOKEN (export HINGFS_TOKEN=oh-…), "
+                "or into a file of mode 0600 that --token-file or HINGFS_TOKEN_FILE names"
+            )
+        cache, log = self.part(CacheConfig), self.part(LogConfig)
+        return Config(mount, endpoint, cache, log, start)
+
+    def part(self, kind: type[Part], **known: object) -> Part:
+        """The part *kind* of the configuration; *known* fields are so unless given.
+
+        Raises UsageError for a bad value.
+        """
+        values, names = dict(known), {}
+        for field, declared in settings_of(kind).items():
+            name, text = self._found(declared)
+            names[field] = name
+            if text is not None:
+                values[field] = _parsed(declared, name, text)
+        try:
+            return kind(**values)
+        except Misfit as misfit:
+            raise UsageError(f"{names[misfit.field]}: {misfit.reason}") from None
+
+    def misspelt(self) -> list[str]:
+        """A sentence for each variable that looks like a setting and is none."""
+        known = {declared.variable for declared in SETTINGS} | {_TOKEN_VARIABLE}
+        told = []
+        for name in sorted(self._environ):
+            if name.upper().startswith("HINGFS_") and name not in known:
+                like = nearest(name.upper(), known)
+                meant = f"; did you mean {like}?" if like else ""
+                told.append(f"the variable {printable(name, 80)} is no setting{meant}")
+        return told
+
+    def _found(self, declared: Setting[Any]) -> tuple[str, str | None]:
+        """The name that holds the text of a setting, and the text; None by default."""
+        given = self._options.get(declared.option)
+        if given is True:
+            return declared.flag, "yes"
+        # An empty option is a mistake, but for what may be without a value.
+        if isinstance(given, str) and (given or declared.default is not None):
+            return declared.flag, given
+        text = self._environ.get(declared.variable)
+        return (declared.variable, text) if text else (declared.flag, None)
+
+
+def _parsed(declared: Setting[Any], name: str, text: str) -> object:
+    try:
+        return declared.unit.parse(text)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None

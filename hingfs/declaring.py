@@ -1,0 +1,91 @@
+"""How a setting is declared: once, at the field that holds its value.
+
+`setting` and `switch` stand where a dataclass has a default. The parser, the variables,
+README's table and the checks read what was declared there with `settings_of`. The table
+itself is `settings`; what was given to a command is read by `cli.given`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from .errors import UsageError
+from .units import SWITCH, Unit
+
+Value = TypeVar("Value")
+
+_DECLARED = "setting"  # the key in the metadata of a field
+
+
+class Misfit(UsageError):
+    """The value of a *field* is out of bounds, or does not fit another: the *reason*."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Setting(Generic[Value]):
+    """One setting: its option, its unit, its default as people write it, its meaning.
+
+    The default is None where the meaning tells it.
+    """
+
+    flag: str
+    unit: Unit[Value]
+    default: str | None
+    meaning: str
+
+    @property
+    def option(self) -> str:
+        """Its name in what argparse gives back."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """The variable that does the same."""
+        return f"HINGFS_{self.option.upper()}"
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether its option takes no value."""
+        return self.unit is SWITCH
+
+
+def setting(
+    flag: str, unit: Unit[Value], default: str | Callable[[], Value], meaning: str
+) -> Value:
+    """A field with a setting.
+
+    *default* is as people write it, or what makes the value that nobody gave.
+    """
+    if isinstance(default, str):
+        metadata = {_DECLARED: Setting(flag, unit, default, meaning)}
+        return dataclasses.field(default=unit.parse(default), metadata=metadata)
+    metadata = {_DECLARED: Setting(flag, unit, None, meaning)}
+    return dataclasses.field(default_factory=default, metadata=metadata)
+
+
+def switch(flag: str, meaning: str) -> bool:
+    """A field with a setting that is off by default, and on where its option is given."""
+    return setting(flag, SWITCH, "off", meaning)
+
+
+def settings_of(part: type[Any]) -> dict[str, Setting[Any]]:
+    """Name of a field -> its setting, in order, for each that has one."""
+    return {
+        field.name: field.metadata[_DECLARED]
+        for field in dataclasses.fields(part)
+        if _DECLARED in field.metadata
+    }
+
+
+def check_each(part: object) -> None:
+    """Raise Misfit for a field of *part* whose value its unit does not allow."""
+    for name, declared in settings_of(type(part)).items():
+        try:
+            declared.unit.check(getattr(part, name))
+        except UsageError as error:
+            raise Misfit(name, str(error)) from None

@@ -1,0 +1,274 @@
+"""The table of settings: each with its option, unit, default and meaning, once.
+
+A field below is a setting, the class around it the part of `Config` that it goes to; a
+part is also a group of the help. Units and most bounds stand in `units`. What must fit
+another setting is checked here, so that no `Config` exists that cannot be used. Where
+the values come from is decided elsewhere.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import NoneType
+from typing import Any
+from urllib.parse import urlsplit
+
+from .base_url import is_loopback, normalized_base_url
+from .blocks import KIB, MIB
+from .declaring import Misfit, Setting, check_each, setting, settings_of, switch
+from .errors import UsageError
+from .token import Token
+from .units import (
+    DIRECTORY,
+    FILE,
+    GROUP,
+    MODE,
+    SIZE,
+    TIME,
+    TIMEOUT,
+    URL,
+    USER,
+    Unit,
+    choice,
+    parse_path,
+    power_of_two,
+    whole,
+    written_size,
+)
+
+_TOKEN_FILE = Unit("FILE", lambda text: Token(file=parse_path(text)))
+_FEWEST_BLOCKS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """Which API is spoken to, and how patient each exchange is. Times in seconds."""
+
+    base_url: str = setting(
+        "--base-url",
+        URL,
+        "https://models.hingnet.com.cn",
+        "the API, with or without a trailing /v1",
+    )
+    token: Token = setting(
+        "--token-file",
+        _TOKEN_FILE,
+        Token,
+        "read the token from FILE (mode 0600), again whenever the API refuses it; else HINGFS_TOKEN is used",
+    )
+    insecure_http: bool = switch(
+        "--insecure-http", "send the token over plain http to another host"
+    )
+    insecure_storage: bool = switch(
+        "--insecure-storage",
+        "read over plain http, without the token, where the API keeps the bytes at a host that has no https",
+    )
+    private_storage: bool = switch(
+        "--private-storage",
+        "let an API on the Internet keep the bytes in your own network (VPC, VPN, Tailscale)",
+    )
+    # More than 10 gained nothing against any origin tried, and gateways count them.
+    connections: int = setting(
+        "--connections", whole(1, 64), "10", "requests for content at once, at most"
+    )
+    connect_seconds: float = setting(
+        "--connect-timeout", TIMEOUT, "5s", "for a connection to be made"
+    )
+    stall_seconds: float = setting(
+        "--stall-timeout",
+        TIMEOUT,
+        "10s",
+        "without a byte in a started answer, then reconnect at the byte reached",
+    )
+    read_seconds: float = setting(
+        "--read-timeout", TIMEOUT, "60s", "for one read, all its tries included"
+    )
+    metadata_seconds: float = setting(
+        "--metadata-timeout", TIMEOUT, "30s", "for one stat or open"
+    )
+    # LiteLLM was seen to need 20 to 60 s for a clip, which it reads whole before it
+    # sends any of it; a film takes longer. A guess.
+    first_byte_seconds: float = setting(
+        "--first-byte-timeout",
+        TIMEOUT,
+        "5m",
+        "for a server that reads a whole file before it sends any of it",
+    )
+    # Below a stat's time-out, so that the pause can be waited for in one.
+    retry_after_seconds: float = setting(
+        "--retry-after-limit",
+        TIME,
+        "25s",
+        "pauses the API may ask for inside one stat or open; longer is EAGAIN",
+    )
+    # Between two sights of a video whose status is a word that nobody knows: what is
+    # written in pieces grows within it. A guess, and no setting.
+    settle_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        check_each(self)
+        try:
+            url = normalized_base_url(self.base_url)
+        except UsageError as error:
+            raise Misfit("base_url", str(error)) from None
+        object.__setattr__(self, "base_url", url)
+        insecure = url.startswith("http:") and not is_loopback(self.host)
+        if insecure and not self.insecure_http:
+            raise Misfit(
+                "base_url",
+                f"{url} would send the token unencrypted; use https, or add "
+                "--insecure-http if you trust the whole way to that server",
+            )
+
+    @property
+    def host(self) -> str:
+        """The host of the base URL, for names and messages."""
+        return urlsplit(self.base_url).hostname or ""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheConfig:
+    """What is remembered, how much of it (bytes) and for how long (seconds)."""
+
+    cache_bytes: int = setting(
+        "--cache-size",
+        SIZE,
+        "128MiB",
+        "memory for blocks read, in flight and ahead",
+    )
+    # Small enough that a random read of 64 KiB waits for and fetches little beside
+    # what it asked for, large enough that a sequential read handles few of them:
+    # 68 ms and 9 MB for 40 such reads where 256 KiB take 70 ms and 14 MB; a film on
+    # loopback costs 0.1 s of CPU a GB more (2 cores, 2026-11-22).
+    block_bytes: int = setting(
+        "--block-size",
+        power_of_two(4 * KIB, 8 * MIB),
+        "128KiB",
+        "cache grid, a power of two",
+    )
+    # Only a bound: the disk may be smaller.
+    spool_bytes: int = setting(
+        "--spool-size", SIZE, "4GiB", "disk for files of servers that ignore ranges"
+    )
+    directory: Path | None = setting(
+        "--cache-dir",
+        DIRECTORY,
+        NoneType,
+        "where those files go (default: the system's temporary directory)",
+    )
+    metadata_ttl_seconds: float = setting(
+        "--metadata-ttl",
+        TIME,
+        "60s",
+        "a known video is believed unchanged; the next open after that asks",
+    )
+    negative_ttl_seconds: float = setting(
+        "--negative-ttl",
+        TIME,
+        "2s",
+        '"not ready" and "no such video" are remembered',
+    )
+    listing_ttl_seconds: float = setting(
+        "--listing-ttl", TIME, "10s", "a directory listing is fresh"
+    )
+
+    def __post_init__(self) -> None:
+        check_each(self)
+        if self.cache_bytes < _FEWEST_BLOCKS * self.block_bytes:
+            raise Misfit(
+                "cache_bytes",
+                f"{written_size(self.cache_bytes)} is too small; it holds at least "
+                f"{_FEWEST_BLOCKS} blocks of {written_size(self.block_bytes)}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class MountConfig:
+    """Where and how the files appear. Modes are permission bits."""
+
+    directory: Path
+    uid: int = setting("--uid", USER, os.getuid, "owner of the files (default: you)")
+    gid: int = setting("--gid", GROUP, os.getgid, "group of the files (default: yours)")
+    # Writable as programs see them, which the mount is not: copies take them over, and
+    # whoever copied must be able to overwrite and remove what is theirs.
+    file_mode: int = setting(
+        "--file-mode",
+        MODE,
+        "0644",
+        "permissions of the files, which copies take over; writing stays EROFS",
+    )
+    dir_mode: int = setting("--dir-mode", MODE, "0755", "permissions of the directory")
+    fuse: str = setting(
+        "--fuse",
+        choice("LIBRARY", "FUSE library", ("mfusepy", "fusepy", "auto")),
+        "auto",
+        "mfusepy (libfuse 3), fusepy (libfuse 2) or auto",
+    )
+    allow_other: bool = switch(
+        "--allow-other",
+        "let other users read too (for users: needs user_allow_other in /etc/fuse.conf)",
+    )
+
+    def __post_init__(self) -> None:
+        check_each(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What is logged, and the file for it, where it is not to be as `log` chooses."""
+
+    level: str = setting(
+        "--log-level",
+        choice("LEVEL", "level", ("debug", "info", "warning", "error")),
+        "warning",
+        "debug, info, warning or error",
+    )
+    file: Path | None = setting(
+        "--log-file",
+        FILE,
+        NoneType,
+        "log there; default: standard error, or with a mount in the background its own file in $XDG_STATE_HOME/hingfs",
+    )
+
+    def __post_init__(self) -> None:
+        check_each(self)
+
+
+@dataclass(frozen=True, slots=True)
+class StartConfig:
+    """How `hingfs mount` goes about it."""
+
+    foreground: bool = switch(
+        "--foreground", "stay attached to the terminal until the mount ends"
+    )
+    no_check: bool = switch(
+        "--no-check", "mount without asking the endpoint first, as for boot"
+    )
+    strict: bool = switch(
+        "--strict", "a HINGFS_ variable that is no setting is an error, not a warning"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything one mount needs to know."""
+
+    mount: MountConfig
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    start: StartConfig = field(default_factory=StartConfig)
+
+
+# Title in the help -> the settings under it.
+GROUPS: dict[str, tuple[Setting[Any], ...]] = {
+    title: tuple(settings_of(part).values())
+    for title, part in (
+        ("endpoint", EndpointConfig),
+        ("cache", CacheConfig),
+        ("mount", MountConfig),
+        ("log", LogConfig),
+        ("start", StartConfig),
+    )
+}
+SETTINGS = tuple(declared for group in GROUPS.values() for declared in group)
