@@ -33,8 +33,8 @@ from hingfs.errors import (
     Unforeseen,
     VideoNotFound,
 )
+from hingfs.fetch import room, spool_store, stream
 from hingfs.fetch import spool as spool_module
-from hingfs.fetch import spool_store, stream
 from hingfs.fetch.spool import Spool
 from hingfs.fetch.spool_store import SpoolStore
 from hingfs.fetch.storage import Memory
@@ -685,6 +685,52 @@ class TestSlowDisk:
             closing.go_on.set()
 
         assert opening.result() == ramp("b", 0, SIZE)
+
+    @pytest.mark.parametrize("known", [True, False])
+    def test_what_is_given_up_counts_until_it_is_off_the_disk(
+        self, make, threads, monkeypatch, known
+    ):
+        """Another thread gave it up, and is not done; the spool has its bound all the same."""
+        rig = make(disk_bytes=2 * SIZE)
+        large = rig.add("large", 2 * SIZE)
+        rig.whole(large)
+        storage = rig.store._room.find(large)._storage._storage
+        closing = SlowDisk(storage.close)
+        monkeypatch.setattr(storage, "close", closing)
+        rig.endpoint.inject(faults.chunked(), math.inf)
+        second, third = rig.add("b"), rig.add("c", known=known)
+
+        reads = [threads.submit(rig.whole, second)]
+        assert closing.reached.wait(10)
+        reads.append(threads.submit(rig.whole, third))
+        try:
+            with pytest.raises(TimeoutError):
+                reads[1].result(0.3)
+            spool = rig.store._room.find(third)
+            assert spool.frontier == 0
+        finally:
+            closing.go_on.set()
+
+        assert [read.result() for read in reads] == [ramp(v, 0, SIZE) for v in "bc"]
+
+    def test_what_never_leaves_the_disk_is_an_error(self, make, threads, monkeypatch):
+        monkeypatch.setattr(room, "_MOST_LEAVING_SECONDS", 0.05)
+        rig = make(disk_bytes=2 * SIZE)
+        large = rig.add("large", 2 * SIZE)
+        rig.whole(large)
+        storage = rig.store._room.find(large)._storage._storage
+        closing = SlowDisk(storage.close)
+        monkeypatch.setattr(storage, "close", closing)
+
+        first = threads.submit(rig.whole, rig.add("b"))
+        assert closing.reached.wait(10)
+        try:
+            with pytest.raises(SpoolFull, match="removed"):
+                rig.store.open(rig.add("c"))
+        finally:
+            closing.go_on.set()
+
+        assert first.result() == ramp("b", 0, SIZE)
 
     def test_who_waits_for_a_file_that_cannot_be_made_is_told(
         self, rig, threads, making

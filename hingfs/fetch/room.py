@@ -11,6 +11,7 @@ what fills one. It has no thread: calls run on those of readers and streams.
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,9 @@ _LEAST_MEMORY_BYTES = 16 * KIB
 # Files that are open, those included whose download failed and may be resumed: a process
 # may have 1,024 descriptors. A guess.
 _MOST_FILES = 128
+# A file is off the disk once it is closed; large ones take a system some tenths of a
+# second. A guess.
+_MOST_LEAVING_SECONDS = 10.0
 # Contents that found no room are remembered up to this number. A guess.
 _MOST_TOO_LARGE = 1024
 
@@ -82,6 +86,7 @@ class Room:
         """
         with self._changing():
             self._table.grow(spool, size_bytes)
+        self._await_disk()
 
     def spools(self) -> list[Spool]:
         """All there are."""
@@ -145,10 +150,25 @@ class Room:
         return None
 
     def _made_file(self) -> File:
+        self._await_disk()
         try:
             return File(self._directory)
         except OSError as error:
             raise SpoolFull(f"no spool file can be made: {error}") from error
+
+    def _await_disk(self) -> None:
+        """Wait until what was given up is off the disk, where its room is taken again.
+
+        Whoever gave it up is about to close it. Raises SpoolFull where that fails.
+        """
+        until = time.monotonic() + _MOST_LEAVING_SECONDS
+        while (leaving := self._in_the_way()) is not None:
+            if not leaving.wait_gone(max(0.0, until - time.monotonic())):
+                raise SpoolFull("files that were given up are not removed in time")
+
+    def _in_the_way(self) -> Spool | None:
+        with self._lock:
+            return self._table.in_the_way()
 
 
 @dataclass(eq=False, slots=True)
@@ -180,6 +200,7 @@ class _Table:
         # least. As many must fit before one is downloaded again.
         self._least_bytes: dict[Content, int] = {}
         self._given_up: list[Spool] = []  # removed, and to be closed
+        self._leaving: list[_Share] = []  # files removed, and perhaps still on disk
 
     def get(self, content: Content) -> Spool | None:
         """The spool of *content*, if there is one."""
@@ -252,12 +273,23 @@ class _Table:
             del self._shares[spool.content]
             if share.in_memory:
                 self._cache.reserve(-share.held_bytes)
+            else:
+                self._leaving.append(share)
             self._given_up.append(spool)
 
     def take_given_up(self) -> list[Spool]:
         """What was removed since the last call; the caller's to close."""
         given_up, self._given_up = self._given_up, []
         return given_up
+
+    def in_the_way(self) -> Spool | None:
+        """A spool that was removed, and whose file has the room of others, if any has."""
+        self._leaving = [s for s in self._leaving if not s.spool.wait_gone(0)]
+        files = [share for share in self._shares.values() if not share.in_memory]
+        on_disk = sum(share.held_bytes for share in (*files, *self._leaving))
+        if self._leaving and on_disk > self._disk_bytes:
+            return self._leaving[0].spool
+        return None
 
     def _share_of(self, spool: Spool) -> _Share | None:
         share = self._shares.get(spool.content)

@@ -165,6 +165,10 @@ class Spool:
         self.fail(BodyCut("the spooled copy was given up to make room"))
         self._storage.give_up()
 
+    def wait_gone(self, seconds: float) -> bool:
+        """Whether its bytes are off the disk within *seconds*, after `close`."""
+        return self._storage.wait_closed(seconds)
+
     def _wait(self, there: Callable[[], bool], deadline: float) -> None:
         with self._arrived:
             while not there():

@@ -92,6 +92,7 @@ class SharedStorage:
         self._storage: Storage | None = None  # set once, before any byte comes
         self._users = 0  # threads in `used`
         self._given_up = False  # turns True once; then nobody becomes a user
+        self._closed = threading.Event()  # set once, after the storage was closed
 
     def hold(self, storage: Storage) -> bool:
         """Use *storage* from here on; False, and it is closed, if that comes too late."""
@@ -136,6 +137,10 @@ class SharedStorage:
         if idle:
             self._close()
 
+    def wait_closed(self, seconds: float) -> bool:
+        """Whether it is closed within *seconds*, after `give_up`."""
+        return self._closed.wait(seconds)
+
     @property
     def _held(self) -> Storage:
         assert self._storage is not None, "nobody reads or writes before `hold`"
@@ -149,5 +154,8 @@ class SharedStorage:
             self._close()
 
     def _close(self) -> None:
-        if self._storage is not None:
-            self._storage.close()
+        try:
+            if self._storage is not None:
+                self._storage.close()
+        finally:
+            self._closed.set()
