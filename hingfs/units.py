@@ -26,6 +26,10 @@ _TIME_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MODE = re.compile(r"(?:0o)?([0-7]{1,4})", re.ASCII)
 _LARGEST_MODE = 0o777  # no setuid, setgid or sticky bit
 
+# Longer than anybody waits, and short enough for the system's clocks: 999999d was an
+# OverflowError in each exchange (Linux, CPython 3.11, 2026-11-27).
+_LONGEST_TIMEOUT_SECONDS = 7 * 86_400.0
+
 _ON = frozenset({"1", "true", "yes", "on"})
 _OFF = frozenset({"0", "false", "no", "off"})
 
@@ -181,6 +185,8 @@ def _parse_group(text: str) -> int:
 def _is_timeout(seconds: float) -> None:
     if seconds <= 0:
         raise UsageError("it takes a time longer than 0, such as 30s")
+    if not seconds <= _LONGEST_TIMEOUT_SECONDS:
+        raise UsageError("a time of more than 7d is no time-out; write it as 30s")
 
 
 URL = Unit("URL", str)

@@ -47,6 +47,29 @@ def engine_of(endpoint: FakeEndpoint, directory: Path | None = None) -> Engine:
     )
 
 
+def test_the_longest_time_outs_can_be_waited_for() -> None:
+    """A system counts seconds, or thousandths of them, in so many bits."""
+    with FakeEndpoint() as endpoint:
+        video = endpoint.add("v", size_bytes=SIZE_BYTES)
+        week = 7 * 86_400.0
+        engine = Engine(
+            EndpointConfig(
+                endpoint.base_url,
+                token=Token(endpoint.token),
+                connect_seconds=week,
+                stall_seconds=week,
+                read_seconds=week,
+                metadata_seconds=week,
+                first_byte_seconds=week,
+            ),
+            CacheConfig(),
+        )
+        try:
+            assert read(engine, "v.mp4", 0, 5000) == video.read(0, 5000)
+        finally:
+            engine.close()
+
+
 def read(engine: Engine, name: str, offset: int, count: int) -> bytes:
     """Bytes of *name* through all of it."""
     reader = engine.readers.open(engine.catalog.find_to_open(name).content)

@@ -446,6 +446,10 @@ VALUES = [
         "--read-timeout: 'soon' is not a time; write it as 30s, 500ms or 2m",
     ),
     ("--read-timeout 0", "--read-timeout: it takes a time longer than 0, such as 30s"),
+    (
+        "--metadata-timeout 999999d",
+        "--metadata-timeout: a time of more than 7d is no time-out; write it as 30s",
+    ),
     ("--connections many", "--connections: 'many' is not a whole number"),
     ("--connections 0", "--connections: 0 is not one of 1 to 64"),
     ("--uid nobodyx", "--uid: 'nobodyx' is no user here"),

@@ -1,6 +1,7 @@
 """Settings: what is understood, and what is refused."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -32,8 +33,10 @@ class TestEndpointConfig:
             EndpointConfig(HTTPS, connections=connections)
 
     @pytest.mark.parametrize("name", ["connect", "stall", "read", "metadata"])
-    @pytest.mark.parametrize("seconds", [0.0, -1.0])
-    def test_time_outs_are_longer_than_nothing(self, name, seconds):
+    @pytest.mark.parametrize("seconds", [0.0, -1.0, 8 * 86_400.0, math.inf])
+    def test_time_outs_are_longer_than_nothing_and_no_longer_than_a_week(
+        self, name, seconds
+    ):
         options = {f"{name}_seconds": seconds}
 
         with pytest.raises(UsageError, match=f"{name}_seconds"):
