@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 KIB = 1 << 10
 MIB = 1 << 20
+GIB = 1 << 30
 # What claims more is no video: ten hours of 8K at 200 Mbit/s are 0.9 TB.
 LARGEST_VIDEO_BYTES = 1 << 40
 

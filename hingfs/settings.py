@@ -20,8 +20,10 @@ from .errors import UsageError
 from .token import Token
 from .units import (
     DIRECTORY,
+    DIRECTORY_MODE,
     FILE,
     GROUP,
+    MEMORY_SIZE,
     MODE,
     SIZE,
     TIME,
@@ -132,7 +134,7 @@ class CacheConfig:
 
     cache_bytes: int = setting(
         "--cache-size",
-        SIZE,
+        MEMORY_SIZE,
         "128MiB",
         "memory for blocks read, in flight and ahead",
     )
@@ -153,6 +155,7 @@ class CacheConfig:
     directory: Path | None = setting(
         "--cache-dir",
         DIRECTORY,
+        DIRECTORY_MODE,
         NoneType,
         "where those files go (default: the system's temporary directory)",
     )
@@ -197,7 +200,9 @@ class MountConfig:
         "0644",
         "permissions of the files, which copies take over; writing stays EROFS",
     )
-    dir_mode: int = setting("--dir-mode", MODE, "0755", "permissions of the directory")
+    dir_mode: int = setting(
+        "--dir-mode", DIRECTORY_MODE, "0755", "permissions of the directory"
+    )
     fuse: str = setting(
         "--fuse",
         choice("LIBRARY", "FUSE library", ("mfusepy", "fusepy", "auto")),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from .blocks import GIB
 from .errors import UsageError, plain, printable
 
 Value = TypeVar("Value")
@@ -29,6 +30,8 @@ _LARGEST_MODE = 0o777  # no setuid, setgid or sticky bit
 # Longer than anybody waits, and short enough for the system's clocks: 999999d was an
 # OverflowError in each exchange (Linux, CPython 3.11, 2026-11-27).
 _LONGEST_TIMEOUT_SECONDS = 7 * 86_400.0
+
+_IDS = 1 << 32  # of users, and of groups; the kernel drops what is above
 
 _ON = frozenset({"1", "true", "yes", "on"})
 _OFF = frozenset({"0", "false", "no", "off"})
@@ -182,6 +185,26 @@ def _parse_group(text: str) -> int:
         raise UsageError(f"{printable(text)!r} is no group here") from None
 
 
+def _fits_memory(size_bytes: int) -> None:
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size_bytes > memory_bytes:
+        raise UsageError(
+            f"{written_size(size_bytes)} is more than the memory of this machine, which "
+            f"is {memory_bytes / GIB:.1f}GiB"
+        )
+
+
+def _can_be_entered(mode: int) -> None:
+    if not mode & 0o111:
+        raise UsageError(f"nobody can enter a directory of mode {mode:04o}; try 0755")
+
+
+def _is_id(number: int) -> None:
+    # The last one, -1, means "as it is" to chown(2).
+    if not 0 <= number < _IDS - 1:
+        raise UsageError(f"{number} is not one of 0 to {_IDS - 2}")
+
+
 def _is_timeout(seconds: float) -> None:
     if seconds <= 0:
         raise UsageError("it takes a time longer than 0, such as 30s")
@@ -191,11 +214,13 @@ def _is_timeout(seconds: float) -> None:
 
 URL = Unit("URL", str)
 SIZE = Unit("SIZE", parse_size)
+MEMORY_SIZE = Unit("SIZE", parse_size, _fits_memory)
 TIME = Unit("TIME", parse_time)
 TIMEOUT = Unit("TIME", parse_time, _is_timeout)
 MODE = Unit("MODE", parse_mode)
-USER = Unit("USER", _parse_user)
-GROUP = Unit("GROUP", _parse_group)
+DIRECTORY_MODE = Unit("MODE", parse_mode, _can_be_entered)
+USER = Unit("USER", _parse_user, _is_id)
+GROUP = Unit("GROUP", _parse_group, _is_id)
 FILE: Unit[Path | None] = Unit("FILE", parse_path)
 DIRECTORY: Unit[Path | None] = Unit("DIR", _parse_directory)
 SWITCH = Unit("", _parse_switch)

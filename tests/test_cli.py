@@ -507,6 +507,10 @@ def test_every_option_of_the_configuration_is_among_these() -> None:
     assert known - set(VALUES) - set(SWITCHES) == {"--token-file", "--log-file"}
 
 
+def test_a_bound_on_the_disk_may_be_above_what_the_disk_holds() -> None:
+    assert configured(["--spool-size", "999TiB"], {}).cache.spool_bytes == 999 << 40
+
+
 def test_sizes_and_times_arrive_in_bytes_and_seconds() -> None:
     pairs = [part for pair in VALUES.items() for part in pair]
 

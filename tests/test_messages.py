@@ -431,6 +431,7 @@ def test_inside_another_mount_its_name_is_said(binding: str) -> None:
         )
 
 
+MEMORY = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f}GiB"
 VALUES = [
     (
         "--cache-size much",
@@ -440,6 +441,17 @@ VALUES = [
         "--cache-size 1KiB",
         ("--cache-size: 1KiB is too small; it holds at least 8 blocks of 128KiB"),
     ),
+    (
+        "--cache-size 999TiB",
+        f"--cache-size: 999TiB is more than the memory of this machine, which is {MEMORY}",
+    ),
+    ("--dir-mode 0", "--dir-mode: nobody can enter a directory of mode 0000; try 0755"),
+    (
+        "--dir-mode 0644",
+        "--dir-mode: nobody can enter a directory of mode 0644; try 0755",
+    ),
+    ("--uid 4294967295", "--uid: 4294967295 is not one of 0 to 4294967294"),
+    ("--gid 4294967296", "--gid: 4294967296 is not one of 0 to 4294967294"),
     ("--block-size 300", "--block-size: 300 is no power of two from 4KiB to 8MiB"),
     (
         "--read-timeout soon",
@@ -523,6 +535,14 @@ VARIABLES = [
     (
         "HINGFS_READ_TIMEOUT=0",
         "HINGFS_READ_TIMEOUT: it takes a time longer than 0, such as 30s",
+    ),
+    (
+        "HINGFS_DIR_MODE=0",
+        "HINGFS_DIR_MODE: nobody can enter a directory of mode 0000; try 0755",
+    ),
+    (
+        "HINGFS_CACHE_SIZE=999TiB",
+        f"HINGFS_CACHE_SIZE: 999TiB is more than the memory of this machine, which is {MEMORY}",
     ),
     ("HINGFS_UID=nobodyx", "HINGFS_UID: 'nobodyx' is no user here"),
     (
