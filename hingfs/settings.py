@@ -155,7 +155,6 @@ class CacheConfig:
     directory: Path | None = setting(
         "--cache-dir",
         DIRECTORY,
-        DIRECTORY_MODE,
         NoneType,
         "where those files go (default: the system's temporary directory)",
     )
