@@ -27,7 +27,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hingfs.fetch import fetcher as fetcher_module
+from hingfs.fetch import landings as landings_module
 from hingfs.http import breaker, dialing, patience
 from hingfs.mount.binding import Refusal
 from hingfs.mount.serving import Mount
@@ -151,7 +151,7 @@ def forgive(log: LogWatch, pattern: str) -> None:
 @pytest.fixture(autouse=True)
 def failures_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed, or was dead, is asked again soon, so that no test has to wait."""
-    monkeypatch.setattr(fetcher_module, "FAILURE_MEMORY_SECONDS", 0.0)
+    monkeypatch.setattr(landings_module, "FAILURE_MEMORY_SECONDS", 0.0)
     monkeypatch.setattr(breaker, "_LEAST_SECONDS", 0.3)
 
 

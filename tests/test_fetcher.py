@@ -22,9 +22,11 @@ from hingfs.errors import (
     SpoolFull,
     Unforeseen,
 )
-from hingfs.fetch import fetcher as fetcher_module
-from hingfs.fetch.fetcher import PIECE_BYTES, BlockFetcher
-from hingfs.fetch.landing import Landing
+from hingfs.fetch import landings as landings_module
+from hingfs.fetch import schedule as schedule_module
+from hingfs.fetch.fetcher import BlockFetcher
+from hingfs.fetch.landings import Landing
+from hingfs.fetch.pump import PIECE_BYTES
 from hingfs.http.answer import Answer
 from hingfs.version import BlockKey, Content, Validator
 from tests.mounting import eventually
@@ -73,9 +75,9 @@ class Rig:
         landings = self.fetcher.demand(self.content, indices)
         return [bytes(self.await_block(landing)) for landing in landings]
 
-    def await_block(self, landing, need: int | None = None) -> bytes | bytearray:
+    def await_block(self, landing: Landing, need: int | None = None) -> Block:
         need = landing.size_bytes if need is None else need
-        return self.fetcher.wait(landing, need, time.monotonic() + 10)
+        return landing.wait(need, time.monotonic() + 10)
 
 
 class SlowGate:
@@ -230,7 +232,7 @@ class TestArrival:
         rig.await_block(landing, PIECE_BYTES)
 
         with pytest.raises(DeadlineExceeded):
-            rig.fetcher.wait(landing, PIECE_BYTES + 1, time.monotonic())
+            landing.wait(PIECE_BYTES + 1, time.monotonic())
 
     def test_blocks_that_are_there_are_read_at_once(self, rig):
         landings = rig.fetcher.prefetch(rig.content, range(22), 22)
@@ -284,7 +286,7 @@ class TestFailures:
         assert len(rig.source.requests) == 1
 
     def test_a_failure_is_forgotten_after_its_moment(self, rig, monkeypatch):
-        monkeypatch.setattr(fetcher_module, "FAILURE_MEMORY_SECONDS", 0.0)
+        monkeypatch.setattr(landings_module, "FAILURE_MEMORY_SECONDS", 0.0)
         rig.source.fault = lambda _span: ServerBroken("500")
         with pytest.raises(ServerBroken):
             rig.fetch(1)
@@ -326,10 +328,10 @@ class TestFailures:
         self, rig, monkeypatch
     ):
         """A reader was let through to them, and came after a latecomer's new try."""
-        monkeypatch.setattr(fetcher_module, "LATE_SECONDS", -1.0)
+        monkeypatch.setattr(landings_module, "LATE_SECONDS", -1.0)
         opened, go_on = threading.Event(), threading.Event()
         gates: list[SlowGate] = []
-        join = Landing.join
+        join = Landing.join_locked
 
         def joined(landing: Landing, need: int) -> SlowGate:
             gates.append(SlowGate(join(landing, need), opened, go_on))
@@ -341,7 +343,7 @@ class TestFailures:
             rig.source.until = 0  # the new try brings nothing yet
             return ServerBroken("500")
 
-        monkeypatch.setattr(Landing, "join", joined)
+        monkeypatch.setattr(Landing, "join_locked", joined)
         rig.source.fault = fail_once
         rig.source.let(0)
         (landing,) = rig.fetcher.demand(rig.content, [0])
@@ -366,7 +368,7 @@ class TestFailures:
         (landing,) = rig.fetcher.demand(rig.content, [0])
 
         with pytest.raises(DeadlineExceeded):
-            rig.fetcher.wait(landing, 1, time.monotonic())
+            landing.wait(1, time.monotonic())
 
 
 class TestIgnoredRanges:
@@ -396,7 +398,7 @@ def ignore_ranges(rig: Rig, patch: Patch, error: BaseException) -> None:
     def refuse(_content: Content, _answer: Answer | None) -> None:
         raise error
 
-    patch.setattr(rig.fetcher, "_whole_body", refuse)
+    patch.setattr(rig.fetcher._pump, "_whole_body", refuse)
     break_source(rig, patch, RangesIgnored("the open answer"))
 
 
@@ -437,7 +439,7 @@ class TestWhateverIsThrown:
                 break_it(rig, patch, kind("a mistake of ours"))
                 landing = rig.fetcher.demand(rig.content, [0, 1])[1]
                 with pytest.raises(Unforeseen, match=kind.__name__):
-                    rig.fetcher.wait(landing, BLOCK, time.monotonic() + 5)
+                    landing.wait(BLOCK, time.monotonic() + 5)
 
             rig.content = Content("w", 10 * BLOCK, Validator())
             assert rig.fetch(3) == [ramp("w", 3 * BLOCK, 4 * BLOCK)]
@@ -522,7 +524,7 @@ class TestPriorities:
             assert rig.source.bytes_served_twice() == 0
 
     def test_a_demand_far_behind_a_running_request_gets_its_own(self):
-        far = fetcher_module.JOIN_DISTANCE_BYTES // BLOCK + 8
+        far = schedule_module.JOIN_DISTANCE_BYTES // BLOCK + 8
         with Rig(far + 8, connections=4) as rig:
             rig.source.let(BLOCK)
             rig.fetcher.prefetch(rig.content, range(far + 8), far + 8)
@@ -659,7 +661,7 @@ class TestEnd:
 
 
 def test_all_that_was_reserved_is_given_back(monkeypatch):
-    monkeypatch.setattr(fetcher_module, "FAILURE_MEMORY_SECONDS", 0.0)
+    monkeypatch.setattr(landings_module, "FAILURE_MEMORY_SECONDS", 0.0)
     with Rig(connections=3) as rig:
         rig.fetch(*range(10))
         rig.source.fault = lambda span: (

@@ -23,8 +23,8 @@ from types import SimpleNamespace
 import pytest
 
 from hingfs.errors import NoSuchApi, TokenError
-from hingfs.fetch import fetcher as fetcher_module
-from hingfs.fetch.fetcher import BlockFetcher
+from hingfs.fetch import landings as landings_module
+from hingfs.fetch.landings import Landing
 from hingfs.library import listing as listing_module
 from hingfs.library import lookups as lookups_module
 from hingfs.library import reader as reader_module
@@ -563,8 +563,8 @@ def test_a_read_that_failed_is_remembered_for_a_moment(
     view, video, endpoint, expected_log, monkeypatch
 ):
     expected_log("read .*EIO")
-    assert fetcher_module.FAILURE_MEMORY_SECONDS == 1.5
-    monkeypatch.setattr(fetcher_module, "FAILURE_MEMORY_SECONDS", 3600.0)
+    assert landings_module.FAILURE_MEMORY_SECONDS == 1.5
+    monkeypatch.setattr(landings_module, "FAILURE_MEMORY_SECONDS", 3600.0)
     files = view()
     with opened(files, "v") as handle:
         endpoint.wait_until_idle()
@@ -700,13 +700,13 @@ def test_every_call_returns(view, video, endpoint, expected_log, monkeypatch):
     expected_log("ETIMEDOUT")
     go_on = threading.Event()
     deadlines = []
-    wait = BlockFetcher.wait
+    wait = Landing.wait
 
-    def recorded(fetcher, landing, need, deadline):
+    def recorded(landing, need, deadline):
         deadlines.append(deadline)
-        return wait(fetcher, landing, need, deadline)
+        return wait(landing, need, deadline)
 
-    monkeypatch.setattr(BlockFetcher, "wait", recorded)
+    monkeypatch.setattr(Landing, "wait", recorded)
     monkeypatch.setattr(reader_module, "FAILURE_MEMORY_SECONDS", 60.0)
     files = view(read_seconds=1.0, metadata_seconds=1.0, stall_seconds=30.0)
     with opened(files, "v") as handle:

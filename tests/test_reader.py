@@ -22,6 +22,7 @@ from hingfs.errors import (
     ServerBroken,
 )
 from hingfs.fetch.fetcher import BlockFetcher
+from hingfs.fetch.landings import Landing
 from hingfs.library import reader as reader_module
 from hingfs.library.crowd import Crowd
 from hingfs.library.readahead import PROVEN_SHARE, WHOLE_HABIT_CLIPS
@@ -104,10 +105,10 @@ class Rig:
         eventually(self._is_at_rest, "the end of all requests")
 
     def _is_at_rest(self) -> bool:
-        fetcher = self.fetcher
-        with fetcher._lock:
-            queues = fetcher._queues
-            return not (queues.ahead or queues.demand or fetcher._running)
+        schedule = self.fetcher._schedule
+        with schedule._lock:
+            queues = schedule._queues
+            return not (queues.ahead or queues.demand or schedule._running)
 
 
 @pytest.fixture
@@ -441,13 +442,13 @@ class TestErrors:
         """The kernel repeats what failed, while the program waits in the same call."""
         with Rig(read_seconds=0.05) as rig:
             deadlines = []
-            wait = rig.fetcher.wait
+            wait = Landing.wait
 
             def recorded(landing, need, deadline):
                 deadlines.append(deadline)
                 return wait(landing, need, deadline)
 
-            monkeypatch.setattr(rig.fetcher, "wait", recorded)
+            monkeypatch.setattr(Landing, "wait", recorded)
             monkeypatch.setattr(reader_module, "FAILURE_MEMORY_SECONDS", 60.0)
             rig.source.let(0)
             reader = rig.open(LARGE)

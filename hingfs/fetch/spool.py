@@ -23,7 +23,7 @@ from ..errors import (
 from ..version import Content
 from .storage import SharedStorage, Storage
 
-# A refusal is not asked about again for so long, as in `fetcher`.
+# A refusal is not asked about again for so long, as in `landings`.
 FAILURE_MEMORY_SECONDS = 1.5
 # Who reads a file comes back within this time, unless it was the end: a player asks
 # its kernel for the next half megabyte each second. A guess.

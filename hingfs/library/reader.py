@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from ..blocks import KIB, MIB, Block, ByteRange, Runs, block_count, blocks_of
 from ..cache.base import BlockCache
 from ..errors import ContentChanged, HingError, RangesIgnored
-from ..fetch.fetcher import FAILURE_MEMORY_SECONDS, BlockFetcher
-from ..fetch.landing import Landing
+from ..fetch.fetcher import BlockFetcher
+from ..fetch.landings import FAILURE_MEMORY_SECONDS, Landing
 from ..fetch.spool import Spool
 from ..fetch.spool_store import SpoolStore
 from ..mp4 import index_range
@@ -261,7 +261,7 @@ class VideoReader:
         for index, landing in zip(missing, landings, strict=True):
             start = index * block_bytes
             need = min(stop - start, landing.size_bytes)
-            _copy(target, offset, self._fetcher.wait(landing, need, deadline), start)
+            _copy(target, offset, landing.wait(need, deadline), start)
         with self._lock:  # before they are handed out, or a proof could miss them
             self._touched.add(indices)
         if not self.content.hand_out():

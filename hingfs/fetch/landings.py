@@ -1,0 +1,316 @@
+"""Blocks on their way: one *landing* each, however many readers want the block.
+
+Decides that no block is requested twice, who is woken by what arrives, and how long a
+failure is remembered. Leaves to `schedule` which request brings a block, and when.
+
+One lock, that of the table, guards the table and every landing. It is a leaf, held for
+dictionary work only; `schedule` calls here with its own lock held, never the reverse.
+No thread is owned here: readers wait on gates of their own, and workers open them.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from ..blocks import Block, bounds_of
+from ..errors import BodyCut, DeadlineExceeded, HingError
+from ..version import BlockKey, Content
+from .transfer import Transfer
+
+# A failed read makes the kernel ask two or three times more; each must not cost all
+# the tries again.
+FAILURE_MEMORY_SECONDS = 1.5
+# Who joins a transfer this long after its start gets another, should it fail: most of
+# its patience was used up before. A twelfth of what that is.
+LATE_SECONDS = 1.0
+
+
+class Landing:
+    """One block on its way. Thread safety: `wait` and `show`."""
+
+    __slots__ = (
+        "_lock",
+        "_waiters",
+        "data",
+        "demanded",
+        "error",
+        "expires_at",
+        "filled",
+        "late",
+        "partial",
+        "size_bytes",
+        "transfer",
+    )
+
+    def __init__(self, size_bytes: int, lock: threading.Lock) -> None:
+        self._lock = lock  # of the table; guards all below
+        self.size_bytes = size_bytes
+        self.data: Block | None = None
+        self.partial: bytearray | None = None  # of size_bytes, *filled* of them true
+        self.filled = 0
+        self.demanded = False  # somebody reads it from here, not from the cache
+        self.late = False  # demanded when its transfer had tried for some time
+        self.error: HingError | None = None
+        self.expires_at = 0.0
+        # What brings it; None before there is one, and once it has landed or failed.
+        self.transfer: Transfer | None = None
+        # (bytes needed, a lock that is released when they are there). An Event would
+        # do; it costs three times as much, and a fast link waits for every block.
+        self._waiters: list[tuple[int, threading.Lock]] = []
+
+    def wait(self, need: int, deadline: float) -> Block:
+        """The block's bytes, at least the first *need*; more may be there.
+
+        Raises DeadlineExceeded at *deadline* (monotonic), or what the transfer met.
+        """
+        while True:
+            with self._lock:
+                block, error = self.first_locked(need), self.error
+                if block is not None:
+                    return block
+                if error is not None:
+                    raise error.again() from error
+                gate = self.join_locked(need)
+            left = max(0.0, deadline - time.monotonic())
+            if not gate.acquire(timeout=left):
+                raise DeadlineExceeded("the read took longer than its time-out")
+            # A new try for latecomers may have taken back what opened the gate.
+
+    def show(self, partial: bytearray, filled: int) -> None:
+        """The first *filled* bytes are there, in *partial*."""
+        with self._lock:
+            self.partial, self.filled = partial, filled
+            self.wake_locked()
+
+    def first_locked(self, need: int) -> Block | None:
+        """The block, of which *need* bytes are true; None where they are not there."""
+        if self.data is not None:
+            return self.data
+        return self.partial if self.filled >= need else None
+
+    def join_locked(self, need: int) -> threading.Lock:
+        """A gate that opens when *need* bytes, or an error, are there.
+
+        A reader that passes it looks again, since a new try for the block may have taken
+        them back.
+        """
+        gate = threading.Lock()
+        gate.acquire()
+        self._waiters.append((need, gate))
+        return gate
+
+    def is_awaited_locked(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiters)
+
+    def wake_locked(self) -> None:
+        """Wake who has what it needs, or an error."""
+        if not self._waiters:
+            return
+        still = []
+        for need, gate in self._waiters:
+            if self.error is not None or self.first_locked(need) is not None:
+                gate.release()
+            else:
+                still.append((need, gate))
+        self._waiters = still
+
+    def end_locked(self, outcome: Block | HingError) -> None:
+        """The block is there, or it will not come."""
+        if isinstance(outcome, HingError):
+            self.error = outcome
+        else:
+            self.data = outcome
+        self.transfer = None
+        self.wake_locked()
+
+
+class Landings:
+    """The table of blocks on their way. Thread safety: all methods."""
+
+    def __init__(self, block_bytes: int) -> None:
+        self._block_bytes = block_bytes
+        self._lock = threading.Lock()  # guards all below, and every landing
+        self._landings: dict[BlockKey, Landing] = {}
+        self._failed: deque[BlockKey] = deque()  # landings kept for their error
+        self._closed: HingError | None = None
+
+    # -- for readers -------------------------------------------------------------------
+
+    def demand(
+        self, content: Content, indices: Sequence[int]
+    ) -> tuple[list[Landing], list[int]]:
+        """Landings that a reader will wait for, and which of *indices* are new.
+
+        Who gets a new one is to have it requested. Raises what `close` was given.
+        """
+        landings, new = [], []
+        now = time.monotonic()
+        with self._lock:
+            if self._closed:
+                raise self._closed.again()
+            self._forget_failures_locked(now)
+            for index in indices:
+                landing = self._landings.get((content, index))
+                if landing is None:
+                    landing = self._new_locked(content, index)
+                    new.append(index)
+                landing.demanded = True
+                transfer = landing.transfer
+                if transfer is not None and transfer.started_at is not None:
+                    landing.late |= now - transfer.started_at > LATE_SECONDS
+                landings.append(landing)
+        return landings, new
+
+    def announce(self, content: Content, indices: Sequence[int]) -> dict[int, Landing]:
+        """New landings of those *indices* that are not on their way; to be requested."""
+        with self._lock:
+            if self._closed:
+                return {}
+            self._forget_failures_locked(time.monotonic())
+            return {
+                index: self._new_locked(content, index)
+                for index in indices
+                if (content, index) not in self._landings
+            }
+
+    def announce_run(self, content: Content, indices: Sequence[int]) -> list[int]:
+        """*indices* up to the first that is on its way; they have landings now."""
+        run = []
+        with self._lock:
+            for index in indices:
+                if self._closed or (content, index) in self._landings:
+                    break
+                self._new_locked(content, index)
+                run.append(index)
+        return run
+
+    def close(self, error: HingError) -> None:
+        """Wake every waiter with *error*, and refuse new ones with it."""
+        with self._lock:
+            self._closed = error
+            for landing in self._landings.values():
+                if landing.error is None:
+                    landing.end_locked(error)
+            self._landings.clear()
+
+    # -- for workers -------------------------------------------------------------------
+
+    def get(self, key: BlockKey) -> Landing | None:
+        """The landing of that block, if it is on its way."""
+        with self._lock:
+            return self._landings.get(key)
+
+    def land(
+        self, content: Content, first: int, blocks: Sequence[Block]
+    ) -> list[BlockKey]:
+        """Hand *blocks*, from index *first* on, to who waits for them.
+
+        Returns those that somebody reads from here, and not from the cache.
+        """
+        demanded = []
+        with self._lock:
+            for index, block in enumerate(blocks, first):
+                landing = self._landings.pop((content, index), None)
+                if landing is not None:
+                    landing.end_locked(block)
+                    if landing.demanded:
+                        demanded.append((content, index))
+        return demanded
+
+    # -- for the schedule, with its lock held --------------------------------------------
+
+    def tie(self, transfer: Transfer) -> None:
+        """*transfer* is what brings its blocks now."""
+        with self._lock:
+            self._tie_locked(transfer)
+
+    def demanded_stop(self, transfer: Transfer, least: int) -> int:
+        """Behind the last block of *transfer* that a reader waits for, or *least*."""
+        stop = transfer.stop
+        with self._lock:
+            while stop > least:
+                landing = self._landings.get((transfer.content, stop - 1))
+                if landing is not None and landing.demanded:
+                    break
+                stop -= 1
+        return stop
+
+    def retry_late(self, transfer: Transfer) -> Transfer | None:
+        """A transfer with fresh patience for what was demanded late of a failed one.
+
+        Who joined a transfer that had used up its tries has not waited long itself.
+        """
+        with self._lock:
+            left = dict(self._left_locked(transfer))
+            late = [key[1] for key, landing in left.items() if landing.late]
+            if not late:
+                return None
+            again = Transfer(transfer.content, late[0], late[-1] + 1, demand=True)
+            for key, landing in left.items():
+                if again.first <= key[1] < again.stop:
+                    landing.late, landing.filled, landing.partial = False, 0, None
+            self._tie_locked(again)
+            return again
+
+    def fail(self, transfer: Transfer, error: HingError) -> None:
+        """What is left of *transfer* meets *error*, remembered where a reader asked."""
+        expires_at = time.monotonic() + FAILURE_MEMORY_SECONDS
+        with self._lock:
+            for key, landing in self._left_locked(transfer):
+                if transfer.demand or landing.is_awaited_locked():
+                    landing.expires_at = expires_at
+                    self._failed.append(key)
+                else:
+                    del self._landings[key]
+                landing.end_locked(error)
+
+    def forget(self, transfer: Transfer, error: HingError) -> None:
+        """What is left of *transfer* meets *error*, and may be asked for again."""
+        with self._lock:
+            self._forget_locked(transfer, error)
+
+    def drop(self, transfer: Transfer) -> bool:
+        """Forget what *transfer* was to bring, unless a reader waits for some of it."""
+        with self._lock:
+            if any(landing.demanded for _, landing in self._left_locked(transfer)):
+                return False
+            self._forget_locked(transfer, BodyCut("no longer wanted"))
+            return True
+
+    # ----------------------------------------------------------------------------------
+
+    def _new_locked(self, content: Content, index: int) -> Landing:
+        size = len(bounds_of(index, self._block_bytes, content.size_bytes))
+        landing = self._landings[content, index] = Landing(size, self._lock)
+        return landing
+
+    def _tie_locked(self, transfer: Transfer) -> None:
+        for index in range(transfer.first, transfer.stop):
+            landing = self._landings.get((transfer.content, index))
+            if landing is not None:
+                landing.transfer = transfer
+
+    def _left_locked(self, transfer: Transfer) -> Iterator[tuple[BlockKey, Landing]]:
+        """What *transfer* has still to bring."""
+        for index in range(transfer.next, transfer.stop):
+            key = (transfer.content, index)
+            landing = self._landings.get(key)
+            if landing is not None and landing.transfer is transfer:
+                yield key, landing
+
+    def _forget_locked(self, transfer: Transfer, error: HingError) -> None:
+        for key, landing in self._left_locked(transfer):
+            del self._landings[key]
+            landing.end_locked(error)
+
+    def _forget_failures_locked(self, now: float) -> None:
+        """Drop remembered failures that are over."""
+        while self._failed:
+            landing = self._landings.get(self._failed[0])
+            if landing is not None and landing.error is not None:
+                if landing.expires_at > now:
+                    return
+                del self._landings[self._failed[0]]
+            self._failed.popleft()
