@@ -28,11 +28,11 @@ from .mounting import (
 BACKGROUND = """
 import os, signal, sys, threading
 from pathlib import Path
-from hingfs.mount import serving as mount
+from hingfs.mount import daemon
 from hingfs.settings import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.token import Token
 from hingfs.errors import SetupError
-mount.UP_SECONDS = float(sys.argv[3])
+daemon.UP_SECONDS = float(sys.argv[3])
 directory = Path(sys.argv[1])
 config = Config(
     MountConfig(directory), EndpointConfig("http://127.0.0.1:1", Token("t")), CacheConfig()
@@ -40,7 +40,7 @@ config = Config(
 def serve(up):
     exec(sys.argv[2])
 try:
-    mount.serve_in_background(config, serve)
+    daemon.serve_in_background(config, serve)
 except SetupError as error:
     print(error.exit_status, error)
 else:
@@ -96,7 +96,7 @@ def test_a_daemon_that_does_not_come_up_in_time_is_ended(tmp_path: Path) -> None
 # The command line, with *patch* run before it.
 PATCHED = """
 import errno, os, sys, threading
-from hingfs.mount import binding, serving as mount, operations
+from hingfs.mount import binding, daemon, operations
 from hingfs.cli import main as cli
 exec(sys.argv[1])
 sys.exit(cli.main(sys.argv[2:]))
@@ -108,7 +108,7 @@ operations.HingOperations.getattr = refusing
 """
 SILENT = """
 operations.HingOperations.getattr = lambda *_: threading.Event().wait()
-mount.UP_SECONDS = 2.0
+daemon.UP_SECONDS = 2.0
 """
 NO_THREAD = """
 class Thread(threading.Thread):
@@ -121,7 +121,7 @@ threading.Thread = Thread
 NO_DESCRIPTOR = """
 def failing():
     raise OSError(errno.EMFILE, "Too many open files")
-mount._detach_streams = failing
+daemon._detach_streams = failing
 """
 
 

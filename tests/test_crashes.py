@@ -289,12 +289,12 @@ def test_a_thread_that_cannot_be_started_is_not_missed_later(
 DYING = """
 import sys
 from hingfs.cli import main as cli
-from hingfs.mount import serving as mount, mountpoint
+from hingfs.mount import heap, mountpoint, serving as mount
 def dies(*args):
     raise LookupError("raised by the test")
 owner, name = {
     "hingfs-up": (mountpoint, "raise_kernel_readahead"),
-    "hingfs-trim": (mount, "_give_memory_back"),
+    "hingfs-trim": (heap, "give_back"),
     "hingfs-signals": (mount.Mount, "_await_signal"),
 }[sys.argv.pop(1)]
 setattr(owner, name, dies)

@@ -22,7 +22,7 @@ from .. import __version__, invocation, log
 from ..demo.endpoint import DemoEndpoint
 from ..errors import HingError, UsageError, command_word, plain
 from ..library.names import name_of
-from ..mount import mountpoint
+from ..mount import daemon, mountpoint
 from ..mount import serving as mount
 from ..settings import Config, EndpointConfig, MountConfig, StartConfig
 from ..token import Token
@@ -173,8 +173,8 @@ def _mount_as(config: Config) -> int:
     mountpoint.clear(config.mount.directory)
     if config.start.foreground:
         _serve(config, lambda: None, foreground=True)
-        mount.leave(0)
-    mount.serve_in_background(
+        daemon.leave(0)
+    daemon.serve_in_background(
         config, lambda on_up: _serve(config, on_up, foreground=False)
     )
     return 0
@@ -237,13 +237,13 @@ def _umount(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
 def _demo(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if arguments.directory is not None:
         directory = mountpoint.absolute(arguments.directory)
-        mount.leave(_run_demo(directory, environ, check=arguments.check))
+        daemon.leave(_run_demo(directory, environ, check=arguments.check))
     directory = mountpoint.absolute(tempfile.mkdtemp(prefix="hingfs-demo-"))
     try:
         status = _run_demo(directory, environ, check=arguments.check)
     finally:
         directory.rmdir()
-    mount.leave(status)
+    daemon.leave(status)
 
 
 def _run_demo(directory: Path, environ: Mapping[str, str], *, check: bool) -> int:
