@@ -10,6 +10,8 @@ from hingfs.http.answer import Answer
 from hingfs.version import Content
 from tests.personalities import ramp
 
+ENDPOINT = "https://api.test"  # of contents that no server shows
+
 
 class Body:
     """A range of a ramp; its bytes arrive as far as the source allows."""

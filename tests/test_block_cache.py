@@ -14,12 +14,15 @@ from hypothesis.stateful import (
 )
 
 from hingfs.cache.memory import UNREAD_SHARE, MemoryBlockCache
-from hingfs.version import BlockKey, Content, Validator
+from hingfs.version import BlockKey, Validator, VideoVersion
+from tests.sources import ENDPOINT
 
 BLOCK = 100
 BUDGET = 16 * BLOCK
-CONTENTS = [Content(f"v{number}", 10**6, Validator()) for number in range(3)]
-CONTENT = CONTENTS[0]
+VERSIONS = [
+    VideoVersion(ENDPOINT, f"v{number}", 10**6, Validator('"a"')) for number in range(3)
+]
+VERSION = VERSIONS[0]
 
 
 def block_of(number: int) -> bytes:
@@ -44,7 +47,7 @@ class CacheMachine(RuleBasedStateMachine):
     def begin(self, budget_blocks: int) -> None:
         self.cache = MemoryBlockCache(budget_blocks * BLOCK)
 
-    keys = st.tuples(st.sampled_from(CONTENTS), st.integers(0, 40))
+    keys = st.tuples(st.sampled_from(VERSIONS), st.integers(0, 40))
 
     @rule(key=keys, block=st.binary(min_size=1, max_size=BLOCK))
     def put(self, key: BlockKey, block: bytes) -> None:
@@ -104,71 +107,81 @@ TestCacheMachine.settings = settings(stateful_step_count=40)
 
 
 def test_what_was_not_put_is_not_there(cache):
-    assert cache.get((CONTENT, 0)) is None
-    assert (CONTENT, 0) not in cache
+    assert cache.get((VERSION, 0)) is None
+    assert (VERSION, 0) not in cache
 
 
 def test_unread_blocks_outlive_read_ones(cache):
     """A sequential read must not throw out what it is about to read."""
     for number in range(8):
-        cache.put((CONTENT, number), block_of(number))
-        assert cache.get((CONTENT, number))
+        cache.put((VERSION, number), block_of(number))
+        assert cache.get((VERSION, number))
     for number in range(100, 108):
-        cache.put((CONTENT, number), block_of(number))
+        cache.put((VERSION, number), block_of(number))
 
     cache.reserve(8 * BLOCK)
 
-    assert not any((CONTENT, number) in cache for number in range(8))
-    assert all((CONTENT, number) in cache for number in range(100, 108))
+    assert not any((VERSION, number) in cache for number in range(8))
+    assert all((VERSION, number) in cache for number in range(100, 108))
 
 
 def test_among_read_blocks_the_least_recently_used_goes_first(cache):
     for number in range(16):
-        cache.put((CONTENT, number), block_of(number))
-        cache.get((CONTENT, number))
-    cache.get((CONTENT, 0))
+        cache.put((VERSION, number), block_of(number))
+        cache.get((VERSION, number))
+    cache.get((VERSION, 0))
 
-    cache.put((CONTENT, 99), block_of(99))
+    cache.put((VERSION, 99), block_of(99))
 
-    assert (CONTENT, 0) in cache
-    assert (CONTENT, 1) not in cache
+    assert (VERSION, 0) in cache
+    assert (VERSION, 1) not in cache
 
 
 def test_unread_blocks_fill_only_their_share_and_the_oldest_goes_first(cache):
     share = int(16 * UNREAD_SHARE)
     for number in range(share + 1):
-        cache.put((CONTENT, number), block_of(number))
+        cache.put((VERSION, number), block_of(number))
 
-    assert (CONTENT, 0) not in cache
-    assert all((CONTENT, number) in cache for number in range(1, share + 1))
+    assert (VERSION, 0) not in cache
+    assert all((VERSION, number) in cache for number in range(1, share + 1))
 
 
 def test_room_shrinks_by_what_is_unread_or_reserved(cache):
     room = cache.room_bytes()
-    cache.put((CONTENT, 0), block_of(0))
+    cache.put((VERSION, 0), block_of(0))
     assert cache.room_bytes() == room - BLOCK
     cache.reserve(2 * BLOCK)
     assert cache.room_bytes() == room - 3 * BLOCK
 
-    cache.get((CONTENT, 0))
+    cache.get((VERSION, 0))
     assert cache.room_bytes() == room - 2 * BLOCK
 
 
 def test_a_block_takes_the_place_of_its_reservation(cache):
     cache.reserve(BLOCK)
 
-    cache.put((CONTENT, 0), block_of(0), reserved_bytes=BLOCK)
+    cache.put((VERSION, 0), block_of(0), reserved_bytes=BLOCK)
 
     assert cache.stats().reserved_bytes == 0
     assert cache.stats().held_bytes == BLOCK
 
 
 def test_two_versions_share_no_block(cache):
-    old, new = Content("v", 10, Validator()), Content("v", 10, Validator())
+    tags = (Validator('"a"'), Validator('"b"'))
+    old, new = (VideoVersion(ENDPOINT, "v", 10, tag) for tag in tags)
     cache.put((old, 0), b"old")
     cache.put((new, 0), b"new")
 
     assert (cache.get((old, 0)), cache.get((new, 0))) == (b"old", b"new")
+
+
+def test_a_version_seen_again_finds_its_blocks(cache):
+    first, again = (
+        VideoVersion(ENDPOINT, "v", 10, Validator('"a"', time)) for time in "xy"
+    )
+    cache.put((first, 0), b"kept")
+
+    assert cache.get((again, 0)) == b"kept"
 
 
 def test_many_threads_never_see_a_wrong_block_nor_pass_the_budget(cache):
@@ -179,9 +192,9 @@ def test_many_threads_never_see_a_wrong_block_nor_pass_the_budget(cache):
         start.wait()
         for step in range(400):
             number = (step * (2 * seed + 1)) % 50
-            block = cache.get((CONTENT, number))
+            block = cache.get((VERSION, number))
             if block is None:
-                cache.put((CONTENT, number), block_of(number))
+                cache.put((VERSION, number), block_of(number))
             elif block != block_of(number):
                 wrong.append(f"{number}")
             if cache.stats().held_bytes > BUDGET:

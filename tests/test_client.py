@@ -54,6 +54,7 @@ from tests.personalities import (
     json_response,
     text_response,
 )
+from tests.sources import ENDPOINT
 from tests.views import Direct, check_reads, pause_of, sequential
 
 SIZE = 300_000
@@ -70,7 +71,7 @@ def methods(endpoint, kind="content"):
 
 def content_of(endpoint, video_id="v"):
     video = endpoint.videos[video_id]
-    return Content(video_id, video.size_bytes, Validator(video.etag))
+    return Content(ENDPOINT, video_id, video.size_bytes, Validator(video.etag))
 
 
 def taken(body, size_bytes: int) -> bytes:
@@ -927,7 +928,7 @@ class TestRanges:
                 taken(body, SIZE - 1000)
 
     def test_r17_another_size_is_a_change(self, client, endpoint):
-        content = Content("v", SIZE + 100_000, Validator())
+        content = Content(ENDPOINT, "v", SIZE + 100_000, Validator())
 
         with pytest.raises(ContentChanged):
             download(client, content, ByteRange(SIZE, SIZE + 10))
@@ -981,7 +982,7 @@ class TestRanges:
     ):
         message = b'{"error": {"message": "upstream failed"}}'
         endpoint.add("w", data=message.ljust(5000))
-        content = Content("w", 5000, Validator())
+        content = Content(ENDPOINT, "w", 5000, Validator())
 
         with pytest.raises(NotAVideo):
             download(client, content, ByteRange(0, 5000))
@@ -1063,7 +1064,7 @@ class TestLate:
         for video_id in ("v", "w"):
             assert client.metadata.probe(video_id).facts.ranges
 
-        content = Content("v", SIZE, Validator(), ranges=True)
+        content = Content(ENDPOINT, "v", SIZE, Validator(), ranges=True)
         assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
         assert len(endpoint.requests_of("content", "GET")) == 1
 
@@ -1075,7 +1076,9 @@ class TestLate:
         facts = client.metadata.probe("v").facts
         assert client.metadata.has_begun("v")
 
-        with client.source.open_whole(Content("v", -1, facts.validator), 0) as answer:
+        with client.source.open_whole(
+            Content(ENDPOINT, "v", -1, facts.validator), 0
+        ) as answer:
             assert read_whole(answer) == ramp("v", 0, SIZE)
 
         assert not client.metadata.has_begun("v")
@@ -1091,7 +1094,7 @@ class TestLate:
         client.metadata.probe("v")
         video.replace()
 
-        content = Content("v", -1, Validator(video.etag))
+        content = Content(ENDPOINT, "v", -1, Validator(video.etag))
         with client.source.open_whole(content, 0) as answer:
             assert read_whole(answer) == video.read(0, SIZE)
 
@@ -1375,7 +1378,7 @@ class TestPlaces:
 
     @pytest.fixture
     def content(self) -> Content:
-        return Content("v", SIZE, Validator())
+        return Content(ENDPOINT, "v", SIZE, Validator())
 
     def servers(self, endpoint):
         return [record.server for record in endpoint.requests_of("content")]

@@ -31,7 +31,7 @@ from hingfs.http.answer import Answer
 from hingfs.version import BlockKey, Content, Validator
 from tests.mounting import eventually
 from tests.personalities import ramp
-from tests.sources import Body, Source
+from tests.sources import ENDPOINT, Body, Source
 
 BLOCK = 2 * PIECE_BYTES
 THREADS = 32
@@ -50,7 +50,7 @@ class Rig:
     ) -> None:
         self.source = Source()
         self.cache = cache or MemoryBlockCache(budget_bytes)
-        self.content = Content("v", size_blocks * BLOCK - 1000, Validator())
+        self.content = Content(ENDPOINT, "v", size_blocks * BLOCK - 1000, Validator())
         self.whole_bodies: list[tuple[Content, Answer | None]] = []
         self.fetcher = BlockFetcher(
             self.source,
@@ -258,7 +258,7 @@ class TestArrival:
     def test_a_block_that_arrived_in_pieces_is_whole_in_the_cache(self, rig):
         rig.fetch(0)
 
-        assert rig.cache.get((rig.content, 0)) == rig.bytes_of(0)
+        assert rig.cache.get(rig.content.block_key(0)) == rig.bytes_of(0)
 
 
 class TestFailures:
@@ -441,7 +441,7 @@ class TestWhateverIsThrown:
                 with pytest.raises(Unforeseen, match=kind.__name__):
                     landing.wait(BLOCK, time.monotonic() + 5)
 
-            rig.content = Content("w", 10 * BLOCK, Validator())
+            rig.content = Content(ENDPOINT, "w", 10 * BLOCK, Validator())
             assert rig.fetch(3) == [ramp("w", 3 * BLOCK, 4 * BLOCK)]
 
 

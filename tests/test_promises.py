@@ -22,6 +22,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hingfs.api.shifting import SAMPLE
 from hingfs.errors import NoSuchApi, TokenError
 from hingfs.fetch import landings as landings_module
 from hingfs.fetch.landings import Landing
@@ -147,6 +148,88 @@ def test_versions_are_told_apart(view, endpoint, quiet_log, *, told, size_bytes,
         video.replace(size_bytes=size_bytes)
 
         assert errno_of(lambda: handle.read(SIZE_BYTES // 2, 10)) == errno
+
+
+def bytes_beside_samples(endpoint: FakeEndpoint) -> int:
+    """What was asked for of content; an open that meets a change takes samples."""
+    endpoint.wait_until_idle()
+    requests = endpoint.requests_of("content", method="GET")
+    ranges = [request.range for request in requests if request.range is not None]
+    return sum(
+        stop - start
+        for start, stop in ranges
+        if stop is not None and (start, stop) != (SAMPLE.start, SAMPLE.stop)
+    )
+
+
+def test_a_version_that_is_served_again_is_readable_from_memory(view, video, endpoint):
+    files = view({"metadata_ttl_seconds": 0.0})
+    everything = sequential(SIZE_BYTES)
+    check_reads(files, video, everything)
+    video.replace()
+    check_reads(files, video, everything)
+    video.go_back()
+
+    check_reads(files, video, everything)
+
+    assert bytes_beside_samples(endpoint) == 2 * SIZE_BYTES
+
+
+@pytest.mark.fuse
+@each_binding
+def test_a_version_that_is_served_again_is_read_through_a_mount(binding):
+    with (
+        FakeEndpoint() as endpoint,
+        Mounted(endpoint, binding, "--metadata-ttl", "0s") as mounted,
+    ):
+        video = endpoint.add("v", size_bytes=SIZE_BYTES)
+        files = Through(mounted.directory)
+        for change in (lambda: None, video.replace, video.go_back, video.replace):
+            change()
+            check_reads(files, video, sequential(SIZE_BYTES))
+        assert bytes_beside_samples(endpoint) == 2 * SIZE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("marks", "of"),
+    [
+        (("ETag", "Last-Modified"), "any"),
+        (("ETag",), "any"),
+        (("ETag",), "GET"),
+        (("ETag",), "HEAD"),
+    ],
+)
+def test_new_bytes_never_meet_old_ones(view, video, endpoint, marks, of):
+    files = view({"metadata_ttl_seconds": 0.0})
+    fault = faults.Fault(
+        "terse",
+        lambda answer, _line: answer.without_headers(*marks),
+        faults.video_answer,
+    )
+    endpoint.inject(fault, math.inf, lambda request: of in ("any", request.method))
+
+    for change in (lambda: None, video.replace, video.go_back, video.replace):
+        change()
+        check_reads(files, video, sequential(SIZE_BYTES))
+
+
+class NamedByTag(Personality):
+    """An ETag that names the file, not its bytes, and a server that ignores conditions."""
+
+    def serve(self, request: Request, video: Video, site: Site) -> Response:  # noqa: ARG002
+        conditions = {"if-range", "if-none-match"}
+        headers = {k: v for k, v in request.headers.items() if k not in conditions}
+        answer = ranged(replace(request, headers=headers), video)
+        return answer.with_headers({"ETag": '"v"'})
+
+
+def test_a_tag_that_stays_over_another_size_proves_nothing(view, video, endpoint):
+    endpoint.personality = NamedByTag()
+    files = view({"metadata_ttl_seconds": 0.0})
+    for size_bytes in (SIZE_BYTES, SIZE_BYTES + 1, SIZE_BYTES):
+        video.replace(size_bytes=size_bytes)
+        check_reads(files, video, sequential(size_bytes))
+    assert bytes_beside_samples(endpoint) == 3 * SIZE_BYTES + 1
 
 
 # ESTALE: a length of its own looks like another version.

@@ -10,6 +10,7 @@ from hingfs.blocks import KIB, MIB, ByteRange
 from hingfs.library import readahead
 from hingfs.library.readahead import ClipHabit, Plan, ReadAhead, request_bytes
 from hingfs.version import Content, Validator
+from tests.sources import ENDPOINT
 
 KERNEL_READ = 128 * KIB
 PLENTY = 1 << 40
@@ -320,7 +321,9 @@ class TestClipHabit:
     @given(st.lists(st.tuples(st.integers(0, 9), st.booleans())), st.integers(1, 12))
     def test_clips_are_wanted_ahead_only_after_four_times_as_much(self, uses, known):
         """Whatever is opened, in whatever order, and read whole or not."""
-        clips = [Content(f"v{n}", 1 + n * 7 % 5, Validator()) for n in range(11)]
+        clips = [
+            Content(ENDPOINT, f"v{n}", 1 + n * 7 % 5, Validator()) for n in range(11)
+        ]
         habit = ClipHabit()
         read = 0
         for number, whole in uses:
@@ -334,7 +337,7 @@ class TestClipHabit:
             read = read + clips[number].size_bytes if whole else 0
 
     def test_the_window_never_outgrows_that_of_a_film(self):
-        clips = [Content(f"v{n}", 10 * MIB, Validator()) for n in range(100)]
+        clips = [Content(ENDPOINT, f"v{n}", 10 * MIB, Validator()) for n in range(100)]
         habit = ClipHabit()
         for number, clip in enumerate(clips):
             habit.opened(clip, clips[number + 1 :])

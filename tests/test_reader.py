@@ -30,7 +30,7 @@ from hingfs.library.reader import Readers, VideoReader
 from hingfs.version import Content, Validator
 from tests.mounting import eventually
 from tests.personalities import ramp
-from tests.sources import Source
+from tests.sources import ENDPOINT, Source
 from tests.strategies import access_patterns, file_sizes, small_blocks
 
 BLOCK = 64 * KIB
@@ -94,7 +94,9 @@ class Rig:
         self.source.let(float("inf"))
 
     def open(self, size_bytes: int, *, ranges: bool | None = True) -> VideoReader:
-        return self.readers.open(Content("v", size_bytes, Validator(), ranges=ranges))
+        return self.readers.open(
+            Content(ENDPOINT, "v", size_bytes, Validator(), ranges=ranges)
+        )
 
     def read_whole(self, reader: VideoReader, step: int = KERNEL_READ) -> bytes:
         size = reader.content.size_bytes
@@ -262,7 +264,7 @@ class TestCosts:
         assert rig.source.requests == []
 
     def test_a_second_handle_asks_for_nothing(self, rig):
-        content = Content("v", LARGE, Validator(), ranges=True)
+        content = Content(ENDPOINT, "v", LARGE, Validator(), ranges=True)
         first = rig.readers.open(content)
         rig.all_arrived()
         asked = len(rig.source.requests)
@@ -275,14 +277,14 @@ class TestCosts:
         clip = 4 * MIB  # more than is fetched whole of the first
         for number in range(WHOLE_HABIT_CLIPS):
             reader = rig.readers.open(
-                Content(f"v{number}", clip, Validator(), ranges=True)
+                Content(ENDPOINT, f"v{number}", clip, Validator(), ranges=True)
             )
             rig.read_whole(reader)
             rig.readers.close(reader)
         rig.all_arrived()
         rig.source.served.clear()
 
-        rig.readers.open(Content("next", clip, Validator(), ranges=True))
+        rig.readers.open(Content(ENDPOINT, "next", clip, Validator(), ranges=True))
 
         rig.all_arrived()
         assert sum(len(span) for span in rig.source.served) == clip
@@ -291,7 +293,7 @@ class TestCosts:
         clip = 4 * MIB
         for number in range(WHOLE_HABIT_CLIPS + 1):
             reader = rig.readers.open(
-                Content(f"v{number}", clip, Validator(), ranges=True)
+                Content(ENDPOINT, f"v{number}", clip, Validator(), ranges=True)
             )
             if number < WHOLE_HABIT_CLIPS:
                 rig.read_whole(reader)
@@ -300,7 +302,7 @@ class TestCosts:
         rig.source.served.clear()
         rig.source.requests.clear()
 
-        rig.readers.open(Content("next", clip, Validator(), ranges=True))
+        rig.readers.open(Content(ENDPOINT, "next", clip, Validator(), ranges=True))
         rig.all_arrived()
 
         assert sum(len(span) for span in rig.source.served) < clip
@@ -313,7 +315,7 @@ class TestClipsInOrder:
 
     def clips(self, count: int, size_bytes: int = CLIP) -> list[Content]:
         return [
-            Content(f"v{number}", size_bytes, Validator(), ranges=True)
+            Content(ENDPOINT, f"v{number}", size_bytes, Validator(), ranges=True)
             for number in range(count)
         ]
 
@@ -325,7 +327,7 @@ class TestClipsInOrder:
     def blocks_here(self, rig: Rig, clip: Content) -> int:
         rig.all_arrived()
         blocks = range(block_count(clip.size_bytes, BLOCK))
-        return sum((clip, index) in rig.cache for index in blocks)
+        return sum(clip.block_key(index) in rig.cache for index in blocks)
 
     def test_the_next_one_is_fetched_before_it_is_opened(self, rig):
         clips = self.clips(PROVEN_SHARE + 3)
@@ -469,7 +471,9 @@ class TestErrors:
                 read(reader, 8 * MIB, 100)
             rig.source.let(LARGE)
             index = 8 * MIB // BLOCK
-            eventually(lambda: (reader.content, index) in rig.cache, "the block")
+            eventually(
+                lambda: reader.content.block_key(index) in rig.cache, "the block"
+            )
 
             assert read(reader, 8 * MIB, 100) == ramp("v", 8 * MIB, 8 * MIB + 100)
 
@@ -503,7 +507,7 @@ class TestHandles:
         monkeypatch.setattr(reader_module, "_MOST_IDLE_READERS", 3)
         for number in range(10):
             reader = rig.readers.open(
-                Content(f"v{number}", 1000, Validator(), ranges=True)
+                Content(ENDPOINT, f"v{number}", 1000, Validator(), ranges=True)
             )
             rig.readers.close(reader)
 
@@ -511,11 +515,11 @@ class TestHandles:
 
     def test_a_reader_in_use_is_never_forgotten(self, rig, monkeypatch):
         monkeypatch.setattr(reader_module, "_MOST_IDLE_READERS", 0)
-        content = Content("used", 1000, Validator(), ranges=True)
+        content = Content(ENDPOINT, "used", 1000, Validator(), ranges=True)
         used = rig.readers.open(content)
         for number in range(5):
             other = rig.readers.open(
-                Content(f"v{number}", 1000, Validator(), ranges=True)
+                Content(ENDPOINT, f"v{number}", 1000, Validator(), ranges=True)
             )
             rig.readers.close(other)
 
@@ -535,7 +539,7 @@ class TestHandles:
 
     def test_what_was_dropped_is_fetched_when_it_is_read(self):
         with Rig(connections=1) as rig:
-            content = Content("v", LARGE, Validator(), ranges=True)
+            content = Content(ENDPOINT, "v", LARGE, Validator(), ranges=True)
             rig.source.let(0)
             reader = rig.readers.open(content)
             rig.readers.close(reader)

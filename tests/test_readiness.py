@@ -13,6 +13,7 @@ import pytest
 from hingfs.api.readiness import Readiness
 from hingfs.api.wording import plain_word
 from hingfs.version import Content, Validator
+from tests.sources import ENDPOINT
 
 from . import endpoint as faults
 from .containers import MEDIA, OPEN, WHOLE, fragments, mp4
@@ -269,6 +270,6 @@ def test_a_size_that_grows_after_the_proof_is_a_new_version(
 def test_sights_are_bounded():
     readiness = Readiness(5.0)
     for number in range(5000):
-        readiness._sight_of(Content(f"v{number}", 10, Validator()))
+        readiness._sight_of(Content(ENDPOINT, f"v{number}", 10, Validator()))
 
     assert len(readiness._sights) < 2500

@@ -9,6 +9,7 @@ from hingfs.api.endpoint_facts import Belief, EndpointFacts
 from hingfs.api.shifting import MOST_SAMPLES, SAMPLE, Settling, Trial
 from hingfs.errors import ContentChanged, ServerBroken
 from hingfs.version import Content, Validator
+from tests.sources import ENDPOINT
 
 OPENED, B, C, D, E = (Validator(f'"{letter}"') for letter in "abcde")
 DATED = Validator(None, "Thu, 26 Nov 2026 12:00:00 GMT")
@@ -65,7 +66,7 @@ class Samples:
 
 
 def content(video_id: str = "v") -> Content:
-    return Content(video_id, 1_000_000, OPENED, ranges=True)
+    return Content(ENDPOINT, video_id, 1_000_000, OPENED, ranges=True)
 
 
 def test_a_file_that_settled_on_another_validator_is_changed():

@@ -44,6 +44,7 @@ from tests import endpoint as faults
 from tests.endpoint import FakeEndpoint, ramp
 from tests.mounting import eventually
 from tests.personalities import PERSONALITIES, NewApiOld, Response
+from tests.sources import ENDPOINT
 
 SIZE = 3 * MIB + 17
 SMALL = 100 * KIB  # fits the share of memory
@@ -62,7 +63,7 @@ class Rig:
     ) -> Content:
         video = self.endpoint.add(video_id, size_bytes=size)
         announced = video.size_bytes if known else UNKNOWN_SIZE
-        return Content(video_id, announced, Validator(), ranges=False)
+        return Content(ENDPOINT, video_id, announced, Validator(), ranges=False)
 
     def read(
         self, content: Content, offset: int, size: int, seconds: float = 10
@@ -823,7 +824,7 @@ class TestGivenUp:
 
     def test_its_file_stays_open_while_it_is_read(self, slow):
         """A closed descriptor could be another file's a moment later."""
-        spool = Spool(Content("v", 10, Validator()))
+        spool = Spool(Content(ENDPOINT, "v", 10, Validator()))
         spool.hold(slow)
         spool.append(b"x" * 10)
         target = bytearray(10)
@@ -841,7 +842,7 @@ class TestGivenUp:
         assert slow.closed.is_set()
 
     def test_a_later_use_is_an_error_of_ours(self, slow):
-        spool = Spool(Content("v", 10, Validator()))
+        spool = Spool(Content(ENDPOINT, "v", 10, Validator()))
         spool.hold(slow)
         spool.append(b"x" * 10)
         spool.close()
@@ -898,7 +899,7 @@ def streamed(source: object, size: int) -> Spool:
         directory=None,
         stall_seconds=10.0,
     )
-    spool = store.open(Content("v", size, Validator(), ranges=False))
+    spool = store.open(Content(ENDPOINT, "v", size, Validator(), ranges=False))
     with suppress(HingError):
         spool.wait_complete(time.monotonic() + 10)
     return spool

@@ -33,6 +33,7 @@ from hingfs.errors import (
 )
 from hingfs.version import Content, Validator
 from tests.personalities import MP4_HEAD
+from tests.sources import ENDPOINT
 
 NOW = 1_790_000_000.0
 T = 1_790_000_000
@@ -70,7 +71,7 @@ def status(word, **more):
 
 
 def content(size_bytes=SIZE, etag=None, last_modified=None):
-    return Content("v", size_bytes, Validator(etag, last_modified))
+    return Content(ENDPOINT, "v", size_bytes, Validator(etag, last_modified))
 
 
 def kind_of(code, body, known=UNSAID):
@@ -1015,7 +1016,12 @@ def test_what_begins_as_a_container_is_the_file_whatever_coding_it_names(
     assert facts.ranges is ranges
     assert facts.odd_coding == (coding if ranges else None)
     known = Content(
-        "v", SIZE, Validator(), ranges=facts.ranges, odd_coding=facts.odd_coding
+        ENDPOINT,
+        "v",
+        SIZE,
+        Validator(),
+        ranges=facts.ranges,
+        odd_coding=facts.odd_coding,
     )
     later = ranged((1000, 2000), **{"Content-Encoding": coding})
     if ranges:

@@ -17,6 +17,7 @@ from hingfs.fetch.spool_store import SpoolStore
 from hingfs.version import Content, Validator
 from tests.containers import mp4
 from tests.personalities import ramp
+from tests.sources import ENDPOINT
 
 WHOLE = ramp("v", 0, 4000)
 
@@ -107,7 +108,7 @@ def download(source: Source, size: int = UNKNOWN_SIZE) -> Outcome:
         stall_seconds=10.0,
     )
     try:
-        spool = store.open(Content("v", size, Validator(), ranges=False))
+        spool = store.open(Content(ENDPOINT, "v", size, Validator(), ranges=False))
         with suppress(HingError):
             spool.wait_complete(time.monotonic() + 10)
         return Outcome(spool.peek(0, MIB), spool.error)

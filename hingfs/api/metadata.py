@@ -28,6 +28,7 @@ from .routes import Routes
 from .status_route import awaited
 from .statuses import UNSAID, State, Status
 from .verdict import Facts
+from .whole import UNKNOWN_SIZE
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +114,18 @@ class VideoMetadata:
         self._endpoint.served()
         return Probe(facts, status)
 
+    def content_of(self, video_id: str, facts: Facts) -> Content:
+        """A sighting of *video_id*, of which *facts* were told."""
+        return Content(
+            self._config.base_url,
+            video_id,
+            UNKNOWN_SIZE if facts.size_bytes is None else facts.size_bytes,
+            facts.validator,
+            ranges=facts.ranges,
+            odd_type=facts.odd_type,
+            odd_coding=facts.odd_coding,
+        )
+
     def can_be_read(self, status: Status) -> bool:
         """Whether a listed video of that *status* is to be shown.
 
@@ -133,15 +146,7 @@ class VideoMetadata:
         tells of others and not of it.
         """
         self._statuses.warn_of_word(video_id, status)
-        size_bytes = -1 if facts.size_bytes is None else facts.size_bytes
-        content = Content(
-            video_id,
-            size_bytes,
-            facts.validator,
-            ranges=facts.ranges,
-            odd_type=facts.odd_type,
-            odd_coding=facts.odd_coding,
-        )
+        content = self.content_of(video_id, facts)
         pace = partial(Pace, self._config.stall_seconds)
         doubt = self._readiness.doubt(
             content,

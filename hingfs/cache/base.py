@@ -11,7 +11,7 @@ from ..version import BlockKey
 
 
 class BlockCache(Protocol):
-    """Blocks under (content, index), within a budget. Thread safety: all methods.
+    """Blocks under (version, index), within a budget. Thread safety: all methods.
 
     A block is kept as unread until somebody has read it. None of the methods waits for
     I/O with a lock held.

@@ -32,7 +32,7 @@ class CacheStats:
 
 
 class MemoryBlockCache(BlockCache):
-    """Blocks under (content, index), together with reservations at most *budget_bytes*.
+    """Blocks under (version, index), together with reservations at most *budget_bytes*.
 
     Thread safety: all methods; `_lock` is held for dictionary work only. cachetools
     needs it for lookups as well, since they reorder.

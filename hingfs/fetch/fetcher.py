@@ -67,7 +67,7 @@ class BlockFetcher:
         landings, new = self._landings.demand(content, indices)
         if ahead and new and new[-1] == indices[-1]:
             absent = itertools.takewhile(
-                lambda index: (content, index) not in self._cache, ahead
+                lambda index: content.block_key(index) not in self._cache, ahead
             )
             new += self._landings.announce_run(content, list(absent))
         transfers = [
@@ -82,7 +82,9 @@ class BlockFetcher:
         self, content: Content, indices: Iterable[int], request_blocks: int
     ) -> list[Landing]:
         """Request the missing ones of *indices* without waiting; their landings."""
-        wanted = [index for index in indices if (content, index) not in self._cache]
+        wanted = [
+            index for index in indices if content.block_key(index) not in self._cache
+        ]
         landings = self._landings.announce(content, wanted)
         transfers = [
             Transfer(content, first, stop, demand=False)
@@ -128,7 +130,7 @@ class BlockFetcher:
         """
         missing = []
         for index in new:
-            block = self._cache.get((content, index))
+            block = self._cache.get(content.block_key(index))
             if block is None:
                 missing.append(index)
             else:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from ..blocks import Block, bounds_of
 from ..errors import BodyCut, DeadlineExceeded, HingError
-from ..version import BlockKey, Content
+from ..version import Content
 from .transfer import Transfer
 
 # A failed read makes the kernel ask two or three times more; each must not cost all
@@ -24,6 +24,9 @@ FAILURE_MEMORY_SECONDS = 1.5
 # Who joins a transfer this long after its start gets another, should it fail: most of
 # its patience was used up before. A twelfth of what that is.
 LATE_SECONDS = 1.0
+# A block is on its way for one sighting, whose answers are judged by what it shows; once
+# it has landed, others of the same version find it in the cache.
+LandingKey = tuple[Content, int]  # with the index of the block
 
 
 class Landing:
@@ -132,8 +135,8 @@ class Landings:
     def __init__(self, block_bytes: int) -> None:
         self._block_bytes = block_bytes
         self._lock = threading.Lock()  # guards all below, and every landing
-        self._landings: dict[BlockKey, Landing] = {}
-        self._failed: deque[BlockKey] = deque()  # landings kept for their error
+        self._landings: dict[LandingKey, Landing] = {}
+        self._failed: deque[LandingKey] = deque()  # landings kept for their error
         self._closed: HingError | None = None
 
     # -- for readers -------------------------------------------------------------------
@@ -197,17 +200,15 @@ class Landings:
 
     # -- for workers -------------------------------------------------------------------
 
-    def get(self, key: BlockKey) -> Landing | None:
+    def get(self, key: LandingKey) -> Landing | None:
         """The landing of that block, if it is on its way."""
         with self._lock:
             return self._landings.get(key)
 
-    def land(
-        self, content: Content, first: int, blocks: Sequence[Block]
-    ) -> list[BlockKey]:
+    def land(self, content: Content, first: int, blocks: Sequence[Block]) -> list[int]:
         """Hand *blocks*, from index *first* on, to who waits for them.
 
-        Returns those that somebody reads from here, and not from the cache.
+        Returns the indices of those that somebody reads from here, and not from the cache.
         """
         demanded = []
         with self._lock:
@@ -216,7 +217,7 @@ class Landings:
                 if landing is not None:
                     landing.end_locked(block)
                     if landing.demanded:
-                        demanded.append((content, index))
+                        demanded.append(index)
         return demanded
 
     # -- for the schedule, with its lock held --------------------------------------------
@@ -292,7 +293,7 @@ class Landings:
             if landing is not None:
                 landing.transfer = transfer
 
-    def _left_locked(self, transfer: Transfer) -> Iterator[tuple[BlockKey, Landing]]:
+    def _left_locked(self, transfer: Transfer) -> Iterator[tuple[LandingKey, Landing]]:
         """What *transfer* has still to bring."""
         for index in range(transfer.next, transfer.stop):
             key = (transfer.content, index)

@@ -170,15 +170,16 @@ class Pump:
         if content.ranges_served():
             self.call()  # for what had to wait for this
         for index, block in enumerate(blocks, first):
-            self._cache.put((content, index), block, reserved_bytes=self._block_bytes)
+            key = content.block_key(index)
+            self._cache.put(key, block, reserved_bytes=self._block_bytes)
             transfer.reserved_bytes -= self._block_bytes
         demanded = self._landings.land(content, first, blocks)
         size_bytes = sum(map(len, blocks))
         if self._schedule.landed(transfer, len(blocks), size_bytes):
             log.debug("requests at once: %d", self._schedule.connections)
             self.call()
-        for key in demanded:
-            self._cache.mark_read(key)
+        for index in demanded:
+            self._cache.mark_read(content.block_key(index))
 
 
 def _read_in_pieces(body: RangeBody, landing: Landing) -> bytearray:

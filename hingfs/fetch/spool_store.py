@@ -63,7 +63,10 @@ class SpoolStore:
         if spool is not None:
             with contextlib.suppress(BodyCut):  # given up meanwhile
                 held = spool.peek(0, count)
-        return held or bytes((self._cache.get((content, 0)) or b"")[:count])
+        if not held:
+            blocks = map(self._cache.get, content.block_keys(0))
+            held = bytes(next(filter(None, blocks), b"")[:count])
+        return held
 
     def held_bytes(self) -> int:
         """The bytes in memory and on disk."""

@@ -404,14 +404,9 @@ class Catalog:
                 before.checked_at, before.expires_at = time.monotonic(), expires_at
             return before.file
         facts = probe.facts
-        content = Content(
-            video_id,
-            UNKNOWN_SIZE if facts.size_bytes is None else facts.size_bytes,
-            facts.validator,
-            ranges=facts.ranges,
-            odd_type=facts.odd_type,
-            odd_coding=facts.odd_coding,
-        )
+        content = self._metadata.content_of(video_id, facts)
+        if before is not None:
+            content.comes_after(before.file.content)
         self._metadata.believe(content)
         mtime_ns = _mtime_ns(probe.status, facts)
         if before is not None and _shifts_on(before.file.content, content):

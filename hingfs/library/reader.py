@@ -222,7 +222,8 @@ class VideoReader:
             touched = list(self._touched) if self._touched.is_complete else []
             knows_all = self._knows_all and self._touched.is_complete
         for index in touched if knows_all else ():
-            block = self._cache.get((self.content, index))
+            keys = self.content.block_keys(index)
+            block = next(filter(None, map(self._cache.get, keys)), None)
             if block is None:
                 break
             held = bytearray(len(block))
@@ -241,7 +242,7 @@ class VideoReader:
         indices = range(offset // block_bytes, (stop - 1) // block_bytes + 1)
         missing = []
         for index in indices:
-            block = self._cache.get((self.content, index))
+            block = self._cache.get(self.content.block_key(index))
             if block is None:
                 missing.append(index)
             else:
