@@ -96,14 +96,14 @@ def test_a_daemon_that_does_not_come_up_in_time_is_ended(tmp_path: Path) -> None
 # The command line, with *patch* run before it.
 PATCHED = """
 import errno, os, sys, threading
-from hingfs.mount import binding, daemon, operations
+from hingfs.mount import daemon, filesystem, operations
 from hingfs.cli import main as cli
 exec(sys.argv[1])
 sys.exit(cli.main(sys.argv[2:]))
 """
 REFUSING = """
 def refusing(self, path, handle):
-    raise binding.Refusal(errno.EIO)
+    raise filesystem.Refusal(errno.EIO)
 operations.HingOperations.getattr = refusing
 """
 SILENT = """

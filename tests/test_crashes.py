@@ -30,7 +30,7 @@ import pytest
 from hingfs.api import download, metadata
 from hingfs.fetch import spool
 from hingfs.library import reader
-from hingfs.mount.binding import Refusal
+from hingfs.mount.filesystem import Refusal
 from hingfs.mount.serving import Mount
 from tests.conftest import Build, LogWatch
 from tests.endpoint import (

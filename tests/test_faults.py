@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 
 from hingfs.fetch import landings as landings_module
 from hingfs.http import breaker, dialing, patience
-from hingfs.mount.binding import Refusal
+from hingfs.mount.filesystem import Refusal
 from hingfs.mount.serving import Mount
 from hingfs.token import Token
 from tests import endpoint as faults

@@ -18,7 +18,7 @@ from typing import cast
 
 import pytest
 
-from hingfs.mount.binding import Refusal
+from hingfs.mount.filesystem import Refusal
 from tests.conftest import Build, LogWatch
 from tests.fuzzing import campaign, reader
 from tests.fuzzing.campaign import Outcome, Plan, Round

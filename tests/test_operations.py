@@ -14,7 +14,7 @@ from hingfs.blocks import MIB
 from hingfs.errors import HingError
 from hingfs.library.names import LONGEST_NAME_BYTES, full_name_of, inode_of, name_of
 from hingfs.mount import operations as operations_module
-from hingfs.mount.binding import Refusal
+from hingfs.mount.filesystem import Refusal
 from hingfs.mount.operations import (
     ERRNO_OF_NAME,
     ERRNO_OF_READ,

@@ -32,7 +32,7 @@ from hingfs.library import reader as reader_module
 from hingfs.library.names import full_name_of, name_of
 from hingfs.mount import binding as binding_module
 from hingfs.mount import serving as mount_module
-from hingfs.mount.binding import Refusal
+from hingfs.mount.filesystem import Refusal
 from hingfs.token import Token
 
 from . import endpoint as faults

@@ -20,7 +20,7 @@ from hingfs.library.readahead import (
     WHOLE_HABIT_CLIPS,
 )
 from hingfs.library.reader import HEAD_BYTES, WHOLE_AT_OPEN_BYTES
-from hingfs.mount.binding import Refusal
+from hingfs.mount.filesystem import Refusal
 from hingfs.mount.operations import HingOperations
 from tests.endpoint import FakeEndpoint, reset_at
 from tests.personalities import ramp

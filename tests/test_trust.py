@@ -17,7 +17,7 @@ import pytest
 
 from hingfs.api.shifting import MOST_SAMPLES
 from hingfs.errors import EndpointError, TokenError
-from hingfs.mount.binding import Refusal
+from hingfs.mount.filesystem import Refusal
 from hingfs.token import Token
 
 from . import endpoint as faults

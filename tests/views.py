@@ -15,7 +15,7 @@ from typing import Protocol, Self
 from hingfs.errors import RateLimited
 from hingfs.http.limits import RequestLimit
 from hingfs.library.names import name_of
-from hingfs.mount.binding import Refusal
+from hingfs.mount.filesystem import Refusal
 from hingfs.mount.serving import Mount
 
 from .endpoint import Video

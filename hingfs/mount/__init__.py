@@ -1,6 +1,6 @@
 """A mount: FUSE in front of an engine, the mount table, and the process that serves.
 
-`serving` runs it, in a `daemon` where it is to be in the background; `operations`
-answers the kernel; `binding` drives libfuse; `mountpoint` and `fusermount` know what is
-mounted where; `threads` and `heap` know what the process may take.
+`serving` runs it, in a `daemon` where it is to be in the background. `binding` drives
+libfuse, `operations` answers the kernel; they meet in `filesystem`. `mountpoint` and
+`fusermount` know what is mounted where, `threads` and `heap` what the process may take.
 """

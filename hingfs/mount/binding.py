@@ -2,7 +2,7 @@
 
 Nothing else imports either. What they do not share lives here: how they are loaded,
 which mount options they take, how `init` hands over the connection, how an open
-file's flags are set. Both are driven through one small protocol, `Filesystem`.
+file's flags are set. Both serve one small protocol, `filesystem.Filesystem`.
 
 Every callback passes `_wrapper`, which overrides the one of the library: fusepy 3.0.1
 answers an OSError without errno (every `requests` exception is one) with
@@ -20,14 +20,15 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import FuseUnavailable, printable
 from . import fusermount
+from .filesystem import Filesystem, Refusal
+from .overheard import Overheard
 
 log = logging.getLogger(__name__)
 
@@ -70,62 +71,8 @@ CAP_AUTO_INVAL_DATA = 1 << 12
 # names of 0.2 s took 0.4 s with 3.17.2, and 1.0 s without (Linux 6.18, 2026-11-25).
 CAP_PARALLEL_DIROPS = 1 << 18
 PARALLEL_DIROPS_SINCE = (3, 17)
-_STANDARD_ERROR = 2
 # Has libfuse leave its loop, and means nothing else to anybody: see `leave`.
 LEAVE_SIGNAL = signal.SIGRTMAX
-
-
-class Refusal(Exception):
-    """What a filesystem raises to answer a call with an errno."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(os.strerror(number))
-        self.errno = number
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedFile:
-    """The answer to open.
-
-    *keep_cache*: the pages that the kernel holds of this file are of this version.
-    *direct_io*: bypass those pages, and leave them as they are.
-    """
-
-    handle: int
-    keep_cache: bool = False
-    direct_io: bool = False
-
-
-class Filesystem(Protocol):
-    """What is mounted. Paths are "/"-rooted and may hold surrogate escapes.
-
-    Any method but `start` and `stop` is called from many threads at once, and
-    raises `Refusal` and nothing else.
-    """
-
-    def start(self) -> None:
-        """Begin work; called once, in the process that serves the mount."""
-
-    def stop(self) -> None:
-        """The mount is gone; called once."""
-
-    def getattr(self, path: str | None, handle: int | None) -> Mapping[str, int]:
-        """The stat fields of *handle* where given, else of *path*; times in ns."""
-
-    def readdir(self, path: str) -> Iterable[tuple[str, Mapping[str, int]]]:
-        """Names in *path* with st_mode and st_ino of each."""
-
-    def open(self, path: str, flags: int) -> OpenedFile:
-        """Open for reading."""
-
-    def read_into(self, handle: int, buffer: memoryview, offset: int) -> int:
-        """Fill *buffer* from *offset*; the count is short only at end of file."""
-
-    def release(self, handle: int) -> None:
-        """The last user of *handle* is gone."""
-
-    def statfs(self) -> Mapping[str, int]:
-        """The statvfs fields."""
 
 
 class _Callbacks:
@@ -136,7 +83,7 @@ class _Callbacks:
     """
 
     _filesystem: Filesystem
-    _overheard: "_Overheard"
+    _overheard: Overheard
     _set_attributes: Any
     _stat_type: Any
     started = False  # of the class, since the constructor of FUSE is the whole mount
@@ -248,32 +195,6 @@ def _decoded(path: bytes | None) -> str | None:
     return None if path is None else path.decode("utf-8", "surrogateescape")
 
 
-class _Overheard:
-    """What is written to standard error from here to `end`: by libfuse and fusermount3.
-
-    Both tell their reasons there, past any log, and to nobody in the background.
-    """
-
-    def __init__(self) -> None:
-        self._said = ""
-        self._before: int | None = None
-        with suppress(OSError):  # it is closed
-            self._before = os.dup(_STANDARD_ERROR)
-            self._file = os.memfd_create("libfuse")
-            os.dup2(self._file, _STANDARD_ERROR)
-
-    def end(self) -> str:
-        """Give standard error back; what was said. Later calls say the same."""
-        if self._before is not None:
-            os.dup2(self._before, _STANDARD_ERROR)
-            os.close(self._before)
-            self._before = None
-            with os.fdopen(self._file, "rb") as said:
-                said.seek(0)
-                self._said = said.read().decode(errors="replace")
-        return self._said
-
-
 class Binding:
     """One loaded FUSE library. Make it with `load`."""
 
@@ -304,7 +225,7 @@ class Binding:
         library can bound them. Call it in the main thread.
         Raises MountpointError or FuseUnavailable if the mount did not come up.
         """
-        overheard = _Overheard()
+        overheard = Overheard()
         bridge = self._bridge(filesystem, overheard)
         # libfuse handles SIGTERM only where it finds the default disposition.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -345,7 +266,7 @@ class Binding:
                 merged["max_threads"] = str(most_threads)
         return merged
 
-    def _bridge(self, filesystem: Filesystem, overheard: "_Overheard") -> Any:
+    def _bridge(self, filesystem: Filesystem, overheard: Overheard) -> Any:
         """A class of the library's FUSE whose callbacks are ours, to be called once."""
         module = self._module
 

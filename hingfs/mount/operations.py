@@ -39,7 +39,7 @@ from ..library.names import LONGEST_NAME_BYTES
 from ..library.reader import Readers, VideoReader
 from ..settings import MountConfig
 from ..version import Content
-from .binding import OpenedFile, Refusal
+from .filesystem import OpenedFile, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class _Handle:
 
 
 class HingOperations:
-    """The file system, as `binding.Filesystem` wants it. Thread safety: all methods."""
+    """The file system, as `filesystem.Filesystem` wants it. Thread safety: all methods."""
 
     def __init__(
         self,
