@@ -238,7 +238,7 @@ PAGE_ERRNOS = {"EIO", "ENOENT", "ESTALE"}
 
 def test_validators_that_change_while_the_bytes_do_not(view, endpoint, caplog):
     """Where ETag or Last-Modified change while the bytes do not, the video is read whole, from one answer, and a second one is compared with it; once two videos had equal bytes under two of them, a server's validators are not believed for a day, and each of its videos is read so."""
-    caplog.set_level("INFO", "hingfs.api.endpoint_facts")
+    caplog.set_level("INFO", "hingfs.api.beliefs")
     endpoint.inject(faults.etag_changes(), math.inf)
     files = view()
     for number in range(3):

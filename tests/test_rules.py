@@ -180,7 +180,7 @@ def test_r5_a_head_that_proves_nothing_is_followed_by_a_get(
 
     Trouble that passes says nothing of HEAD. The log tells it once.
     """
-    caplog.set_level("INFO", "hingfs.api.endpoint_facts")
+    caplog.set_level("INFO", "hingfs.api.beliefs")
     videos = [endpoint.add(name, size_bytes=SIZE_BYTES) for name in "abc"]
     endpoint.inject(fault, math.inf, content("HEAD"))
     files = view()

@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from hingfs.api.endpoint_facts import Belief, EndpointFacts
+from hingfs.api.beliefs import Belief
+from hingfs.api.endpoint_facts import EndpointFacts
 from hingfs.api.shifting import MOST_SAMPLES, SAMPLE, Settling, Trial
 from hingfs.errors import ContentChanged, ServerBroken
 from hingfs.version import Content, Validator
@@ -73,20 +74,20 @@ def test_a_file_that_settled_on_another_validator_is_changed():
     api = Samples(*[(B, FULL)] * 9, head=B)
 
     with pytest.raises(ContentChanged):
-        Settling(api, EndpointFacts()).settle(content(), [B, B])
+        Settling(api, EndpointFacts.of_stranger()).settle(content(), [B, B])
 
     assert api.asked == MOST_SAMPLES
 
 
 def test_without_a_sample_two_answers_are_believed():
     with pytest.raises(ContentChanged):
-        Settling(Samples(), EndpointFacts()).settle(content(), [B, B])
+        Settling(Samples(), EndpointFacts.of_stranger()).settle(content(), [B, B])
 
 
 def test_a_video_that_contradicts_itself_is_read_whole():
     video = content()
 
-    Settling(Samples((C, FULL)), EndpointFacts()).settle(video, [B])
+    Settling(Samples((C, FULL)), EndpointFacts.of_stranger()).settle(video, [B])
 
     assert video.shifting
     assert video.ranges is False
@@ -98,7 +99,7 @@ def test_what_was_handed_out_goes_on_where_its_validator_comes_again():
     video = content()
     assert video.hand_out()
 
-    Settling(Samples((OPENED, FULL)), EndpointFacts()).settle(video, [B])
+    Settling(Samples((OPENED, FULL)), EndpointFacts.of_stranger()).settle(video, [B])
 
     assert video.recurring
     assert not video.shifting
@@ -108,12 +109,12 @@ def test_what_was_handed_out_goes_on_where_its_validator_comes_again():
 
 def test_a_head_of_another_mind_is_not_asked_again():
     """HEAD tells one, GET always another: what one GET brings is taken."""
-    facts, video = EndpointFacts(), content()
+    facts, video = EndpointFacts.of_stranger(), content()
 
     Settling(Samples(*[(B, FULL)] * 4, head=OPENED), facts).settle(video, [B, B])
 
     assert video.shifting
-    assert not facts.believes_head_of("v")
+    assert not facts.head.is_believed_of("v")
 
 
 def test_bytes_under_the_validator_of_head_are_not_told_from_a_change():
@@ -121,22 +122,22 @@ def test_bytes_under_the_validator_of_head_are_not_told_from_a_change():
     video.hand_out()
 
     with pytest.raises(ContentChanged):
-        Settling(Samples(*[(B, FULL)] * 4, head=OPENED), EndpointFacts()).settle(
-            video, [B, B]
-        )
+        Settling(
+            Samples(*[(B, FULL)] * 4, head=OPENED), EndpointFacts.of_stranger()
+        ).settle(video, [B, B])
 
 
 def test_two_videos_with_equal_bytes_end_the_belief_for_all():
-    facts = EndpointFacts()
+    facts = EndpointFacts.of_stranger()
     first, second, third = (content(video_id) for video_id in "vwx")
     each = [(B, FULL), (C, FULL), (D, FULL), (E, FULL)]
 
     Settling(Samples(*each), facts).settle(first, [D])
     assert first.shifting
-    assert facts.holds(Belief.VALIDATORS)
+    assert facts.beliefs.holds(Belief.VALIDATORS)
     Settling(Samples(*each), facts).settle(second, [D])
 
-    assert not facts.holds(Belief.VALIDATORS)
+    assert not facts.beliefs.holds(Belief.VALIDATORS)
     assert second.shifting
     settling = Settling(Samples(), facts)
     settling.believe(third)
@@ -144,9 +145,9 @@ def test_two_videos_with_equal_bytes_end_the_belief_for_all():
 
 
 def test_what_goes_on_by_its_own_validator_is_left_so_without_the_belief():
-    facts, video = EndpointFacts(), content()
+    facts, video = EndpointFacts.of_stranger(), content()
     for video_id in "wx":
-        facts.validators_contradicted(video_id)
+        facts.delivery.validators_contradicted(video_id)
     video.hand_out()
     video.keep_to_ranges()
 
@@ -171,19 +172,19 @@ def test_what_goes_on_by_its_own_validator_is_left_so_without_the_belief():
 )
 def test_what_is_held_tells_another_file(held, samples, differs):
     """None: neither was there to be compared."""
-    settling = Settling(Samples(*samples), EndpointFacts())
+    settling = Settling(Samples(*samples), EndpointFacts.of_stranger())
 
     assert settling.differs(content(), held) is differs
 
 
 def test_other_bytes_under_other_validators_say_nothing_of_the_endpoint():
-    facts = EndpointFacts()
+    facts = EndpointFacts.of_stranger()
     for video_id in "vwxy":
         video = content(video_id)
         Settling(Samples((B, FULL), (C, OTHER), (D, SHORT)), facts).settle(video, [D])
         assert video.shifting
 
-    assert facts.holds(Belief.VALIDATORS)
+    assert facts.beliefs.holds(Belief.VALIDATORS)
 
 
 def test_no_byte_is_handed_out_by_ranges_once_it_is_read_whole():

@@ -2,7 +2,7 @@
 """What is believed of servers that cannot be taken at their word.
 
 Each kind end to end, as a kernel calls the operations, with the requests it costs.
-`endpoint_facts` has its own tests; test_field mounts one server of each kind.
+`beliefs` has its own tests; test_field mounts one server of each kind.
 """
 
 import math
@@ -70,11 +70,11 @@ def view(build, endpoint):
 @pytest.fixture
 def story(caplog):
     """The lines that tell what is believed of the endpoint."""
-    caplog.set_level("INFO", "hingfs.api.endpoint_facts")
+    caplog.set_level("INFO", "hingfs.api.beliefs")
     return lambda: [
         record.getMessage()
         for record in caplog.records
-        if record.name == "hingfs.api.endpoint_facts"
+        if record.name == "hingfs.api.beliefs"
     ]
 
 

@@ -26,7 +26,8 @@ from ..http.patience import METADATA_TRIES
 from ..http.transport import HttpTransport
 from ..settings import EndpointConfig
 from . import refusals, signs
-from .endpoint_facts import Belief, EndpointFacts
+from .beliefs import Belief
+from .endpoint_facts import EndpointFacts
 from .sender import MOST_ERROR_BYTES, Sender
 from .signs import Heard, Sign
 from .statuses import UNSAID
@@ -93,13 +94,13 @@ class Admission:
 
         Once that is known, another look costs no more than the refusal.
         """
-        if self._endpoint.holds(Belief.LIST):
+        if self._endpoint.beliefs.holds(Belief.LIST):
             try:
                 self._find_access(refusal)
             except AccessDenied:
                 self._sender.warn(f"denied: {refusal.code}", str(refusal))
                 raise
-            self._endpoint.list_withheld(
+            self._endpoint.list.withheld(
                 f"refused (HTTP {refusal.code}): {refusal.said}"
             )
 
@@ -112,7 +113,7 @@ class Admission:
         listed = _heard(self._transport.url_of("/v1/videos"), answer, body)
         spoken = listed.is_json and listed.from_api
         if signs.says_no_list(listed) and (spoken or self._has_shown_itself(listed)):
-            self._endpoint.list_missing(f"it answers {listed}")
+            self._endpoint.list.missing(f"it answers {listed}")
             return
         if listed.body and not spoken:  # one that broke off says nothing of the address
             self._sender.warn(
@@ -124,7 +125,7 @@ class Admission:
 
     def _has_shown_itself(self, listed: Heard) -> bool:
         """Whether the API has spoken so far, or does so by its status route."""
-        known = self._endpoint.has_served or self._endpoint.has_told_status
+        known = self._endpoint.token.has_served or self._endpoint.status.has_told
         if not (known or self._recognised):
             sign, _ = self._sign_of_status(listed)
             self._recognised = sign is Sign.SPEAKS

@@ -240,9 +240,9 @@ class RangeDownload:
                 answer.close()
                 raise ServerBroken(f"seen once: {error}") from error
             if self._content.ranges:
-                self._routes.endpoint.ranges_announced_falsely()
+                self._routes.endpoint.delivery.ranges_announced_falsely()
             else:
-                self._routes.endpoint.ranges_ignored()
+                self._routes.endpoint.delivery.ranges_ignored()
             self._whole = answer
             raise
         except ContentChanged as error:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from ..http.patience import Patience
 from . import verdict
-from .endpoint_facts import Belief, EndpointFacts
+from .beliefs import Belief
+from .endpoint_facts import EndpointFacts
 from .sender import Sender
 from .verdict import Facts
 
@@ -43,18 +44,20 @@ class HeadRoute:
         headers: Mapping[str, str] | None = None,
     ) -> Head:
         """What HEAD says of the content; nothing where HEAD is not believed."""
-        if not self._endpoint.believes_head_of(video_id):
+        if not self._endpoint.head.is_believed_of(video_id):
             return Head(0, None)
         url = self._sender.content_url(video_id)
-        if not self._endpoint.holds(Belief.PROMPT):
+        if not self._endpoint.beliefs.holds(Belief.PROMPT):
             patience.wait_long()
         answer, _ = self._sender.send("HEAD", url, patience, headers=headers)
         answer.close()
-        self._endpoint.head_refused(answer.status)
+        self._endpoint.head.refused(answer.status)
         facts = verdict.judge_head(answer.status, answer.headers)
         if facts is not None:
-            self._endpoint.size_told()
-            self._endpoint.began(video_id, answer.waited_seconds)
-        if facts is not None and not self._endpoint.holds(Belief.ANNOUNCED_RANGES):
+            self._endpoint.delivery.size_told()
+            self._endpoint.delivery.began(video_id, answer.waited_seconds)
+        if facts is not None and not self._endpoint.beliefs.holds(
+            Belief.ANNOUNCED_RANGES
+        ):
             facts = replace(facts, ranges=None)
         return Head(answer.status, facts, verdict.length_of(answer.headers))

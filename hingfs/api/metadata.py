@@ -106,12 +106,12 @@ class VideoMetadata:
             known = known or (status.state is State.READY and not status.expired)
             facts = self._probe_by_get(video_id, status, patience, head, known=known)
         if status.state is State.UNCERTAIN or (
-            status.unknown and self._endpoint.has_told_status
+            status.unknown and self._endpoint.status.has_told
         ):
             self._prove(video_id, status, facts, patience)
         if asked is not None:
             self._weigh(status)
-        self._endpoint.served()
+        self._endpoint.token.served()
         return Probe(facts, status)
 
     def content_of(self, video_id: str, facts: Facts) -> Content:
@@ -134,7 +134,7 @@ class VideoMetadata:
         nothing where a name turns out not to be ready.
         """
         if status.state is State.UNCERTAIN:
-            return self._endpoint.has_passed(status.word)
+            return self._endpoint.status.has_passed(status.word)
         return status.state in (State.READY, State.UNSAID)
 
     def _prove(
@@ -161,7 +161,7 @@ class VideoMetadata:
                 begun.close()
             raise refusals.unproven(status, doubt.reason, passing=doubt.passing)
         if status.word:
-            self._endpoint.word_passed(status.word, video_id)
+            self._endpoint.status.word_passed(status.word, video_id)
 
     def _with_status(
         self, video_id: str, asked: Future[Status], patience: Patience, head: Head
@@ -182,7 +182,7 @@ class VideoMetadata:
                 raise self._statuses.denied(error, video_id) from error
             facts = head.facts or self._probe_by_get(video_id, UNSAID, patience, head)
             why = f"it is refused to this token (HTTP {error.code})"
-            self._endpoint.status_missing(why)
+            self._endpoint.status.missing(why)
             return UNSAID, facts
 
     def _weigh(self, status: Status) -> None:
@@ -192,13 +192,13 @@ class VideoMetadata:
         may be half written, and its time would come from another source than later. Of
         one that the route does not know, the content was the proof.
         """
-        known = self._endpoint.has_told_status
+        known = self._endpoint.status.has_told
         if status.word or (status.unknown and known):
             return
         if known:
             raise ServerBroken("the video is served, and its status is not told")
         if status.state is State.GONE:
-            self._endpoint.status_missing("it knows nothing of a video that is served")
+            self._endpoint.status.missing("it knows nothing of a video that is served")
 
     @property
     def counts_requests(self) -> bool:
@@ -213,7 +213,7 @@ class VideoMetadata:
         """
         if self.counts_requests or self._transport.breaker.seems_dead:
             return False
-        return self._endpoint.sizes_are_cheap
+        return self._endpoint.delivery.sizes_are_cheap
 
     def has_begun(self, video_id: str) -> bool:
         """Whether an answer with all of *video_id* waits to be read: `open_whole`."""
@@ -227,7 +227,7 @@ class VideoMetadata:
     @property
     def sizes_are_cheap(self) -> bool:
         """Whether the facts of a video can be had without all of its bytes."""
-        return self._endpoint.sizes_are_cheap
+        return self._endpoint.delivery.sizes_are_cheap
 
     def now(self) -> float:
         """Unix seconds by the API's clock, which its times are told by."""
@@ -274,7 +274,7 @@ class VideoMetadata:
 
     def distrust_head(self, video_id: str) -> None:
         """HEAD said something of *video_id* that GET contradicted."""
-        self._endpoint.head_contradicted(video_id, 200)
+        self._endpoint.head.contradicted(video_id, 200)
 
     def _probe_by_get(
         self,
@@ -286,7 +286,7 @@ class VideoMetadata:
         known: bool = False,
     ) -> Facts:
         """The facts that GET tells after *head* told none."""
-        if not self._endpoint.asks_again:
+        if not self._endpoint.delivery.may_be_asked_again:
             patience.wait_long()
         answer, body, place, status = self._content.probed(
             video_id, patience, status, known=known
@@ -310,14 +310,14 @@ class VideoMetadata:
     def _learn(self, video_id: str, answer: Answer, facts: Facts, head: Head) -> None:
         """What *answer*, which told *facts* after *head* told none, says of the server."""
         if head.code and not head.tells(facts.size_bytes):
-            self._endpoint.head_contradicted(video_id, head.code)
-        self._endpoint.began(video_id, answer.waited_seconds)
+            self._endpoint.head.contradicted(video_id, head.code)
+        self._endpoint.delivery.began(video_id, answer.waited_seconds)
         if answer.status == 200:  # the probe asks for a range
-            self._endpoint.ranges_ignored()
+            self._endpoint.delivery.ranges_ignored()
         if facts.size_bytes is not None and answer.status == 206:
-            self._endpoint.size_told()
+            self._endpoint.delivery.size_told()
         else:
-            self._endpoint.size_cost_all()
+            self._endpoint.delivery.size_cost_all()
 
 
 def _is_dear(answer: Answer, facts: Facts) -> bool:

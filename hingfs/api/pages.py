@@ -18,7 +18,8 @@ from ..http.transport import LONGEST_URL, HttpTransport
 from ..settings import EndpointConfig
 from . import bodies, listing, refusals, wording
 from .admission import Admission
-from .endpoint_facts import Belief, EndpointFacts
+from .beliefs import Belief
+from .endpoint_facts import EndpointFacts
 from .listing import ListPage
 from .sender import Sender, asked_around
 from .statuses import UNSAID, Status
@@ -102,7 +103,10 @@ class PagedList:
         Only asked where there is no status route to tell it; of the *whole* list, or of
         its newest page. None where it cannot be had.
         """
-        if self._endpoint.holds(Belief.STATUS) or not self._endpoint.has_listed:
+        if (
+            self._endpoint.beliefs.holds(Belief.STATUS)
+            or not self._endpoint.list.has_come
+        ):
             return None
         after = ""
         for _ in range(_MOST_PAGES if whole else 1):
@@ -128,7 +132,7 @@ class PagedList:
             raise
         if page is not None:
             self._paused = ""
-            self._endpoint.list_given()
+            self._endpoint.list.came()
         return page
 
     def _page_in(
@@ -150,9 +154,9 @@ class PagedList:
             raise RateLimited(f"{refusal}: {printable(bodies.said_in(body), 120)}")
         if isinstance(refusal, AccessDenied) and answer.from_api:
             self._admission.without_list(refusal)
-        elif not self._endpoint.has_listed:
+        elif not self._endpoint.list.has_come:
             self._admission.instead_of_list(answer, body)
-        if not self._endpoint.has_listed:
+        if not self._endpoint.list.has_come:
             return None
         # What gave a list once has one: anything else from it is trouble.
         said = printable(wording.words_of_page(bodies.said_in(body)), 120)

@@ -45,7 +45,7 @@ class Routes:
         cls, transport: HttpTransport, config: EndpointConfig, pool: DaemonPool
     ) -> Self:
         """Those of the endpoint of *config*; *pool* runs the requests for statuses."""
-        endpoint, places = EndpointFacts(), Places()
+        endpoint, places = EndpointFacts.of_stranger(), Places()
         sender = Sender(transport, config, endpoint)
         statuses = StatusRoute(sender, transport, config, endpoint, pool)
         heads = HeadRoute(sender, endpoint)

@@ -155,7 +155,7 @@ class Sender:
         if renewed:
             # Those of another token are news.
             self._warned -= {f"denied: {code}" for code in DENIED_CODES}
-            self._endpoint.token_renewed()
+            self._endpoint.token.renewed()
         return renewed
 
     def patience(

@@ -20,7 +20,8 @@ from typing import Protocol
 from ..blocks import KIB, ByteRange
 from ..errors import ContentChanged, HingError, printable
 from ..version import Content, Validator
-from .endpoint_facts import Belief, EndpointFacts
+from .beliefs import Belief
+from .endpoint_facts import EndpointFacts
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,10 @@ class Settling:
 
         One that goes on by its own validator does so.
         """
-        if not self._endpoint.holds(Belief.VALIDATORS) and not content.recurring:
+        if (
+            not self._endpoint.beliefs.holds(Belief.VALIDATORS)
+            and not content.recurring
+        ):
             content.take_whole()
 
     def settle(self, content: Content, seen: Sequence[Validator]) -> None:
@@ -114,7 +118,7 @@ class Settling:
         # told the one of HEAD before. Blocks of that time may be there: they are left.
         told = self._api.head_validator(content.video_id)
         if told == opened and not content.handed_out:
-            self._endpoint.head_contradicted(content.video_id, 200)
+            self._endpoint.head.contradicted(content.video_id, 200)
             content.take_whole()
         if not self._is_settled(content, seen):
             raise ContentChanged("the server's validator is another one now")
@@ -149,11 +153,11 @@ class Settling:
     ) -> bool:
         trial = self._tried(content, opened, seen)
         if trial.tells_nothing:
-            self._endpoint.validators_contradicted(content.video_id)
+            self._endpoint.delivery.validators_contradicted(content.video_id)
         if trial.came_again and content.keep_to_ranges():
             return True
         news = trial.shifts and content.take_whole()
-        if news and self._endpoint.holds(Belief.VALIDATORS):
+        if news and self._endpoint.beliefs.holds(Belief.VALIDATORS):
             log.info(
                 "%s: its ETag or Last-Modified changes from answer to answer; it is read "
                 "whole, from one",

@@ -12,8 +12,8 @@ from ..http.answer import Answer
 from ..http.pace import Pace
 from ..version import Content
 from . import refusals, verdict
+from .beliefs import Belief
 from .download import RangeDownload
-from .endpoint_facts import Belief
 from .routes import Routes
 
 
@@ -37,7 +37,7 @@ class VideoSource:
         """The bytes of *span*, to be read in order; nothing is sent before `read`."""
         self._settling.believe(content)
         patience = self._sender.read_patience(content.video_id)
-        if not (content.ranges and self._endpoint.holds(Belief.PROMPT)):
+        if not (content.ranges and self._endpoint.beliefs.holds(Belief.PROMPT)):
             patience.wait_long()  # it may bring all of it
         pace = Pace(self._routes.config.stall_seconds)
         return RangeDownload(self._routes, content, span, patience=patience, pace=pace)

@@ -29,7 +29,8 @@ from ..http.transport import HttpTransport
 from ..settings import EndpointConfig
 from ..workers import DaemonPool
 from . import bodies, refusals, statuses
-from .endpoint_facts import Belief, EndpointFacts
+from .beliefs import Belief
+from .endpoint_facts import EndpointFacts
 from .replicas import ask_around
 from .sender import Sender, broken
 from .statuses import UNSAID, State, Status
@@ -80,9 +81,9 @@ class StatusRoute:
                 answer.status, answer.headers, body, video_id, self._sender.now()
             )
         if status.word:
-            self._endpoint.status_told()
+            self._endpoint.status.told()
         if status.state is State.NO_ROUTE:
-            self._endpoint.status_missing(f"there is none (HTTP {answer.status})")
+            self._endpoint.status.missing(f"there is none (HTTP {answer.status})")
         return status
 
     def of_known(self, video_id: str, status: Status) -> Status:
@@ -98,7 +99,7 @@ class StatusRoute:
         self, video_id: str, tries: int, *, gives_way: bool = False
     ) -> Future[Status] | None:
         """As `status`, on its way; None where the server has no route for it."""
-        if not self._endpoint.holds(Belief.STATUS):
+        if not self._endpoint.beliefs.holds(Belief.STATUS):
             return None
         ask = partial(self.status, video_id, tries, gives_way=gives_way)
         return self._pool.submit(ask)
@@ -128,7 +129,7 @@ class StatusRoute:
             return broken(answer, body)
         if (
             refusals.route_missing(answer.status, answer.headers, body)
-            and not self._endpoint.has_served
+            and not self._endpoint.token.has_served
         ):
             self._sender.warn(
                 "base URL",
@@ -149,7 +150,9 @@ class StatusRoute:
 
     def denied(self, error: AccessDenied, video_id: str) -> AccessDenied:
         """*error*, said once; of *video_id* alone where the token is good for others."""
-        about_video = error.code == 403 and self._endpoint.is_about_video(video_id)
+        about_video = error.code == 403 and self._endpoint.token.is_about_video(
+            video_id
+        )
         if not about_video:
             self._sender.warn(f"denied: {error.code}", str(error))
             return error
