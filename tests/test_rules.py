@@ -267,6 +267,26 @@ def test_r7_a_message_under_a_video_s_type_is_never_handed_out(
         assert errno_of(lambda: handle.read(SIZE_BYTES - 10, 10)) == "EIO"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b" " * 20 + b'{"error":{"message":"no credit left"}}',
+        b"\n" * 20 + b"<html>no credit left</html>",
+        b'\xef\xbb\xbf{"error_description":"no credit left"}',
+    ],
+)
+def test_r7_a_probe_knows_a_message_behind_blanks_or_a_byte_order_mark(
+    view, endpoint, expected_log, body
+):
+    """Its first 16 bytes alone do not tell; it had a size, and failed at the open."""
+    expected_log("EIO")
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+    files = view("sglang")
+    endpoint.inject(faults.json_200(body), math.inf, content("GET"))
+
+    assert errno_of(lambda: files.size_bytes("v")) == "EIO"
+
+
 def test_r7_no_container_s_magic_is_demanded(view, endpoint):
     """Design §3: test data and rare containers exist."""
     video = endpoint.add("v", data=b"\0\1\2not an mp4 at all" * 1000)

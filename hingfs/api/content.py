@@ -386,6 +386,6 @@ def _first_bytes(answer: Answer, deadline: float) -> bytes:
     first = answer.read_some(verdict.PROBE.stop)
     while len(first) < verdict.PROBE.stop and (more := answer.read_some(16)):
         first += more
-    if first.lstrip()[:1] in (b"{", b"[", b"<"):
+    if first.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"", b"{", b"[", b"<"):
         first += answer.read_text(deadline, MOST_ERROR_BYTES)
     return first
