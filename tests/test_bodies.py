@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hingfs.api import bodies, listing, refusals, statuses
+from hingfs.api import bodies, listing, refusals, sniffing, statuses
 from hingfs.blocks import KIB, MIB
 from hingfs.errors import HingError
 
@@ -140,7 +140,7 @@ def test_the_worst_error_takes_4_mib(what) -> None:
 
     with little_memory(4 * MIB):
         judged(body)
-        bodies.looks_like_message(body)
+        sniffing.looks_like_message(body)
 
 
 @pytest.mark.parametrize("what", WORST_PAGES)

@@ -14,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs import blocks
-from hingfs.api import bodies, listing, refusals, results, statuses, verdict, wording
+from hingfs.api import (
+    bodies,
+    listing,
+    refusals,
+    results,
+    sniffing,
+    statuses,
+    verdict,
+    wording,
+)
 from hingfs.api.listing import ListPage
 from hingfs.api.statuses import UNSAID, State, Status
 from hingfs.blocks import ByteRange
@@ -203,7 +212,7 @@ def test_r6_a_file_of_no_bytes_is_told_from_a_refusal(code, headers, empty):
     ],
 )
 def test_r7_an_error_body_is_known_whatever_its_type(first):
-    assert bodies.looks_like_message(first)
+    assert sniffing.looks_like_message(first)
     assert verdict.judge_probe(200, sized(), first) is None
 
 
@@ -223,18 +232,18 @@ def test_r7_an_error_body_is_known_whatever_its_type(first):
     ],
 )
 def test_r7_no_magic_is_demanded_of_a_video(first):
-    assert not bodies.looks_like_message(first)
+    assert not sniffing.looks_like_message(first)
     assert verdict.judge_probe(200, sized(), first) is not None
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"{", b"[", b"<", b'{"']))
 def test_r7_any_first_bytes_are_judged_without_an_error(tail, head):
-    bodies.looks_like_message(head + tail)
+    sniffing.looks_like_message(head + tail)
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
 def test_r7_json_too_deep_to_parse_is_no_video(opening):
-    assert bodies.looks_like_message(opening * 100_000)
+    assert sniffing.looks_like_message(opening * 100_000)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from ..blocks import KIB, MIB
-from ..mp4 import OPENING_BOXES
 
 # HTML or XML, a fragment, a comment or a prolog of it.
 _MARKUP = re.compile(rb"\s*(?:\xef\xbb\xbf\s*)?<[A-Za-z!/?]")
@@ -28,19 +27,6 @@ MOST_JSON_PARTS = 40_000
 # window what is whole in it: so a page of any size takes little memory.
 SMALL_PAGE_BYTES = 256 * KIB
 _WINDOW_BYTES = 64 * KIB
-# What begins with a longer piece of JSON is judged by its beginning alone.
-_MOST_MESSAGE_BYTES = 64 * KIB
-# How containers other than MP4 begin; each has bytes that are in no text.
-_MAGIC = (
-    re.compile(rb"\x1a\x45\xdf\xa3"),  # Matroska and WebM
-    re.compile(rb"RIFF.{4}AVI ", re.DOTALL),
-    re.compile(rb"OggS\x00"),
-    re.compile(rb"FLV\x01[\x01\x04\x05]\x00\x00"),
-    re.compile(rb"\x47\x40[\x00\x11][\x10-\x1f]\x00"),  # MPEG-TS: its first tables
-    re.compile(rb"\x00\x00\x01\xba"),  # MPEG-PS
-    re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),  # ASF: WMV
-)
-_FOUR_OF_TEXT = re.compile(rb"[\t\n\r -~]{4}")
 # By which names a refusal tells what it is about, in words for people.
 _SENTENCES = ("message", "detail", "msg", "error", "error_description", "title")
 _MOST_TEXT = 4096
@@ -210,35 +196,6 @@ def is_cut_short(body: bytes) -> bool:
 def begins_as_json(body: bytes) -> bool:
     """Whether *body* begins as an object or array of JSON does."""
     return body.lstrip()[:1] in (b"{", b"[")
-
-
-def looks_like_message(first: bytes) -> bool:
-    """Whether a body that begins with *first* is JSON, HTML or XML instead of video.
-
-    *first* is the whole body or its first block. No container's magic is demanded:
-    test data and rare containers exist, and plain text may be such data.
-    """
-    if is_markup(first):
-        return True
-    stripped = first[:8192].strip().removeprefix(b"\xef\xbb\xbf").lstrip()
-    if stripped[:1] not in (b"{", b"["):
-        return False
-    return parsed_json(first[:_MOST_MESSAGE_BYTES]) is not None or bool(
-        re.match(rb'[{\[]\s*(\[|\{\s*"|"[A-Za-z_]{1,64}"\s*:)', stripped)
-    )
-
-
-def is_container(first: bytes) -> bool:
-    """Whether a body that begins with *first* is certainly a video.
-
-    Enough to believe it under a type that says otherwise; 16 bytes tell. Of MP4 the
-    first box must be one that opens a file, and of a length that is no text.
-    """
-    length = int.from_bytes(first[:4], "big")
-    if first[4:8] in OPENING_BOXES:
-        sane = length in (0, 1) or length >= 8
-        return sane and not _FOUR_OF_TEXT.match(first)
-    return any(magic.match(first) for magic in _MAGIC)
 
 
 def is_markup(body: bytes) -> bool:

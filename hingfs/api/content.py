@@ -19,9 +19,10 @@ from ..http.patience import Patience
 from ..http.pauses import named_pause
 from ..http.transport import HttpTransport
 from ..version import Content
-from . import bodies, refusals, results, verdict
+from . import refusals, results, verdict
 from .places import Places
 from .sender import MOST_ERROR_BYTES, Sender, asked_around
+from .sniffing import Sort, is_container, sort_of
 from .status_route import StatusRoute
 from .statuses import UNSAID, State, Status
 
@@ -43,6 +44,11 @@ class Served(NamedTuple):
     body: bytes
     place: str | None
     status: Status | None = None
+
+    @property
+    def message(self) -> bytes:
+        """What came in place of a video, as far as it was read; b"" where one came."""
+        return b"" if is_container(self.body) else self.body
 
 
 class Rows(Protocol):
@@ -103,7 +109,7 @@ class ContentRoute:
     ) -> bool:
         """Whether the first bytes, asked for if *served* has none, are a container's."""
         if served.body:
-            return bodies.is_container(served.body)
+            return not served.message
         answer, first, *_ = self.probed(video_id, patience, None, known=True)
         with answer:
             facts = verdict.judge_probe(answer.status, answer.headers, first)
@@ -174,13 +180,13 @@ class ContentRoute:
         As a 200 it counts as an answer: so a pause without a time grows by *number*, as
         many as there were.
         """
-        answer, body, _, status = served
-        if not (body and answer.from_api) or bodies.is_container(body):
+        answer, message, status = served.answer, served.message, served.status
+        if not (message and answer.from_api):
             return False
-        if not refusals.asks_for_pause(answer.status, body, status or UNSAID):
+        if not refusals.asks_for_pause(answer.status, message, status or UNSAID):
             return False
         answer.close()
-        named = named_pause(answer.headers, body, self._sender.now())
+        named = named_pause(answer.headers, message, self._sender.now())
         if not named and number:
             named = min(2.0 ** (number - 1), _LONGEST_PAUSE_SECONDS)
         self._transport.limit.pause(named)
@@ -215,9 +221,9 @@ class ContentRoute:
             known=known and not elsewhere,
             fresh=fresh,
         )
-        answer, body, *_ = served
+        answer = served.answer
         if answer.from_api and refusals.may_be_elsewhere(
-            answer.status, answer.headers, body
+            answer.status, answer.headers, served.message
         ):
             status = self._status_with_url(video_id, status)
             if not status.url:
@@ -327,14 +333,14 @@ class ContentRoute:
         )
         if not answer.from_api:
             return Served(answer, body, answer.url)
-        is_message = answer.status == 200 and not bodies.is_container(body)
-        named = results.url_in_json(body) if is_message else None
+        served = Served(answer, body, None)
+        named = results.url_in_json(served.message) if answer.status == 200 else None
         if named is None:
-            return Served(answer, body, None)
+            return served
         named_by_json = self._at_named(
             video_id, named, patience, span=span, headers=headers
         )
-        return named_by_json or Served(answer, body, None)
+        return named_by_json or served
 
     def _at_place(
         self,
@@ -376,7 +382,7 @@ def _message_in(answer: Answer, odd_type: str | None, deadline: float) -> bytes:
     with contextlib.ExitStack() as still_open:
         still_open.enter_context(answer)
         body = answer.read_text(deadline, MOST_ERROR_BYTES)
-        if bodies.is_container(body):
+        if is_container(body):
             still_open.pop_all()
     return body
 
@@ -386,6 +392,6 @@ def _first_bytes(answer: Answer, deadline: float) -> bytes:
     first = answer.read_some(verdict.PROBE.stop)
     while len(first) < verdict.PROBE.stop and (more := answer.read_some(16)):
         first += more
-    if first.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"", b"{", b"[", b"<"):
+    if sort_of(first, needs_proof=False) is not Sort.VIDEO:
         first += answer.read_text(deadline, MOST_ERROR_BYTES)
     return first

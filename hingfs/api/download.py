@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from ..blocks import KIB, ByteRange, views_of
+from ..blocks import ByteRange, views_of
 from ..errors import (
     BodyCut,
     ContentChanged,
@@ -26,12 +26,11 @@ from ..http.answer import Answer
 from ..http.pace import Pace
 from ..http.patience import Patience
 from ..version import Content, Validator
-from . import bodies, refusals, verdict
+from . import refusals, verdict
 from .routes import Routes
 from .sender import MOST_ERROR_BYTES
+from .sniffing import JUDGED_BYTES, Sort, sort_of
 
-# A body is judged again, as more of it arrives, up to here: as far as its judge looks.
-_JUDGED_BYTES = 8 * KIB
 # How often all replicas that are asked may know nothing of a video that was opened. Of
 # replicas drawn at random, where one of three knows it, one read in 500 fails then.
 _MOST_DENIALS = 3
@@ -83,12 +82,13 @@ class RangeDownload:
         at_start = self._position == 0
         count = 0
         while count < least_bytes:
-            judged = at_start and count < _JUDGED_BYTES
+            judged = at_start and count < JUDGED_BYTES
             least = 1 if judged else least_bytes - count
             count += self._next_piece(buffers, start + count, least)
             if judged:
                 most = start + min(count, MOST_ERROR_BYTES)
-                self._refuse_message(b"".join(views_of(buffers, start, most)))
+                first = b"".join(views_of(buffers, start, most))
+                self._refuse_message(first, ended=count >= least_bytes)
         return count
 
     def abort(self) -> None:
@@ -173,11 +173,13 @@ class RangeDownload:
         if not self._aborted:
             self._patience.failed(trouble)
 
-    def _refuse_message(self, first: bytes) -> None:
-        """Raise NotAVideo if what begins with *first* is a message called a video."""
+    def _refuse_message(self, first: bytes, *, ended: bool) -> None:
+        """Raise NotAVideo if what begins with *first* is a message called a video.
+
+        *ended*: no more of it is judged.
+        """
         odd = (self._content.odd_type or self._content.odd_coding) is not None
-        odd = odd and len(first) >= verdict.PROBE.stop
-        if bodies.looks_like_message(first) or (odd and not bodies.is_container(first)):
+        if sort_of(first, needs_proof=odd, ended=ended) is Sort.MESSAGE:
             self._leave()
             raise _message_error(first)
 
@@ -273,9 +275,8 @@ class RangeDownload:
         """
         length = answer.headers.get("Content-Length", "")
         if length.isdecimal() and int(length[:9]) <= MOST_ERROR_BYTES:
-            self._refuse_message(
-                answer.read_text(self._patience.deadline, MOST_ERROR_BYTES)
-            )
+            body = answer.read_text(self._patience.deadline, MOST_ERROR_BYTES)
+            self._refuse_message(body, ended=True)
 
     def _seen_once(self, error: HingError) -> bool:
         """Whether this answer is the first to say *error* since a good one came.

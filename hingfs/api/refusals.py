@@ -147,14 +147,14 @@ def trouble(
     return ServerBroken(f"the {who} answered HTTP {code}{quoted}")
 
 
-def may_be_elsewhere(code: int, headers: Headers, body: bytes) -> bool:
+def may_be_elsewhere(code: int, headers: Headers, message: bytes) -> bool:
     """Whether the API said that it does not send the bytes, and they may be elsewhere.
 
-    *body* is what was read of it for judging: of a 200, only of what is no video.
+    *message* came in place of a video; b"" where one came.
     """
     if code in (200, 206):
-        return bool(body) and not bodies.is_container(body)
-    return code != 416 and not refuses_token(code, headers, body)
+        return bool(message)
+    return code != 416 and not refuses_token(code, headers, message)
 
 
 def route_missing(code: int, headers: Headers, body: bytes) -> bool:

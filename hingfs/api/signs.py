@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from ..errors import TransportError, printable
 from . import bodies, listing, wording
+from .sniffing import looks_like_message
 from .statuses import Headers, is_html
 
 _WITH_DIGITS = re.compile(r"\S*\d\S*")
@@ -88,7 +89,7 @@ class Heard:
         if bodies.parsed_json(self.body) is not None:
             return True
         begins = bodies.begins_as_json(self.body)
-        return begins and bodies.looks_like_message(self.body)
+        return begins and looks_like_message(self.body)
 
     @property
     def is_page(self) -> bool:

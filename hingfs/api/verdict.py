@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from ..blocks import LARGEST_VIDEO_BYTES, ByteRange
 from ..errors import ContentChanged, NotAVideo, RangesIgnored, ServerBroken, printable
 from ..version import Content, Validator
-from . import bodies
+from .sniffing import PROOF_BYTES, Sort, is_container, sort_of
 from .statuses import Headers
 
 # A HEAD that announces less than this describes an error page, not a clip.
 SMALLEST_BELIEVED_BYTES = 4096
 # How much of a probe's body is read to see whether it is video.
-PROBE = ByteRange(0, 16)
+PROBE = ByteRange(0, PROOF_BYTES)
 
 # What servers write into Content-Encoding that changes no byte: how a body travelled
 # to the storage (aws-chunked), charsets, the type once more, words for none.
@@ -82,13 +82,18 @@ def judge_probe(status: int, headers: Headers, first: bytes) -> Facts | None:
     has; taken as unknown, it would bring the whole file.
     """
     odd_type = odd_type_of(headers)
-    proven = _is_media(headers) or (odd_type and bodies.is_container(first))
-    if status not in (200, 206) or not proven or bodies.looks_like_message(first):
+    needs_proof = not _is_media(headers)
+    if status not in (200, 206) or (needs_proof and odd_type is None):
+        return None
+    # Of a 200 as much was read as it takes; what follows in a 206 was not asked for.
+    ended = status == 200 or len(first) < len(PROBE)
+    sort = sort_of(first, needs_proof=needs_proof, ended=ended)
+    if sort is Sort.MESSAGE or (needs_proof and sort is Sort.UNTOLD):
         return None
     refuse_absurd_size(status, headers)
     size_bytes, ranges = None if status == 206 else length_of(headers), False
     named = is_encoded(headers)
-    if named and not bodies.is_container(first):
+    if named and not is_container(first):
         size_bytes = None
     elif status == 206:
         answered = parse_content_range(headers.get("Content-Range", ""))

@@ -7,14 +7,12 @@ bytes and headers of an answer are worth; leaves to `spool` where they are kept,
 often it is tried.
 """
 
-import string
 from collections.abc import Iterator
 
-from ..blocks import KIB
 from ..errors import BodyCut, NotAVideo, TransportError
 from ..http.answer import Answer
-from .bodies import is_container, looks_like_message
 from .closing import Read, closes
+from .sniffing import Sort, is_container, sort_of
 from .verdict import (
     PROBE,
     is_encoded,
@@ -24,11 +22,6 @@ from .verdict import (
 )
 
 UNKNOWN_SIZE = -1
-# A body is judged again, as more of it arrives, up to here: as far as its judge looks.
-_JUDGED_BYTES = 8 * KIB
-# With what a message may begin: blanks and a byte order mark, then one of these.
-_BLANK = b"\xef\xbb\xbf" + string.whitespace.encode()
-_OPENINGS = (b"", b"{", b"[", b"<")
 # No service renders a clip of none: it is not written yet, or the answer is a fault.
 _NO_BYTES = "the file has no bytes yet"
 
@@ -134,35 +127,22 @@ def is_coded(answer: Answer) -> bool:
     return not is_container(first)
 
 
-def judged(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes, held back while they may turn out to be a message.
+def judged(pieces: Iterator[bytes], *, needs_proof: bool) -> Iterator[bytes]:
+    """The same bytes, held back until they are known to be no message.
 
-    A message may come in small pieces, and blanks before it. Raises NotAVideo.
+    A message may come in small pieces, and blanks before it. Raises NotAVideo for one,
+    and for all but a container where a video *needs_proof*: see `sniffing`.
     """
-    head = b""
+    head, sort = b"", Sort.UNTOLD
     for piece in pieces:
         head += piece
-        may_be_message = head.lstrip(_BLANK)[:1] in _OPENINGS
-        if not may_be_message or len(head) >= _JUDGED_BYTES:
+        sort = sort_of(head, needs_proof=needs_proof)
+        if sort is not Sort.UNTOLD:
             break
-    said = head.lstrip(_BLANK)
-    if looks_like_message(said) or (head and not said):
-        raise NotAVideo("a message arrived where the file was due")
-    yield head
-    yield from pieces
-
-
-def proven(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes, held back until they are known to begin as a container does.
-
-    Raises NotAVideo if they do not.
-    """
-    head = b""
-    for piece in pieces:
-        head += piece
-        if len(head) >= PROBE.stop:
-            break
-    if not is_container(head):
-        raise NotAVideo("something arrived that is no video, by its type and its bytes")
+    else:
+        sort = sort_of(head, needs_proof=needs_proof, ended=True)
+    if sort is Sort.MESSAGE:
+        by = "by its type and its bytes" if needs_proof else "by its bytes"
+        raise NotAVideo(f"a message arrived where the file was due, {by}")
     yield head
     yield from pieces

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from ..api.verdict import odd_type_of
-from ..api.whole import OtherExtent, judged, proven
+from ..api.whole import OtherExtent, judged
 from ..blocks import KIB
 from ..errors import (
     BodyCut,
@@ -132,8 +132,8 @@ class Stream:
             position = spool.extent.begin(answer)
             pieces = self._pieces(answer)
             if not position:
-                odd_type = odd_type_of(answer.headers)
-                pieces = judged(pieces) if odd_type is None else proven(pieces)
+                needs_proof = odd_type_of(answer.headers) is not None
+                pieces = judged(pieces, needs_proof=needs_proof)
             for piece in pieces:
                 spool.extent.bind(spool.frontier)
                 self._place(piece, position)
