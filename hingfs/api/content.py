@@ -1,28 +1,30 @@
-"""Where the bytes of a video are had: at the API, where it redirects, where JSON says.
+"""Where the bytes of a video are had if not by GET alone: status and list may say.
 
-Decides which of them is asked, in which order, and under which type an answer may be
-content. What an answer means is `verdict`'s, where JSON names a URL `results`'.
+Decides when these are asked where the bytes are, which pauses that come in place of
+bytes are waited for, and under which type an answer may be content. Leaves to
+`get_route` what one GET brings, to `verdict` what an answer means, and to `results`
+where JSON names a URL.
 
 Threads: every method may be called from any thread.
 """
 
-import contextlib
 import logging
 from collections.abc import Mapping
-from functools import partial
-from typing import NamedTuple, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 from ..blocks import ByteRange
 from ..errors import AccessDenied, BodyCut, ServerBroken, TransportError, printable
-from ..http.answer import Answer, inline_answer
+from ..http.answer import Answer
 from ..http.patience import Patience
 from ..http.pauses import named_pause
 from ..http.transport import HttpTransport
 from ..version import Content
-from . import refusals, results, verdict
+from . import refusals, verdict
+from .get_route import GetRoute, Served, Wanted
 from .places import Places
-from .sender import MOST_ERROR_BYTES, Sender, asked_around
-from .sniffing import Sort, is_container, sort_of
+from .sender import MOST_ERROR_BYTES, Sender
+from .sniffing import Sort, sort_of
 from .status_route import StatusRoute
 from .statuses import UNSAID, State, Status
 
@@ -30,25 +32,6 @@ log = logging.getLogger(__name__)
 
 # Of those for which no time is named. A guess.
 _LONGEST_PAUSE_SECONDS = 8.0
-
-
-class Served(NamedTuple):
-    """An answer to a GET of content.
-
-    *body* is what was read of it for judging, else b"". *place* is the URL of the bytes
-    where that is not the API's own: to be remembered once they are known to be content.
-    *status* is what the status route told meanwhile, if it was asked.
-    """
-
-    answer: Answer
-    body: bytes
-    place: str | None
-    status: Status | None = None
-
-    @property
-    def message(self) -> bytes:
-        """What came in place of a video, as far as it was read; b"" where one came."""
-        return b"" if is_container(self.body) else self.body
 
 
 class Rows(Protocol):
@@ -74,6 +57,7 @@ class ContentRoute:
         self._status = status
         self._transport = transport
         self._places = places
+        self._get = GetRoute(sender, transport, places)
 
     def content_of(
         self,
@@ -83,15 +67,15 @@ class ContentRoute:
         span: ByteRange | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Served:
-        """As `content_answer`, of a version that is known.
+        """As `served`, of a version that is known.
 
         A type that is no video's is believed of it once its first bytes, under that
         type, were seen to be a container's.
         """
-        ask = partial(
-            self.served, content.video_id, patience, None, span=span, headers=headers
+        wanted = Wanted(
+            content.video_id, patience, span, headers, odd_type=content.odd_type
         )
-        served = ask(odd_type=content.odd_type)
+        served = self.served(wanted, None)
         odd_type = verdict.odd_type_of(served.answer.headers)
         if served.answer.status not in (200, 206) or odd_type in (
             None,
@@ -102,7 +86,7 @@ class ContentRoute:
             return served
         served.answer.close()
         content.odd_type_seen(odd_type)
-        return ask(odd_type=odd_type)
+        return self.served(replace(wanted, odd_type=odd_type), None)
 
     def _is_proven(
         self, video_id: str, odd_type: str, served: Served, patience: Patience
@@ -119,11 +103,10 @@ class ContentRoute:
         self, video_id: str, patience: Patience, status: Status | None, *, known: bool
     ) -> Served:
         """The answer to a GET of `PROBE`, with the first bytes of its body."""
+        wanted = Wanted(video_id, patience, verdict.PROBE, known=known)
         number = 0
         while True:
-            served = self.served(
-                video_id, patience, status, span=verdict.PROBE, known=known
-            )
+            served = self.served(wanted, status)
             answer, body, place, _ = served
             try:
                 if answer.status in (200, 206) and not body:
@@ -141,35 +124,15 @@ class ContentRoute:
                     return served
                 number += 1
 
-    def served(
-        self,
-        video_id: str,
-        patience: Patience,
-        status: Status | None,
-        *,
-        span: ByteRange | None = None,
-        headers: Mapping[str, str] | None = None,
-        odd_type: str | None = None,
-        known: bool = True,
-        fresh: bool = False,
-    ) -> Served:
-        """As `content_answer`; what the API refuses is had where its status names it.
+    def served(self, wanted: Wanted, status: Status | None) -> Served:
+        """What GET brings; what the API refuses is had where its status names it.
 
         *status* None: it is asked if it could matter. A pause that the API asks for, in
         words in place of content, is waited for.
         """
         number = 0
         while True:
-            served = self._served(
-                video_id,
-                patience,
-                status,
-                span=span,
-                headers=headers,
-                odd_type=odd_type,
-                known=known,
-                fresh=fresh,
-            )
+            served = self._served(wanted, status)
             if not self._pauses(served, number):
                 return served
             number += 1
@@ -192,63 +155,34 @@ class ContentRoute:
         self._transport.limit.pause(named)
         return True
 
-    def _served(
-        self,
-        video_id: str,
-        patience: Patience,
-        status: Status | None,
-        *,
-        span: ByteRange | None,
-        headers: Mapping[str, str] | None,
-        odd_type: str | None,
-        known: bool,
-        fresh: bool,
-    ) -> Served:
+    def _served(self, wanted: Wanted, status: Status | None) -> Served:
         """As `served`, once."""
-        ask = partial(self._at_status, video_id, patience, span=span, headers=headers)
+        video_id = wanted.video_id
         if self._places.is_named(video_id):
             status = self._status_with_url(video_id, status)
-            found = ask(status)
+            found = self._at_status(wanted, status)
             if found is not None:
                 return found
         elsewhere = status is not None and bool(status.url)
-        served = self.content_answer(
-            video_id,
-            patience,
-            span=span,
-            headers=headers,
-            odd_type=odd_type,
-            known=known and not elsewhere,
-            fresh=fresh,
-        )
+        served = self._get.ask(replace(wanted, known=wanted.known and not elsewhere))
         answer = served.answer
         if answer.from_api and refusals.may_be_elsewhere(
             answer.status, answer.headers, served.message
         ):
             status = self._status_with_url(video_id, status)
             if not status.url:
-                status = self._row(video_id, whole=known) or status
-            served = ask(status) or served
+                status = self._row(video_id, whole=wanted.known) or status
+            served = self._at_status(wanted, status) or served
         return served._replace(status=status)
 
-    def _at_status(
-        self,
-        video_id: str,
-        patience: Patience,
-        status: Status,
-        *,
-        span: ByteRange | None,
-        headers: Mapping[str, str] | None,
-    ) -> Served | None:
+    def _at_status(self, wanted: Wanted, status: Status) -> Served | None:
         """What comes from where *status* names the bytes; None if it names nothing."""
         waits = status.state in (State.NOT_READY, State.FAILED, State.GONE)
         if not status.url or waits:
             return None
-        served = self._at_named(
-            video_id, status.url, patience, span=span, headers=headers
-        )
+        served = self._get.at_named(wanted, status.url)
         if served is not None and served.answer.status in (200, 206):
-            self._places.note_named(video_id)
+            self._places.note_named(wanted.video_id)
         return served and served._replace(status=status)
 
     def _status_with_url(self, video_id: str, status: Status | None) -> Status:
@@ -267,124 +201,6 @@ class ContentRoute:
             log.debug("%s: the list does not tell a URL: %s", name, error)
             return None
         return row if row is not None and row.url else None
-
-    def _at_named(
-        self,
-        video_id: str,
-        url: str,
-        patience: Patience,
-        *,
-        span: ByteRange | None,
-        headers: Mapping[str, str] | None,
-    ) -> Served | None:
-        """What comes from *url*, said in the API's JSON of *video_id*, as of a redirect.
-
-        None if it leads to where it was said.
-        """
-        data = results.inline_bytes(url)
-        if data is not None:
-            return Served(inline_answer(data), b"", None)
-        content_url = self._sender.content_url(video_id)
-        target = self._transport.redirect_target(content_url, url)
-        if target == content_url:
-            return None
-        answer, body = self._sender.send(
-            "GET", target, patience, span=span, headers=headers
-        )
-        return Served(answer, body, answer.url)
-
-    def content_answer(
-        self,
-        video_id: str,
-        patience: Patience,
-        *,
-        span: ByteRange | None = None,
-        headers: Mapping[str, str] | None = None,
-        odd_type: str | None = None,
-        known: bool = True,
-        fresh: bool = False,
-    ) -> Served:
-        """The answer to a GET of a video's content, wherever the API keeps it.
-
-        What comes under a type for reading, other than *odd_type*, is read for judging.
-        A remembered place is asked first; where there is any trouble, it is forgotten,
-        and the API is asked as if there had been none. What a replica does not know of
-        a *known* video, others are asked. A URL that the API sends as JSON instead of
-        bytes is followed like a redirect. A *fresh* answer comes by a connection of
-        its own, and from no remembered place.
-        """
-        place = None if fresh else self._places.of(video_id)
-        if place is not None:
-            ask = partial(self._at_place, place, patience, span=span, headers=headers)
-            found = ask(odd_type=odd_type)
-            if found is not None:
-                return Served(found, b"", place)
-            self._places.forget(video_id, place)
-        url = self._sender.content_url(video_id)
-
-        def send(*, fresh: bool = False) -> tuple[Answer, bytes]:
-            answer, body = self._sender.send(
-                "GET", url, patience, span=span, headers=headers, fresh=fresh
-            )
-            return answer, body or _message_in(answer, odd_type, patience.deadline)
-
-        answer, body = (
-            asked_around(video_id, send) if known and not fresh else send(fresh=fresh)
-        )
-        if not answer.from_api:
-            return Served(answer, body, answer.url)
-        served = Served(answer, body, None)
-        named = results.url_in_json(served.message) if answer.status == 200 else None
-        if named is None:
-            return served
-        named_by_json = self._at_named(
-            video_id, named, patience, span=span, headers=headers
-        )
-        return named_by_json or served
-
-    def _at_place(
-        self,
-        place: str,
-        patience: Patience,
-        *,
-        span: ByteRange | None,
-        headers: Mapping[str, str] | None,
-        odd_type: str | None,
-    ) -> Answer | None:
-        """What looks like content at *place*; None for anything else, or trouble."""
-        try:
-            answer = self._transport.request(
-                "GET",
-                place,
-                deadline=patience.prompt_deadline,
-                span=span,
-                headers=headers,
-            )
-        except TransportError as error:
-            name = printable(patience.about, 80)
-            log.debug("%s: a place used before is in trouble: %s", name, error)
-            return None
-        message = verdict.may_be_message(answer.headers, odd_type)
-        if answer.status in (200, 206) and not message:
-            return answer
-        answer.close()
-        return None
-
-
-def _message_in(answer: Answer, odd_type: str | None, deadline: float) -> bytes:
-    """What the API sends as 200 under a type for reading, other than *odd_type*.
-
-    *answer* is closed then, unless that begins as a video after all.
-    """
-    message = verdict.may_be_message(answer.headers, odd_type)
-    if not answer.from_api or answer.status != 200 or not message:
-        return b""
-    with contextlib.ExitStack() as still_open:
-        still_open.enter_context(answer)
-        body = answer.read_text(deadline, MOST_ERROR_BYTES)
-        if is_container(body):
-            still_open.pop_all()
-    return body
 
 
 def _first_bytes(answer: Answer, deadline: float) -> bytes:

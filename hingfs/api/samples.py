@@ -8,6 +8,7 @@ from ..settings import EndpointConfig
 from ..version import Content, Validator
 from . import verdict
 from .content import ContentRoute
+from .get_route import Wanted
 from .head_route import HeadRoute
 from .sender import Sender, broken
 from .shifting import SAMPLE
@@ -43,14 +44,14 @@ class FreshSamples:
         patience = self._sender.patience(
             1, self._config.metadata_seconds, content.video_id
         )
-        answer, body, *_ = self._content.served(
+        wanted = Wanted(
             content.video_id,
             patience,
-            None,
-            span=SAMPLE,
+            SAMPLE,
             odd_type=content.odd_type,
             fresh=True,
         )
+        answer, body, *_ = self._content.served(wanted, None)
         with answer:
             if answer.status not in (200, 206) or body:
                 raise broken(answer, body)
