@@ -97,7 +97,7 @@ def slow_view(build, endpoint, expected_log):
     now = [0.0]
     endpoint.personality = OddWord()
     mount = build({"negative_ttl_seconds": 0.0})
-    mount.engine.client.metadata._readiness = Readiness(5.0, lambda: now[0])
+    mount.engine.client.metadata._proving._readiness = Readiness(5.0, lambda: now[0])
 
     def wait(seconds: float) -> None:
         now[0] += seconds

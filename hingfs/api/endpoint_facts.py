@@ -2,7 +2,7 @@
 
 Servers announce what they do not do, lack routes, and stamp equal bytes with other
 validators each time. Decides which answers speak for or against a belief. Leaves to
-`beliefs` how many of them end it, to `metadata` what is asked, and to `verdict` what one
+`beliefs` how many of them end it, to `metadata` and `probing` what is asked, and to `verdict` what one
 answer means.
 """
 

@@ -1,40 +1,30 @@
 """What a video is, as the API tells it: size, validator, status, and who is listed.
 
 Decides what is asked to know a video, and which answer is believed. Leaves to `sender`
-how often a request is tried, to `head_route`, `status_route`, `content` and `pages`
-their routes, and to `verdict` what one answer means.
+how often a request is tried, to `head_route`, `status_route`, `probing` and `pages`
+what each of them asks, to `proving` what an unknown status leads to, and to `verdict`
+what one answer means.
 
 Threads: every method may be called from any thread.
 """
 
-import contextlib
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
-from ..errors import AccessDenied, ServerBroken, TransportError, VideoNotServed
-from ..http.answer import Answer
-from ..http.pace import Pace
-from ..http.patience import METADATA_TRIES, Patience
+from ..errors import AccessDenied, ServerBroken, TransportError
+from ..http.patience import METADATA_TRIES
 from ..version import Content, Validator
-from . import refusals, verdict
-from .download import RangeDownload
-from .head_route import Head
+from . import refusals
 from .pages import Listed, PagedList
-from .readiness import Readiness
+from .probing import Look, Prober
+from .proving import Proving
 from .routes import Routes
 from .status_route import awaited
 from .statuses import UNSAID, State, Status
 from .verdict import Facts
 from .whole import UNKNOWN_SIZE
-
-log = logging.getLogger(__name__)
-
-# Whoever takes this long to begin has fetched all of the file first, most likely. A
-# guess.
-_DEAR_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +39,23 @@ class VideoMetadata:
     """What videos are. See the module docstring."""
 
     def __init__(self, routes: Routes, pages: PagedList) -> None:
-        self._routes = routes
         self._pages = pages
-        self._readiness = Readiness(routes.config.settle_seconds)
         self._transport = routes.transport
         self._config = routes.config
         self._endpoint = routes.endpoint
         self._sender = routes.sender
         self._statuses = routes.statuses
         self._heads = routes.heads
-        self._content = routes.content
         self._settling = routes.settling
-        self._places = routes.places
         self._begun = routes.begun
+        self._proving = Proving(routes)
+        self._prober = Prober(
+            routes.content,
+            routes.statuses,
+            routes.endpoint,
+            routes.places,
+            routes.begun,
+        )
 
     def probe(
         self,
@@ -89,14 +83,12 @@ class VideoMetadata:
             listed = None
         ask = partial(self._statuses.asked, video_id, tries, gives_way=ahead)
         asked = ask() if listed is None else None
-        head = self._heads.ask(video_id, patience)
-        status, facts = listed or UNSAID, head.facts
+        look = Look(video_id, patience, self._heads.ask(video_id, patience))
+        status, facts = listed or UNSAID, look.head.facts
         if asked is not None:
-            status, facts = self._with_status(video_id, asked, patience, head)
+            status, facts = self._with_status(look, asked)
         if status.unknown:
-            facts = facts or self._probe_by_get(
-                video_id, status, patience, head, known=known
-            )
+            facts = facts or self._prober.facts(look, status, known=known)
             # It is served: one replica knows it.
             status = self._statuses.of_known(video_id, status)
         if status.state in (State.NOT_READY, State.FAILED):
@@ -104,15 +96,22 @@ class VideoMetadata:
             raise refusals.refusal(200, {}, b"", status)
         if facts is None:
             known = known or (status.state is State.READY and not status.expired)
-            facts = self._probe_by_get(video_id, status, patience, head, known=known)
+            facts = self._prober.facts(look, status, known=known)
+        self._accept(look, status, facts, was_asked=asked is not None)
+        return Probe(facts, status)
+
+    def _accept(
+        self, look: Look, status: Status, facts: Facts, *, was_asked: bool
+    ) -> None:
+        """Raise unless what is served may be shown under its *status*."""
         if status.state is State.UNCERTAIN or (
             status.unknown and self._endpoint.status.has_told
         ):
-            self._prove(video_id, status, facts, patience)
-        if asked is not None:
-            self._weigh(status)
+            content = self.content_of(look.video_id, facts)
+            self._proving.prove(content, status, look.patience)
+        if was_asked:
+            self._check_told(status)
         self._endpoint.token.served()
-        return Probe(facts, status)
 
     def content_of(self, video_id: str, facts: Facts) -> Content:
         """A sighting of *video_id*, of which *facts* were told."""
@@ -137,55 +136,30 @@ class VideoMetadata:
             return self._endpoint.status.has_passed(status.word)
         return status.state in (State.READY, State.UNSAID)
 
-    def _prove(
-        self, video_id: str, status: Status, facts: Facts, patience: Patience
-    ) -> None:
-        """Raise as `refusals.unproven` unless the content proves itself whole.
-
-        It is served, under a status word that nobody knows, or though the status route
-        tells of others and not of it.
-        """
-        self._statuses.warn_of_word(video_id, status)
-        content = self.content_of(video_id, facts)
-        pace = partial(Pace, self._config.stall_seconds)
-        doubt = self._readiness.doubt(
-            content,
-            lambda span: RangeDownload(
-                self._routes, content, span, patience=patience, pace=pace()
-            ),
-            patience.deadline,
-        )
-        if doubt is not None:
-            begun = self._begun.take(video_id)
-            if begun is not None:  # of what is not whole
-                begun.close()
-            raise refusals.unproven(status, doubt.reason, passing=doubt.passing)
-        if status.word:
-            self._endpoint.status.word_passed(status.word, video_id)
-
     def _with_status(
-        self, video_id: str, asked: Future[Status], patience: Patience, head: Head
+        self, look: Look, asked: Future[Status]
     ) -> tuple[Status, Facts | None]:
         """The status, and the facts as far as they are known beside it.
 
         Where the status alone is refused to this token, the content may be read all the
         same. Raises TransportError where it cannot be had.
         """
+        head = look.head
         try:
-            return awaited(asked, patience.deadline), head.facts
+            return awaited(asked, look.patience.deadline), head.facts
         except TransportError:
             if head.facts is None:  # the words of a refusal may still decide
-                self._probe_by_get(video_id, UNSAID, patience, head)
+                self._prober.facts(look, UNSAID)
             raise  # it is served, and nobody says whether all of it is there
         except AccessDenied as error:
             if head.code in (401, 402):
-                raise self._statuses.denied(error, video_id) from error
-            facts = head.facts or self._probe_by_get(video_id, UNSAID, patience, head)
+                raise self._statuses.denied(error, look.video_id) from error
+            facts = head.facts or self._prober.facts(look, UNSAID)
             why = f"it is refused to this token (HTTP {error.code})"
             self._endpoint.status.missing(why)
             return UNSAID, facts
 
-    def _weigh(self, status: Status) -> None:
+    def _check_told(self, status: Status) -> None:
         """Judge the *status* of a video that is served.
 
         Raises ServerBroken if it says nothing, and the endpoint told others: the file
@@ -258,7 +232,8 @@ class VideoMetadata:
             return None
         if head.facts is not None:
             return head.facts
-        return self._probe_by_get(content.video_id, None, patience, head, known=True)
+        look = Look(content.video_id, patience, head)
+        return self._prober.facts(look, None, known=True)
 
     def shifts(self, content: Content, seen: Sequence[Validator]) -> bool:
         """Whether validators change while *content* may not: see `shifting`."""
@@ -275,52 +250,3 @@ class VideoMetadata:
     def distrust_head(self, video_id: str) -> None:
         """HEAD said something of *video_id* that GET contradicted."""
         self._endpoint.head.contradicted(video_id, 200)
-
-    def _probe_by_get(
-        self,
-        video_id: str,
-        status: Status | None,
-        patience: Patience,
-        head: Head,
-        *,
-        known: bool = False,
-    ) -> Facts:
-        """The facts that GET tells after *head* told none."""
-        if not self._endpoint.delivery.may_be_asked_again:
-            patience.wait_long()
-        answer, body, place, status = self._content.probed(
-            video_id, patience, status, known=known
-        )
-        with contextlib.ExitStack() as still_open:
-            still_open.enter_context(answer)
-            empty = verdict.is_empty_video(answer.status, answer.headers)
-            facts = verdict.judge_probe(answer.status, answer.headers, body)
-            if empty or (facts is not None and not body):  # chunks may bring nothing
-                raise VideoNotServed("the file has no bytes yet")
-            if facts is not None:
-                self._learn(video_id, answer, facts, head)
-                self._places.remember(video_id, place)
-                if _is_dear(answer, facts):
-                    still_open.pop_all()
-                    answer.unread(body)
-                    self._begun.keep(video_id, answer)
-                return facts
-        raise self._statuses.refused(video_id, answer, body, status)
-
-    def _learn(self, video_id: str, answer: Answer, facts: Facts, head: Head) -> None:
-        """What *answer*, which told *facts* after *head* told none, says of the server."""
-        if head.code and not head.tells(facts.size_bytes):
-            self._endpoint.head.contradicted(video_id, head.code)
-        self._endpoint.delivery.began(video_id, answer.waited_seconds)
-        if answer.status == 200:  # the probe asks for a range
-            self._endpoint.delivery.ranges_ignored()
-        if facts.size_bytes is not None and answer.status == 206:
-            self._endpoint.delivery.size_told()
-        else:
-            self._endpoint.delivery.size_cost_all()
-
-
-def _is_dear(answer: Answer, facts: Facts) -> bool:
-    """Whether *answer* has the whole file, and would cost as much once more."""
-    late = answer.waited_seconds >= _DEAR_SECONDS
-    return answer.status == 200 and (facts.size_bytes is None or late)

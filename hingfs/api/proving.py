@@ -1,0 +1,50 @@
+"""Whether a video proves itself whole, of which no status says that it is.
+
+Decides what an unknown status word leads to: it is told once, the content is looked at,
+and the word counts from then on if the content was whole. Leaves to `readiness` when
+content is whole, and to `refusals` which error a doubt is.
+
+Threads: every method may be called from any thread.
+"""
+
+from functools import partial
+
+from ..http.pace import Pace
+from ..http.patience import Patience
+from ..version import Content
+from . import refusals
+from .download import RangeDownload
+from .readiness import Readiness
+from .routes import Routes
+from .statuses import Status
+
+
+class Proving:
+    """The proofs that videos of one endpoint are whole. See the module docstring."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+        self._readiness = Readiness(routes.config.settle_seconds)
+
+    def prove(self, content: Content, status: Status, patience: Patience) -> None:
+        """Raise as `refusals.unproven` unless *content* proves itself whole.
+
+        It is served, under a status word that nobody knows, or though the status route
+        tells of others and not of it.
+        """
+        self._routes.statuses.warn_of_word(content.video_id, status)
+        pace = partial(Pace, self._routes.config.stall_seconds)
+        doubt = self._readiness.doubt(
+            content,
+            lambda span: RangeDownload(
+                self._routes, content, span, patience=patience, pace=pace()
+            ),
+            patience.deadline,
+        )
+        if doubt is not None:
+            begun = self._routes.begun.take(content.video_id)
+            if begun is not None:  # of what is not whole
+                begun.close()
+            raise refusals.unproven(status, doubt.reason, passing=doubt.passing)
+        if status.word:
+            self._routes.endpoint.status.word_passed(status.word, content.video_id)
