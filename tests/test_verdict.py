@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hingfs import blocks
 from hingfs.api import (
     bodies,
+    denials,
     listing,
     refusals,
     results,
@@ -1140,7 +1141,7 @@ def test_r21_a_refused_token_is_known_by_code_or_by_words(code, body, known):
     ],
 )
 def test_a_firewall_passes_and_is_no_verdict_on_the_token(code, body):
-    assert not statuses.refuses_token(code, {}, body)
+    assert not denials.refuses_token(code, {}, body)
     assert not refusals.is_final(code, {}, body)
     broken = refusals.trouble(code, {}, body, "api.example", from_api=True)
     assert "firewall or gateway in front of api.example" in str(broken)
@@ -1161,7 +1162,7 @@ def test_a_firewall_passes_and_is_no_verdict_on_the_token(code, body):
     ],
 )
 def test_a_firewall_is_known_by_its_headers_as_well(code, headers, body):
-    assert not statuses.refuses_token(code, headers, body)
+    assert not denials.refuses_token(code, headers, body)
     assert not refusals.is_final(code, headers, body)
     broken = refusals.trouble(code, headers, body, "api.example", from_api=True)
     assert "firewall or gateway in front of api.example" in str(broken)
@@ -1207,7 +1208,7 @@ def test_what_came_in_place_of_a_video_is_named(code, headers, body, said, from_
     ],
 )
 def test_what_the_api_says_of_the_token_is_so_under_any_type(code, headers, body):
-    assert statuses.refuses_token(code, headers, body)
+    assert denials.refuses_token(code, headers, body)
     assert refusals.is_final(code, headers, body)
     with pytest.raises(AccessDenied):
         statuses.judge_status(code, headers, body, "v", NOW)
@@ -1226,7 +1227,7 @@ def test_what_the_api_says_of_the_token_is_so_under_any_type(code, headers, body
     ],
 )
 def test_what_is_no_firewall_is_final_or_trouble_as_ever(code, body, is_token):
-    assert statuses.refuses_token(code, {}, body) is is_token
+    assert denials.refuses_token(code, {}, body) is is_token
     assert refusals.is_final(code, {}, body) is (code < 500)
     broken = refusals.trouble(code, {}, body, "api.example", from_api=True)
     assert "firewall" not in str(broken)

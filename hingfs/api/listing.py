@@ -14,7 +14,8 @@ from ..errors import RateLimited, ServerBroken, printable
 from ..http import pauses
 from . import bodies, wording
 from .results import url_of_result
-from .statuses import Status, id_of, status_of, video_in, word_of
+from .statuses import Status, status_of
+from .video_object import id_of, video_in, word_of
 from .wording import Fields, fields_of
 
 # Names of fields stand here plainly: `fields_of` reads them in every case.

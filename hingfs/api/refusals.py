@@ -15,17 +15,11 @@ from ..errors import (
     printable,
 )
 from ..http import pauses
+from ..http.pauses import Headers
 from . import bodies, wording
-from .statuses import (
-    Headers,
-    State,
-    Status,
-    denial,
-    describes_video,
-    is_firewall,
-    is_html,
-    refuses_token,
-)
+from .denials import denial, is_firewall, is_html, refuses_token
+from .statuses import State, Status
+from .video_object import describes_video
 
 # Of a video that failed, or is none, a "rate limit" may be why.
 _LIMITED_STATES = frozenset({State.READY, State.UNSAID, State.NO_ROUTE})

@@ -23,9 +23,10 @@ from ..http.pauses import asks_for_pause, named_pause
 from ..http.transport import HttpTransport
 from ..settings import EndpointConfig
 from . import refusals
+from .denials import refuses_token
 from .endpoint_facts import EndpointFacts
 from .replicas import ask_around
-from .statuses import is_absent, refuses_token
+from .statuses import is_absent
 from .wording import DENIED_CODES
 
 log = logging.getLogger(__name__)

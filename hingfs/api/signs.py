@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ..errors import TransportError, printable
+from ..http.pauses import Headers
 from . import bodies, listing, wording
+from .denials import is_html
 from .sniffing import looks_like_message
-from .statuses import Headers, is_html
 
 _WITH_DIGITS = re.compile(r"\S*\d\S*")
 # What says that a route is there, and that it wants something else of the request.

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from ..blocks import LARGEST_VIDEO_BYTES, ByteRange
 from ..errors import ContentChanged, NotAVideo, RangesIgnored, ServerBroken, printable
+from ..http.pauses import Headers
 from ..version import Content, Validator
 from .sniffing import PROOF_BYTES, Sort, is_container, sort_of
-from .statuses import Headers
 
 # A HEAD that announces less than this describes an error page, not a clip.
 SMALLEST_BELIEVED_BYTES = 4096
