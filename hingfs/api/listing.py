@@ -1,21 +1,22 @@
 """What a page of the API's list says. Pure.
 
 A page that fails must never be taken for the end of the list: `rsync --delete` would
-erase copies. So an end is only what can mean nothing else.
+erase copies. So an end is only what can mean nothing else. Leaves to `outcomes` in which
+words a page says that it failed, and to `pages` which page is asked for.
 """
 
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..blocks import MIB
-from ..errors import RateLimited, ServerBroken, printable
-from ..http import pauses
-from . import bodies, wording
+from ..errors import ServerBroken
+from . import bodies
+from .outcomes import refuse_failure, tells_success
 from .results import url_of_result
 from .statuses import Status, status_of
-from .video_object import id_of, video_in, word_of
+from .video_object import id_of, video_in
 from .wording import Fields, fields_of
 
 # Names of fields stand here plainly: `fields_of` reads them in every case.
@@ -49,30 +50,6 @@ _BESIDE_NULL = frozenset(
     )
 )
 _TOTALS = ("total", "total_count")
-# What tells of a failure wherever it stands. What says whether it failed: a flag, a
-# number or a word, or a sentence.
-_FAILURES = ("error", "errors", "detail")
-_FLAGS = ("success", "succeeded", "ok")
-_CODES = (
-    *("code", "status_code", "error_code", "err_code", "errcode", "errno", "err_no"),
-    *("ret_code", "retcode", "result_code"),
-)
-_MESSAGES = (
-    *("message", "msg", "error_message", "error_msg", "err_msg", "errmsg"),
-    *("status_message", "status_msg"),
-)
-_TELLING = (*_FAILURES, *_MESSAGES, *_CODES, "status", "state")
-_CODES_OF_SUCCESS = re.compile(r"0+|200|[12]0000|success|ok|succeed|succeeded")
-_CODES_OF_FAILURE = re.compile(r"[45]\d\d")
-_FAILURE_TEXT = re.compile(
-    r"fail|(?<!no )(?<!0 )(?<!without )error|exception|denied|invalid|unavailable|"
-    r"time[d ]*out|throttl|busy|locked|offline|try.{0,10}(again|later)|incomplete|"
-    r"partial|unsuccess|not success|失败|错误|超时|异常|繁忙|不成功|未成功|稍后",
-    re.IGNORECASE,
-)
-_SUCCESS_TEXT = re.compile(
-    r"success|succeed|成功|^\W*(ok|okay|done|no error|正常)\W*$", re.IGNORECASE
-)
 # As much of a list as is held. With ids of 40 characters that is 19,000 videos, about as
 # many as fit the pages that are asked for; one that is longer is an error, never a part.
 MOST_LISTED_BYTES = 8 * MIB
@@ -109,33 +86,20 @@ def judge_list(
     for a pause), for one whose rows nobody can name, and for one of more than a list may
     hold.
     """
-    held_bytes = 0
-
-    def kept(row: object) -> tuple[str, Status]:
-        nonlocal held_bytes
-        video = _video_of(row, now_seconds, with_url_of)
-        held_bytes += listed_bytes(video[0])
-        if held_bytes > MOST_LISTED_BYTES:
-            raise ServerBroken("a page of the list has more ids than a list may have")
-        return video
-
-    page = _page_of(body, kept)
-    if body.strip() == b"null":
-        page = {"data": None}
-    if isinstance(page, list):
+    video_of = partial(_video_of, now_seconds=now_seconds, with_url_of=with_url_of)
+    page = _page_of(body, _within_bound(video_of))
+    if isinstance(page, list) or body.strip() == b"null":
         page = {"data": page}
     if not isinstance(page, dict):
         return None
     fields = fields_of(page)
     rows = _rows_of(fields)
-    _check_success(fields, rows)
+    for place in (*_places_of(fields), *_objects_in(fields, _OUTCOMES)):
+        refuse_failure(place, rows)
     if rows is None:
         return None
     # Those of a large page were judged as they were parsed.
-    judged = (
-        row if isinstance(row, tuple) else _video_of(row, now_seconds, with_url_of)
-        for row in rows
-    )
+    judged = (row if isinstance(row, tuple) else video_of(row) for row in rows)
     videos = tuple(video for video in judged if video[0])
     if rows and not videos:
         raise ServerBroken("no row of the list has an id")
@@ -147,6 +111,23 @@ def judge_list(
         _has_more(fields),
         totals[0] if totals else None,
     )
+
+
+def _within_bound(
+    video_of: Callable[[object], tuple[str, Status]],
+) -> Callable[[object], tuple[str, Status]]:
+    """*video_of*, which raises ServerBroken once the videos are more than are held."""
+    held_bytes = 0
+
+    def kept(row: object) -> tuple[str, Status]:
+        nonlocal held_bytes
+        video = video_of(row)
+        held_bytes += listed_bytes(video[0])
+        if held_bytes > MOST_LISTED_BYTES:
+            raise ServerBroken("a page of the list has more ids than a list may have")
+        return video
+
+    return kept
 
 
 def listed_bytes(video_id: str) -> int:
@@ -208,20 +189,11 @@ def _is_end(page: Fields) -> bool:
 
 def _is_null(place: Fields) -> bool:
     """Whether the rows of *place* are null, beside nothing that may tell of a failure."""
-    words = [_succeeded(_SUCCESS_TEXT.search, place.get(name)) for name in _MESSAGES]
-
-    def is_no_trouble(name: str, value: object) -> bool:
-        if name in _PAGE_FIELDS or name in _BESIDE_NULL or value in (None, ""):
-            return True
-        if name in _MESSAGES:
-            return _succeeded(_SUCCESS_TEXT.search, value) is True
-        if name in _CODES and True in words:
-            return True
-        says = name in (*_CODES, *_FLAGS) or word_of({name: value})
-        return bool(says) and _succeeded(_CODES_OF_SUCCESS.fullmatch, value) is True
-
+    harmless = _PAGE_FIELDS | _BESIDE_NULL
+    beside = [name for name in place if name not in harmless]
+    said = [name for name in beside if place[name] not in (None, "")]
     has_rows = any(name in place for name in _ROWS)
-    return has_rows and all(is_no_trouble(*field) for field in place.items())
+    return has_rows and all(tells_success(place, name) for name in said)
 
 
 def _values_in(page: Fields, candidates: tuple[str, ...]) -> list[object]:
@@ -237,58 +209,6 @@ def _has_more(page: Fields) -> bool | None:
     if True in _values_in(page, ("has_more",)):
         return True
     return False if page.get("has_more") is False else None
-
-
-def _check_success(page: Fields, rows: list[object] | None) -> None:
-    """Raise if *page*, or a part of it, says that it failed, and so may lack rows."""
-    for place in (*_places_of(page), *_objects_in(page, _OUTCOMES)):
-        if _has_failed(place, rows):
-            said = " ".join(
-                _said_in(place[name]) for name in _TELLING if place.get(name)
-            )
-            if pauses.speaks_of_limit(said.encode()):
-                raise RateLimited(f"the list asks for a pause: {said}")
-            raise ServerBroken(f"the list says: {said or 'a failure'}")
-
-
-def _said_in(told: object) -> str:
-    sentence = fields_of(told).get("message")
-    return printable(sentence if isinstance(sentence, str) else told, 120)
-
-
-def _has_failed(place: Fields, rows: list[object] | None) -> bool:
-    """Whether *place* says so; where there are no *rows*, whether it may mean so."""
-    codes = [place[name] for name in _CODES if place.get(name) not in (None, "")]
-    messages = [place[name] for name in _MESSAGES if place.get(name) not in (None, "")]
-    by_code = [_succeeded(_CODES_OF_SUCCESS.fullmatch, code) for code in codes]
-    by_words = [_succeeded(_SUCCESS_TEXT.search, message) for message in messages]
-    flags = [place.get(name) for name in _FLAGS]
-    if any(map(place.get, _FAILURES)) or False in (*by_code, *by_words, *flags):
-        return True
-    if word_of(place) in wording.FAILED_WORDS or _names_error(place.get("status")):
-        return True
-    if True in by_words:
-        return False
-    # Of any code but a known one, what is there may be some of many.
-    strange = None in by_code and (not rows or bool(place.get("code")))
-    # An empty list may be the success that was announced; no list at all is none.
-    promised = rows is not None and (codes or True in flags)
-    return strange or bool(messages and not rows and not promised)
-
-
-def _names_error(status: object) -> bool:
-    is_word = isinstance(status, str | int)
-    return is_word and _succeeded(_CODES_OF_SUCCESS.fullmatch, status) is False
-
-
-def _succeeded(success: Callable[[str], object], said: object) -> bool | None:
-    """Whether a code or message says so; None where it is neither *success* nor failure."""
-    text = printable(said, 200).lower()
-    if _FAILURE_TEXT.search(text) or _CODES_OF_FAILURE.fullmatch(text):
-        return False
-    if wording.plain_word(text[:80]) in wording.FAILED_WORDS:
-        return False
-    return True if said is True or success(text) else None
 
 
 def _video_of(row: object, now_seconds: float, with_url_of: str) -> tuple[str, Status]:
