@@ -496,7 +496,7 @@ class TestList:
         return build().engine.client
 
     def ids(self, client):
-        listed = client.metadata.list_videos(has_name)
+        listed = client.metadata.pages.list_videos(has_name)
         return None if listed is None else [video.video_id for video in listed]
 
     def test_r23_all_pages_are_joined(self, client, endpoint):
@@ -552,7 +552,7 @@ class TestList:
         serve_pages(endpoint, page)
 
         with pytest.raises(ServerBroken):
-            client.metadata.list_videos(has_name)
+            client.metadata.pages.list_videos(has_name)
         assert len(endpoint.log) <= 2
 
     def test_r23_rows_without_an_id_do_not_end_the_list(self, client, endpoint):
@@ -584,7 +584,7 @@ class TestList:
         serve_pages(endpoint, {"data": [*entries(0, 2), {"id": last}]})
 
         with pytest.raises(ServerBroken):
-            client.metadata.list_videos(has_name)
+            client.metadata.pages.list_videos(has_name)
         assert len(endpoint.log) == 1
 
     def test_r23_has_more_true_goes_on_after_a_short_page(self, client, endpoint):
@@ -619,7 +619,7 @@ class TestList:
 
         for _ in range(2):
             with pytest.raises(ServerBroken):
-                client.metadata.list_videos(has_name)
+                client.metadata.pages.list_videos(has_name)
         assert self.ids(client) == ["v"]
 
     @pytest.mark.parametrize("answer", PAUSES, ids=lambda fault: fault.name)
@@ -633,7 +633,7 @@ class TestList:
             endpoint.inject(answer, 2, where=lambda r: r.kind == "list")
             for _ in range(2):
                 with pytest.raises(RateLimited):
-                    client.metadata.list_videos(has_name)
+                    client.metadata.pages.list_videos(has_name)
             assert self.ids(client) == ["v"]
 
         assert len(expected_log.lines) == 2
@@ -654,7 +654,7 @@ class TestList:
         endpoint.inject(CUT, math.inf)
 
         with pytest.raises(BodyCut):
-            client.metadata.list_videos(has_name)
+            client.metadata.pages.list_videos(has_name)
 
     @pytest.mark.parametrize(
         "answer", [*NO_LIST, *TROUBLE], ids=lambda fault: fault.name
@@ -668,7 +668,7 @@ class TestList:
         endpoint.inject(answer)
 
         with pytest.raises(ServerBroken):
-            client.metadata.list_videos(has_name)
+            client.metadata.pages.list_videos(has_name)
         assert self.ids(client) == ["v"]
 
     def test_a_list_that_breaks_off_is_no_list(self, client, endpoint):
@@ -680,7 +680,7 @@ class TestList:
         )
 
         with pytest.raises(ServerBroken):
-            client.metadata.list_videos(has_name)
+            client.metadata.pages.list_videos(has_name)
 
     @pytest.mark.parametrize("code", [404, 500, 418])
     def test_a_later_page_that_is_refused_is_an_error(self, client, endpoint, code):
@@ -691,7 +691,7 @@ class TestList:
         endpoint.inject(faults.status(code), math.inf)
 
         with pytest.raises(ServerBroken):
-            client.metadata.list_videos(has_name)
+            client.metadata.pages.list_videos(has_name)
 
     def test_a_list_that_does_not_end_is_an_error(self, client, endpoint, monkeypatch):
         monkeypatch.setattr(pages_module, "_MOST_PAGES", 3)
@@ -699,19 +699,21 @@ class TestList:
         serve_pages(endpoint, *pages, {"data": entries(300, 400), "has_more": True})
 
         with pytest.raises(ServerBroken):
-            client.metadata.list_videos(has_name)
+            client.metadata.pages.list_videos(has_name)
 
     def test_a_page_beyond_all_size_is_an_error(self, client, endpoint, monkeypatch):
         monkeypatch.setattr(pages_module, "_MOST_PAGE_BYTES", 1000)
         serve_pages(endpoint, {"data": entries(0, 100)})
 
         with pytest.raises(ServerBroken):
-            client.metadata.list_videos(has_name)
+            client.metadata.pages.list_videos(has_name)
 
     def test_a_refused_token_is_told(self, build, endpoint, expected_log):
         expected_log("refused the token")
         with pytest.raises(AccessDenied):
-            build(token=Token("wrong")).engine.client.metadata.list_videos(has_name)
+            build(token=Token("wrong")).engine.client.metadata.pages.list_videos(
+                has_name
+            )
 
     def test_r23_the_id_is_the_one_in_the_list(self, build, endpoint):
         """LiteLLM's status answers show another id than the one to ask for."""
@@ -1145,7 +1147,7 @@ class TestToken:
         [
             ("content", lambda client: client.metadata.probe("v", COMPLETED)),
             ("status", lambda client: client.metadata.probe("v")),
-            ("list", lambda client: client.metadata.list_videos(has_name)),
+            ("list", lambda client: client.metadata.pages.list_videos(has_name)),
         ],
         ids=["content", "status", "list"],
     )
@@ -1254,7 +1256,7 @@ class TestPauses:
         endpoint.inject(faults._instead("limit", lambda: answer), math.inf)
 
         with pytest.raises(RateLimited):
-            mount.engine.client.metadata.list_videos(has_name)
+            mount.engine.client.metadata.pages.list_videos(has_name)
 
         assert pause_of(mount.engine.transport.limit) == pytest.approx(20, abs=2)
         assert len(endpoint.log) == 1
@@ -1309,7 +1311,7 @@ class TestPauses:
         for request in (
             lambda: download(client, content, ByteRange(0, 10)),
             lambda: client.metadata.probe("v", COMPLETED),
-            lambda: client.metadata.list_videos(has_name),
+            lambda: client.metadata.pages.list_videos(has_name),
         ):
             with pytest.raises(RateLimited):
                 request()
@@ -1337,7 +1339,7 @@ class TestPauses:
         endpoint.inject(faults.status(429, retry_after="999999999"))
 
         with pytest.raises(RateLimited):
-            mount.engine.client.metadata.list_videos(has_name)
+            mount.engine.client.metadata.pages.list_videos(has_name)
 
         assert 0 < pause_of(mount.engine.transport.limit) <= LONGEST_PAUSE_SECONDS
 

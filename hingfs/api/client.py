@@ -20,7 +20,7 @@ class VideoClient:
         routes = Routes.of(transport, config, pool)
         self._admission = routes.admission
         self._sender = routes.sender
-        self.metadata = VideoMetadata(routes, routes.pages)
+        self.metadata = VideoMetadata(routes)
         self.source = VideoSource(routes)
 
     def check(self) -> str:

@@ -8,16 +8,14 @@ what one answer means.
 Threads: every method may be called from any thread.
 """
 
-from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
 from ..errors import AccessDenied, ServerBroken, TransportError
 from ..http.patience import METADATA_TRIES
-from ..version import Content, Validator
+from ..version import Content
 from . import refusals
-from .pages import Listed, PagedList
 from .probing import Look, Prober
 from .proving import Proving
 from .routes import Routes
@@ -36,17 +34,20 @@ class Probe:
 
 
 class VideoMetadata:
-    """What videos are. See the module docstring."""
+    """What videos are. See the module docstring.
 
-    def __init__(self, routes: Routes, pages: PagedList) -> None:
-        self._pages = pages
+    *pages* lists them; *validators* tells what those of one are worth.
+    """
+
+    def __init__(self, routes: Routes) -> None:
+        self.pages = routes.pages
+        self.validators = routes.settling
         self._transport = routes.transport
         self._config = routes.config
         self._endpoint = routes.endpoint
         self._sender = routes.sender
         self._statuses = routes.statuses
         self._heads = routes.heads
-        self._settling = routes.settling
         self._begun = routes.begun
         self._proving = Proving(routes)
         self._prober = Prober(
@@ -207,14 +208,6 @@ class VideoMetadata:
         """Unix seconds by the API's clock, which its times are told by."""
         return self._sender.now()
 
-    def list_videos(self, wanted: Callable[[str], bool]) -> list[Listed] | None:
-        """The videos of the API's list: see `PagedList`."""
-        return self._pages.list_videos(wanted)
-
-    def newest_videos(self, wanted: Callable[[str], bool]) -> list[Listed] | None:
-        """As `list_videos`, but its first page alone, for one request."""
-        return self._pages.newest_videos(wanted)
-
     def refresh(self, content: Content) -> Facts | None:
         """The facts of a known video now; None if the server says "not modified".
 
@@ -224,7 +217,7 @@ class VideoMetadata:
         patience = self._sender.patience(
             tries, self._config.metadata_seconds, content.video_id
         )
-        self._settling.believe(content)
+        self.validators.believe(content)
         etag = content.validator.etag
         headers = {"If-None-Match": etag} if etag and not content.shifting else {}
         head = self._heads.ask(content.video_id, patience, headers)
@@ -234,18 +227,6 @@ class VideoMetadata:
             return head.facts
         look = Look(content.video_id, patience, head)
         return self._prober.facts(look, None, known=True)
-
-    def shifts(self, content: Content, seen: Sequence[Validator]) -> bool:
-        """Whether validators change while *content* may not: see `shifting`."""
-        return self._settling.shifts(content, seen)
-
-    def believe(self, content: Content) -> None:
-        """Let *content* be read whole where validators tell nothing: see `shifting`."""
-        self._settling.believe(content)
-
-    def differs(self, content: Content, held: bytes) -> bool | None:
-        """Whether *content* begins otherwise now than with *held*: see `shifting`."""
-        return self._settling.differs(content, held)
 
     def distrust_head(self, video_id: str) -> None:
         """HEAD said something of *video_id* that GET contradicted."""

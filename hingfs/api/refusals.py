@@ -1,6 +1,9 @@
 """What an answer without content means: not ready, failed, missing, denied. Pure.
 
-Order of trust: the status object, then the wording of the refusal, then the code.
+Order of trust: the status object, then the wording of the refusal, then the code. So a
+404 means what the status says; alone, that there is no such video; and to who has it
+open, trouble (`of_opened`). Leaves to `replicas` how often a 404 is asked again before
+it is believed.
 """
 
 from ..errors import (

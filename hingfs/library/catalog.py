@@ -379,7 +379,9 @@ class Catalog:
         content = file.content
         if not _same(content, facts):
             alike = not content.changed and facts.size_bytes == content.size_bytes
-            if not (alike and self._metadata.shifts(content, [facts.validator])):
+            if not (
+                alike and self._metadata.validators.shifts(content, [facts.validator])
+            ):
                 return False
         return not (content.unproved and self._is_another(file))
 
@@ -389,7 +391,7 @@ class Catalog:
         What is held of its bytes decides, else the time that its status tells.
         """
         held = self._spools.first_bytes(file.content, SAMPLE.stop)
-        differs = self._metadata.differs(file.content, held)
+        differs = self._metadata.validators.differs(file.content, held)
         return self._has_time_of(file) is False if differs is None else differs
 
     def _adopt(self, video_id: str, probe: Probe) -> VideoFile:
@@ -407,7 +409,7 @@ class Catalog:
         content = self._metadata.content_of(video_id, facts)
         if before is not None:
             content.comes_after(before.file.content)
-        self._metadata.believe(content)
+        self._metadata.validators.believe(content)
         mtime_ns = _mtime_ns(probe.status, facts)
         if before is not None and _shifts_on(before.file.content, content):
             content.take_whole()

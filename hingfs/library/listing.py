@@ -152,7 +152,8 @@ class VideoList:
     def read_newest(self) -> None:
         """Ask for the newest part of the list, for the order of names alone."""
         newest = listing_of(
-            self._metadata.newest_videos(has_name) or [], self._metadata.can_be_read
+            self._metadata.pages.newest_videos(has_name) or [],
+            self._metadata.can_be_read,
         )
         self._short_names.note(newest.shortened)
         with self._lock:
@@ -161,7 +162,7 @@ class VideoList:
 
     def _read_all(self) -> Listing:
         listing = listing_of(
-            self._metadata.list_videos(has_name) or [], self._metadata.can_be_read
+            self._metadata.pages.list_videos(has_name) or [], self._metadata.can_be_read
         )
         self._short_names.note(listing.shortened)
         with self._lock:
