@@ -205,9 +205,7 @@ class ContentRoute:
 
 def _first_bytes(answer: Answer, deadline: float) -> bytes:
     """Enough of a content answer to tell video from a message; never the whole."""
-    first = answer.read_some(verdict.PROBE.stop)
-    while len(first) < verdict.PROBE.stop and (more := answer.read_some(16)):
-        first += more
+    first = answer.read_up_to(verdict.PROBE.stop)
     if sort_of(first, needs_proof=False) is not Sort.VIDEO:
         first += answer.read_text(deadline, MOST_ERROR_BYTES)
     return first

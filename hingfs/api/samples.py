@@ -59,10 +59,5 @@ class FreshSamples:
                 answer.status, answer.headers, content.size_bytes
             ):
                 raise ServerBroken("its size is another one now")
-            decoded = is_coded(answer)
-            first = b""
-            while len(first) < SAMPLE.stop and (
-                piece := answer.read_some(SAMPLE.stop - len(first), decoded=decoded)
-            ):
-                first += piece
+            first = answer.read_up_to(SAMPLE.stop, decoded=is_coded(answer))
         return verdict.validator_of(answer.headers), first

@@ -118,11 +118,7 @@ def is_coded(answer: Answer) -> bool:
     """
     if not is_encoded(answer.headers):
         return False
-    first = b""
-    while len(first) < PROBE.stop and (
-        piece := answer.read_some(PROBE.stop - len(first))
-    ):
-        first += piece
+    first = answer.read_up_to(PROBE.stop)
     answer.unread(first)
     return not is_container(first)
 

@@ -110,6 +110,15 @@ class Answer:
             self._decoder.feed(piece)
         return data
 
+    def read_up_to(self, count: int, *, decoded: bool = False) -> bytes:
+        """The next *count* bytes, fewer only at the end. Raises as `read_some`."""
+        data = b""
+        while len(data) < count and (
+            piece := self.read_some(count - len(data), decoded=decoded)
+        ):
+            data += piece
+        return data
+
     def _piece(self, most_bytes: int, until: float) -> bytes:
         if self._unread:
             piece, self._unread = self._unread[:most_bytes], self._unread[most_bytes:]
