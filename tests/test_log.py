@@ -95,7 +95,7 @@ def test_two_directories_never_share_a_log(one: list[str], other: list[str]) -> 
     first, second = Path("/", *one), Path("/", *other)
 
     assert (log.name_for(first) == log.name_for(second)) == (
-        first.parts == second.parts
+        first.parts[1:] == second.parts[1:]  # "//" is the root as well
     )
     assert len(os.fsencode(log.name_for(first))) <= 200
     assert "/" not in log.name_for(first)
