@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import SetupError, plain, printable
+from .errors import UsageError, plain, printable
 
 # One file and the one before it; a day of trouble is some thousand lines of 150 bytes.
 MOST_BYTES = 8 * 1024 * 1024
@@ -51,30 +51,19 @@ def begin(
 ) -> Place:
     """Log lines of *level* and above, each after *hide*; where, the module says.
 
-    *background* is the directory of a mount in the background. Raises SetupError if
+    *background* is the directory of a mount in the background. Raises UsageError if
     *file* cannot be written.
     """
-    name, warning = "", ""
     formatter = _LineFormatter(hide)
-    handler: logging.Handler
     if file is not None:
-        try:
-            name, handler = str(file), _File(file)
-        except OSError as error:
-            raise SetupError(f"log file {file}: {error.strerror}") from None
+        place, handler = _chosen(file)
     elif _is_journal():
-        name, handler, formatter = "the journal", _stream(), _JournalFormatter(hide)
+        place, handler = Place("the journal"), _stream()
+        formatter = _JournalFormatter(hide)
     elif background is None:
-        handler = _stream()
+        place, handler = Place(""), _stream()
     else:
-        try:
-            own = _directory(os.environ) / f"{name_for(background)}.log"
-            name, handler = str(own), _OwnFile(own)
-        except OSError as error:
-            handler = logging.NullHandler()
-            warning = (
-                f"there is no log: {_reason(error)}; choose another with --log-file"
-            )
+        place, handler = _own(background)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     for old in list(root.handlers):
@@ -82,7 +71,25 @@ def begin(
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger(__package__).setLevel(level.upper())
-    return Place(name, warning)
+    return place
+
+
+def _chosen(file: Path) -> tuple[Place, logging.Handler]:
+    """The *file* that the user named."""
+    try:
+        return Place(str(file)), _File(file)
+    except OSError as error:
+        raise UsageError(f"log file {plain(str(file))}: {error.strerror}") from None
+
+
+def _own(directory: Path) -> tuple[Place, logging.Handler]:
+    """The file of the mount at *directory*; none, and a warning, where it cannot be."""
+    try:
+        file = _directory(os.environ) / f"{name_for(directory)}.log"
+        return Place(str(file)), _OwnFile(file)
+    except OSError as error:
+        warning = f"there is no log: {_reason(error)}; choose another with --log-file"
+        return Place("", warning), logging.NullHandler()
 
 
 def reopen() -> None:

@@ -21,7 +21,7 @@ from .token import Token
 from .units import (
     DIRECTORY,
     DIRECTORY_MODE,
-    FILE,
+    FILE_TO_WRITE,
     GROUP,
     MEMORY_SIZE,
     MODE,
@@ -229,7 +229,7 @@ class LogConfig:
     )
     file: Path | None = setting(
         "--log-file",
-        FILE,
+        FILE_TO_WRITE,
         NoneType,
         "log there; default: standard error, or with a mount in the background its own file in $XDG_STATE_HOME/hingfs",
     )

@@ -171,6 +171,18 @@ def _parse_directory(text: str) -> Path:
     return path
 
 
+def _parse_file_to_write(text: str) -> Path:
+    path = parse_path(text)
+    written = path if path.exists() else path.parent  # which gets a new name
+    is_one = path.parent.is_dir() and not path.is_dir()
+    if not (is_one and os.access(written, os.W_OK)):
+        raise UsageError(
+            f"{plain(str(path))} is no file that you can write; make its directory, or "
+            "choose another"
+        )
+    return path
+
+
 def _parse_user(text: str) -> int:
     try:
         return int(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
@@ -221,6 +233,6 @@ MODE = Unit("MODE", parse_mode)
 DIRECTORY_MODE = Unit("MODE", parse_mode, _can_be_entered)
 USER = Unit("USER", _parse_user, _is_id)
 GROUP = Unit("GROUP", _parse_group, _is_id)
-FILE: Unit[Path | None] = Unit("FILE", parse_path)
+FILE_TO_WRITE: Unit[Path | None] = Unit("FILE", _parse_file_to_write)
 DIRECTORY: Unit[Path | None] = Unit("DIR", _parse_directory)
 SWITCH = Unit("", _parse_switch)

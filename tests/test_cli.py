@@ -297,18 +297,32 @@ def test_a_value_that_an_option_cannot_have_is_status_2(
     assert "secret" not in said
 
 
+@pytest.mark.parametrize("name", ["none/log", "", "file/log"])
 def test_a_log_file_that_cannot_be_made_is_an_error(
-    server: FakeEndpoint, tmp_path: Path
+    server: FakeEndpoint, tmp_path: Path, name: str
 ) -> None:
+    (tmp_path / "file").touch()
     done = hingfs(
-        *("mount", tmp_path, "--foreground", "--base-url", server.base_url),
-        *("--log-file", tmp_path / "none" / "log"),
+        *("mount", tmp_path / "mnt", "--foreground", "--base-url", server.base_url),
+        *("--log-file", tmp_path / name),
         HINGFS_TOKEN=TOKEN,
     )
 
-    assert done.returncode == 1
-    assert done.stderr.startswith("hingfs: log file")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"hingfs: --log-file: {tmp_path / name} is no file")
     assert len(done.stderr.splitlines()) == 1
+    assert server.log == []
+
+
+@pytest.mark.parametrize("name", ["new", "old", "link"])
+def test_a_log_file_that_can_be_written_is_taken(tmp_path: Path, name: str) -> None:
+    (tmp_path / "old").touch()
+    (tmp_path / "link").symlink_to("target")
+
+    config = configured(["--log-file", str(tmp_path / name)], {})
+
+    assert config.log.file == tmp_path / name
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
@@ -467,6 +481,7 @@ VALUES = {
     "--dir-mode": "550",
     "--fuse": "fusepy",
     "--log-level": "debug",
+    "--log-file": "/dev/null",
 }
 SWITCHES = [
     "--allow-other",
@@ -504,7 +519,7 @@ def test_an_option_beats_its_variable(flag: str) -> None:
 def test_every_option_of_the_configuration_is_among_these() -> None:
     known = {one.flag for one in SETTINGS}
 
-    assert known - set(VALUES) - set(SWITCHES) == {"--token-file", "--log-file"}
+    assert known - set(VALUES) - set(SWITCHES) == {"--token-file"}
 
 
 def test_a_bound_on_the_disk_may_be_above_what_the_disk_holds() -> None:

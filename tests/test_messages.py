@@ -479,6 +479,13 @@ VALUES = [
         "--cache-dir: /none is no directory that you can write; make it, or choose another",
     ),
     (
+        "--log-file /none/log",
+        (
+            "--log-file: /none/log is no file that you can write; make its directory, or "
+            "choose another"
+        ),
+    ),
+    (
         "--base-url example.com",
         (
             "--base-url: 'example.com' is no base URL, which looks like "
@@ -556,6 +563,10 @@ VARIABLES = [
     (
         "HINGFS_CACHE_DIR=/none",
         "HINGFS_CACHE_DIR: /none is no directory that you can write; make it, or choose another",
+    ),
+    (
+        "HINGFS_LOG_FILE=/none/log",
+        "HINGFS_LOG_FILE: /none/log is no file that you can write; make its directory, or choose another",
     ),
     (
         "HINGFS_BASE_URL=example.com",

@@ -492,8 +492,8 @@ def test_in_the_background_a_log_file_that_cannot_be_written_is_told(
             HINGFS_TOKEN=endpoint.token,
         )
 
-    assert done.returncode == 1
-    assert "No such file or directory" in done.stderr
+    assert done.returncode == 2
+    assert "is no file that you can write" in done.stderr
     assert mount_line(tmp_path) is None
 
 
