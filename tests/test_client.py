@@ -91,7 +91,7 @@ def all_of(answer) -> bytes:
 
 
 def download(client: VideoClient, content: Content, span: ByteRange) -> bytes:
-    with client.source.open_range(content, span) as body:
+    with contextlib.closing(client.source.open_range(content, span)) as body:
         return taken(body, len(span))
 
 
@@ -773,7 +773,9 @@ class TestRanges:
         assert endpoint.log == []
 
     def test_reads_in_pieces_are_one_request(self, client, endpoint):
-        with client.source.open_range(content_of(endpoint), ByteRange(0, SIZE)) as body:
+        with contextlib.closing(
+            client.source.open_range(content_of(endpoint), ByteRange(0, SIZE))
+        ) as body:
             pieces = [taken(body, n) for n in (1, 4095, 65_536, SIZE - 69_632)]
 
         assert b"".join(pieces) == ramp("v", 0, SIZE)
@@ -804,7 +806,9 @@ class TestRanges:
         endpoint.inject(faults.close_at(50_000), times=5)
         content = content_of(endpoint)
 
-        with client.source.open_range(content, ByteRange(0, SIZE)) as body:
+        with contextlib.closing(
+            client.source.open_range(content, ByteRange(0, SIZE))
+        ) as body:
             got = b"".join(taken(body, 1000) for _ in range(SIZE // 1000))
 
         assert got == ramp("v", 0, SIZE)
@@ -818,7 +822,9 @@ class TestRanges:
         endpoint.inject(faults.close_at(10_000), times=times)
         content = content_of(endpoint)
 
-        with client.source.open_range(content, ByteRange(0, SIZE)) as body:
+        with contextlib.closing(
+            client.source.open_range(content, ByteRange(0, SIZE))
+        ) as body:
             got = b"".join(taken(body, 10_000) for _ in range(SIZE // 10_000))
 
         assert got == ramp("v", 0, SIZE)
@@ -922,7 +928,9 @@ class TestRanges:
     def test_r16_a_version_that_changes_under_a_read_is_noticed(self, client, endpoint):
         content = content_of(endpoint)
         endpoint.inject(faults.close_at(1000))
-        with client.source.open_range(content, ByteRange(0, SIZE)) as body:
+        with contextlib.closing(
+            client.source.open_range(content, ByteRange(0, SIZE))
+        ) as body:
             assert taken(body, 1000) == ramp("v", 0, 1000)
             endpoint.videos["v"].replace()
 
@@ -938,8 +946,8 @@ class TestRanges:
     def test_a_200_hands_on_the_open_answer(self, client, endpoint):
         endpoint.inject(faults.answer_200_to_range())
 
-        with client.source.open_range(
-            content_of(endpoint), ByteRange(1000, 2000)
+        with contextlib.closing(
+            client.source.open_range(content_of(endpoint), ByteRange(1000, 2000))
         ) as body:
             with pytest.raises(RangesIgnored):
                 taken(body, 1000)

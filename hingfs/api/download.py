@@ -1,46 +1,27 @@
 """The bytes of one range in order, whatever becomes of the connections.
 
-A body that breaks off is resumed at the byte reached. Decides what a range's answers
-are worth: whether they are the bytes asked for, of the version that was opened, and
-come fast enough to be waited for.
+A body that breaks off is resumed at the byte reached. Decides when to ask again, and
+whether bytes come fast enough to be waited for. Leaves to `range_answers` what an
+answer is worth.
 """
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from ..blocks import ByteRange, views_of
-from ..errors import (
-    BodyCut,
-    ContentChanged,
-    HingError,
-    NotAVideo,
-    RangesIgnored,
-    ServerBroken,
-    TransportError,
-    VideoNotServed,
-    printable,
-)
+from ..errors import BodyCut, NotAVideo, ServerBroken, TransportError
 from ..http.answer import Answer
 from ..http.pace import Pace
 from ..http.patience import Patience
-from ..version import Content, Validator
-from . import refusals, verdict
+from ..version import Content
+from .range_answers import RangeAnswers, refuse_message
 from .routes import Routes
 from .sender import MOST_ERROR_BYTES
-from .sniffing import JUDGED_BYTES, Sort, sort_of
-
-# How often all replicas that are asked may know nothing of a video that was opened. Of
-# replicas drawn at random, where one of three knows it, one read in 500 fails then.
-_MOST_DENIALS = 3
+from .sniffing import JUDGED_BYTES
 
 
 class RangeDownload:
     """The bytes of one range in order, whatever becomes of the connections.
-
-    A body that breaks off is resumed at the byte reached. Every answer is checked
-    against what was asked and against the version that was opened.
 
     Thread safety: one thread reads and closes; `abort` may come from any other.
     """
@@ -54,7 +35,7 @@ class RangeDownload:
         patience: Patience,
         pace: Pace,
     ) -> None:
-        self._routes = routes
+        self._answers = RangeAnswers(routes, content, patience)
         self._content = content
         self._patience = patience
         self._pace = pace
@@ -62,11 +43,6 @@ class RangeDownload:
         self._stop = span.stop
         self._answer: Answer | None = None
         self._answer_left = 0
-        self._whole: Answer | None = None  # sent in place of the range
-        self._place: str | None = None  # where the last answer came from
-        self._contradicting: list[Validator] = []  # since a good answer came
-        self._denials = 0  # in a row, of what was served before
-        self._doubted: set[type[HingError]] = set()
         self._aborted = False
 
     def read_into(
@@ -100,29 +76,15 @@ class RangeDownload:
 
     def close(self) -> None:
         """Give the connection back, or drop it if bytes are left in it."""
-        for answer in (self._answer, self._whole):
-            if answer is not None:
-                answer.close()
-        self._answer = self._whole = None
+        self._drop_answer()
+        self._answers.close()
 
     def take_whole(self) -> Answer | None:
         """The open answer with the whole file that came instead, if one did.
 
         It is the caller's to close. None too where no answer may be used.
         """
-        whole, self._whole = self._whole, None
-        return whole
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        return self._answers.take_whole()
 
     def _next_piece(
         self, buffers: Sequence[bytearray], start: int, least_bytes: int
@@ -135,7 +97,7 @@ class RangeDownload:
             if self._aborted:
                 raise BodyCut("the transfer was cut off here")
             try:
-                answer = self._answer or self._connect()
+                answer = self._answer or self._ask()
                 views = views_of(buffers, start, start + self._answer_left)
                 count = answer.read_into(views, least_bytes, self._pace.judged_at)
             except (BodyCut, ServerBroken, NotAVideo) as error:
@@ -152,7 +114,7 @@ class RangeDownload:
         self._answer_left -= count
         self._pace.took(count)
         if self._answer_left == 0:
-            self.close()
+            self._drop_answer()
             self._progressed()
         elif time.monotonic() >= self._pace.judged_at:
             if self._pace.good:
@@ -174,120 +136,25 @@ class RangeDownload:
             self._patience.failed(trouble)
 
     def _refuse_message(self, first: bytes, *, ended: bool) -> None:
-        """Raise NotAVideo if what begins with *first* is a message called a video.
-
-        *ended*: no more of it is judged.
-        """
-        odd = (self._content.odd_type or self._content.odd_coding) is not None
-        if sort_of(first, needs_proof=odd, ended=ended) is Sort.MESSAGE:
+        try:
+            refuse_message(self._content, first, ended=ended)
+        except NotAVideo:
             self._leave()
-            raise _message_error(first)
+            raise
 
     def _leave(self) -> None:
         """Close after trouble; the next answer shall come by the API."""
-        self.close()
-        self._routes.places.forget(self._content.video_id, self._place)
+        self._drop_answer()
+        self._answers.distrust()
 
-    def _connect(self) -> Answer:
-        if self._content.shifting:  # another transfer found it out
-            raise RangesIgnored("it is read whole, from one answer")
+    def _drop_answer(self) -> None:
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
+
+    def _ask(self) -> Answer:
+        """An answer with what is missing, from the byte reached on."""
         asked = ByteRange(self._position, self._stop)
-        etag = self._content.validator.etag
-        answer, body, self._place, status = self._routes.content.content_of(
-            self._content,
-            self._patience,
-            span=asked,
-            headers={"If-Range": etag} if etag else None,
-        )
-        if answer.status in (200, 206) and not body:
-            span = self._judged(answer, asked)
-            self._doubted.clear()
-            self._contradicting.clear()
-            self._denials = 0
-            self._routes.places.remember(self._content.video_id, self._place)
-            self._answer, self._answer_left = answer, len(span)
-            answer.expect(len(span))
-            self._pace.restart()
-            return answer
-        answer.close()
-        if answer.status == 416:
-            changed = ContentChanged("the size is another one now")
-            said = verdict.changed_by_416(answer.headers, self._content)
-            if said and not self._seen_once(changed):
-                raise changed
-            raise ServerBroken("416 for a range inside the file")
-        error = self._routes.statuses.refused(
-            self._content.video_id, answer, body, status
-        )
-        raise self._refused(error)
-
-    def _refused(self, error: HingError) -> HingError:
-        """*error*, or trouble to be tried again where it contradicts what was served."""
-        trouble = refusals.of_opened(error)
-        self._denials += trouble is not error
-        if self._denials < _MOST_DENIALS or trouble is error:
-            return trouble
-        return VideoNotServed(str(trouble))
-
-    def _judged(self, answer: Answer, asked: ByteRange) -> ByteRange:
-        """The bytes of *asked* that *answer* brings; closed if there are none."""
-        try:
-            return verdict.judge_range(
-                answer.status, answer.headers, asked, self._content
-            )
-        except RangesIgnored as error:
-            # A server that has answered, or announced, ranges: one 200 may be a fault,
-            # and what it leads to is for good, the whole file in the spool.
-            if self._content.ranges and self._seen_once(error):
-                answer.close()
-                raise ServerBroken(f"seen once: {error}") from error
-            if self._content.ranges:
-                self._routes.endpoint.delivery.ranges_announced_falsely()
-            else:
-                self._routes.endpoint.delivery.ranges_ignored()
-            self._whole = answer
-            raise
-        except ContentChanged as error:
-            with answer:
-                self._refuse_short_message(answer)
-            self._contradicting.append(verdict.validator_of(answer.headers))
-            if self._seen_once(error):
-                raise ServerBroken(f"seen once: {error}") from error
-            size_bytes = self._content.size_bytes
-            if not verdict.tells_size(answer.status, answer.headers, size_bytes):
-                raise
-            raise self._settled() from error
-        except HingError:
-            answer.close()
-            raise
-
-    def _settled(self) -> HingError:
-        """What the download meets next, of a video whose validators were contradicted."""
-        self._routes.settling.settle(self._content, self._contradicting)
-        if self._content.shifting:
-            return RangesIgnored("it is read whole, from one answer")
-        return ServerBroken("it came under another validator, and equal bytes do")
-
-    def _refuse_short_message(self, answer: Answer) -> None:
-        """Raise NotAVideo if all that *answer* brings is a message.
-
-        Its length is another than the video's, which alone would mean a change.
-        """
-        length = answer.headers.get("Content-Length", "")
-        if length.isdecimal() and int(length[:9]) <= MOST_ERROR_BYTES:
-            body = answer.read_text(self._patience.deadline, MOST_ERROR_BYTES)
-            self._refuse_message(body, ended=True)
-
-    def _seen_once(self, error: HingError) -> bool:
-        """Whether this answer is the first to say *error* since a good one came.
-
-        One may be a fault; a second that says the same is believed.
-        """
-        once = type(error) not in self._doubted
-        self._doubted.add(type(error))
-        return once
-
-
-def _message_error(body: bytes) -> NotAVideo:
-    said = printable(body[:200].decode("utf-8", "replace"))
-    return NotAVideo(f"no video, but: {said}")
+        self._answer, self._answer_left = self._answers.ask(asked)
+        self._pace.restart()
+        return self._answer

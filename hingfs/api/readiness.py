@@ -12,9 +12,9 @@ Thread safety: all methods; `_lock` guards the sights, and is not held while byt
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
 from ..blocks import KIB, MIB, ByteRange
 from ..errors import BodyCut, ContentChanged, RangesIgnored
@@ -43,14 +43,8 @@ class Download(Protocol):
     def take_whole(self) -> "Stream | None":
         """That whole file, the caller's to close."""
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        type_: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    def close(self) -> None:
+        """Nothing more is read."""
 
 
 class Stream(Protocol):
@@ -189,7 +183,7 @@ class _Headers:
     def _fetch(self, offset: int, stop: int) -> None:
         span = ByteRange(offset, offset + _WINDOW_BYTES).clip(self._size_bytes)
         window = bytearray(len(span))
-        with self._open_range(span) as download:
+        with closing(self._open_range(span)) as download:
             try:
                 download.read_into([window], 0, len(span))
             except RangesIgnored:
