@@ -38,8 +38,9 @@ from hingfs.errors import (
 from hingfs.http import breaker, dialing
 from hingfs.http import transport as transport_module
 from hingfs.http.answer import Answer
+from hingfs.http.authorization import origin_of
 from hingfs.http.exchange import Exchange, Exchanges
-from hingfs.http.transport import HttpTransport, origin_of
+from hingfs.http.transport import HttpTransport
 from hingfs.settings import EndpointConfig
 from hingfs.token import Token
 from tests import endpoint as faults
@@ -591,7 +592,7 @@ class TestFailures:
         def fail(*_args, **_options):
             raise instance(kind)
 
-        monkeypatch.setattr(transport._session, "request", fail)
+        monkeypatch.setattr(transport._sessions._session, "request", fail)
 
         with pytest.raises(TransportError):
             get(transport, endpoint.url("v"))
@@ -963,15 +964,15 @@ class TestBreaker:
             get(transport, endpoint.url("v")) as refused,
             get(transport, endpoint.url("v")) as refused_as_well,
         ):
-            assert not transport.renew_token()
+            assert not transport.authorization.renew()
             file.write_text(SECRET)
 
-            assert transport.renew_token()
+            assert transport.authorization.renew()
             # What is in the file is no news to the second, and yet worth a try.
-            assert transport.token_renewed_since(refused)
-            assert transport.token_renewed_since(refused_as_well)
+            assert transport.authorization.renewed_since(refused.token_number)
+            assert transport.authorization.renewed_since(refused_as_well.token_number)
         with get(transport, endpoint.url("v")) as accepted:
-            assert not transport.token_renewed_since(accepted)
+            assert not transport.authorization.renewed_since(accepted.token_number)
         assert read(transport, endpoint.url("v")) == ramp("v", 0, SIZE)
 
     def test_a_token_file_that_went_bad_leaves_the_old_token(
@@ -986,7 +987,7 @@ class TestBreaker:
             "holds no token; put the API token there.*; the token before stays in use"
         )
 
-        assert not transport.renew_token()
+        assert not transport.authorization.renew()
         assert read(transport, endpoint.url("v")) == ramp("v", 0, SIZE)
 
 

@@ -148,11 +148,13 @@ class Sender:
         if not (answer.from_api and refuses_token(answer.status, answer.headers, body)):
             return False
         # Of requests refused at the same time, only one finds a new token.
-        return self.renew_token() or self._transport.token_renewed_since(answer)
+        return self.renew_token() or self._transport.authorization.renewed_since(
+            answer.token_number
+        )
 
     def renew_token(self) -> bool:
         """Read the token file again; True if it holds another token than before."""
-        renewed = self._transport.renew_token()
+        renewed = self._transport.authorization.renew()
         if renewed:
             # Those of another token are news.
             self._warned -= {f"denied: {code}" for code in DENIED_CODES}

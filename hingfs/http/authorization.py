@@ -1,0 +1,95 @@
+"""Where the token goes, and which token.
+
+The token goes to the scheme, host and port of the base URL and nowhere else: it is
+added to each request as that is sent, never kept in session headers, so no redirect can
+carry it off. Decides when a renewed token takes the place of the old one.
+"""
+
+import logging
+import threading
+from urllib.parse import urlsplit
+
+import requests
+import requests.auth
+
+from ..errors import TokenError
+from ..settings import EndpointConfig
+from .destinations import port_of
+
+log = logging.getLogger(__name__)
+
+Origin = tuple[str, str, int]
+
+
+def origin_of(url: str) -> Origin:
+    """(scheme, host, port) of *url*: what decides whether the token may be sent."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), port_of(url)
+
+
+class Authorization:
+    """The token of one endpoint. Thread safety: all methods."""
+
+    def __init__(self, config: EndpointConfig) -> None:
+        self._source = config.token
+        self._api_origin = origin_of(config.base_url)
+        self._lock = threading.Lock()  # guards both fields below
+        self._token = config.token.read()
+        self._number = 0  # counts the renewals
+
+    def covers(self, url: str) -> bool:
+        """Whether *url* is the API's own: it alone gets the token."""
+        return origin_of(url) == self._api_origin
+
+    def of(self, url: str) -> tuple[requests.auth.AuthBase, int]:
+        """What adds the token to a request for *url*, if it may; the token's number."""
+        with self._lock:
+            token, number = self._token, self._number
+        if not self.covers(url):
+            return _Nothing(), number
+        return _Bearer(token, self._api_origin), number
+
+    def renew(self) -> bool:
+        """Read the token file again; True if it holds another token than before."""
+        try:
+            token = self._source.read()
+        except TokenError as error:
+            log.warning("%s; the token before stays in use", error)
+            return False
+        with self._lock:
+            renewed = token != self._token
+            if renewed:
+                self._token = token
+                self._number += 1
+        if renewed:
+            log.info("the token file holds a new token")
+        return renewed
+
+    def renewed_since(self, number: int) -> bool:
+        """Whether the token is another by now than the one of that *number*."""
+        with self._lock:
+            return number != self._number
+
+
+class _Bearer(requests.auth.AuthBase):
+    """The token as `auth`, since a netrc entry would override a plain header.
+
+    It looks at the URL as it is sent, whatever was meant: no other origin gets it.
+    """
+
+    def __init__(self, token: str, origin: Origin) -> None:
+        self._token = token
+        self._origin = origin
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if origin_of(request.url or "") == self._origin:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class _Nothing(requests.auth.AuthBase):
+    """No credentials, whatever the session or the environment holds."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.pop("Authorization", None)
+        return request

@@ -1,0 +1,69 @@
+"""What may go wrong before an answer, as errors of ours.
+
+Decides which of them is no connection, which is no TLS, and which is an answer that is
+broken. What goes wrong while an answer is read is told by `exchange`.
+"""
+
+import contextlib
+import http.client
+import ssl
+from collections.abc import Iterator
+
+import requests
+import urllib3.exceptions
+
+from ..errors import NoTls, ServerBroken, TransportError, Unreachable, printable
+
+# What OpenSSL says of bytes that are no record of TLS, as those of plain HTTP.
+_NO_TLS_SPOKEN = frozenset(
+    {
+        "WRONG_VERSION_NUMBER",
+        "UNKNOWN_PROTOCOL",
+        "HTTP_REQUEST",
+        "PACKET_LENGTH_TOO_LONG",
+    }
+)
+
+
+@contextlib.contextmanager
+def send_errors() -> Iterator[None]:
+    """Turn what a request can raise before its answer into TransportError."""
+    try:
+        yield
+    except requests.exceptions.SSLError as error:
+        raise NoTls(f"TLS: {_reason_of(error)}") from error
+    except requests.exceptions.Timeout as error:  # an answer's is told by `exchange`
+        raise Unreachable("no connection within the connect time-out") from error
+    except requests.exceptions.ConnectionError as error:
+        raise Unreachable(_reason_of(error)) from error
+    except (
+        requests.exceptions.RequestException,
+        urllib3.exceptions.HTTPError,
+        http.client.HTTPException,
+    ) as error:
+        raise ServerBroken(f"the exchange failed: {_reason_of(error)}") from error
+    except (OSError, ValueError) as error:  # ValueError: what cannot stand in a request
+        raise TransportError(f"the exchange failed: {_reason_of(error)}") from error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """*error* and what it came of, innermost last; urllib3 wraps it in several coats."""
+    for _ in range(8):
+        yield error
+        around = None if error.__suppress_context__ else error.__context__
+        inner = getattr(error, "reason", None) or error.__cause__ or around
+        if not isinstance(inner, BaseException):
+            return
+        error = inner
+
+
+def _reason_of(error: BaseException) -> str:
+    """The innermost cause of *error* in one line."""
+    *_, error = _causes(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return printable(error.verify_message).rstrip(".")
+    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS_SPOKEN:
+        return "this port does not speak it, perhaps http"
+    return printable(
+        getattr(error, "strerror", None) or str(error) or type(error).__name__
+    )
