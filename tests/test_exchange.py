@@ -23,7 +23,7 @@ from hingfs.errors import (
     Undecodable,
     Unreachable,
 )
-from hingfs.http import connections, dialing, exchange
+from hingfs.http import connections, dialing, socket_input
 from hingfs.http.answer import Answer
 from hingfs.http.exchange import MOST_HEAD_BYTES
 from hingfs.http.transport import HttpTransport
@@ -518,7 +518,7 @@ def test_a_chunk_larger_than_is_held_comes_as_it_comes(serve):
 def test_a_head_that_has_begun_is_not_waited_for_as_long_as_a_late_one(
     serve, monkeypatch
 ):
-    monkeypatch.setattr(exchange, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(socket_input, "HEAD_SECONDS", 0.3)
 
     def script(_asked: Asked) -> Iterator[bytes | float]:
         yield 0.5

@@ -7,7 +7,7 @@ from pathlib import Path
 from hingfs import blocks, errors, settings
 from hingfs.api import listing, pages, places, sender, status_route
 from hingfs.fetch import room
-from hingfs.http import exchange, transport
+from hingfs.http import chunks, exchange, transport
 from hingfs.library import catalog, names
 from hingfs.library import listing as library_listing
 from hingfs.mount import operations
@@ -85,14 +85,14 @@ BOUNDS: list[tuple[str, str, str]] = [
     (
         "the size line of a chunk; all trailers",
         (
-            f"{text_of(exchange.MOST_CHUNK_LINE_BYTES)}; "
-            f"{text_of(exchange.MOST_TRAILER_BYTES)}"
+            f"{text_of(chunks.MOST_CHUNK_LINE_BYTES)}; "
+            f"{text_of(chunks.MOST_TRAILER_BYTES)}"
         ),
         "the answer is broken",
     ),
     (
         "a chunk that is held back until its end has proved it",
-        f"{text_of(exchange.MOST_PROVED_BYTES)} each",
+        f"{text_of(chunks.MOST_PROVED_BYTES)} each",
         "a larger one comes unproved",
     ),
     (

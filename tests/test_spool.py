@@ -422,7 +422,7 @@ class TestRoom:
         with pytest.raises(SpoolFull):
             rig.store.open(content, answer)
 
-        assert not rig.mount.engine.transport._exchanges._open
+        assert not rig.mount.engine.transport._open._open
 
     def test_a_file_of_unknown_length_stops_at_the_bound(self, make):
         rig = make(disk_bytes=SIZE - 1)

@@ -39,7 +39,8 @@ from hingfs.http import breaker, dialing
 from hingfs.http import transport as transport_module
 from hingfs.http.answer import Answer
 from hingfs.http.authorization import origin_of
-from hingfs.http.exchange import Exchange, Exchanges
+from hingfs.http.exchange import Exchange
+from hingfs.http.open_connections import OpenConnections
 from hingfs.http.transport import HttpTransport
 from hingfs.settings import EndpointConfig
 from hingfs.token import Token
@@ -916,7 +917,7 @@ class TestBodies:
             with pytest.raises(HingError):
                 read(transport, endpoint.url("v"))
 
-        assert not transport._exchanges._open
+        assert not transport._open._open
 
 
 class TestBreaker:
@@ -1087,7 +1088,7 @@ class TestNoSocketIsLeftAfterClose:
 
     def test_of_those_that_are_being_returned(self, transport, endpoint, monkeypatch):
         """The exchange is over, and its connection is not in its pool yet."""
-        real = Exchanges.discard
+        real = OpenConnections.discard
 
         def discard(*args):
             real(*args)
@@ -1095,21 +1096,21 @@ class TestNoSocketIsLeftAfterClose:
 
         answer = get(transport, endpoint.url("v"))
         taken(answer, 10 * SIZE)
-        monkeypatch.setattr(Exchanges, "discard", discard)
+        monkeypatch.setattr(OpenConnections, "discard", discard)
         answer.close()
 
         assert sockets_to(endpoint) == 0
 
     def test_of_those_that_are_being_taken(self, transport, endpoint, monkeypatch):
         """The pool has given one out, and nothing was sent by it yet."""
-        real = Exchanges.take
+        real = OpenConnections.take
 
         def take(*args):
             transport.close()
             return real(*args)
 
         read(transport, endpoint.url("v"))
-        monkeypatch.setattr(Exchanges, "take", take)
+        monkeypatch.setattr(OpenConnections, "take", take)
         with pytest.raises(Closing):
             get(transport, endpoint.url("v"))
 

@@ -1,6 +1,7 @@
 """Bytes over HTTP, under deadlines and bounds; it knows no videos.
 
-`transport` sends a request and gives an `answer`; `exchange` reads it off its connection
-as `framing` allows; `connections` and `dialing` make connections; `limits`, `pauses`,
-`pace` and `patience` tell when to ask, and how long.
+`transport` follows a request to its `answer`; `sessions` sends it, `exchange` reads it
+off its connection, and `body`, `chunks` and `framing` tell where it ends; `connections`,
+`dialing` and `resolver` make connections. `patience` tells how long all is tried, with
+`limits`, `pauses`, `pace` and `breaker`.
 """

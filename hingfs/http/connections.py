@@ -27,9 +27,10 @@ import urllib3.util.ssl_
 
 from ..errors import ServerBroken, Stale
 from .dialing import LIVELY, Dialer
-from .exchange import MOST_HEAD_BYTES, Exchange, Exchanges, Input
-from .framing import parse_head
+from .exchange import Exchange, read_head
+from .open_connections import OpenConnections
 from .resolver import Resolver
+from .socket_input import SocketInput
 
 # A connection that was idle for longer is not used again: many a NAT and firewall has
 # forgotten it by then, and says nothing. A new one costs two or three round trips, a
@@ -43,16 +44,16 @@ Admit = Callable[[str, socket.socket], None]
 
 
 class Adapter(requests.adapters.HTTPAdapter):
-    """Connections whose names *resolver* looks up, and whose answers are *exchanges*.
+    """Connections whose names *resolver* looks up, and which *open_* knows all of.
 
     *admit* is asked about each peer; not about a proxy, which looks up the name itself
     and is the user's own choice.
     """
 
     def __init__(
-        self, resolver: Resolver, exchanges: Exchanges, admit: Admit, connections: int
+        self, resolver: Resolver, open_: OpenConnections, admit: Admit, connections: int
     ) -> None:
-        terms = _Terms(resolver, Dialer(), exchanges, _Dead(), admit)
+        terms = _Terms(resolver, Dialer(), open_, _Dead(), admit)
         self._pool_classes = _pool_classes(_Strict, _StrictTls, terms)
         self._socks_classes = _pool_classes(_Socks, _SocksTls, terms)
         super().__init__(pool_connections=8, pool_maxsize=connections, max_retries=0)
@@ -98,7 +99,7 @@ class _Terms:
 
     resolver: Resolver
     dialer: Dialer
-    exchanges: Exchanges
+    open_: OpenConnections
     dead: _Dead
     admit: Admit
 
@@ -112,15 +113,15 @@ class _Strict(urllib3.connection.HTTPConnection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
         super().__init__(*args, **kwargs)
         # Called by http.client, and no more; it is typed as a class.
-        made: Any = partial(Exchange, line=self, within=self._terms.exchanges)
+        made: Any = partial(Exchange, connection=self, within=self._terms.open_)
         self.response_class = made
 
     def connect(self) -> None:
         """As overridden, and closed at once where the transport was meanwhile."""
-        self._terms.exchanges.check_open()
+        self._terms.open_.check_open()
         super().connect()
         try:
-            self._terms.exchanges.check_open()
+            self._terms.open_.check_open()
         except OSError:
             self.close()
             raise
@@ -136,7 +137,7 @@ class _Strict(urllib3.connection.HTTPConnection):
         What waits on the socket then was sent without having been asked for, or is the
         end of the connection; the next answer would be taken for another's.
         """
-        if not self._terms.exchanges.take(self):
+        if not self._terms.open_.take(self):
             return False
         if self.kept_at and (
             time.monotonic() - self.kept_at > _KEPT_SECONDS
@@ -165,7 +166,7 @@ class _Strict(urllib3.connection.HTTPConnection):
     def close(self) -> None:
         """As overridden; what it is used for next is another connection."""
         self.kept_at = 0.0
-        self._terms.exchanges.take(self)
+        self._terms.open_.take(self)
         super().close()
 
     @contextlib.contextmanager
@@ -191,10 +192,8 @@ class _Strict(urllib3.connection.HTTPConnection):
         ]
         until = time.monotonic() + _seconds_of(self)
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        received = Input(self.sock)
-        head = parse_head(received.head(MOST_HEAD_BYTES, until), "CONNECT")
-        while head.is_interim:
-            head = parse_head(received.head(MOST_HEAD_BYTES, until), "CONNECT")
+        received = SocketInput(self.sock)
+        head = read_head(received, "CONNECT", until)
         if not 200 <= head.status < 300:
             raise OSError(f"Tunnel connection failed: HTTP {head.status} {head.reason}")
         if received.holds_more:
@@ -260,7 +259,7 @@ def _pool_classes(
     class Keeping:
         def _put_conn(self, conn: Any) -> None:  # noqa: ANN401 - handed on
             if conn is not None and not conn.is_closed:
-                terms.exchanges.keep(conn)
+                terms.open_.keep(conn)
             super()._put_conn(conn)  # type: ignore[misc] # a pool's
 
     class Pool(Keeping, urllib3.HTTPConnectionPool):

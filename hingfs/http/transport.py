@@ -35,8 +35,8 @@ from .breaker import Breaker
 from .clock import ServerClock
 from .connections import Adapter
 from .destinations import Destinations
-from .exchange import Exchanges
 from .limits import RequestLimit
+from .open_connections import OpenConnections
 from .proxies import Proxies
 from .resolver import Resolver
 from .sessions import Sessions, as_sent
@@ -75,10 +75,10 @@ class HttpTransport:
         self._proxies = Proxies()
         # A caller that waited its time and asks again joins the same look-up once.
         self._resolver = Resolver(2 * config.connect_seconds)
-        self._exchanges = Exchanges()
+        self._open = OpenConnections()
         self._destinations = Destinations(config, self._look_up)
         admit = self._destinations.admit
-        adapter = partial(Adapter, self._resolver, self._exchanges, admit)
+        adapter = partial(Adapter, self._resolver, self._open, admit)
         self._sessions = Sessions(config, self._proxies, adapter)
         self._closed = threading.Event()
 
@@ -139,7 +139,7 @@ class HttpTransport:
         self._closed.set()
         self.limit.close(Closing("the mount is ending"))
         self._resolver.close(Closing("the mount is ending"))
-        self._exchanges.close()
+        self._open.close()
 
     def join(self, seconds: float) -> bool:
         """Whether its threads have ended within *seconds* each; after `close`."""
