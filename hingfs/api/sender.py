@@ -60,20 +60,14 @@ class Sender:
         fresh: bool = False,
     ) -> tuple[Answer, bytes]:
         """An answer that is no passing trouble; its body is read unless 200 or 206."""
+        ask = partial(self._transport.request, method, url, about=patience.about)
+        ask = partial(ask, span=span, headers=headers, fresh=fresh)
         renewed = False
         while True:
             turn, began = patience.turn(), time.monotonic()
             try:
                 with turn:
-                    answer = self._transport.request(
-                        method,
-                        url,
-                        deadline=patience.head_deadline,
-                        about=patience.about,
-                        span=span,
-                        headers=headers,
-                        fresh=fresh,
-                    )
+                    answer = ask(deadline=patience.head_deadline)
             except TransportError as error:
                 if isinstance(error, NoAnswer) and method == "HEAD":
                     self._bear_silence(patience, began)
@@ -88,15 +82,23 @@ class Sender:
             if not renewed and self._has_new_token(answer, body):
                 renewed = True
                 continue
-            if asks_for_pause(answer.status, answer.headers, body):
-                self._pause(answer, body, patience)
-                continue
-            self._transport.limit.answered()
-            if method == "HEAD" or refusals.is_final(
-                answer.status, answer.headers, body
-            ):
-                return answer, body  # what HEAD refuses, GET may serve
-            patience.failed(broken(answer, body))
+            if self._is_final(method, answer, body, patience):
+                return answer, body
+
+    def _is_final(
+        self, method: str, answer: Answer, body: bytes, patience: Patience
+    ) -> bool:
+        """Whether *answer* to *method* is no passing trouble; that is waited out first."""
+        if asks_for_pause(answer.status, answer.headers, body):
+            self._pause(answer, body, patience)
+            return False
+        self._transport.limit.answered()
+        if method == "HEAD":  # what it refuses, GET may serve
+            return True
+        if refusals.is_final(answer.status, answer.headers, body):
+            return True
+        patience.failed(broken(answer, body))
+        return False
 
     def _bear_silence(self, patience: Patience, since: float) -> None:
         """HEAD has had no answer *since* then: where the API answers others, wait.

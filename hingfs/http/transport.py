@@ -213,8 +213,16 @@ class HttpTransport:
             stall_seconds=self._config.stall_seconds,
             waited_seconds=time.monotonic() - started,
         )
-        if to_api:
-            self._note_answer(answer)
+        self._note_answer(request, url, answer)
+        return answer
+
+    def _note_answer(self, request: _Request, url: str, answer: Answer) -> None:
+        """What *answer* tells of the API, and a line in the log."""
+        if answer.from_api:
+            # A cache's answer (Age) is as old as it says.
+            if "Age" not in answer.headers:
+                self.clock.learn(answer.headers.get("Date"))
+            self.breaker.answered()
         log.debug(
             "%s %s %s -> %d in %.3f s",
             request.method,
@@ -223,14 +231,6 @@ class HttpTransport:
             answer.status,
             answer.waited_seconds,
         )
-        return answer
-
-    def _note_answer(self, answer: Answer) -> None:
-        """The API answered."""
-        # A cache's answer (Age) is as old as it says.
-        if "Age" not in answer.headers:
-            self.clock.learn(answer.headers.get("Date"))
-        self.breaker.answered()
 
     def redirect_target(self, url: str, location: str) -> str:
         """The URL that *location*, said by the answer to *url*, leads to.
