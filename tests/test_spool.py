@@ -33,11 +33,12 @@ from hingfs.errors import (
     Unforeseen,
     VideoNotFound,
 )
-from hingfs.fetch import room, spool_store, stream
+from hingfs.fetch import room, spool_store
 from hingfs.fetch import spool as spool_module
 from hingfs.fetch.spool import Spool
 from hingfs.fetch.spool_store import SpoolStore
 from hingfs.fetch.storage import Memory
+from hingfs.http import patience
 from hingfs.mount.serving import Mount
 from hingfs.version import Content, Validator
 from tests import endpoint as faults
@@ -291,7 +292,7 @@ def test_r18_a_server_that_cuts_every_transfer_is_an_error_and_no_short_file(mak
     assert rig.read(content, 0, 1000) == ramp("v", 0, 1000)
     with pytest.raises(BodyCut):
         rig.read(content, SIZE - 10, 10)
-    assert len(rig.sent()) <= 2 + stream._MOST_VAIN_ATTEMPTS
+    assert len(rig.sent()) <= 2 + patience.WHOLE_TRIES
 
 
 class TestErrors:
@@ -978,7 +979,7 @@ def test_a_source_that_never_gets_on_is_given_up(rig):
 
     with pytest.raises(TransportError):
         rig.read(rig.add(), 0, 10)
-    assert len(rig.sent()) == stream._MOST_VAIN_ATTEMPTS
+    assert len(rig.sent()) == patience.WHOLE_TRIES
 
 
 def test_streams_that_trickle_leave_their_threads_to_others(rig):

@@ -29,6 +29,7 @@ from ..errors import (
 )
 from ..http.answer import Answer
 from ..http.pace import SLOWEST_BYTES_PER_SECOND, Pace
+from ..http.patience import WHOLE_TRIES
 from ..version import Content
 from .room import Room
 from .spool import Spool
@@ -36,8 +37,6 @@ from .spool import Spool
 log = logging.getLogger(__name__)
 
 _PIECE_BYTES = 256 * KIB
-# Attempts in a row that bring nothing new before a stream is given up.
-_MOST_VAIN_ATTEMPTS = 4
 
 
 class WholeSource(Protocol):
@@ -117,7 +116,7 @@ class Stream:
             raise ContentChanged(f"it is another file now: {error}") from error
         least = SLOWEST_BYTES_PER_SECOND * (time.monotonic() - self._began)
         self._vain = 0 if brought > 0 and brought >= least else self._vain + 1
-        over = self._vain >= _MOST_VAIN_ATTEMPTS or self._spool.error is not None
+        over = self._vain >= WHOLE_TRIES or self._spool.error is not None
         if over or isinstance(error, Undecodable):  # so would the next one be
             raise error
 

@@ -1,6 +1,11 @@
-"""How long one call keeps trying, and how it waits between its tries.
+"""How long everything is tried: names, ranges and whole files.
 
-What the API asked for in the way of quiet is kept by `limits`, for all calls alike.
+A call about a name has `METADATA_TRIES` within --metadata-timeout; a range has
+`READ_TRIES` in vain, within --read-timeout of its last progress; a whole file has
+`WHOLE_TRIES` attempts in vain, each as patient as a range. Decides how a call waits
+between its tries, and for how long the head of an answer. Leaves pauses that the API
+asks for to `limits`, a server that is down to `breaker`, a body that trickles to `pace`,
+connections that died to `sessions`, and replicas that know less to `api.replicas`.
 """
 
 import random
@@ -15,6 +20,8 @@ from .transport import HttpTransport
 # dead server is quick.
 READ_TRIES = 8
 METADATA_TRIES = 3
+# Attempts in a row that bring nothing new of a whole file before it is given up.
+WHOLE_TRIES = 4
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 3.0
 # The head of an answer is waited for at most this part of a call's time, so that one
