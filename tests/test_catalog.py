@@ -29,7 +29,9 @@ from hingfs.errors import (
 )
 from hingfs.http import breaker
 from hingfs.library import catalog as catalog_module
+from hingfs.library import known as known_module
 from hingfs.library import listing as listing_module
+from hingfs.library import versions as versions_module
 from hingfs.library.catalog import Catalog
 from hingfs.library.lookups import AHEAD_THREADS
 from hingfs.library.names import full_name_of, inode_of, name_of
@@ -155,7 +157,7 @@ class TestLookup:
         with pytest.raises(VideoNotReady):
             catalog.find("v.mp4")
 
-        monkeypatch.setattr(catalog_module, "UNSERVED_SECONDS", 0.0)
+        monkeypatch.setattr(versions_module, "UNSERVED_SECONDS", 0.0)
         with pytest.raises(ServerBroken):
             catalog.find("v.mp4")
 
@@ -610,14 +612,14 @@ class TestTime:
 
 
 class Step:
-    """The first call of *method* of a catalog, which waits, once *reached*, for *go_on*."""
+    """The first call of *method* of the catalog's versions, which waits, once *reached*, for *go_on*."""
 
     def __init__(
         self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, method: str
     ) -> None:
         self.reached, self.go_on = threading.Event(), threading.Event()
-        self._real = getattr(catalog, method)
-        monkeypatch.setattr(catalog, method, self._call)
+        self._real = getattr(catalog._versions, method)
+        monkeypatch.setattr(catalog._versions, method, self._call)
 
     def _call(self, *args: object) -> object:
         first = not self.reached.is_set()
@@ -1092,7 +1094,7 @@ class TestLate:
 
 @pytest.fixture
 def small_tables(monkeypatch) -> None:
-    monkeypatch.setattr(catalog_module, "_MOST_KNOWN_BYTES", 4_500)
+    monkeypatch.setattr(known_module, "_MOST_KNOWN_BYTES", 4_500)
 
 
 def test_what_is_known_is_bounded(small_tables, build, endpoint):
@@ -1114,7 +1116,7 @@ def test_refusals_are_remembered_without_the_bodies_they_came_in(build, endpoint
             with pytest.raises(VideoNotFound):
                 catalog.find(f"v{number}.mp4")
 
-    assert len(catalog._refused) == 100
+    assert len(catalog._known._refused) == 100
 
 
 def test_what_is_remembered_of_hostile_names_is_bounded(build):
@@ -1125,9 +1127,9 @@ def test_what_is_remembered_of_hostile_names_is_bounded(build):
             video_id = f"\U0001f600{number:01000}"
             etag = f'"{number:0500}"'
             facts = Facts(SIZE, Validator(etag, None), ranges=True)
-            catalog._adopt(video_id, Probe(facts, UNSAID))
+            catalog._versions._adopt(video_id, Probe(facts, UNSAID))
 
-    assert 3_000 < len(catalog._known) < 4_000
+    assert 3_000 < len(catalog._known._known) < 4_000
 
 
 def test_unknown_lengths_are_measured_once(build, endpoint):

@@ -594,7 +594,7 @@ def test_a_version_is_believed_for_its_time(view, video, endpoint, monkeypatch):
     files = view()
     now = [time.monotonic()]
     monkeypatch.setattr(
-        "hingfs.library.catalog.time",
+        "hingfs.library.known.time",
         SimpleNamespace(time=time.time, monotonic=lambda: now[0]),
     )
     files.open("v").close()

@@ -8,7 +8,7 @@ from hingfs import blocks, errors, settings
 from hingfs.api import listing, pages, places, sender, status_route
 from hingfs.fetch import room
 from hingfs.http import chunks, exchange, transport
-from hingfs.library import catalog, names
+from hingfs.library import known, names, versions
 from hingfs.library import listing as library_listing
 from hingfs.mount import operations
 
@@ -123,13 +123,14 @@ BOUNDS: list[tuple[str, str, str]] = [
     ),
     (
         "videos that were looked up",
-        f"{text_of(catalog._MOST_KNOWN_BYTES)} (16,000 of them)",
+        f"{text_of(known._MOST_KNOWN_BYTES)} (16,000 of them)",
         "asked for again",
     ),
     (
         "refusals, short names, what is on its way: each",
         one_text_of(
-            catalog._MOST_OTHER_BYTES,
+            known._MOST_REFUSED_BYTES,
+            versions._MOST_OTHER_BYTES,
             names._MOST_SHORT_NAME_BYTES,
             library_listing._MOST_LOST_BYTES,
         ),

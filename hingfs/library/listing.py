@@ -123,10 +123,16 @@ class VideoList:
         first = order.positions[video_id] + 1
         return order.order[first : first + most]
 
-    def row(self, video_id: str) -> Status | None:
-        """What the list told of *video_id*, however long ago."""
+    def has(self, video_id: str) -> bool:
+        """Whether the list told of *video_id*, however long ago."""
         order = self.latest
-        return order.statuses.get(video_id) if order is not None else None
+        return order is not None and video_id in order.positions
+
+    def has_unexpired(self, video_id: str) -> bool:
+        """Whether the list told of *video_id*, and not that it expired."""
+        order = self.latest
+        row = order.statuses.get(video_id) if order is not None else None
+        return row is not None and not row.expired
 
     def row_for_now(self, video_id: str) -> Status | None:
         """What the list told of *video_id* so lately that it saves a request."""

@@ -34,7 +34,8 @@ from ..errors import (
     VideoNotReady,
     printable,
 )
-from ..library.catalog import Catalog, VideoFile
+from ..library.catalog import Catalog
+from ..library.known import VideoFile
 from ..library.names import LONGEST_NAME_BYTES
 from ..library.reader import Readers, VideoReader
 from ..settings import MountConfig

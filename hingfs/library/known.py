@@ -1,0 +1,163 @@
+"""What is remembered of videos: their files, and what the server refused a moment ago.
+
+Decides for how long that is good and how much memory it takes. Leaves to `versions` what
+the server is asked, and to `sameness` when two sightings are of one version.
+
+Threads: any thread may call any method; nobody waits here.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from ..blocks import MIB
+from ..errors import HingError, VideoNotFound
+from ..remembered import Remembered, bytes_of_texts
+from ..version import Content
+
+# 16,000 known videos, of which each takes 1 KB with an id of 40 characters.
+_MOST_KNOWN_BYTES = 16 * MIB
+_MOST_REFUSED_BYTES = 1 * MIB  # thousands
+# A known video beside its texts, and an error beside its words: measured (2026-11-26).
+KNOWN_BYTES = 450
+_ERROR_BYTES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFile:
+    """A video that can be read, as a file. Times in ns since the epoch."""
+
+    video_id: str
+    content: Content
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A file, and how good the knowledge of it is."""
+
+    file: VideoFile
+    checked_at: float  # monotonic: when the server last confirmed it
+    expires_at: float | None  # Unix seconds
+    opened: bool  # ever, under its id
+
+    def confirmed_within(self, seconds: float) -> bool:
+        """Whether the server confirmed it less than *seconds* ago."""
+        return time.monotonic() - self.checked_at < seconds
+
+
+class KnownVideos:
+    """The files that are known, and refusals. Thread safety: all methods.
+
+    A refusal is good for *refusal_seconds*. *now* gives Unix seconds by the API's clock.
+    """
+
+    def __init__(self, refusal_seconds: float, now: Callable[[], float]) -> None:
+        self._now = now
+        # Guards both tables; nothing else is called under it.
+        self._lock = threading.Lock()
+        self._known: Remembered[Known] = Remembered(
+            _MOST_KNOWN_BYTES,
+            lambda known: KNOWN_BYTES + bytes_of_content(known.file.content),
+        )
+        self._refused: Remembered[HingError] = Remembered(
+            _MOST_REFUSED_BYTES,
+            lambda error: _ERROR_BYTES + bytes_of_texts(str(error)),
+            refusal_seconds,
+        )
+
+    def good(self, video_id: str) -> Known | None:
+        """What is known and still good; raises a refusal of a moment ago."""
+        with self._lock:
+            refused = self._refused.get(video_id)
+            known = self._known.get(video_id)
+        if refused is not None:
+            raise refused.again()
+        if known is None or known.file.content.changed or self._has_expired(known):
+            return None
+        return known
+
+    def file(self, video_id: str) -> VideoFile | None:
+        """The file that was known last, be it changed or expired since."""
+        with self._lock:
+            known = self._known.get(video_id)
+        return known.file if known is not None else None
+
+    def is_told(self, video_id: str) -> bool:
+        """Whether anything is remembered, be it a refusal."""
+        with self._lock:
+            return video_id in self._known or video_id in self._refused
+
+    def was_served(self, video_id: str) -> bool:
+        """Whether a file is known that has not expired since."""
+        with self._lock:
+            known = self._known.get(video_id)
+        return known is not None and not self._has_expired(known)
+
+    def contents(self, video_ids: Iterable[str]) -> list[Content]:
+        """The contents of *video_ids*, up to the first of which none is known."""
+        contents = []
+        for video_id in video_ids:
+            file = self.file(video_id)
+            if file is None:
+                break
+            contents.append(file.content)
+        return contents
+
+    def opened_ids(self) -> list[str]:
+        """The known videos that were opened."""
+        return [known.file.video_id for known in self._all() if known.opened]
+
+    def total_bytes(self) -> int:
+        """The sizes of all files known, added up."""
+        return sum(known.file.content.size_bytes for known in self._all())
+
+    def put(self, file: VideoFile, expires_at: float | None) -> None:
+        """*file* is what the server has now; another version of it has changed."""
+        with self._lock:
+            before = self._known.get(file.video_id)
+            opened = before is not None and before.opened
+            self._known.put(
+                file.video_id, Known(file, time.monotonic(), expires_at, opened)
+            )
+        if before is not None and before.file.content is not file.content:
+            before.file.content.found_changed()
+
+    def note_confirmed(self, file: VideoFile) -> None:
+        """The server still has *file*."""
+        with self._lock:
+            known = self._known.get(file.video_id)
+            if known is not None and known.file is file:
+                confirmed = replace(known, checked_at=time.monotonic())
+                self._known.put(file.video_id, confirmed)
+
+    def note_opened(self, video_id: str) -> None:
+        """A program opened *video_id*, if it is known."""
+        with self._lock:
+            known = self._known.get(video_id)
+            if known is not None and not known.opened:
+                self._known.put(video_id, replace(known, opened=True))
+
+    def refuse(self, video_id: str, error: HingError) -> None:
+        """The server refused *video_id* with *error*, which may end what was known."""
+        with self._lock:
+            # Without its traceback, which holds the bodies it was judged by.
+            self._refused.put(video_id, error.again())
+            if isinstance(error, VideoNotFound):
+                self._known.pop(video_id)
+
+    def _all(self) -> list[Known]:
+        with self._lock:
+            return self._known.values()
+
+    def _has_expired(self, known: Known) -> bool:
+        return known.expires_at is not None and known.expires_at <= self._now()
+
+
+def bytes_of_content(content: Content) -> int:
+    """The memory that the texts of *content* take beside its id."""
+    validator = content.validator
+    odd = (content.odd_type, content.odd_coding)
+    return bytes_of_texts(validator.etag, validator.last_modified, *odd)
