@@ -10,10 +10,12 @@ from .cache.memory import MemoryBlockCache
 from .errors import Closing
 from .fetch.fetcher import BlockFetcher
 from .fetch.spool_store import SpoolStore
+from .flights import SingleFlight
 from .http.transport import HttpTransport
+from .library.ahead import AHEAD_THREADS, Ahead
 from .library.catalog import Catalog
 from .library.crowd import Crowd
-from .library.lookups import AHEAD_THREADS, LOOKUP_THREADS, SILENCE_SECONDS, Lookups
+from .library.lookups import LOOKUP_THREADS, SILENCE_SECONDS, Lookups
 from .library.reader import Readers
 from .settings import CacheConfig, EndpointConfig
 from .workers import DaemonPool, all_joined
@@ -62,13 +64,16 @@ class Engine:
         self.readers = Readers(
             self.fetcher, self.cache, self.spools, endpoint.read_seconds, crowd=crowd
         )
-        self._lookups = Lookups(self.transport.breaker, silence_seconds)
+        names = SingleFlight()
+        self._lookups = Lookups(self.transport.breaker, silence_seconds, names)
+        self._ahead = Ahead(names)
         self.catalog = Catalog(
             self.client.metadata,
             self.spools,
             cache,
             endpoint.metadata_seconds,
             self._lookups,
+            ahead=self._ahead,
             crowd=crowd,
         )
 
@@ -80,7 +85,8 @@ class Engine:
     def close(self) -> None:
         """End every wait and every transfer; may be called twice, from any thread."""
         error = Closing("the mount is ending")
-        self.catalog.close(error)
+        self._lookups.close(error)
+        self._ahead.close(error)
         self.fetcher.close(error)
         self.spools.close(error)
         self._statuses.close(error)
@@ -92,5 +98,5 @@ class Engine:
         Then no socket and no file of it is open. A look-up of a host that hangs in the
         system cannot be woken, and keeps its thread.
         """
-        reading = (self._lookups, self.fetcher, self.spools)
+        reading = (self._lookups, self._ahead, self.fetcher, self.spools)
         return all_joined((*reading, self._statuses, self.transport), seconds)

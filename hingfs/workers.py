@@ -71,16 +71,24 @@ class DaemonPool:
         Raises TransportError if there is no thread, and the system gives none.
         """
         future: Future[Result] = Future()
+        self.start(future, job, *args)
+        return future
+
+    def start(
+        self, future: Future[Any], job: Callable[..., Any], *args: object
+    ) -> None:
+        """As `submit`, with a *future* that others may wait for already."""
         with self._lock:
-            if self._closed:
-                future.set_exception(self._closed)
-                return future
-            self._unfinished.add(future)
-            thread = self._one_more_locked()
+            closed = self._closed
+            if closed is None:
+                self._unfinished.add(future)
+                thread = self._one_more_locked()
+        if closed is not None:
+            future.set_exception(closed)
+            return
         self._jobs.put((future, job, args))
         if thread is not None:
             self._start(thread, future)
-        return future
 
     def lend(self, future: Future[Any]) -> None:
         """*future*'s job waits for long: another thread does its work until it is done.

@@ -28,13 +28,13 @@ from hingfs.errors import (
     VideoNotReady,
 )
 from hingfs.http import breaker
-from hingfs.library import catalog as catalog_module
 from hingfs.library import known as known_module
 from hingfs.library import listing as listing_module
 from hingfs.library import versions as versions_module
+from hingfs.library.ahead import AHEAD_THREADS
 from hingfs.library.catalog import Catalog
-from hingfs.library.lookups import AHEAD_THREADS
 from hingfs.library.names import full_name_of, inode_of, name_of
+from hingfs.library.walk import NEIGHBOURS
 from hingfs.version import Validator
 from tests import endpoint as faults
 from tests.conftest import Build
@@ -182,13 +182,14 @@ class TestLookup:
         with pytest.raises((DeadlineExceeded, TransportError)):
             catalog.find("v.mp4")
 
-    def test_close_wakes_who_waits(self, catalog, endpoint):
+    def test_close_wakes_who_waits(self, build, endpoint):
+        engine = build().engine
         endpoint.inject(faults.stall_before_headers(math.inf), math.inf)
 
         with ThreadPoolExecutor(1) as threads:
-            waiting = threads.submit(catalog.find, "v.mp4")
+            waiting = threads.submit(engine.catalog.find, "v.mp4")
             endpoint.wait_until(lambda: bool(endpoint.log))
-            catalog.close(Closing("the mount is ending"))
+            engine.close()
 
             with pytest.raises(Closing):
                 waiting.result()
@@ -227,7 +228,7 @@ class TestAhead:
         listed(catalog)
 
         self.walk(catalog, names[:2])
-        window = names[: 2 + catalog_module.NEIGHBOURS]
+        window = names[: 2 + NEIGHBOURS]
         endpoint.wait_until(
             lambda: {r.video_id for r in endpoint.requests_of("content")} == set(window)
         )
@@ -245,7 +246,7 @@ class TestAhead:
             endpoint.add(name, size_bytes=SIZE)
         listed(catalog)
         events: list[str] = []
-        real, go_ahead = catalog._metadata.probe, catalog._lookups.go_ahead
+        real, go_ahead = catalog._versions._metadata.probe, catalog._walk._ahead.go
 
         def probe(video_id: str, *args: object, **options: object) -> object:
             found = real(video_id, *args, **options)
@@ -258,8 +259,8 @@ class TestAhead:
             events.append("ahead")
             go_ahead(*args)
 
-        monkeypatch.setattr(catalog._metadata, "probe", probe)
-        monkeypatch.setattr(catalog._lookups, "go_ahead", gone_ahead)
+        monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
+        monkeypatch.setattr(catalog._walk._ahead, "go", gone_ahead)
         self.walk(catalog, names[:2])
         eventually(lambda: set(names) < set(events), "those ahead")
 
@@ -274,7 +275,7 @@ class TestAhead:
             endpoint.add(name, size_bytes=SIZE)
         listed(catalog)
         asked: list[str] = []
-        real = catalog._metadata.probe
+        real = catalog._versions._metadata.probe
 
         def probe(video_id: str, *args: object, **options: object) -> object:
             asked.append(video_id)
@@ -282,13 +283,13 @@ class TestAhead:
                 return real(video_id, *args, **options)
             raise ServerBroken("out of order")  # which is not remembered
 
-        monkeypatch.setattr(catalog._metadata, "probe", probe)
+        monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
         self.walk(catalog, names[:2])
         eventually(lambda: names[17] in asked, "the last one ahead")
-        eventually(lambda: not catalog._lookups._under_way, "the end")
+        eventually(lambda: not catalog._lookups._names, "the end")
 
         assert sorted(asked) == names[:18]
-        assert catalog._next_ahead() is None
+        assert catalog._walk._next() is None
 
     def test_once_the_api_counts_requests_none_is_spent_ahead(
         self, build, endpoint, monkeypatch
@@ -300,7 +301,7 @@ class TestAhead:
             endpoint.add(name, size_bytes=SIZE)
         listed(catalog)
         begun: list[str] = []
-        real = catalog._metadata.probe
+        real = catalog._versions._metadata.probe
 
         def probe(video_id: str, *args: object, **options: object) -> object:
             begun.append(video_id)
@@ -308,9 +309,9 @@ class TestAhead:
                 mount.engine.transport.limit.pause(0.1)
             return real(video_id, *args, **options)
 
-        monkeypatch.setattr(catalog._metadata, "probe", probe)
+        monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
         self.walk(catalog, names[:2])
-        eventually(lambda: not catalog._lookups._under_way, "the end")
+        eventually(lambda: not catalog._lookups._names, "the end")
 
         assert 2 < len(begun) <= 2 + AHEAD_THREADS
         assert {r.video_id for r in endpoint.requests_of("content")} == set(names[:2])
@@ -329,15 +330,15 @@ class TestAhead:
         others = [f"z{number}" for number in range(breaker.FAILURES)]
         self.walk(catalog, others)
         asked: list[str] = []
-        real = catalog._metadata.probe
+        real = catalog._versions._metadata.probe
 
         def probe(video_id: str, *args: object, **options: object) -> object:
             asked.append(video_id)
             return real(video_id, *args, **options)
 
-        monkeypatch.setattr(catalog._metadata, "probe", probe)
+        monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
         self.walk(catalog, names[:3])
-        eventually(lambda: not catalog._lookups._under_way, "the end")
+        eventually(lambda: not catalog._lookups._names, "the end")
         assert asked == names[1:3]
 
         endpoint.start()
@@ -634,8 +635,8 @@ class Shared:
 
     def __init__(self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
         self._jobs: list[object] = []
-        self._real: Callable[..., object] = catalog._lookups._started
-        monkeypatch.setattr(catalog._lookups, "_started", self._started)
+        self._real: Callable[..., object] = catalog._lookups._names.join
+        monkeypatch.setattr(catalog._lookups._names, "join", self._started)
 
     def _started(self, *args: object) -> object:
         job = self._real(*args)
@@ -943,7 +944,7 @@ class TestListing:
     def test_attributes_of_the_next_files_come_before_they_are_asked_for(
         self, build, endpoint
     ):
-        count = catalog_module.NEIGHBOURS + 2
+        count = NEIGHBOURS + 2
         for number in range(count):
             endpoint.add(f"v{number:02}", size_bytes=SIZE)
         catalog = build().engine.catalog
@@ -962,7 +963,7 @@ class TestListing:
         self, build, endpoint
     ):
         """As `rsync -a a.mp4 b.mp4 c.mp4 …` does, which lists nothing."""
-        count = catalog_module.NEIGHBOURS + 2
+        count = NEIGHBOURS + 2
         for number in range(count):
             endpoint.add(f"v{number:02}", size_bytes=SIZE)
         catalog = build().engine.catalog
@@ -1057,7 +1058,7 @@ class TestLate:
                 catalog.find("v.mp4")
         go_on.set()
 
-        eventually(lambda: not catalog._lookups._under_way, "an end of the look-up")
+        eventually(lambda: not catalog._lookups._names, "an end of the look-up")
         assert catalog.find_to_open("v.mp4").content.size_bytes == SIZE
         assert len(endpoint.requests_of("content", "GET")) == 1
 

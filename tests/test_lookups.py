@@ -16,8 +16,10 @@ from hingfs.errors import (
     VideoNotFound,
     VideoNotReady,
 )
+from hingfs.flights import SingleFlight
 from hingfs.library import lookups as lookups_module
-from hingfs.library.lookups import AHEAD_THREADS, LOOKUP_THREADS, Lookups, NextJob
+from hingfs.library.ahead import AHEAD_THREADS, Ahead, NextJob
+from hingfs.library.lookups import LOOKUP_THREADS, Lookups
 from hingfs.workers import DaemonPool
 from tests.mounting import eventually
 
@@ -78,8 +80,22 @@ def asked() -> Iterator[Asked]:
 
 
 @pytest.fixture
-def lookups(ear, asked) -> Iterator[Lookups]:
-    lookups = Lookups(ear, SILENCE)
+def names() -> SingleFlight:
+    """The look-ups that are under way."""
+    return SingleFlight()
+
+
+@pytest.fixture
+def ahead(names, asked) -> Iterator[Ahead]:
+    ahead = Ahead(names)
+    yield ahead
+    asked.release()
+    ahead.close(Closing("the test is over"))
+
+
+@pytest.fixture
+def lookups(ear, asked, names) -> Iterator[Lookups]:
+    lookups = Lookups(ear, SILENCE, names)
     yield lookups
     asked.release()
     lookups.close(Closing("the test is over"))
@@ -111,34 +127,36 @@ class TestThreads:
         hanging = [f"hangs-{number}" for number in range(LOOKUP_THREADS - 1)]
         lookups._silence_seconds = math.inf
         waiting = [
-            callers.submit(
-                lookups.answer, "look up", name, soon(), asked.hangs(name), nothing
-            )
+            callers.submit(lookups.answer, name, soon(), asked.hangs(name), nothing)
             for name in hanging
         ]
         eventually(lambda: len(asked.begun) == len(hanging), "all hang")
 
-        answer = lookups.answer("look up", "v", soon(), asked.answers("v"), nothing)
-        listing = lookups.result("list", "", soon(), asked.answers("list"))
+        answer = lookups.answer("v", soon(), asked.answers("v"), nothing)
+        listing = lookups.listing("list", soon(), asked.answers("list"))
 
         assert (answer, listing) == ("v", "list")
         asked.release()
         assert [future.result() for future in waiting] == hanging
 
-    def test_what_is_ahead_takes_no_thread_of_a_wanted_name(self, lookups, asked):
-        lookups.go_ahead("look up", each(asked.hangs, 3 * AHEAD_THREADS))
+    def test_what_is_ahead_takes_no_thread_of_a_wanted_name(
+        self, lookups, asked, ahead
+    ):
+        ahead.go(each(asked.hangs, 3 * AHEAD_THREADS))
         eventually(lambda: len(asked.begun) == AHEAD_THREADS, "they hang")
 
-        answer = lookups.answer("look up", "v", soon(), asked.answers("v"), nothing)
+        answer = lookups.answer("v", soon(), asked.answers("v"), nothing)
 
         assert answer == "v"
         assert len(asked.begun) == AHEAD_THREADS + 1
 
-    def test_what_is_ahead_and_then_wanted_is_asked_once(self, lookups, asked, callers):
-        lookups.go_ahead("look up", each(asked.hangs, 1))
+    def test_what_is_ahead_and_then_wanted_is_asked_once(
+        self, lookups, asked, callers, ahead
+    ):
+        ahead.go(each(asked.hangs, 1))
 
         wanted = callers.submit(
-            lookups.answer, "look up", "0", soon(), asked.answers("0"), nothing
+            lookups.answer, "0", soon(), asked.answers("0"), nothing
         )
         asked.release()
 
@@ -146,12 +164,13 @@ class TestThreads:
         assert asked.begun == ["0"]
 
     def test_what_gives_way_is_asked_again_for_whoever_had_joined_it(
-        self, lookups, asked, callers, monkeypatch
+        self, lookups, ahead, asked, callers, monkeypatch
     ):
-        hanging, joined, started = asked.hangs("0"), [], lookups._started
+        names, joined = lookups._names, []
+        hanging, join = asked.hangs("0"), names.join
 
         def note(*args: object) -> object:
-            joined.append(started(*args))
+            joined.append(join(*args))
             return joined[-1]
 
         def gives_way() -> str:
@@ -162,11 +181,11 @@ class TestThreads:
             asked.begun.append("wanted")
             return "wanted"
 
-        monkeypatch.setattr(lookups, "_started", note)
-        lookups.go_ahead("look up", each(lambda _: gives_way, 1))
+        monkeypatch.setattr(names, "join", note)
+        ahead.go(each(lambda _: gives_way, 1))
         waiting = [
-            callers.submit(lookups.answer, "look up", "0", soon(), wanted, nothing),
-            callers.submit(lookups.result, "look up", "0", soon(), wanted),
+            callers.submit(lookups.answer, "0", soon(), wanted, nothing),
+            callers.submit(lookups.result, "0", soon(), wanted),
         ]
         eventually(lambda: len(joined) == 2, "both have joined it")
         assert asked.begun == ["0"]
@@ -174,43 +193,41 @@ class TestThreads:
 
         assert [caller.result() for caller in waiting] == ["wanted"] * 2
 
-    def test_what_is_wanted_and_then_ahead_is_asked_once(self, lookups, asked, callers):
-        wanted = callers.submit(
-            lookups.answer, "look up", "0", soon(), asked.hangs("0"), nothing
-        )
+    def test_what_is_wanted_and_then_ahead_is_asked_once(
+        self, lookups, asked, callers, ahead
+    ):
+        wanted = callers.submit(lookups.answer, "0", soon(), asked.hangs("0"), nothing)
         eventually(lambda: asked.begun == ["0"], "it hangs")
 
-        lookups.go_ahead("look up", each(asked.answers, 3))
+        ahead.go(each(asked.answers, 3))
 
         eventually(lambda: sorted(asked.begun) == ["0", "1", "2"], "the others")
         asked.release()
         assert wanted.result() == "0"
 
-    def test_a_thread_that_is_free_again_goes_on_with_the_next(self, lookups, asked):
-        lookups.go_ahead("look up", each(asked.answers, 200))
+    def test_a_thread_that_is_free_again_goes_on_with_the_next(self, asked, ahead):
+        ahead.go(each(asked.answers, 200))
 
         eventually(lambda: len(asked.begun) == 200, "all were looked up")
         assert len(set(asked.begun)) == 200
 
-    def test_a_job_that_fails_ahead_fails_nobody(self, lookups):
+    def test_a_job_that_fails_ahead_fails_nobody(self, lookups, ahead, names):
         def fails(_video_id: str) -> Callable[[], str]:
             def job() -> str:
                 raise VideoNotFound("gone")
 
             return job
 
-        lookups.go_ahead("look up", each(fails, 3 * AHEAD_THREADS))
-        eventually(lambda: not lookups._under_way, "all failed")
+        ahead.go(each(fails, 3 * AHEAD_THREADS))
+        eventually(lambda: not names, "all failed")
 
-        assert lookups.answer("look up", "0", soon(), lambda: "0", nothing) == "0"
+        assert lookups.answer("0", soon(), lambda: "0", nothing) == "0"
 
     def test_close_wakes_all(self, lookups, asked, callers):
         waiting: list[Future[str]] = [
-            callers.submit(
-                lookups.answer, "look up", "v", soon(), asked.hangs("v"), nothing
-            ),
-            callers.submit(lookups.result, "list", "", soon(), asked.hangs("list")),
-            callers.submit(lookups.result, "refresh", "w", soon(), asked.hangs("w")),
+            callers.submit(lookups.answer, "v", soon(), asked.hangs("v"), nothing),
+            callers.submit(lookups.listing, "list", soon(), asked.hangs("list")),
+            callers.submit(lookups.result, "w", soon(), asked.hangs("w")),
         ]
         eventually(lambda: len(asked.begun) == 3, "all hang")
 
@@ -223,22 +240,20 @@ class TestThreads:
 
 class TestSilence:
     def test_a_name_that_hangs_gives_way_and_its_answer_is_used(
-        self, lookups, asked, ear
+        self, lookups, asked, ear, names
     ):
         ear.silent.add("v")
 
         for _ in range(3):
             with pytest.raises(VideoNotReady, match="answers others"):
-                lookups.answer("look up", "v", soon(), asked.hangs("v"), nothing)
+                lookups.answer("v", soon(), asked.hangs("v"), nothing)
         assert asked.begun == ["v"]
 
         wanted: list[str] = []
         asked.release()
-        eventually(lambda: not lookups._under_way, "the answer")
+        eventually(lambda: not names, "the answer")
         ear.silent.clear()
-        wanted.append(
-            lookups.answer("look up", "v", soon(), asked.answers("v"), nothing)
-        )
+        wanted.append(lookups.answer("v", soon(), asked.answers("v"), nothing))
         assert wanted == ["v"]
 
     def test_an_answer_that_came_while_a_thread_was_found_counts(
@@ -246,30 +261,29 @@ class TestSilence:
     ):
         """A job is as old as its first request at least, or it were a time-out."""
         heard_at: list[float] = []
-        submit = DaemonPool.submit
+        start = DaemonPool.start
 
-        def submitted(pool, *job):
-            future = submit(pool, *job)
+        def started(pool, *job):
+            start(pool, *job)
             heard_at.append(time.monotonic())
-            return future
 
-        monkeypatch.setattr(DaemonPool, "submit", submitted)
+        monkeypatch.setattr(DaemonPool, "start", started)
         monkeypatch.setattr(ear, "answered_since", lambda when: heard_at[0] > when)
         ear.silent.add("v")
         ear.made_at = time.monotonic()
 
         with pytest.raises(VideoNotReady):
-            lookups.answer("look up", "v", soon(), asked.hangs("v"), nothing)
+            lookups.answer("v", soon(), asked.hangs("v"), nothing)
 
     def test_a_second_caller_is_sent_away_at_once(self, lookups, asked, ear):
         """Else a program that asks again and again would hold the directory for good."""
         ear.silent.add("v")
         with pytest.raises(VideoNotReady):
-            lookups.answer("look up", "v", soon(), asked.hangs("v"), nothing)
+            lookups.answer("v", soon(), asked.hangs("v"), nothing)
         began = time.monotonic()
 
         with pytest.raises(VideoNotReady):
-            lookups.answer("look up", "v", soon(), asked.hangs("v"), nothing)
+            lookups.answer("v", soon(), asked.hangs("v"), nothing)
 
         assert time.monotonic() - began < SILENCE
 
@@ -279,13 +293,13 @@ class TestSilence:
         """Also where it is asked once more meanwhile, which begins the silence anew."""
         monkeypatch.setattr(lookups_module, "_OUTLASTED_SECONDS", 0.01)
         with pytest.raises(VideoNotReady):
-            lookups.answer("look up", "v", soon(0.1), asked.hangs("v"), nothing)
+            lookups.answer("v", soon(0.1), asked.hangs("v"), nothing)
         began = time.monotonic()
 
         with pytest.raises(VideoNotReady):
-            lookups.answer("look up", "v", soon(), asked.hangs("v"), nothing)
+            lookups.answer("v", soon(), asked.hangs("v"), nothing)
         with pytest.raises(DeadlineExceeded):
-            lookups.result("look up", "v", soon(), asked.hangs("v"))
+            lookups.result("v", soon(), asked.hangs("v"))
 
         assert time.monotonic() - began < 5
         assert asked.begun == ["v"]
@@ -297,9 +311,7 @@ class TestSilence:
         others: list[str] = []
 
         with pytest.raises(DeadlineExceeded):
-            lookups.answer(
-                "look up", "v", soon(1.0), asked.hangs("v"), lambda: others.append("")
-            )
+            lookups.answer("v", soon(1.0), asked.hangs("v"), lambda: others.append(""))
 
         assert others
 
@@ -311,13 +323,11 @@ class TestSilence:
             ear.dead = False
 
         with pytest.raises(VideoNotReady):
-            lookups.answer("look up", "v", soon(), asked.hangs("v"), ask)
+            lookups.answer("v", soon(), asked.hangs("v"), ask)
 
     def test_a_pause_is_no_silence(self, lookups, asked, callers):
         """Nothing is asked meanwhile, so nothing is unanswered."""
-        waiting = callers.submit(
-            lookups.answer, "look up", "v", soon(), asked.hangs("v"), nothing
-        )
+        waiting = callers.submit(lookups.answer, "v", soon(), asked.hangs("v"), nothing)
         with pytest.raises(TimeoutError):
             waiting.result(3 * SILENCE)
         asked.release()
@@ -325,11 +335,9 @@ class TestSilence:
         assert waiting.result() == "v"
 
     def test_where_names_wait_for_no_other_one_is_waited_for(self, ear, asked, callers):
-        lookups = Lookups(ear, math.inf)
+        lookups = Lookups(ear, math.inf, SingleFlight())
         ear.silent.add("v")
-        waiting = callers.submit(
-            lookups.answer, "look up", "v", soon(), asked.hangs("v"), nothing
-        )
+        waiting = callers.submit(lookups.answer, "v", soon(), asked.hangs("v"), nothing)
         with pytest.raises(TimeoutError):
             waiting.result(3 * SILENCE)
         asked.release()
@@ -343,4 +351,4 @@ class TestSilence:
             raise error
 
         with pytest.raises((HingError, TimeoutError)):
-            lookups.answer("look up", "v", soon(), fail, nothing)
+            lookups.answer("v", soon(), fail, nothing)

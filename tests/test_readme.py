@@ -36,7 +36,7 @@ PURPOSES = {
     "fetch": "bytes made present: blocks by range requests, or whole files",
     "api": "what the video API says, as tables of what an answer means; blocks that are kept",
     "http": "bytes over HTTP: framing, deadlines, connections, pauses",
-    "settings": "the table of settings; where an MP4 keeps its index; threads that run jobs",
+    "settings": "the table of settings; where an MP4 keeps its index; threads that run jobs, each once for all who want it",
     "declaring": "how a setting is declared, at the field that holds it",
     "token": "base URLs, tokens, sizes and times, as people write them",
     "log": "log lines; how hingfs was called, and can be called again",

@@ -2,38 +2,31 @@
 
 Decides what a name stands for, what a directory shows, and when what is known must be
 confirmed. Leaves to `known` what is remembered, to `listing` what the API lists, to
-`versions` what the server is asked about a video, and to `operations` how it is shown.
+`versions` what the server is asked about a video, to `walk` what is looked up ahead, and
+to `operations` how it is shown.
 
 Threads: what asks the server runs on those of `lookups`, and callers wait with a
 deadline, since a request stalled in a name lookup cannot be woken.
 """
 
 import logging
-import threading
-from collections.abc import Callable
 from functools import partial
 
 from ..api.metadata import VideoMetadata
-from ..errors import HingError, TransportError, VideoNotFound, printable
+from ..errors import TransportError, VideoNotFound, printable
 from ..fetch.spool_store import SpoolStore
 from ..settings import CacheConfig
 from ..version import Content
+from .ahead import Ahead
 from .crowd import Crowd
 from .known import KnownVideos, VideoFile
-from .listing import Listing, VideoList
+from .listing import VideoList
 from .lookups import Lookups
 from .names import ShortNames, inode_of, is_short, name_of, video_id_of
 from .versions import Versions
+from .walk import NEIGHBOURS, Walk
 
 log = logging.getLogger(__name__)
-
-# Listed videos whose attributes are fetched before they are asked for, once a program
-# goes through the listing in order.
-NEIGHBOURS = 16
-_NEIGHBOUR_DISTANCE = 4
-# What `lookups` does one at a time for each video: whatever decides which version the
-# server has.
-_LOOK_UP = "look up"
 
 
 class Catalog:
@@ -47,9 +40,9 @@ class Catalog:
         metadata_seconds: float,
         lookups: Lookups,
         *,
+        ahead: Ahead,
         crowd: Crowd,
     ) -> None:
-        self._metadata = metadata
         self._config = config
         self._metadata_seconds = metadata_seconds
         self._lookups = lookups
@@ -67,12 +60,7 @@ class Catalog:
             self._short_names,
             metadata_seconds=metadata_seconds,
         )
-        self._lock = threading.Lock()
-        # All below are guarded by _lock.
-        self._unlisted = 0  # names in a row that were found and are in no listing
-        self._last_looked_up = ""
-        # A listing, and the indices in it of what is still to be looked up ahead.
-        self._ahead: tuple[Listing | None, int, int] = (None, 0, 0)
+        self._walk = Walk(metadata, self._list, self._known, self._versions, ahead)
 
     def find(self, name: str) -> VideoFile:
         """The file of the video that *name* stands for, in full or in short.
@@ -93,7 +81,7 @@ class Catalog:
             return self._open(self._id_of(name, deadline), deadline)
 
     def _lookup(self, video_id: str, deadline: float) -> VideoFile:
-        place = self._walk_to(video_id)
+        place = self._walk.step_to(video_id)
         try:
             known = self._known.good(video_id)
             if known is not None:
@@ -102,8 +90,8 @@ class Catalog:
         finally:
             # Not before: what is wanted goes first, also where few requests are served.
             if place is not None:
-                self._look_ahead(*place)
-        self._seek_order(video_id)
+                self._walk.look_ahead(*place)
+        self._walk.note_found(video_id)
         return file
 
     def _open(self, video_id: str, deadline: float) -> VideoFile:
@@ -121,14 +109,14 @@ class Catalog:
         """The file of *video_id*, asked for; VideoNotReady where it hangs."""
         job = partial(self._versions.look_up, video_id)
         ask = self._list.read_newest
-        return self._lookups.answer(_LOOK_UP, video_id, deadline, job, ask)
+        return self._lookups.answer(video_id, deadline, job, ask)
 
     def _confirmed(self, file: VideoFile, deadline: float) -> VideoFile:
         """What *file* is now; as it is known, if the server is away."""
         video_id = file.video_id
         job = partial(self._versions.confirm, video_id)
         try:
-            return self._lookups.result(_LOOK_UP, video_id, deadline, job)
+            return self._lookups.result(video_id, deadline, job)
         except TransportError as error:
             log.warning(
                 "%s: kept as known, the server is away: %s",
@@ -162,10 +150,6 @@ class Catalog:
         """The sizes of all files known, added up; never asks the server."""
         return self._known.total_bytes()
 
-    def close(self, error: HingError) -> None:
-        """Wake everybody who waits, with *error*."""
-        self._lookups.close(error)
-
     # -- names -------------------------------------------------------------------------
 
     def _id_of(self, name: str, deadline: float) -> str:
@@ -188,64 +172,3 @@ class Catalog:
         if literal is not None and self._known.is_told(literal):
             return literal
         return self._list.current(deadline).shortened.get(name, literal)
-
-    # -- walk --------------------------------------------------------------------------
-
-    def _walk_to(self, video_id: str) -> tuple[Listing, int] | None:
-        """A listing and where in it *video_id* is, if a program walks through it.
-
-        A step elsewhere ends the walk: no more of what came next there is asked ahead.
-        """
-        order = self._list.latest
-        with self._lock:
-            last = self._last_looked_up
-            self._last_looked_up = video_id
-            if order is None or last == video_id:
-                return None
-            position, before = order.positions.get(video_id), order.positions.get(last)
-            if position is None or before is None:
-                return None
-            if 0 < position - before <= _NEIGHBOUR_DISTANCE:
-                return order, position
-            self._ahead = (order, position + 1, 0)
-            return None
-
-    def _look_ahead(self, order: Listing, position: int) -> None:
-        """Fetch the attributes of what comes after *position* in *order*."""
-        if not self._metadata.looks_ahead:
-            return
-        with self._lock:
-            walked, reached, end = self._ahead
-            if walked is not order:
-                reached, end = 0, 0
-            following = position + 1
-            end = max(end, following + NEIGHBOURS)
-            self._ahead = (order, max(reached, following), end)
-        self._lookups.go_ahead(_LOOK_UP, self._next_ahead)
-
-    def _next_ahead(self) -> tuple[str, Callable[[], VideoFile]] | None:
-        """The next look-up ahead, if there is one; each name is given once."""
-        if not self._metadata.looks_ahead:
-            return None
-        with self._lock:
-            order, reached, end = self._ahead
-            names = order.order[reached:end] if order is not None else ()
-            for passed, video_id in enumerate(names, 1):
-                if not self._known.is_told(video_id):
-                    self._ahead = (order, reached + passed, end)
-                    job = partial(self._versions.look_up, video_id, ahead=True)
-                    return video_id, job
-            self._ahead = (order, max(reached, end), end)
-        return None
-
-    def _seek_order(self, video_id: str) -> None:
-        """*video_id* was found by its name alone; look at the list if others were.
-
-        A program that is given names, as rsync and cp are, lists nothing.
-        """
-        listed = self._list.has(video_id)
-        with self._lock:
-            self._unlisted = 0 if listed else self._unlisted + 1
-            given_names = self._unlisted > 1
-        if given_names and self._metadata.looks_ahead and not self._list.is_fresh():
-            self._lookups.start("newest", self._list.read_newest)

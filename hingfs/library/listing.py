@@ -95,7 +95,7 @@ class VideoList:
         ):
             return listing
         try:
-            return self._lookups.result("list", "", deadline, self._read_all)
+            return self._lookups.listing("whole", deadline, self._read_all)
         except AccessDenied:
             raise
         except TransportError as error:
@@ -139,10 +139,6 @@ class VideoList:
         order = self.latest
         return order.statuses.get(video_id) if self._speaks_for_now(order) else None
 
-    def is_fresh(self) -> bool:
-        """Whether what was told last is so new that no look at the list is worth it."""
-        return self._speaks_for_now(self.latest)
-
     def note_gone(self, video_id: str) -> None:
         """The server has *video_id* no more: not shown, if its row says it expired."""
         with self._lock:
@@ -154,6 +150,11 @@ class VideoList:
         """The server has *video_id*, so it is shown if it is listed."""
         with self._lock:
             self._lost.pop(video_id)
+
+    def look_at_newest(self) -> None:
+        """Have the newest part of the list asked for, unless what is known will do."""
+        if not self._speaks_for_now(self.latest):
+            self._lookups.start("newest", self.read_newest)
 
     def read_newest(self) -> None:
         """Ask for the newest part of the list, for the order of names alone."""

@@ -5,7 +5,7 @@ remembered. Leaves to `metadata` how it is asked, to `sameness` whether a versio
 one known, and to `lookups` that one video is asked about once at a time: two at once
 would make two contents of one version, and end one of them.
 
-Threads: `look_up` and `confirm` run on those of `lookups`. They wait for the server, and
+Threads: `look_up` and `confirm` run on those of `lookups` and `ahead`. They wait for the server, and
 for all of a file whose size it does not tell.
 """
 
