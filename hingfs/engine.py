@@ -16,7 +16,7 @@ from .library.ahead import AHEAD_THREADS, Ahead
 from .library.catalog import Catalog
 from .library.crowd import Crowd
 from .library.lookups import LOOKUP_THREADS, SILENCE_SECONDS, Lookups
-from .library.reader import Readers
+from .library.readers import Readers
 from .settings import CacheConfig, EndpointConfig
 from .workers import DaemonPool, all_joined
 

@@ -26,9 +26,9 @@ from hingfs.api.shifting import SAMPLE
 from hingfs.errors import NoSuchApi, TokenError
 from hingfs.fetch import landings as landings_module
 from hingfs.fetch.landings import Landing
+from hingfs.library import failures as failures_module
 from hingfs.library import listing as listing_module
 from hingfs.library import lookups as lookups_module
-from hingfs.library import reader as reader_module
 from hingfs.library.names import full_name_of, name_of
 from hingfs.mount import binding as binding_module
 from hingfs.mount import serving as mount_module
@@ -790,7 +790,7 @@ def test_every_call_returns(view, video, endpoint, expected_log, monkeypatch):
         return wait(landing, need, deadline)
 
     monkeypatch.setattr(Landing, "wait", recorded)
-    monkeypatch.setattr(reader_module, "FAILURE_MEMORY_SECONDS", 60.0)
+    monkeypatch.setattr(failures_module, "FAILURE_MEMORY_SECONDS", 60.0)
     files = view(read_seconds=1.0, metadata_seconds=1.0, stall_seconds=30.0)
     with opened(files, "v") as handle:
         endpoint.wait_until_idle()

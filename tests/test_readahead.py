@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from hingfs.blocks import KIB, MIB, ByteRange
 from hingfs.library import readahead
-from hingfs.library.readahead import ClipHabit, Plan, ReadAhead, request_bytes
+from hingfs.library.habits import ClipHabit
+from hingfs.library.readahead import Plan, ReadAhead, request_bytes
 from hingfs.version import Content, Validator
 from tests.sources import ENDPOINT
 

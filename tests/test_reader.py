@@ -23,10 +23,14 @@ from hingfs.errors import (
 )
 from hingfs.fetch.fetcher import BlockFetcher
 from hingfs.fetch.landings import Landing
+from hingfs.library import failures as failures_module
 from hingfs.library import reader as reader_module
+from hingfs.library import readers as readers_module
 from hingfs.library.crowd import Crowd
-from hingfs.library.readahead import PROVEN_SHARE, WHOLE_HABIT_CLIPS
-from hingfs.library.reader import Readers, VideoReader
+from hingfs.library.habits import WHOLE_HABIT_CLIPS
+from hingfs.library.readahead import PROVEN_SHARE
+from hingfs.library.reader import VideoReader
+from hingfs.library.readers import Readers
 from hingfs.version import Content, Validator
 from tests.mounting import eventually
 from tests.personalities import ramp
@@ -451,7 +455,7 @@ class TestErrors:
                 return wait(landing, need, deadline)
 
             monkeypatch.setattr(Landing, "wait", recorded)
-            monkeypatch.setattr(reader_module, "FAILURE_MEMORY_SECONDS", 60.0)
+            monkeypatch.setattr(failures_module, "FAILURE_MEMORY_SECONDS", 60.0)
             rig.source.let(0)
             reader = rig.open(LARGE)
             for offset in (8 * MIB, 8 * MIB, 8 * MIB + 4 * KIB, 9 * MIB):
@@ -464,7 +468,7 @@ class TestErrors:
 
     def test_the_second_try_gets_what_has_arrived_meanwhile(self, monkeypatch):
         with Rig(read_seconds=0.05) as rig:
-            monkeypatch.setattr(reader_module, "FAILURE_MEMORY_SECONDS", 60.0)
+            monkeypatch.setattr(failures_module, "FAILURE_MEMORY_SECONDS", 60.0)
             rig.source.let(0)
             reader = rig.open(LARGE)
             with pytest.raises(DeadlineExceeded):
@@ -479,7 +483,7 @@ class TestErrors:
 
     def test_a_failed_read_is_forgotten_after_a_moment(self, monkeypatch):
         with Rig(read_seconds=0.05) as rig:
-            monkeypatch.setattr(reader_module, "FAILURE_MEMORY_SECONDS", 0.0)
+            monkeypatch.setattr(failures_module, "FAILURE_MEMORY_SECONDS", 0.0)
             rig.source.let(0)
             reader = rig.open(LARGE)
             with pytest.raises(DeadlineExceeded):
@@ -504,7 +508,7 @@ class TestErrors:
 
 class TestHandles:
     def test_idle_readers_are_bounded(self, rig, monkeypatch):
-        monkeypatch.setattr(reader_module, "_MOST_IDLE_READERS", 3)
+        monkeypatch.setattr(readers_module, "_MOST_IDLE_READERS", 3)
         for number in range(10):
             reader = rig.readers.open(
                 Content(ENDPOINT, f"v{number}", 1000, Validator(), ranges=True)
@@ -514,7 +518,7 @@ class TestHandles:
         assert len(rig.readers._readers) <= 4
 
     def test_a_reader_in_use_is_never_forgotten(self, rig, monkeypatch):
-        monkeypatch.setattr(reader_module, "_MOST_IDLE_READERS", 0)
+        monkeypatch.setattr(readers_module, "_MOST_IDLE_READERS", 0)
         content = Content(ENDPOINT, "used", 1000, Validator(), ranges=True)
         used = rig.readers.open(content)
         for number in range(5):

@@ -14,10 +14,10 @@ from importlib import resources
 import pytest
 
 from hingfs.blocks import KIB, MIB
+from hingfs.library.habits import WHOLE_HABIT_CLIPS
 from hingfs.library.readahead import (
     LARGEST_WINDOW_BYTES,
     UNPROVEN_WINDOW_BYTES,
-    WHOLE_HABIT_CLIPS,
 )
 from hingfs.library.reader import HEAD_BYTES, WHOLE_AT_OPEN_BYTES
 from hingfs.mount.filesystem import Refusal

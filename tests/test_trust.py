@@ -550,7 +550,7 @@ def test_a_handle_gets_eio_until_the_status_says_that_the_video_is_gone(
 ):
     """The content is nowhere, the status completed: not ENOENT, which means gone."""
     expected_log("it was served before")
-    monkeypatch.setattr("hingfs.library.reader.FAILURE_MEMORY_SECONDS", 0.0)
+    monkeypatch.setattr("hingfs.library.failures.FAILURE_MEMORY_SECONDS", 0.0)
     monkeypatch.setattr("hingfs.fetch.landings.FAILURE_MEMORY_SECONDS", 0.0)
     endpoint.add("v", size_bytes=5 * SIZE_BYTES)
     files = view(PERSONALITIES["openai"], cache={"cache_bytes": 1 << 20})

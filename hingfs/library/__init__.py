@@ -1,6 +1,7 @@
 """Videos as files, without FUSE: their names, what they are, and their bytes.
 
 `catalog` finds files by their names; `known` remembers them, `listing` keeps the API's
-list, and `versions` asks the server. `reader` reads one file, and `readahead` decides
-what is fetched before it is asked for.
+list, `versions` asks the server on the threads of `lookups`, and `walk` asks ahead.
+`readers` keeps one `reader` for each open version; `readahead` and `habits` decide what
+is fetched before it is asked for.
 """

@@ -13,16 +13,11 @@ a program that stops has cost little in proportion: a quarter, or half where it 
 A sequence is dense: of what its frontier passed lately, at least half was read. Where
 the kernel has dropped a page here and there, only those are asked for, one after the
 other, and what lies between them is not wanted.
-
-`ClipHabit` tells from opens and closes which clips are worth fetching whole, before
-their reads or even their opens say so.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..blocks import KIB, MIB, ByteRange
-from ..version import Content
 
 # A read this far before or behind a frontier still belongs to its cursor. The kernel
 # reads ahead in parallel requests of up to 1 MiB that arrive in any order.
@@ -231,56 +226,3 @@ def request_bytes(window_bytes: int, connections: int) -> int:
         )
     share = -(-window_bytes // (connections + 1))
     return min(max(share, SMALLEST_REQUEST_BYTES), LARGEST_REQUEST_BYTES)
-
-
-# -- clips read whole, one after the other ---------------------------------------------
-
-# After so many clips read whole the next one is taken to be read whole as well.
-WHOLE_HABIT_CLIPS = 2
-
-
-@dataclass(slots=True)
-class ClipHabit:
-    """What a mount's opens and closes say of the next. Not thread-safe: its owner locks.
-
-    A program that copies a folder reads clip after clip, whole, in the order of their
-    names. That is one long sequence, and gets a window that reaches into the clips to
-    come. Twenty clips of 12.7 MB by rsync after an `ls`, 60 ms a request and 25 MiB/s a
-    connection: 2.9 -> 2.4 s through libfuse 3, 3.5 -> 2.6 s through libfuse 2, in half of
-    the requests (medians of three, 2026-11-24).
-    """
-
-    _whole_in_a_row: int = 0
-    _latest: Content | None = None
-    _following: Sequence[Content] = ()
-    _in_order_bytes: int = 0  # read whole since an open was last out of order
-
-    def opened(self, content: Content, following: Sequence[Content]) -> None:
-        """*content* was opened, which *following* follow in the order of names."""
-        if content is not self._latest and content not in self._following[:1]:
-            self._in_order_bytes = 0
-        self._latest, self._following = content, following
-
-    def closed(self, content: Content, *, whole: bool) -> None:
-        """The last handle of *content* was closed, of which all was read, or not."""
-        self._whole_in_a_row = self._whole_in_a_row + 1 if whole else 0
-        self._in_order_bytes = self._in_order_bytes + content.size_bytes if whole else 0
-
-    @property
-    def whole(self) -> bool:
-        """Whether what is opened now is worth fetching whole."""
-        return self._whole_in_a_row >= WHOLE_HABIT_CLIPS
-
-    def ahead(self) -> list[Content]:
-        """The clips worth fetching before they are opened, first to be opened first.
-
-        At most a `PROVEN_SHARE`th of what was read in order may be fetched in vain.
-        """
-        window = min(self._in_order_bytes // PROVEN_SHARE, LARGEST_WINDOW_BYTES)
-        clips = []
-        for clip in self._following:
-            window -= clip.size_bytes
-            if window < 0:
-                break
-            clips.append(clip)
-        return clips

@@ -37,7 +37,8 @@ from ..errors import (
 from ..library.catalog import Catalog
 from ..library.known import VideoFile
 from ..library.names import LONGEST_NAME_BYTES
-from ..library.reader import Readers, VideoReader
+from ..library.reader import VideoReader
+from ..library.readers import Readers
 from ..settings import MountConfig
 from ..version import Content
 from .filesystem import OpenedFile, Refusal

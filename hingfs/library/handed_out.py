@@ -1,0 +1,75 @@
+"""Which blocks of a file were read, and whether a whole answer has the same.
+
+A server whose validators contradict one another may send another file the next time. So
+once a file is taken from one whole answer, what programs have had of it by ranges must
+be in that answer as well; nothing but the bytes can tell. Leaves to `shifting` when a
+file is taken so.
+
+Threads: those of the readers, many at once.
+"""
+
+import threading
+
+from ..blocks import Runs, block_count
+from ..cache.base import BlockCache
+from ..errors import ContentChanged
+from ..fetch.spool import Spool
+from ..version import Content
+
+# Separate places of one file of which is remembered that they were read. A program that
+# reads more of them reads at random, and nothing is planned by what it has read.
+_MOST_RUNS = 4096
+
+
+class HandedOut:
+    """The blocks of one content that were handed out. Thread safety: all methods."""
+
+    def __init__(self, content: Content, cache: BlockCache, block_bytes: int) -> None:
+        self._content = content
+        self._cache = cache
+        self._block_bytes = block_bytes
+        # Whether every block that was handed out of it is among those noted here.
+        self._noted_all = not content.handed_out
+        self._proved = False  # that its whole answer has these; only ever set
+        self._lock = threading.Lock()
+        self._blocks = Runs(_MOST_RUNS)  # guarded by _lock
+
+    def note(self, indices: range) -> None:
+        """Blocks *indices* are about to be handed out."""
+        with self._lock:
+            self._blocks.add(indices)
+
+    def is_whole(self) -> bool:
+        """Whether every block of the file was read, and there is one."""
+        blocks = range(block_count(self._content.size_bytes, self._block_bytes))
+        with self._lock:
+            return bool(blocks) and self._blocks.covers(blocks)
+
+    def prove(self, spool: Spool, deadline: float) -> None:
+        """Raise ContentChanged unless *spool* has what was handed out by ranges before.
+
+        A proof is made once.
+        """
+        if self._proved:
+            return
+        if not self._is_in(spool, deadline):
+            self._content.found_changed()
+            raise ContentChanged("what was read of it cannot be told from another file")
+        self._proved = True
+
+    def _is_in(self, spool: Spool, deadline: float) -> bool:
+        """Whether *spool* has every block that was handed out, and all are still held."""
+        with self._lock:
+            if not (self._noted_all and self._blocks.is_complete):
+                return False
+            indices = list(self._blocks)
+        for index in indices:
+            keys = self._content.block_keys(index)
+            block = next(filter(None, map(self._cache.get, keys)), None)
+            if block is None:
+                return False
+            held = bytearray(len(block))
+            spool.read_into(memoryview(held), index * self._block_bytes, deadline)
+            if held != block:
+                return False
+        return True

@@ -1,0 +1,118 @@
+"""The readers of a mount: one for each version that is open, or was lately.
+
+Decides how long a reader outlives its handles, so that "ffprobe, then play" loses
+nothing, and which clips are fetched before they are opened. Leaves to `reader` how one
+file is read, and to `habits` what opens and closes say of the next.
+
+Threads: opens and closes come from libfuse's threads, many at once.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..cache.base import BlockCache
+from ..fetch.fetcher import BlockFetcher
+from ..fetch.spool_store import SpoolStore
+from ..version import Content
+from .crowd import Crowd
+from .habits import ClipHabit
+from .readahead import request_bytes
+from .reader import VideoReader
+
+# Readers without a handle that are remembered, with their cursors.
+_MOST_IDLE_READERS = 64
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A reader, and who uses it. Guarded by the lock of `Readers`."""
+
+    reader: VideoReader
+    handles: int = 0
+    opened: bool = False  # ever
+
+
+class Readers:
+    """The readers of a mount, and its habit of reading clips whole.
+
+    Two players of one file share a reader. Thread safety: all methods.
+    """
+
+    def __init__(
+        self,
+        fetcher: BlockFetcher,
+        cache: BlockCache,
+        spools: SpoolStore,
+        read_seconds: float,
+        *,
+        crowd: Crowd,
+    ) -> None:
+        self._fetcher = fetcher
+        self._cache = cache
+        self._spools = spools
+        self._read_seconds = read_seconds
+        self._crowd = crowd
+        # Guards both below; nothing waits under it.
+        self._lock = threading.Lock()
+        self._readers: dict[Content, _Kept] = {}  # oldest use first
+        self._habit = ClipHabit()
+
+    def open(self, content: Content, following: Sequence[Content] = ()) -> VideoReader:
+        """The reader of *content* with one more handle, priming it at the first.
+
+        *following* come next in the order of names, as far as that is known. The first
+        of them are fetched as well where the habit says so.
+        """
+        with self._lock:
+            self._habit.opened(content, following)
+            kept = self._kept_locked(content)
+            first = not kept.opened
+            kept.opened = True
+            kept.handles += 1
+            whole = self._habit.whole
+            ahead = [self._kept_locked(clip) for clip in self._habit.ahead()]
+            unopened = [one.reader for one in ahead if not one.opened]
+            self._forget_idle_locked()
+        if first:
+            kept.reader.prime(whole=whole)
+        window = sum(one.reader.content.size_bytes for one in ahead)
+        share = request_bytes(window, self._fetcher.connections)
+        for reader in unopened:
+            reader.prime_ahead(share)
+        return kept.reader
+
+    def close(self, reader: VideoReader) -> None:
+        """One handle less."""
+        with self._lock:
+            kept = self._readers[reader.content]  # nobody forgets it while it is open
+            kept.handles -= 1
+            last = kept.handles == 0
+        if not last:
+            return
+        whole = reader.rest()
+        with self._lock:
+            self._habit.closed(reader.content, whole=whole)
+
+    def _kept_locked(self, content: Content) -> _Kept:
+        """The reader of *content*, as the latest in use; made if there is none."""
+        kept = self._readers.pop(content, None)
+        if kept is None:
+            kept = _Kept(
+                VideoReader(
+                    content,
+                    self._fetcher,
+                    self._cache,
+                    self._spools,
+                    self._read_seconds,
+                    crowd=self._crowd,
+                )
+            )
+        self._readers[content] = kept
+        return kept
+
+    def _forget_idle_locked(self) -> None:
+        """Keep a bounded number of idle readers."""
+        idle = [content for content, kept in self._readers.items() if not kept.handles]
+        for content in idle[: max(0, len(idle) - _MOST_IDLE_READERS)]:
+            del self._readers[content]
