@@ -22,7 +22,7 @@ from hingfs import invocation
 from hingfs.cli import main as cli
 from hingfs.cli.given import Given
 from hingfs.errors import MountpointError, TokenError
-from hingfs.mount import fusermount, mountpoint
+from hingfs.mount import fusermount, mount_table, mountpoint
 from hingfs.settings import SETTINGS
 from hingfs.token import Token
 
@@ -234,8 +234,8 @@ def test_a_helper_that_hangs_is_named_and_another_way(
     helper = here / "fusermount3"
     helper.write_text("#!/bin/sh\nexec sleep 60\n")
     helper.chmod(0o755)
-    entry = mountpoint.MountEntry(str(here / "empty"), "fuse.hingfs", "0:99")
-    monkeypatch.setattr(mountpoint, "_entries", lambda: iter([entry]))
+    entry = mount_table.MountEntry(str(here / "empty"), "fuse.hingfs", "0:99")
+    monkeypatch.setattr(mount_table, "entries", lambda: iter([entry]))
     monkeypatch.setattr(mountpoint, "_HELPER_SECONDS", 0.1)
     monkeypatch.setattr(fusermount, "program", lambda: str(helper))
 
@@ -391,9 +391,9 @@ def test_umount_says_what_is_there_instead_and_which_mounts_there_are(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    entry = mountpoint.MountEntry("/mnt/hing", "fuse.hingfs", "0:99")
+    entry = mount_table.MountEntry("/mnt/hing", "fuse.hingfs", "0:99")
     for entries, there in (([], "none"), ([entry], "/mnt/hing")):
-        monkeypatch.setattr(mountpoint, "_entries", lambda: iter(entries))  # noqa: B023
+        monkeypatch.setattr(mount_table, "entries", lambda: iter(entries))  # noqa: B023
 
         assert cli.main(["umount", str(here / directory)]) == 8
 

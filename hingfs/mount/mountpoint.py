@@ -1,8 +1,7 @@
-"""What is mounted where, by the kernel's own table, and how to take it away again.
+"""Where a mount may be made, and how it is taken away again.
 
-A mount whose process was killed still stands in the table and answers every call with
-ENOTCONN; `os.path.exists` and `ismount` then say False. So the table is asked, and
-only entries that say they are ours are ever touched.
+Decides what to do about the directory, and tells the user what stands in the way. Leaves
+what is mounted to `mount_table`; only mounts that it calls ours are ever touched.
 """
 
 import contextlib
@@ -10,11 +9,8 @@ import ctypes
 import errno
 import os
 import pwd
-import re
 import stat
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from .. import invocation
@@ -28,11 +24,9 @@ from ..errors import (
     command_word,
     plain,
 )
-from . import fusermount
+from . import fusermount, mount_table
+from .mount_table import MountEntry
 
-SUBTYPE = "hingfs"
-_FS_TYPE = f"fuse.{SUBTYPE}"
-_MOUNTINFO = Path("/proc/self/mountinfo")
 _FUSE_CONF = Path("/etc/fuse.conf")
 _FUSE_DEVICE = Path("/dev/fuse")
 _BDI = Path("/sys/class/bdi")
@@ -40,19 +34,6 @@ _CONNECTIONS = Path("/sys/fs/fuse/connections")
 _MOST_NAMED = 10
 _HELPER_SECONDS = 10.0
 _MNT_FORCE, _MNT_DETACH = 1, 2  # sys/mount.h
-
-
-@dataclass(frozen=True, slots=True)
-class MountEntry:
-    """One line of the mount table; *device* is "major:minor".
-
-    *user_id* is that of whoever mounted it, None where the kernel does not tell.
-    """
-
-    directory: str
-    fs_type: str
-    device: str
-    user_id: int | None = None
 
 
 def absolute(directory: str | os.PathLike[str]) -> Path:
@@ -65,27 +46,13 @@ def absolute(directory: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(directory))
 
 
-def entry_at(directory: Path) -> MountEntry | None:
-    """The topmost mount at *directory* (absolute), None if there is none."""
-    found = None
-    for entry in _entries():
-        if entry.directory == str(directory):
-            found = entry
-    return found
-
-
-def is_ours(entry: MountEntry | None) -> bool:
-    """Whether *entry* is a mount of hingfs."""
-    return entry is not None and entry.fs_type == _FS_TYPE
-
-
 def prepare(directory: Path) -> None:
     """Make sure that *directory* can be mounted on, as soon as `clear` was called.
 
     Raises MountpointError with what to do where it cannot.
     """
-    entry = entry_at(directory)
-    if is_ours(entry):
+    entry = mount_table.entry_at(directory)
+    if mount_table.is_ours(entry):
         if not _is_dead(directory):
             raise MountpointError(
                 f"{plain(str(directory))} is a hingfs mount{_of_another(entry)} already; "
@@ -93,7 +60,7 @@ def prepare(directory: Path) -> None:
             )
         _demand_own(entry, directory)
         return  # dead: what is below it can be seen once it is gone
-    above = _mount_of_ours_above(directory)
+    above = mount_table.ours_above(directory)
     name = plain(str(directory))
     if above is not None:
         raise MountpointError(
@@ -123,7 +90,7 @@ def clear(directory: Path) -> None:
     Not before the new one is about to come: they would meet an empty directory. Raises
     as `prepare`.
     """
-    if is_ours(entry_at(directory)) and _is_dead(directory):
+    if mount_table.is_ours(mount_table.entry_at(directory)) and _is_dead(directory):
         _detach(directory, lazy=True)
         prepare(directory)
 
@@ -151,7 +118,7 @@ def raise_kernel_readahead(directory: Path, size_kib: int) -> bool:
     A FUSE mount starts with 128 KiB and only the kernel's own file in /sys, writable
     by root, raises it, once the kernel has had the answer to its first message.
     """
-    entry = entry_at(directory)
+    entry = mount_table.entry_at(directory)
     if entry is None:
         return False
     try:
@@ -167,10 +134,10 @@ def unmount(directory: Path, *, lazy: bool) -> None:
     *lazy* detaches it at once, and readers that have files open get errors.
     Raises NotMounted, or MountBusy naming who uses it.
     """
-    entry = entry_at(directory)
+    entry = mount_table.entry_at(directory)
     if entry is None:
         raise NotMounted(_no_mount(directory))
-    if not is_ours(entry):
+    if not mount_table.is_ours(entry):
         raise NotMounted(
             f"{plain(str(directory))} is a mount of {plain(entry.fs_type)}, not of hingfs; "
             f"end it as it was made, or by: umount {command_word(directory)}"
@@ -179,7 +146,7 @@ def unmount(directory: Path, *, lazy: bool) -> None:
     try:
         _detach(directory, lazy=lazy or _is_dead(directory))
     except MountBusy as busy:
-        users = list(_users_of(entry.device))
+        users = list(mount_table.users_of(entry.device))
         named = ", ".join(users[:_MOST_NAMED]) or "processes of other users"
         raise MountBusy(
             f"{busy} by {named}; leave it and close them, or run: "
@@ -194,8 +161,8 @@ def cut_off(directory: Path) -> None:
     mount up. Root has it do so by a forced unmount; others by a file, which is there
     where fusectl is mounted.
     """
-    entry = entry_at(directory)
-    if entry is None or not is_ours(entry):
+    entry = mount_table.entry_at(directory)
+    if entry is None or not mount_table.is_ours(entry):
         return
     if os.geteuid() == 0:
         umount2 = ctypes.CDLL(None).umount2
@@ -206,18 +173,6 @@ def cut_off(directory: Path) -> None:
         (connection / "abort").write_text("1")
     with contextlib.suppress(SetupError):
         _detach(directory, lazy=True)
-
-
-def _mount_of_ours_above(directory: Path) -> str | None:
-    """The hingfs mount that *directory* is inside of."""
-    return next(
-        (
-            entry.directory
-            for entry in _entries()
-            if is_ours(entry) and Path(entry.directory) in directory.parents
-        ),
-        None,
-    )
 
 
 def _no_empty_directory(directory: Path, error: OSError) -> str:
@@ -231,7 +186,7 @@ def _no_empty_directory(directory: Path, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"you may not look into {name}; choose a directory of your own"
     if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
-        entry = entry_at(directory)
+        entry = mount_table.entry_at(directory)
         kind = plain(entry.fs_type) if entry else "FUSE"
         return (
             f"{name} is a dead mount of {kind}; take it away first: "
@@ -242,7 +197,7 @@ def _no_empty_directory(directory: Path, error: OSError) -> str:
 
 def _no_mount(directory: Path) -> str:
     """What *directory* is instead of a mount, and which mounts there are."""
-    above = _mount_of_ours_above(directory)
+    above = mount_table.ours_above(directory)
     name = plain(str(directory))
     if above is not None:
         return (
@@ -257,28 +212,15 @@ def _no_mount(directory: Path) -> str:
         what = "does not exist"
     except OSError as error:
         what = f"is not mounted ({error.strerror})"
-    mounts = sorted({plain(entry.directory) for entry in _entries() if is_ours(entry)})
+    mounts = sorted(
+        {
+            plain(entry.directory)
+            for entry in mount_table.entries()
+            if mount_table.is_ours(entry)
+        }
+    )
     there = ", ".join(mounts[:_MOST_NAMED]) or "none"
     return f"{name} {what}; mounts of hingfs here: {there}"
-
-
-def _entries() -> Iterator[MountEntry]:
-    for line in _MOUNTINFO.read_text(errors="surrogateescape").splitlines():
-        head, separator, tail = line.partition(" - ")
-        fields, rest = head.split(" "), tail.split(" ")
-        if separator and len(fields) > 4 and len(rest) > 1:
-            owner = re.search(r"\buser_id=(\d+)", rest[-1])
-            yield MountEntry(
-                directory=_unescaped(fields[4]),
-                fs_type=rest[0],
-                device=fields[2],
-                user_id=int(owner[1]) if owner else None,
-            )
-
-
-def _unescaped(text: str) -> str:
-    """*text* with the table's octal escapes (blank, tab, newline, backslash) undone."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
 def _is_dead(directory: Path) -> bool:
@@ -345,31 +287,3 @@ def _user_allow_other() -> bool:
     except OSError:
         return False
     return any(line.strip() == "user_allow_other" for line in lines)
-
-
-def _users_of(device: str) -> Iterator[str]:
-    """The processes that have something of *device* open, as "name (pid)".
-
-    Reads the kernel's tables and nothing on the mount itself, which may not answer.
-    """
-    major, _, minor = device.partition(":")
-    # /proc/PID/maps writes the same numbers in hexadecimal.
-    mapped = f"{int(major):02x}:{int(minor):02x}"
-    ids = {line.directory for line in _entries() if line.device == device}
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal() and process.name != str(os.getpid()):
-            with contextlib.suppress(OSError):
-                if _uses(process, ids, mapped):
-                    name = (process / "comm").read_text().strip()
-                    yield f"{name} ({process.name})"
-
-
-def _uses(process: Path, directories: set[str], mapped: str) -> bool:
-    links = [process / "cwd", process / "root"]
-    links += list((process / "fd").iterdir())
-    for link in links:
-        with contextlib.suppress(OSError):
-            target = os.readlink(link)
-            if any(target == d or target.startswith(f"{d}/") for d in directories):
-                return True
-    return f" {mapped} " in (process / "maps").read_text(errors="replace")

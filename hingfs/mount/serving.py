@@ -29,7 +29,7 @@ from ..errors import EndpointError, MountpointError, plain, printable
 from ..library.lookups import SILENCE_SECONDS
 from ..log import reopen as reopen_log
 from ..settings import Config
-from . import binding, heap, mountpoint
+from . import binding, heap, mount_table, mountpoint
 from .operations import HingOperations
 from .threads import shares_of, threads_left
 
@@ -109,7 +109,7 @@ class Mount:
             "ro": True,
             # Shown by mount and df. Commas would end the option.
             "fsname": f"hingfs:{printable(self._config.endpoint.host).replace(',', '')}",
-            "subtype": mountpoint.SUBTYPE,
+            "subtype": mount_table.SUBTYPE,
         }
         if config.allow_other:
             options["allow_other"] = True

@@ -1,0 +1,104 @@
+"""What is mounted where, and who uses it, by the kernel's own tables.
+
+A mount whose process was killed still stands in the table and answers every call with
+ENOTCONN; `os.path.exists` and `ismount` then say False. So the table is asked, and
+nothing on a mount, which may not answer. Reads only; `mountpoint` acts on it.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SUBTYPE = "hingfs"
+_FS_TYPE = f"fuse.{SUBTYPE}"
+_MOUNTINFO = Path("/proc/self/mountinfo")
+
+
+@dataclass(frozen=True, slots=True)
+class MountEntry:
+    """One line of the mount table; *device* is "major:minor".
+
+    *user_id* is that of whoever mounted it, None where the kernel does not tell.
+    """
+
+    directory: str
+    fs_type: str
+    device: str
+    user_id: int | None = None
+
+
+def entries() -> Iterator[MountEntry]:
+    """All mounts, those above others after them."""
+    for line in _MOUNTINFO.read_text(errors="surrogateescape").splitlines():
+        head, separator, tail = line.partition(" - ")
+        fields, rest = head.split(" "), tail.split(" ")
+        if separator and len(fields) > 4 and len(rest) > 1:
+            owner = re.search(r"\buser_id=(\d+)", rest[-1])
+            yield MountEntry(
+                directory=_unescaped(fields[4]),
+                fs_type=rest[0],
+                device=fields[2],
+                user_id=int(owner[1]) if owner else None,
+            )
+
+
+def entry_at(directory: Path) -> MountEntry | None:
+    """The topmost mount at *directory* (absolute), None if there is none."""
+    found = None
+    for entry in entries():
+        if entry.directory == str(directory):
+            found = entry
+    return found
+
+
+def is_ours(entry: MountEntry | None) -> bool:
+    """Whether *entry* is a mount of hingfs."""
+    return entry is not None and entry.fs_type == _FS_TYPE
+
+
+def ours_above(directory: Path) -> str | None:
+    """The hingfs mount that *directory* is inside of."""
+    return next(
+        (
+            entry.directory
+            for entry in entries()
+            if is_ours(entry) and Path(entry.directory) in directory.parents
+        ),
+        None,
+    )
+
+
+def users_of(device: str) -> Iterator[str]:
+    """The processes that have something of *device* open, as "name (pid)".
+
+    Reads the kernel's tables and nothing on the mount itself, which may not answer.
+    """
+    major, _, minor = device.partition(":")
+    # /proc/PID/maps writes the same numbers in hexadecimal.
+    mapped = f"{int(major):02x}:{int(minor):02x}"
+    directories = {line.directory for line in entries() if line.device == device}
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal() and process.name != str(os.getpid()):
+            with contextlib.suppress(OSError):
+                if _uses(process, directories, mapped):
+                    name = (process / "comm").read_text().strip()
+                    yield f"{name} ({process.name})"
+
+
+def _uses(process: Path, directories: set[str], mapped: str) -> bool:
+    links = [process / "cwd", process / "root"]
+    links += list((process / "fd").iterdir())
+    for link in links:
+        with contextlib.suppress(OSError):
+            target = os.readlink(link)
+            if any(target == d or target.startswith(f"{d}/") for d in directories):
+                return True
+    return f" {mapped} " in (process / "maps").read_text(errors="replace")
+
+
+def _unescaped(text: str) -> str:
+    """*text* with the table's octal escapes (blank, tab, newline, backslash) undone."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
