@@ -22,7 +22,7 @@ from hingfs.mount.filesystem import Refusal
 from tests.conftest import Build, LogWatch
 from tests.fuzzing import campaign, reader
 from tests.fuzzing.campaign import Outcome, Plan, Round
-from tests.fuzzing.clips import CLIPS, NUMBER_OF, Clip, Versions
+from tests.fuzzing.clips import CLIPS, NUMBER_OF, Clip, Versions, is_mixture
 from tests.fuzzing.kinds import TABLE, chosen_kinds
 from tests.fuzzing.reader import Reader
 from tests.fuzzing.secured import HANDSHAKES
@@ -336,6 +336,26 @@ def test_a_reader_that_hangs_is_noticed(
 
 
 # --- the table ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("runs", "mixed"),
+    [
+        ([(0, 40), (1, 40)], True),
+        # What was left of a transfer that was cut, up to where a block ends.
+        ([(0, 51), (1, 13), (0, 64)], True),
+        ([(0, 40), (1, 13), (0, 64)], False),
+        ([(0, 40), (2, 24), (0, 64)], False),  # a version that was never served
+    ],
+)
+def test_a_mixture_is_made_of_versions_that_were_served(runs, mixed):
+    clip, start = Clip("renewed-bare", "bare", changes="bytes"), 128 * 1024 - 64
+    data, at = b"", start
+    for version, count in runs:
+        data += clip.bytes_at(version, at, at + count)
+        at += count
+
+    assert is_mixture(clip, 1, start, data) is mixed
 
 
 def test_a_seed_makes_the_same_answers(server: FuzzServer) -> None:

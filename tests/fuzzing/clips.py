@@ -20,6 +20,8 @@ EQUAL_BYTES = 2_097_169
 FRESH = "fresh-"
 # More bytes in a row than agree by chance.
 _SHORTEST_RUN = 16
+# Transfers end where a block does: what is left of one that was cut may be a few bytes.
+_BLOCK_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ def is_mixture(clip: Clip, newest: int, start: int, data: bytes) -> bool:
     at = 0
     while at < len(data):
         run = max(_agreeing(data, version, at) for version in held)
-        if run < min(_SHORTEST_RUN, len(data) - at):
+        to_block_end = _BLOCK_BYTES - (start + at) % _BLOCK_BYTES
+        if run < min(_SHORTEST_RUN, to_block_end, len(data) - at):
             return False
         at += run
     return True
