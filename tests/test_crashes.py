@@ -224,7 +224,8 @@ def test_an_unforeseen_error_in_a_worker_is_eio_and_told_once(
 
     if place in {"fetch", "spool"}:  # what is read ahead at open meets it first
         opened = direct.mount.operations.open("/video.mp4", os.O_RDONLY)
-        eventually(lambda: not left, "the failure of a transfer")
+        schedule = direct.mount.engine.fetcher._schedule
+        eventually(lambda: not (left or schedule._workers), "the end of all read ahead")
         left.append(1)
         view = memoryview(bytearray(4096))
         with pytest.raises(Refusal) as refused:
