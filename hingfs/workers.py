@@ -1,4 +1,4 @@
-"""Daemon threads that run short jobs and report through futures.
+"""Daemon threads that run short jobs and report through futures; `start` starts any.
 
 concurrent.futures.ThreadPoolExecutor joins its threads at interpreter exit, so one
 request stalled in a name lookup would keep an unmounted process alive.
@@ -23,6 +23,18 @@ Result = TypeVar("Result")
 
 # Jobs that wait for long, each on a thread that is idle meanwhile. A guess.
 _MOST_LENT = 56
+
+
+def start(thread: threading.Thread) -> None:
+    """Start *thread*. Raises TransportError, told in the log, if the system has none.
+
+    It may have none left for this process, for a while or for good.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        log.warning("no thread can be started for %s: %s", thread.name, error)
+        raise TransportError(f"no thread can be started: {error}") from error
 
 
 class Joinable(Protocol):
@@ -122,18 +134,16 @@ class DaemonPool:
     def _start(self, thread: threading.Thread, future: Future[Any]) -> None:
         """One more thread; where the system has none left, the others must do."""
         try:
-            thread.start()
-        except RuntimeError as error:
+            start(thread)
+        except TransportError as refusal:
             with self._lock:
                 self._threads.remove(thread)
                 alone = not self._threads
-            log.warning("no thread can be started for %s: %s", thread.name, error)
             if alone:  # nobody would run the job
-                refusal = TransportError(f"no thread can be started: {error}")
                 self._forget(future)
                 with contextlib.suppress(InvalidStateError):  # close() was first
                     future.set_exception(refusal)  # a later thread passes it over
-                raise refusal from error
+                raise
 
     def close(self, error: Exception) -> None:
         """Fail every unfinished future with *error*, and later submissions too.

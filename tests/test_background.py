@@ -132,7 +132,7 @@ daemon._detach_streams = failing
     [
         (REFUSING, "it does not answer: Input/output error"),
         (SILENT, "the mount was not up within 2 s"),
-        (NO_THREAD, "RuntimeError: can't start new thread"),
+        (NO_THREAD, "no thread can be started: can't start new thread"),
         (NO_DESCRIPTOR, "OSError: [Errno 24] Too many open files"),
     ],
     ids=["refused", "silent", "no thread", "no descriptor"],

@@ -26,6 +26,7 @@ from ..mount import daemon, mountpoint
 from ..mount import serving as mount
 from ..settings import Config, EndpointConfig, MountConfig, StartConfig
 from ..token import Token
+from ..workers import start
 from .arguments import Parser
 from .console import complain, is_terminal
 from .given import Given, offer
@@ -276,7 +277,7 @@ class _Demo:
 
     def start(self) -> None:
         """Begin; called when the mount is up."""
-        threading.Thread(target=self._job, name="hingfs-demo", daemon=True).start()
+        start(threading.Thread(target=self._job, name="hingfs-demo", daemon=True))
 
     def _invite(self) -> None:
         files = self._directory

@@ -29,6 +29,7 @@ from ..errors import EndpointError, MountpointError, plain, printable
 from ..library.lookups import SILENCE_SECONDS
 from ..log import reopen as reopen_log
 from ..settings import Config
+from ..workers import start
 from . import binding, heap, mount_table, mountpoint
 from .operations import HingOperations
 from .threads import shares_of, threads_left
@@ -123,7 +124,7 @@ class Mount:
                 ("up", self._finish_start),
                 ("trim", partial(heap.give_back, self._ended)),
             ):
-                threading.Thread(target=job, name=f"hingfs-{name}", daemon=True).start()
+                start(threading.Thread(target=job, name=f"hingfs-{name}", daemon=True))
         except BaseException as error:
             self._fail(error)
             raise
