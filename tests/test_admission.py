@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from hingfs.api.signs import Heard, Sign, of_list, of_status, says_no_list
+from hingfs.api.judgement.signs import Heard, Sign, of_list, of_status, says_no_list
 from hingfs.errors import EndpointError, NoSuchApi, TokenError
 
 from . import endpoint as faults

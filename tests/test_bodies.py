@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hingfs.api import bodies, listing, refusals, sniffing, statuses
+from hingfs.api.judgement import bodies, listing, refusals, sniffing, statuses
 from hingfs.blocks import KIB, MIB
 from hingfs.errors import HingError
 

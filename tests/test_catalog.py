@@ -12,9 +12,9 @@ from email.utils import formatdate
 
 import pytest
 
+from hingfs.api.judgement.statuses import UNSAID
+from hingfs.api.judgement.verdict import Facts
 from hingfs.api.metadata import Probe
-from hingfs.api.statuses import UNSAID
-from hingfs.api.verdict import Facts
 from hingfs.blocks import MIB
 from hingfs.errors import (
     AccessDenied,

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.api import bodies, endpoint_facts, places, sender, statuses
+from hingfs.api import endpoint_facts, places, sender
 from hingfs.api import pages as pages_module
 from hingfs.api.client import VideoClient
-from hingfs.api.statuses import State, Status
+from hingfs.api.judgement import bodies, statuses
+from hingfs.api.judgement.statuses import State, Status
 from hingfs.blocks import ByteRange
 from hingfs.errors import (
     AccessDenied,

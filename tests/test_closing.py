@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs.api.closing import closes
+from hingfs.api.judgement.closing import closes
 
 from .containers import OPEN, WHOLE, box, mp4
 from .mounting import CLIPS

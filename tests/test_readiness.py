@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
+from hingfs.api.judgement.wording import plain_word
 from hingfs.api.readiness import Readiness
-from hingfs.api.wording import plain_word
 from hingfs.version import Content, Validator
 from tests.sources import ENDPOINT
 

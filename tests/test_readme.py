@@ -5,7 +5,8 @@ import tomllib
 from pathlib import Path
 
 from hingfs import blocks, errors, settings
-from hingfs.api import listing, pages, places, sender, status_route
+from hingfs.api import pages, places, sender, status_route
+from hingfs.api.judgement import listing
 from hingfs.fetch import room
 from hingfs.http import chunks, exchange, transport
 from hingfs.library import known, names, versions

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hingfs.api.results import inline_bytes, url_in_json, url_of_result
+from hingfs.api.judgement.results import inline_bytes, url_in_json, url_of_result
 
 pytestmark = pytest.mark.usefixtures("little_address_space")
 

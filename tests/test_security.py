@@ -26,9 +26,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hingfs import blocks, log
-from hingfs.api import listing, refusals, results, statuses, verdict
 from hingfs.api.client import VideoClient
-from hingfs.api.statuses import UNSAID
+from hingfs.api.judgement import listing, refusals, results, statuses, verdict
+from hingfs.api.judgement.statuses import UNSAID
 from hingfs.cli import main as cli
 from hingfs.errors import AccessDenied, HingError, ServerBroken, UsageError, printable
 from hingfs.http.transport import HttpTransport

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hingfs.api.sniffing import JUDGED_BYTES, Sort, sort_of
+from hingfs.api.judgement.sniffing import JUDGED_BYTES, Sort, sort_of
 from tests.containers import mp4
 
 MP4 = mp4()[:16]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs import blocks
-from hingfs.api import (
+from hingfs.api.judgement import (
     bodies,
     denials,
     listing,
@@ -25,8 +25,8 @@ from hingfs.api import (
     verdict,
     wording,
 )
-from hingfs.api.listing import ListPage
-from hingfs.api.statuses import UNSAID, State, Status
+from hingfs.api.judgement.listing import ListPage
+from hingfs.api.judgement.statuses import UNSAID, State, Status
 from hingfs.blocks import ByteRange
 from hingfs.errors import (
     AccessDenied,

@@ -25,12 +25,12 @@ from ..http.answer import Answer
 from ..http.patience import METADATA_TRIES
 from ..http.transport import HttpTransport
 from ..settings import EndpointConfig
-from . import refusals, signs
 from .beliefs import Belief
 from .endpoint_facts import EndpointFacts
+from .judgement import refusals, signs
+from .judgement.signs import Heard, Sign
+from .judgement.statuses import UNSAID
 from .sender import MOST_ERROR_BYTES, Sender
-from .signs import Heard, Sign
-from .statuses import UNSAID
 
 log = logging.getLogger(__name__)
 

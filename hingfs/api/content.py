@@ -20,13 +20,13 @@ from ..http.patience import Patience
 from ..http.pauses import named_pause
 from ..http.transport import HttpTransport
 from ..version import Content
-from . import refusals, verdict
 from .get_route import GetRoute, Served, Wanted
+from .judgement import refusals, verdict
+from .judgement.sniffing import Sort, sort_of
+from .judgement.statuses import UNSAID, State, Status
 from .places import Places
 from .sender import MOST_ERROR_BYTES, Sender
-from .sniffing import Sort, sort_of
 from .status_route import StatusRoute
-from .statuses import UNSAID, State, Status
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from ..http.answer import Answer
 from ..http.pace import Pace
 from ..http.patience import Patience
 from ..version import Content
+from .judgement.sniffing import JUDGED_BYTES
 from .range_answers import RangeAnswers, refuse_message
 from .routes import Routes
 from .sender import MOST_ERROR_BYTES
-from .sniffing import JUDGED_BYTES
 
 
 class RangeDownload:

@@ -18,11 +18,11 @@ from ..errors import TransportError, printable
 from ..http.answer import Answer, inline_answer
 from ..http.patience import Patience
 from ..http.transport import HttpTransport
-from . import results, verdict
+from .judgement import results, verdict
+from .judgement.sniffing import is_container
+from .judgement.statuses import Status
 from .places import Places
 from .sender import MOST_ERROR_BYTES, Sender, asked_around
-from .sniffing import is_container
-from .statuses import Status
 
 log = logging.getLogger(__name__)
 

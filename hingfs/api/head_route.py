@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..http.patience import Patience
-from . import verdict
 from .beliefs import Belief
 from .endpoint_facts import EndpointFacts
+from .judgement import verdict
+from .judgement.verdict import Facts
 from .sender import Sender
-from .verdict import Facts
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ from functools import partial
 from ..errors import AccessDenied, ServerBroken, TransportError
 from ..http.patience import METADATA_TRIES
 from ..version import Content
-from . import refusals
+from .judgement import refusals
+from .judgement.statuses import UNSAID, State, Status
+from .judgement.verdict import Facts
 from .probing import Look, Prober
 from .proving import Proving
 from .routes import Routes
 from .status_route import awaited
-from .statuses import UNSAID, State, Status
-from .verdict import Facts
 from .whole import UNKNOWN_SIZE
 
 

@@ -16,13 +16,13 @@ from ..http.answer import Answer
 from ..http.patience import METADATA_TRIES
 from ..http.transport import LONGEST_URL, HttpTransport
 from ..settings import EndpointConfig
-from . import bodies, listing, refusals, wording
 from .admission import Admission
 from .beliefs import Belief
 from .endpoint_facts import EndpointFacts
-from .listing import ListPage
+from .judgement import bodies, listing, refusals, wording
+from .judgement.listing import ListPage
+from .judgement.statuses import UNSAID, Status
 from .sender import Sender, asked_around
-from .statuses import UNSAID, Status
 
 log = logging.getLogger(__name__)
 

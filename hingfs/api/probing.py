@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from ..errors import VideoNotServed
 from ..http.answer import Answer
 from ..http.patience import Patience
-from . import verdict
 from .begun import BegunAnswers
 from .content import ContentRoute
 from .endpoint_facts import EndpointFacts
 from .head_route import Head
+from .judgement import verdict
+from .judgement.statuses import Status
+from .judgement.verdict import Facts
 from .places import Places
 from .status_route import StatusRoute
-from .statuses import Status
-from .verdict import Facts
 
 # Whoever takes this long to begin has fetched all of the file first, most likely. A
 # guess.

@@ -12,11 +12,11 @@ from functools import partial
 from ..http.pace import Pace
 from ..http.patience import Patience
 from ..version import Content
-from . import refusals
 from .download import RangeDownload
+from .judgement import refusals
+from .judgement.statuses import Status
 from .readiness import Readiness
 from .routes import Routes
-from .statuses import Status
 
 
 class Proving:

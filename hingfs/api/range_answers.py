@@ -19,10 +19,10 @@ from ..errors import (
 from ..http.answer import Answer
 from ..http.patience import Patience
 from ..version import Content, Validator
-from . import refusals, verdict
+from .judgement import refusals, verdict
+from .judgement.sniffing import Sort, sort_of
 from .routes import Routes
 from .sender import MOST_ERROR_BYTES
-from .sniffing import Sort, sort_of
 
 # How often all replicas that are asked may know nothing of a video that was opened. Of
 # replicas drawn at random, where one of three knows it, one read in 500 fails then.

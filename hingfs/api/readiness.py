@@ -20,7 +20,7 @@ from ..blocks import KIB, MIB, ByteRange
 from ..errors import BodyCut, ContentChanged, RangesIgnored
 from ..remembered import Remembered, bytes_of_texts
 from ..version import Content, Validator
-from .closing import closes
+from .judgement.closing import closes
 
 # What one request brings: the head of a file in fragments, which is some KiB of index
 # before each second of media, then costs a request for each.

@@ -6,10 +6,10 @@ Threads: every method may be called from any thread.
 from ..errors import ServerBroken
 from ..settings import EndpointConfig
 from ..version import Content, Validator
-from . import verdict
 from .content import ContentRoute
 from .get_route import Wanted
 from .head_route import HeadRoute
+from .judgement import verdict
 from .sender import Sender, broken
 from .shifting import SAMPLE
 from .whole import is_coded

@@ -22,12 +22,12 @@ from ..http.patience import READ_TRIES, Patience
 from ..http.pauses import asks_for_pause, named_pause
 from ..http.transport import HttpTransport
 from ..settings import EndpointConfig
-from . import refusals
-from .denials import refuses_token
 from .endpoint_facts import EndpointFacts
+from .judgement import refusals
+from .judgement.denials import refuses_token
+from .judgement.statuses import is_absent
+from .judgement.wording import DENIED_CODES
 from .replicas import ask_around
-from .statuses import is_absent
-from .wording import DENIED_CODES
 
 log = logging.getLogger(__name__)
 

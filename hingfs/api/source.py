@@ -11,9 +11,9 @@ from ..errors import BodyCut, ContentChanged, HingError, ServerBroken
 from ..http.answer import Answer
 from ..http.pace import Pace
 from ..version import Content
-from . import refusals, verdict
 from .beliefs import Belief
 from .download import RangeDownload
+from .judgement import refusals, verdict
 from .routes import Routes
 
 

@@ -28,12 +28,12 @@ from ..http.pauses import named_pause
 from ..http.transport import HttpTransport
 from ..settings import EndpointConfig
 from ..workers import DaemonPool
-from . import bodies, refusals, statuses
 from .beliefs import Belief
 from .endpoint_facts import EndpointFacts
+from .judgement import bodies, refusals, statuses
+from .judgement.statuses import UNSAID, State, Status
 from .replicas import ask_around
 from .sender import Sender, broken
-from .statuses import UNSAID, State, Status
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from ..errors import BodyCut, NotAVideo, TransportError
 from ..http.answer import Answer
-from .closing import Read, closes
-from .sniffing import Sort, is_container, sort_of
-from .verdict import (
+from .judgement.closing import Read, closes
+from .judgement.sniffing import Sort, is_container, sort_of
+from .judgement.verdict import (
     PROBE,
     is_encoded,
     length_of,

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-from ..api.verdict import odd_type_of
+from ..api.judgement.verdict import odd_type_of
 from ..api.whole import OtherExtent, judged
 from ..blocks import KIB
 from ..errors import (

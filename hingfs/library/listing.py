@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from ..api.judgement.statuses import Status
 from ..api.metadata import VideoMetadata
 from ..api.pages import Listed
-from ..api.statuses import Status
 from ..blocks import MIB
 from ..errors import AccessDenied, TransportError
 from ..remembered import Remembered

@@ -7,9 +7,9 @@ what becomes of a version that was replaced.
 Threads: those of `lookups`; it keeps no state of its own.
 """
 
+from ..api.judgement.verdict import Facts
 from ..api.metadata import Probe, VideoMetadata
 from ..api.shifting import SAMPLE
-from ..api.verdict import Facts
 from ..fetch.spool_store import SpoolStore
 from ..version import Content
 from .known import VideoFile

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
+from ..api.judgement.statuses import Status
+from ..api.judgement.verdict import Facts
 from ..api.metadata import Probe, VideoMetadata
-from ..api.statuses import Status
-from ..api.verdict import Facts
 from ..api.whole import UNKNOWN_SIZE
 from ..blocks import MIB
 from ..errors import (

@@ -9,8 +9,8 @@ import enum
 import sys
 from dataclasses import dataclass, field, replace
 
-from ..errors import printable
-from ..http.pauses import Headers
+from ...errors import printable
+from ...http.pauses import Headers
 from . import bodies, wording
 from .denials import denial, is_html, refuses_token
 from .results import url_of_result

@@ -7,7 +7,7 @@ object of its own. The names they use are the tables below, in order of trust. L
 
 from collections.abc import Iterator, Mapping
 
-from ..errors import printable
+from ...errors import printable
 from . import bodies, wording
 from .wording import Fields, fields_of
 

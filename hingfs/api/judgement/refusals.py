@@ -6,7 +6,7 @@ open, trouble (`of_opened`). Leaves to `replicas` how often a 404 is asked again
 it is believed.
 """
 
-from ..errors import (
+from ...errors import (
     HingError,
     NotAVideo,
     RateLimited,
@@ -17,8 +17,8 @@ from ..errors import (
     VideoNotServed,
     printable,
 )
-from ..http import pauses
-from ..http.pauses import Headers
+from ...http import pauses
+from ...http.pauses import Headers
 from . import bodies, wording
 from .denials import denial, is_firewall, is_html, refuses_token
 from .statuses import State, Status

@@ -9,10 +9,10 @@ What an answer without content means is `refusals`'.
 import re
 from dataclasses import dataclass
 
-from ..blocks import LARGEST_VIDEO_BYTES, ByteRange
-from ..errors import ContentChanged, NotAVideo, RangesIgnored, ServerBroken, printable
-from ..http.pauses import Headers
-from ..version import Content, Validator
+from ...blocks import LARGEST_VIDEO_BYTES, ByteRange
+from ...errors import ContentChanged, NotAVideo, RangesIgnored, ServerBroken, printable
+from ...http.pauses import Headers
+from ...version import Content, Validator
 from .sniffing import PROOF_BYTES, Sort, is_container, sort_of
 
 # A HEAD that announces less than this describes an error page, not a clip.

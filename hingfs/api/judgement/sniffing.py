@@ -10,8 +10,8 @@ import enum
 import re
 import string
 
-from ..blocks import KIB
-from ..mp4 import OPENING_BOXES
+from ...blocks import KIB
+from ...mp4 import OPENING_BOXES
 from .bodies import is_markup, parsed_json
 
 # As many bytes tell whether a body begins as a container does.

@@ -7,8 +7,8 @@ Servers tell it by a flag, a code, a word or a sentence, each under many names. 
 import re
 from collections.abc import Callable
 
-from ..errors import RateLimited, ServerBroken, printable
-from ..http import pauses
+from ...errors import RateLimited, ServerBroken, printable
+from ...http import pauses
 from . import wording
 from .video_object import word_of
 from .wording import Fields, fields_of

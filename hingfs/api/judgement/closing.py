@@ -8,7 +8,7 @@ AVI can tell; Ogg, FLV and MPEG streams cannot, and are never known to be closed
 
 from collections.abc import Callable
 
-from ..mp4 import OPENING_BOXES
+from ...mp4 import OPENING_BOXES
 
 # Gives at least *count* bytes from *offset* on, fewer only at the end of the file.
 Read = Callable[[int, int], bytes]

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ..errors import TransportError, printable
-from ..http.pauses import Headers
+from ...errors import TransportError, printable
+from ...http.pauses import Headers
 from . import bodies, listing, wording
 from .denials import is_html
 from .sniffing import looks_like_message

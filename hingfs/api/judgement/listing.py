@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ..blocks import MIB
-from ..errors import ServerBroken
+from ...blocks import MIB
+from ...errors import ServerBroken
 from . import bodies
 from .outcomes import refuse_failure, tells_success
 from .results import url_of_result

@@ -4,8 +4,8 @@ Leaves to `wording` in which words they say so, and to `refusals` what the refus
 one video means.
 """
 
-from ..errors import AccessDenied, printable
-from ..http.pauses import Headers
+from ...errors import AccessDenied, printable
+from ...http.pauses import Headers
 from . import bodies, wording
 
 # AWS WAF asks a browser for a proof with it, under 202 or 405.

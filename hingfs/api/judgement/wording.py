@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from ..errors import printable
+from ...errors import printable
 
 
 def _words(*lines: str) -> frozenset[str]:

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from ..blocks import KIB, MIB
+from ...blocks import KIB, MIB
 
 # HTML or XML, a fragment, a comment or a prolog of it.
 _MARKUP = re.compile(rb"\s*(?:\xef\xbb\xbf\s*)?<[A-Za-z!/?]")
