@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.api import endpoint_facts, places, sender
+from hingfs.api import endpoint_facts, places
 from hingfs.api import pages as pages_module
 from hingfs.api.client import VideoClient
 from hingfs.api.judgement import bodies, statuses
@@ -839,7 +839,7 @@ class TestRanges:
         self, build, endpoint, monkeypatch, fault
     ):
         """A byte now and then would hold a connection for ever."""
-        monkeypatch.setattr(sender, "READ_TRIES", 3)
+        monkeypatch.setattr(patience, "READ_TRIES", 3)
         endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(fault, math.inf)
 

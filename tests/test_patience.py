@@ -7,6 +7,8 @@ import pytest
 
 from hingfs.errors import DeadlineExceeded, NoAnswer, ServerBroken
 from hingfs.http.patience import READ_TRIES, Patience
+from hingfs.settings import EndpointConfig
+from hingfs.token import Token
 
 
 @pytest.fixture
@@ -23,12 +25,13 @@ def patience(now):
 
     return Patience(
         SimpleNamespace(wait=wait),  # type: ignore[arg-type]
+        EndpointConfig(
+            token=Token("oh-t"), stall_seconds=10.0, first_byte_seconds=300.0
+        ),
         about="v",
         seconds=60.0,
         tries=READ_TRIES,
-        retry_after_seconds=25.0,
-        stall_seconds=10.0,
-        first_byte_seconds=300.0,
+        pause_seconds=25.0,
     )
 
 

@@ -193,7 +193,7 @@ class Admission:
         self, url: str, seconds: float, tries: int = METADATA_TRIES
     ) -> Heard | Trouble:
         """What GET *url* gives, or the refusal of the token or trouble in its place."""
-        patience = self._sender.patience(tries, seconds)
+        patience = self._sender.terms.of_check(seconds, tries)
         try:
             answer, body = self._sender.send("GET", url, patience)
             if answer.status in (200, 206):

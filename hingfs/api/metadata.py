@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..errors import AccessDenied, ServerBroken, TransportError
-from ..http.patience import METADATA_TRIES
 from ..version import Content
 from .judgement import refusals
 from .judgement.statuses import UNSAID, State, Status
@@ -76,10 +75,8 @@ class VideoMetadata:
         want it gives way once the API counts requests. Raises what `refusals` makes of
         the answers, and TransportError, GivenWay among it.
         """
-        tries = self._transport.breaker.tries(METADATA_TRIES)
-        patience = self._sender.patience(
-            tries, self._config.metadata_seconds, video_id, gives_way=ahead
-        )
+        tries = self._sender.terms.tries()
+        patience = self._sender.terms.of_name(video_id, tries, gives_way=ahead)
         if listed is not None and listed.completed_at_seconds is None:
             listed = None
         ask = partial(self._statuses.asked, video_id, tries, gives_way=ahead)
@@ -213,10 +210,8 @@ class VideoMetadata:
 
         Raises as `probe` does.
         """
-        tries = self._transport.breaker.tries(METADATA_TRIES)
-        patience = self._sender.patience(
-            tries, self._config.metadata_seconds, content.video_id
-        )
+        tries = self._sender.terms.tries()
+        patience = self._sender.terms.of_name(content.video_id, tries)
         self.validators.believe(content)
         etag = content.validator.etag
         headers = {"If-None-Match": etag} if etag and not content.shifting else {}

@@ -13,9 +13,7 @@ from functools import partial
 from ..blocks import MIB
 from ..errors import AccessDenied, RateLimited, ServerBroken, printable
 from ..http.answer import Answer
-from ..http.patience import METADATA_TRIES
-from ..http.transport import LONGEST_URL, HttpTransport
-from ..settings import EndpointConfig
+from ..http.transport import LONGEST_URL
 from .admission import Admission
 from .beliefs import Belief
 from .endpoint_facts import EndpointFacts
@@ -46,14 +44,10 @@ class PagedList:
     def __init__(
         self,
         sender: Sender,
-        transport: HttpTransport,
-        config: EndpointConfig,
         endpoint: EndpointFacts,
         admission: Admission,
     ) -> None:
         self._sender = sender
-        self._transport = transport
-        self._config = config
         self._endpoint = endpoint
         self._admission = admission
         self._paused = ""  # what was said last, in place of the list, of a pause
@@ -163,8 +157,8 @@ class PagedList:
         raise ServerBroken(f"no list came, but HTTP {answer.status}: {said!r}")
 
     def _list_answer(self, after: str) -> tuple[Answer, bytes]:
-        tries = self._transport.breaker.tries(METADATA_TRIES)
-        patience = self._sender.patience(tries, self._config.metadata_seconds)
+        tries = self._sender.terms.tries()
+        patience = self._sender.terms.of_name(tries=tries)
         query = {"limit": str(_PAGE_ENTRIES), "order": "desc"}
         if after:
             query["after"] = after

@@ -50,9 +50,9 @@ class Routes:
         statuses = StatusRoute(sender, transport, config, endpoint, pool)
         heads = HeadRoute(sender, endpoint)
         admission = Admission(sender, transport, config, endpoint)
-        pages = PagedList(sender, transport, config, endpoint, admission)
+        pages = PagedList(sender, endpoint, admission)
         content = ContentRoute(sender, statuses, transport, places, pages)
-        samples = FreshSamples(sender, heads, content, config)
+        samples = FreshSamples(sender, heads, content)
         return cls(
             transport=transport,
             config=config,

@@ -4,7 +4,6 @@ Threads: every method may be called from any thread.
 """
 
 from ..errors import ServerBroken
-from ..settings import EndpointConfig
 from ..version import Content, Validator
 from .content import ContentRoute
 from .get_route import Wanted
@@ -23,16 +22,14 @@ class FreshSamples:
         sender: Sender,
         heads: HeadRoute,
         content: ContentRoute,
-        config: EndpointConfig,
     ) -> None:
         self._sender = sender
         self._heads = heads
         self._content = content
-        self._config = config
 
     def head_validator(self, video_id: str) -> Validator | None:
         """What HEAD tells, if it is believed of *video_id*."""
-        patience = self._sender.patience(1, self._config.metadata_seconds, video_id)
+        patience = self._sender.terms.of_name(video_id, 1)
         head = self._heads.ask(video_id, patience)
         return head.facts.validator if head.facts is not None else None
 
@@ -41,9 +38,7 @@ class FreshSamples:
 
         Raises TransportError, or what else came.
         """
-        patience = self._sender.patience(
-            1, self._config.metadata_seconds, content.video_id
-        )
+        patience = self._sender.terms.of_name(content.video_id, 1)
         wanted = Wanted(
             content.video_id,
             patience,

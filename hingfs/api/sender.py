@@ -1,14 +1,13 @@
 """Requests of the API, each tried several times.
 
-Decides how often and how long one request is tried, how a pause that the server asks for
-is kept, and when a token is read again. Leaves to `transport` how an answer is had, and
-to those above what it means.
+Decides which answers are passing trouble, how a pause that the server asks for is kept,
+and when a token is read again. Leaves to `patience` how long a request is tried, to
+`transport` how an answer is had, and to those above what it means.
 
 Threads: every method may be called from any thread.
 """
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from ..blocks import KIB, ByteRange
 from ..errors import BodyCut, NoAnswer, ServerBroken, TransportError
 from ..http.answer import Answer
-from ..http.patience import READ_TRIES, Patience
+from ..http.patience import Patience, Terms
 from ..http.pauses import asks_for_pause, named_pause
 from ..http.transport import HttpTransport
 from ..settings import EndpointConfig
@@ -41,8 +40,8 @@ class Sender:
     def __init__(
         self, transport: HttpTransport, config: EndpointConfig, endpoint: EndpointFacts
     ) -> None:
+        self.terms = Terms(transport, config)
         self._transport = transport
-        self._config = config
         self._endpoint = endpoint
         self._warned: set[str] = set()
         # One status or page is parsed at a time: as objects a body takes fifteen times
@@ -162,33 +161,6 @@ class Sender:
             self._warned -= {f"denied: {code}" for code in DENIED_CODES}
             self._endpoint.token.renewed()
         return renewed
-
-    def patience(
-        self, tries: int, seconds: float, about: str = "", *, gives_way: bool = False
-    ) -> Patience:
-        """That of a call about names: *tries* in vain, or *seconds*."""
-        return Patience(
-            self._transport,
-            about=about,
-            seconds=seconds,
-            tries=tries,
-            retry_after_seconds=self._config.retry_after_seconds,
-            stall_seconds=self._config.stall_seconds,
-            first_byte_seconds=self._config.first_byte_seconds,
-            gives_way=gives_way,
-        )
-
-    def read_patience(self, video_id: str) -> Patience:
-        """That of a read, which waits for a pause as long as for anything else."""
-        return Patience(
-            self._transport,
-            about=video_id,
-            seconds=self._config.read_seconds,
-            tries=READ_TRIES,
-            retry_after_seconds=math.inf,
-            stall_seconds=self._config.stall_seconds,
-            first_byte_seconds=self._config.first_byte_seconds,
-        )
 
     def content_url(self, video_id: str) -> str:
         """Where the API serves the bytes of *video_id*."""

@@ -36,7 +36,7 @@ class VideoSource:
     def open_range(self, content: Content, span: ByteRange) -> RangeDownload:
         """The bytes of *span*, to be read in order; nothing is sent before `read`."""
         self._settling.believe(content)
-        patience = self._sender.read_patience(content.video_id)
+        patience = self._sender.terms.of_read(content.video_id)
         if not (content.ranges and self._endpoint.beliefs.holds(Belief.PROMPT)):
             patience.wait_long()  # it may bring all of it
         pace = Pace(self._routes.config.stall_seconds)
@@ -55,7 +55,7 @@ class VideoSource:
             if not offset and content.taken_from(verdict.validator_of(begun.headers)):
                 return begun
             begun.close()
-        patience = self._sender.read_patience(content.video_id)
+        patience = self._sender.terms.of_read(content.video_id)
         patience.wait_long()
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         if offset and content.validator.etag:

@@ -69,9 +69,7 @@ class StatusRoute:
 
         One that *gives_way* ends with GivenWay once the API counts requests.
         """
-        patience = self._sender.patience(
-            tries, self._config.metadata_seconds, video_id, gives_way=gives_way
-        )
+        patience = self._sender.terms.of_name(video_id, tries, gives_way=gives_way)
         url = self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}")
         answer, body = self._sender.json(
             url, patience, _MOST_STATUS_BYTES, bodies.is_cut_short, fresh=fresh

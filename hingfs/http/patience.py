@@ -8,10 +8,12 @@ asks for to `limits`, a server that is down to `breaker`, a body that trickles t
 connections that died to `sessions`, and replicas that know less to `api.replicas`.
 """
 
+import math
 import random
 import time
 
 from ..errors import DeadlineExceeded, NotAVideo, TransportError
+from ..settings import EndpointConfig
 from .limits import Turn
 from .transport import HttpTransport
 
@@ -29,37 +31,87 @@ _LONGEST_DELAY_SECONDS = 3.0
 _HEAD_SHARE = 0.5
 
 
+class Terms:
+    """How long the calls of one endpoint keep trying. Thread safety: all methods."""
+
+    def __init__(self, transport: HttpTransport, config: EndpointConfig) -> None:
+        self._transport = transport
+        self._config = config
+
+    def tries(self) -> int:
+        """How many tries a call about names has now; one while the API seems dead.
+
+        Raises NotAsked where another call has that one.
+        """
+        return self._transport.breaker.tries(METADATA_TRIES)
+
+    def of_name(
+        self, about: str = "", tries: int = METADATA_TRIES, *, gives_way: bool = False
+    ) -> "Patience":
+        """That of a call about names: *tries* in vain, or --metadata-timeout."""
+        return Patience(
+            self._transport,
+            self._config,
+            about=about,
+            seconds=self._config.metadata_seconds,
+            tries=tries,
+            pause_seconds=self._config.retry_after_seconds,
+            gives_way=gives_way,
+        )
+
+    def of_check(self, seconds: float, tries: int) -> "Patience":
+        """That of a question before mounting: *tries* in vain, or *seconds*."""
+        return Patience(
+            self._transport,
+            self._config,
+            about="",
+            seconds=seconds,
+            tries=tries,
+            pause_seconds=self._config.retry_after_seconds,
+        )
+
+    def of_read(self, about: str) -> "Patience":
+        """That of a read, which waits for a pause as long as for anything else."""
+        return Patience(
+            self._transport,
+            self._config,
+            about=about,
+            seconds=self._config.read_seconds,
+            tries=READ_TRIES,
+            pause_seconds=math.inf,
+        )
+
+
 class Patience:
     """How long one call keeps trying: until its deadline, or *tries* in vain.
 
     *about* is the video that the call is for, "" where it is for none. Pauses that the
-    API asks for use up no try, but at most *retry_after_seconds* in all. An answer has
-    to begin within a part of the time, or *stall_seconds*; where `wait_long` was called,
-    within *first_byte_seconds*, which goes beyond the deadline. A call that *gives_way*
+    API asks for use up no try, but at most *pause_seconds* in all. An answer has to begin
+    within a part of the time, or *config*'s `stall_seconds`; where `wait_long` was called,
+    within its `first_byte_seconds`, which goes beyond the deadline. A call that *gives_way*
     ends with GivenWay once the API counts requests. Used by one thread.
     """
 
     def __init__(
         self,
         transport: HttpTransport,
+        config: EndpointConfig,
         *,
         about: str,
         seconds: float,
         tries: int,
-        retry_after_seconds: float,
-        stall_seconds: float,
-        first_byte_seconds: float,
+        pause_seconds: float,
         gives_way: bool = False,
     ) -> None:
         self.about = about
         self._transport = transport
         self._seconds = seconds
         self._tries = tries
-        self._pause_left = retry_after_seconds
+        self._pause_left = pause_seconds
         self._gives_way = gives_way
         self._failures = 0
-        self._stall_seconds = stall_seconds
-        self._first_byte_by = time.monotonic() + first_byte_seconds
+        self._stall_seconds = config.stall_seconds
+        self._first_byte_by = time.monotonic() + config.first_byte_seconds
         self._waits_long = False
         self.deadline = time.monotonic() + seconds
 
