@@ -16,6 +16,7 @@ from typing import Protocol
 from ..blocks import ByteRange
 from ..errors import AccessDenied, BodyCut, ServerBroken, TransportError, printable
 from ..http.answer import Answer
+from ..http.limits import pause_after
 from ..http.patience import Patience
 from ..http.pauses import named_pause
 from ..http.transport import HttpTransport
@@ -29,9 +30,6 @@ from .sender import MOST_ERROR_BYTES, Sender
 from .status_route import StatusRoute
 
 log = logging.getLogger(__name__)
-
-# Of those for which no time is named. A guess.
-_LONGEST_PAUSE_SECONDS = 8.0
 
 
 class Rows(Protocol):
@@ -140,8 +138,7 @@ class ContentRoute:
     def _pauses(self, served: Served, number: int) -> bool:
         """Whether *served* is no more than a wish for a pause; the next turn keeps it.
 
-        As a 200 it counts as an answer: so a pause without a time grows by *number*, as
-        many as there were.
+        *number* is how many of them this call had before.
         """
         answer, message, status = served.answer, served.message, served.status
         if not (message and answer.from_api):
@@ -150,9 +147,7 @@ class ContentRoute:
             return False
         answer.close()
         named = named_pause(answer.headers, message, self._sender.now())
-        if not named and number:
-            named = min(2.0 ** (number - 1), _LONGEST_PAUSE_SECONDS)
-        self._transport.limit.pause(named)
+        self._transport.limit.pause(named or pause_after(number))
         return True
 
     def _served(self, wanted: Wanted, status: Status | None) -> Served:

@@ -27,10 +27,21 @@ LONGEST_PAUSE_SECONDS = 120.0
 # Retry-After, and 5 s enough.
 _FIRST_PAUSE_SECONDS = 0.4
 _LONGEST_UNNAMED_SECONDS = 5.0
+# The longest of those that one call meets in place of content. A guess.
+_LONGEST_AGAIN_SECONDS = 8.0
 # Requests are counted per minute, or per three minutes (the default of one-hub).
 _REMEMBERED_SECONDS = 300.0
 # An answer that takes longer holds nobody up. A guess.
 _LONGEST_TURN_SECONDS = 1.0
+
+
+def pause_after(number: int) -> float | None:
+    """The pause that a call keeps which met *number* such answers before, without a time.
+
+    They came as a 200 in place of content, which counts as an answer: so `pause` does
+    not see that they follow each other. None for the first: it is as any.
+    """
+    return min(2.0 ** (number - 1), _LONGEST_AGAIN_SECONDS) if number else None
 
 
 class Turn:
