@@ -53,9 +53,9 @@ class Adapter(requests.adapters.HTTPAdapter):
     def __init__(
         self, resolver: Resolver, open_: OpenConnections, admit: Admit, connections: int
     ) -> None:
-        terms = _Terms(resolver, Dialer(), open_, _Dead(), admit)
-        self._pool_classes = _pool_classes(_Strict, _StrictTls, terms)
-        self._socks_classes = _pool_classes(_Socks, _SocksTls, terms)
+        shared = _Shared(resolver, Dialer(), open_, _Dead(), admit)
+        self._pool_classes = _pool_classes(_Strict, _StrictTls, shared)
+        self._socks_classes = _pool_classes(_Socks, _SocksTls, shared)
         super().__init__(pool_connections=8, pool_maxsize=connections, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
@@ -94,8 +94,8 @@ class _Dead:
 
 
 @dataclass(frozen=True, slots=True)
-class _Terms:
-    """What every connection of one adapter keeps to."""
+class _Shared:
+    """What all connections of one adapter share."""
 
     resolver: Resolver
     dialer: Dialer
@@ -107,28 +107,28 @@ class _Terms:
 class _Strict(urllib3.connection.HTTPConnection):
     """A connection that reads nothing itself. Made by `_pool_classes`."""
 
-    _terms: _Terms
+    _shared: _Shared
     kept_at = 0.0  # when an answer ended on it (monotonic); 0 while none has
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
         super().__init__(*args, **kwargs)
         # Called by http.client, and no more; it is typed as a class.
-        made: Any = partial(Exchange, connection=self, within=self._terms.open_)
+        made: Any = partial(Exchange, connection=self, within=self._shared.open_)
         self.response_class = made
 
     def connect(self) -> None:
         """As overridden, and closed at once where the transport was meanwhile."""
-        self._terms.open_.check_open()
+        self._shared.open_.check_open()
         super().connect()
         try:
-            self._terms.open_.check_open()
+            self._shared.open_.check_open()
         except OSError:
             self.close()
             raise
 
     def _new_conn(self) -> socket.socket:
-        sock = _connected(self, self._dns_host, self._terms)
-        return _admitted(self, sock, self._terms.admit)
+        sock = _connected(self, self._dns_host, self._shared)
+        return _admitted(self, sock, self._shared.admit)
 
     @property
     def is_connected(self) -> bool:
@@ -137,11 +137,11 @@ class _Strict(urllib3.connection.HTTPConnection):
         What waits on the socket then was sent without having been asked for, or is the
         end of the connection; the next answer would be taken for another's.
         """
-        if not self._terms.open_.take(self):
+        if not self._shared.open_.take(self):
             return False
         if self.kept_at and (
             time.monotonic() - self.kept_at > _KEPT_SECONDS
-            or self._terms.dead.since((self.host, self.port)) > self.kept_at
+            or self._shared.dead.since((self.host, self.port)) > self.kept_at
         ):
             return False
         pending = getattr(self.sock, "pending", None)  # deciphered by TLS, not yet read
@@ -166,7 +166,7 @@ class _Strict(urllib3.connection.HTTPConnection):
     def close(self) -> None:
         """As overridden; what it is used for next is another connection."""
         self.kept_at = 0.0
-        self._terms.open_.take(self)
+        self._shared.open_.take(self)
         super().close()
 
     @contextlib.contextmanager
@@ -177,7 +177,7 @@ class _Strict(urllib3.connection.HTTPConnection):
         except OSError as error:
             if not kept_at:
                 raise
-            self._terms.dead.note((self.host, self.port))
+            self._shared.dead.note((self.host, self.port))
             raise Stale(f"a kept connection had died: {error}") from error
 
     def _tunnel(self) -> None:
@@ -227,7 +227,7 @@ class _Socks(_Strict, urllib3.contrib.socks.SOCKSConnection):
         host = self._dns_host
         try:
             if not options["rdns"]:
-                host = self._terms.resolver.look_up(host, self.port, seconds)[0]
+                host = self._shared.resolver.look_up(host, self.port, seconds)[0]
             return socks.create_connection(
                 (host, self.port),
                 timeout=seconds,  # type: ignore[arg-type] # a float will do
@@ -249,17 +249,17 @@ class _SocksTls(_ByTls, _Socks, urllib3.contrib.socks.SOCKSHTTPSConnection):
 
 
 def _pool_classes(
-    plain: type[_Strict], by_tls: type[_Strict], terms: _Terms
+    plain: type[_Strict], by_tls: type[_Strict], shared: _Shared
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
     # Typed as urllib3's: `getresponse` stands in its place.
-    bound: Any = {"_terms": terms}
+    bound: Any = {"_shared": shared}
     connection: Any = type(plain.__name__, (plain,), bound)
     tls_connection: Any = type(by_tls.__name__, (by_tls,), bound)
 
     class Keeping:
         def _put_conn(self, conn: Any) -> None:  # noqa: ANN401 - handed on
             if conn is not None and not conn.is_closed:
-                terms.open_.keep(conn)
+                shared.open_.keep(conn)
             super()._put_conn(conn)  # type: ignore[misc] # a pool's
 
     class Pool(Keeping, urllib3.HTTPConnectionPool):
@@ -279,17 +279,17 @@ def _seconds_of(connection: urllib3.connection.HTTPConnection) -> float:
 
 
 def _connected(
-    connection: urllib3.connection.HTTPConnection, host: str, terms: _Terms
+    connection: urllib3.connection.HTTPConnection, host: str, shared: _Shared
 ) -> socket.socket:
     """A socket to the first address of *host* that answers."""
     seconds = _seconds_of(connection)
     until = time.monotonic() + seconds
     try:
-        addresses = terms.resolver.look_up(host, connection.port, seconds)
+        addresses = shared.resolver.look_up(host, connection.port, seconds)
     except OSError as error:
         raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
     try:
-        return terms.dialer.dial(
+        return shared.dialer.dial(
             host,
             connection.port,
             addresses,
