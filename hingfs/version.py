@@ -37,6 +37,11 @@ class Validator:
             return self.last_modified != other.last_modified
         return False
 
+    def compares_with(self, other: "Validator") -> bool:
+        """Whether both have what tells their bytes apart, so that one may contradict."""
+        tags = self.etag and other.etag
+        return bool(tags or (self.last_modified and other.last_modified))
+
 
 @dataclass(frozen=True, eq=False)
 class VideoVersion:

@@ -213,6 +213,33 @@ def test_new_bytes_never_meet_old_ones(view, video, endpoint, marks, of):
         check_reads(files, video, sequential(SIZE_BYTES))
 
 
+# Of equal size; what came under the old ones is not handed out as the new file.
+@pytest.mark.parametrize("where", ["HEAD", "GET", "one in three"])
+def test_an_open_notices_a_change_though_answers_lose_their_validators(
+    view, video, endpoint, where
+):
+    numbers = itertools.count()
+    fault = faults.Fault(
+        "terse",
+        lambda answer, _line: answer.without_headers("ETag", "Last-Modified"),
+        faults.video_answer,
+    )
+    endpoint.inject(
+        fault,
+        math.inf,
+        lambda request: (
+            next(numbers) % 3 == 0
+            if where == "one in three"
+            else request.method == where
+        ),
+    )
+    files = view({"metadata_ttl_seconds": 0.0})
+
+    for change in (lambda: None, *[video.replace] * 4):
+        change()
+        check_reads(files, video, sequential(SIZE_BYTES))
+
+
 class NamedByTag(Personality):
     """An ETag that names the file, not its bytes, and a server that ignores conditions."""
 

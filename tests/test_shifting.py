@@ -157,6 +157,44 @@ def test_what_goes_on_by_its_own_validator_is_left_so_without_the_belief():
     assert video.contradicted_by(B)
 
 
+UNTOLD = Validator()
+
+
+@pytest.mark.parametrize(
+    ("held", "samples", "differs"),
+    [
+        # Its validator decides where it is the same, or nothing is held.
+        (b"", [(OPENED, FULL)], False),
+        (b"", [(UNTOLD, FULL)], None),
+        (FULL, [(OPENED, FULL)], False),
+        (FULL, [(UNTOLD, FULL)], False),
+        (FULL, [(OPENED, OTHER)], True),
+        # Another validator is another file, unless it shifts.
+        (FULL, [(B, FULL)] * 5, True),
+        (b"", [(B, FULL)] * 5, True),
+        (FULL, [(B, FULL), (OPENED, FULL)] * 3, False),
+        (FULL, [(B, FULL), (C, FULL)] * 3, False),
+        (FULL, [(B, OTHER), (C, FULL)] * 3, True),
+    ],
+)
+def test_the_validator_of_a_sample_tells_another_file(held, samples, differs):
+    settling = Settling(Samples(*samples), EndpointFacts.of_stranger())
+
+    assert settling.differs(content(), held) is differs
+
+
+@pytest.mark.parametrize("seen", [[B, B], [B]])
+def test_an_answer_without_validators_is_not_the_opened_one_again(seen):
+    """It may be of the new bytes: then the file is read whole, and proved."""
+    video = content()
+    video.hand_out()
+    settling = Settling(Samples(*[(UNTOLD, FULL)] * 4), EndpointFacts.of_stranger())
+
+    assert settling.shifts(video, seen)
+
+    assert (video.shifting, video.recurring) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("held", "samples", "differs"),
     [
@@ -172,9 +210,10 @@ def test_what_goes_on_by_its_own_validator_is_left_so_without_the_belief():
 )
 def test_what_is_held_tells_another_file(held, samples, differs):
     """None: neither was there to be compared."""
+    untold = Content(ENDPOINT, "v", 1_000_000, UNTOLD, ranges=True)
     settling = Settling(Samples(*samples), EndpointFacts.of_stranger())
 
-    assert settling.differs(content(), held) is differs
+    assert settling.differs(untold, held) is differs
 
 
 def test_other_bytes_under_other_validators_say_nothing_of_the_endpoint():

@@ -46,16 +46,23 @@ class Trial:
 
     @property
     def shifts(self) -> bool:
-        """Whether they contradict one another, or the opened one came again."""
+        """Whether they contradict one another, or some tell nothing against the opened."""
         later = [*self.seen, *(validator for validator, _ in self.samples)]
-        return self.came_again or any(
+        untold = not all(self.opened.contradicts(mine) for mine, _ in self.samples)
+        return untold or any(
             first.contradicts(second) for first in later for second in later
         )
 
     @property
     def came_again(self) -> bool:
-        """Whether an answer after those that contradicted it had the opened one."""
-        return not all(self.opened.contradicts(mine) for mine, _ in self.samples)
+        """Whether an answer after those that contradicted it had the opened one.
+
+        One that tells nothing may be of the new bytes as well.
+        """
+        return any(
+            self.opened.compares_with(mine) and not self.opened.contradicts(mine)
+            for mine, _ in self.samples
+        )
 
     @property
     def tells_nothing(self) -> bool:
@@ -136,17 +143,24 @@ class Settling:
         return self._shifts(content, content.validator, seen)
 
     def differs(self, content: Content, held: bytes) -> bool | None:
-        """Whether *content* begins otherwise now than with *held*; None: nobody tells."""
-        if not held:
-            return None
+        """Whether *content* is another file now, by its first bytes; None: nobody tells.
+
+        *held* are those that it began with. Where its validators are believed, those of
+        the same answer may tell as well.
+        """
         try:
-            _, piece = self._api.sample(content)
+            validator, piece = self._api.sample(content)
         except HingError as error:
             name = printable(content.video_id, 80)
             log.debug("%s: no sample of its bytes: %s", name, error)
             return None
         count = min(len(held), len(piece))
-        return held[:count] != piece[:count] if count else None
+        if held[:count] != piece[:count]:
+            return True
+        if content.contradicted_by(validator):
+            return not self.shifts(content, [validator])
+        told = not content.shifting and content.validator.compares_with(validator)
+        return False if told or count else None
 
     def _shifts(
         self, content: Content, opened: Validator, seen: Sequence[Validator]

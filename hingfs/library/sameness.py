@@ -43,7 +43,9 @@ class Sameness:
                 alike and self._metadata.validators.shifts(content, [facts.validator])
             ):
                 return False
-        return not (content.unproved and self._is_another(file))
+        told = content.validator.compares_with(facts.validator)
+        unproved = content.unproved or not told
+        return not (unproved and self._is_another(file))
 
     def _is_confirmed_by_status(self, file: VideoFile) -> bool:
         """Whether the status tells that *file* is the same; only asked where that pays.
@@ -55,7 +57,7 @@ class Sameness:
         return self._has_time_of(file) is True
 
     def _is_another(self, file: VideoFile) -> bool:
-        """Whether the server has another *file* now, of which no validator tells.
+        """Whether the server has another *file* now, of which its facts do not tell.
 
         What is held of its bytes decides, else the time that its status tells.
         """
