@@ -14,8 +14,8 @@ from hingfs.http import limits, patience
 from hingfs.mount.serving import Mount
 from hingfs.settings import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.token import Token
-from tests import memory
-from tests.endpoint import FakeEndpoint
+from tests.support import memory
+from tests.support.endpoint import FakeEndpoint
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("check", max_examples=200, deadline=None, derandomize=True)

@@ -15,7 +15,7 @@ from hingfs.blocks import (
     runs_of,
     views_of,
 )
-from tests.strategies import byte_ranges
+from tests.support.strategies import byte_ranges
 
 block_sizes = st.integers(1, 1 << 20)
 sizes = st.integers(0, 1 << 24)

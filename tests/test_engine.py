@@ -14,11 +14,10 @@ from hingfs.engine import Engine
 from hingfs.errors import Closing
 from hingfs.settings import CacheConfig, EndpointConfig
 from hingfs.token import Token
-
-from . import endpoint as faults
-from .endpoint import FakeEndpoint
-from .mounting import eventually
-from .personalities import PERSONALITIES
+from tests.support import endpoint as faults
+from tests.support.endpoint import FakeEndpoint
+from tests.support.mounting import eventually
+from tests.support.personalities import PERSONALITIES
 
 SIZE_BYTES = 300_000
 MANY = 50

@@ -9,7 +9,7 @@ import pytest
 from hingfs.errors import Closing, TransportError, VideoNotFound
 from hingfs.flights import SingleFlight
 from hingfs.workers import DaemonPool
-from tests.mounting import eventually
+from tests.support.mounting import eventually
 
 
 class NoThreads:

@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs import log
-
-from .endpoint import FakeEndpoint
-from .mounting import (
+from tests.support.endpoint import FakeEndpoint
+from tests.support.mounting import (
     Mounted,
     each_binding,
     environment,

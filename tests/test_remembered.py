@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from hingfs.blocks import MIB
 from hingfs.remembered import ENTRY_BYTES, Remembered, bytes_of_texts
-
-from .memory import little_memory
+from tests.support.memory import little_memory
 
 ROOM_FOR_THREE = 3 * (ENTRY_BYTES + sys.getsizeof("a") + 10)
 steps = st.lists(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs.version import Content, Validator, VideoVersion
-from tests.sources import ENDPOINT
+from tests.support.sources import ENDPOINT
 
 AABA = ('"a"', '"a"', '"b"', '"a"')
 ABCD = ('"a"', '"b"', '"c"', '"d"')

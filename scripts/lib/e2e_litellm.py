@@ -19,8 +19,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.endpoint import FakeEndpoint, Video
-from tests.mounting import BINDINGS, Mounted, errno_of, eventually
+from tests.support.endpoint import FakeEndpoint, Video
+from tests.support.mounting import BINDINGS, Mounted, errno_of, eventually
 
 MASTER_KEY = "sk-e2e-master-key"
 WRONG_KEY = "sk-e2e-wrong-key"

@@ -25,15 +25,14 @@ from typing import Any
 
 import pytest
 
-from tests.mounting import REPOSITORY, Mounted, NotUpError, environment
-
-from .certificates import certificate
-from .clips import CLIPS, clip_of
-from .kinds import is_slow
-from .reader import DEADLINE_SECONDS, READERS, SLACK_SECONDS
-from .secured import HANDSHAKES
-from .server import HEALTHY, FuzzServer, Mode, Sent
-from .table import Kind
+from tests.fuzzing.certificates import certificate
+from tests.fuzzing.clips import CLIPS, clip_of
+from tests.fuzzing.kinds import is_slow
+from tests.fuzzing.reader import DEADLINE_SECONDS, READERS, SLACK_SECONDS
+from tests.fuzzing.secured import HANDSHAKES
+from tests.fuzzing.server import HEALTHY, FuzzServer, Mode, Sent
+from tests.fuzzing.table import Kind
+from tests.support.mounting import REPOSITORY, Mounted, NotUpError, environment
 
 MB = 1e6
 MOST_RSS_MB = 200.0

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests import personalities
-from tests.personalities import PERIOD, ramp
+from tests.support import personalities
+from tests.support.personalities import PERIOD, ramp
 
 # Of most videos alike, so that one in another's place is not noticed by its size.
 EQUAL_BYTES = 2_097_169

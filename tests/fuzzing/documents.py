@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache, partial
 from random import Random
 
-from .table import (
+from tests.fuzzing.table import (
     Answer,
     End,
     Endless,

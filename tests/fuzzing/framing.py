@@ -3,7 +3,7 @@
 from functools import partial
 from random import Random
 
-from .table import (
+from tests.fuzzing.table import (
     Answer,
     Drip,
     End,

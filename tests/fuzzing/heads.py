@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 from random import Random
 
-from .table import (
+from tests.fuzzing.table import (
     Answer,
     End,
     Endless,

@@ -3,9 +3,18 @@
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 
-from . import documents, framing, heads, interim, ranges, redirects, secured, timing
-from .secured import HANDSHAKES
-from .table import TABLE, Kind
+from tests.fuzzing import (
+    documents,
+    framing,
+    heads,
+    interim,
+    ranges,
+    redirects,
+    secured,
+    timing,
+)
+from tests.fuzzing.secured import HANDSHAKES
+from tests.fuzzing.table import TABLE, Kind
 
 __all__ = [
     "TABLE", "chosen_handshakes", "chosen_kinds", "documents", "framing", "heads",

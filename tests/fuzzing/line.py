@@ -14,10 +14,19 @@ import termios
 import time
 from collections.abc import Iterator
 
-from tests.endpoint import Alarm
-
-from .secured import Handshake
-from .table import Drip, End, Endless, Pause, Script, Shred, Step, Together, Unasked
+from tests.fuzzing.secured import Handshake
+from tests.fuzzing.table import (
+    Drip,
+    End,
+    Endless,
+    Pause,
+    Script,
+    Shred,
+    Step,
+    Together,
+    Unasked,
+)
+from tests.support.endpoint import Alarm
 
 # A script that a client listens to for longer is ended, so that no thread stays.
 LONGEST_SCRIPT_SECONDS = 40.0

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from random import Random
 
-from .table import (
+from tests.fuzzing.table import (
     Answer,
     Endless,
     Script,

@@ -19,7 +19,15 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
-from .clips import CLIPS, FRESH, Clip, Versions, first_difference, is_mixture, origin_of
+from tests.fuzzing.clips import (
+    CLIPS,
+    FRESH,
+    Clip,
+    Versions,
+    first_difference,
+    is_mixture,
+    origin_of,
+)
 
 Result = TypeVar("Result")
 

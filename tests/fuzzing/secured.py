@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
-from .table import (
+from tests.fuzzing.table import (
     Answer,
     Drip,
     End,

@@ -19,8 +19,12 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote, unquote
 
-from tests.endpoint import DEFAULT_TOKEN, Alarm, Server
-from tests.personalities import (
+from tests.fuzzing.clips import CLIPS, Clip, Versions, clip_of
+from tests.fuzzing.line import Gone, Line
+from tests.fuzzing.secured import HANDSHAKES, Handshake
+from tests.fuzzing.table import Answer, Kind
+from tests.support.endpoint import DEFAULT_TOKEN, Alarm, Server
+from tests.support.personalities import (
     CREATED_AT,
     Personality,
     Request,
@@ -36,11 +40,6 @@ from tests.personalities import (
     validators,
     whole,
 )
-
-from .clips import CLIPS, Clip, Versions, clip_of
-from .line import Gone, Line
-from .secured import HANDSHAKES, Handshake
-from .table import Answer, Kind
 
 API_NAME, STORAGE_NAME = "api.fuzz.test", "storage.fuzz.test"
 # A request that crossed with an answer nobody asked for, on the wire, takes it for its

@@ -11,7 +11,7 @@ from http.client import responses
 from random import Random
 from typing import Protocol
 
-from tests.personalities import Request, Response, Span, Video
+from tests.support.personalities import Request, Response, Span, Video
 
 Fields = tuple[tuple[str, str], ...]
 

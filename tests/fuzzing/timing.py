@@ -2,7 +2,7 @@
 
 from random import Random
 
-from .table import (
+from tests.fuzzing.table import (
     Answer,
     Drip,
     Pause,

@@ -1,0 +1,1611 @@
+# ruff: noqa: ARG002 (methods of a fake server get what an override may want)
+"""The endpoint's vocabulary over HTTP: probe, list, ranges that resume, patience."""
+
+import contextlib
+import json
+import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from hingfs.api import endpoint_facts, places
+from hingfs.api import pages as pages_module
+from hingfs.api.client import VideoClient
+from hingfs.api.judgement import bodies, statuses
+from hingfs.api.judgement.statuses import State, Status
+from hingfs.blocks import ByteRange
+from hingfs.errors import (
+    AccessDenied,
+    BodyCut,
+    ContentChanged,
+    DeadlineExceeded,
+    EndpointError,
+    HingError,
+    NotAVideo,
+    RangesIgnored,
+    RateLimited,
+    ServerBroken,
+    TokenError,
+    TransportError,
+    VideoFailed,
+    VideoNotFound,
+    VideoNotReady,
+    VideoNotServed,
+)
+from hingfs.http import patience
+from hingfs.http.answer import Answer
+from hingfs.http.limits import LONGEST_PAUSE_SECONDS
+from hingfs.library.names import has_name
+from hingfs.token import Token
+from hingfs.version import Content, Validator
+from tests.conftest import Build
+from tests.support import endpoint as faults
+from tests.support.endpoint import FakeEndpoint, ramp
+from tests.support.memory import little_memory
+from tests.support.odd_servers import OddType
+from tests.support.personalities import (
+    CREATED_AT,
+    PERSONALITIES,
+    RENDER_SECONDS,
+    Personality,
+    json_response,
+    text_response,
+)
+from tests.support.sources import ENDPOINT
+from tests.support.views import Direct, check_reads, pause_of, sequential
+
+SIZE = 300_000
+COMPLETED_AT = CREATED_AT + RENDER_SECONDS
+COMPLETED = Status(State.READY, "completed", completed_at_seconds=COMPLETED_AT)
+RETRY_DELAY = "_FIRST_DELAY_SECONDS"
+# JSON that breaks off.
+CUT = replace(faults.close_at(30), suits=faults.any_answer)
+
+
+def methods(endpoint, kind="content"):
+    return [record.method for record in endpoint.requests_of(kind)]
+
+
+def content_of(endpoint, video_id="v"):
+    video = endpoint.videos[video_id]
+    return Content(ENDPOINT, video_id, video.size_bytes, Validator(video.etag))
+
+
+def taken(body, size_bytes: int) -> bytes:
+    """The next *size_bytes* of a download."""
+    target = bytearray(size_bytes)
+    count = body.read_into([target], 0, size_bytes)
+    assert count == size_bytes
+    return bytes(target)
+
+
+def all_of(answer) -> bytes:
+    """What is left of an answer."""
+    pieces = []
+    while piece := answer.read_some(SIZE):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def download(client: VideoClient, content: Content, span: ByteRange) -> bytes:
+    with contextlib.closing(client.source.open_range(content, span)) as body:
+        return taken(body, len(span))
+
+
+@pytest.fixture
+def client(build: Build, endpoint) -> VideoClient:
+    endpoint.add("v", size_bytes=SIZE)
+    return build().engine.client
+
+
+# --- probe ---------------------------------------------------------------------
+
+
+class TestProbe:
+    def test_head_and_status_tell_everything(self, client, endpoint):
+        probe = client.metadata.probe("v")
+
+        assert probe.facts.size_bytes == SIZE
+        assert probe.facts.validator.etag == endpoint.videos["v"].etag
+        assert probe.status.state is State.READY
+        assert probe.status.mtime_seconds == COMPLETED_AT
+        assert methods(endpoint) == ["HEAD"]
+        assert methods(endpoint, "status") == ["GET"]
+
+    def test_status_is_asked_while_head_has_no_answer_yet(self, client, endpoint):
+        let_go = threading.Event()
+        endpoint.inject(
+            faults.stall_before_headers(let_go), where=lambda r: r.method == "HEAD"
+        )
+
+        with ThreadPoolExecutor(1) as threads:
+            probed = threads.submit(client.metadata.probe, "v")
+            endpoint.wait_until(lambda: bool(endpoint.requests_of("status")))
+            let_go.set()
+
+            assert probed.result().facts.size_bytes == SIZE
+
+    def test_a_status_that_was_listed_saves_the_request(self, client, endpoint):
+        listed = Status(State.READY, "completed", completed_at_seconds=7.0)
+
+        assert client.metadata.probe("v", listed).status is listed
+        assert not endpoint.requests_of("status")
+
+    @pytest.mark.parametrize(
+        ("personality", "heads"),
+        [("sglang", 1), ("new_api_new", 1), ("litellm_new", 1), ("token360", 2)],
+    )
+    def test_r5_a_server_without_head_is_asked_by_get_from_then_on(
+        self, build, endpoint, personality, heads
+    ):
+        """A redirect is no 405: two videos must prove it."""
+        endpoint.personality = replace(PERSONALITIES[personality])
+        for video_id in "vwx":
+            endpoint.add(video_id, size_bytes=SIZE)
+        client = build().engine.client
+
+        sizes = {client.metadata.probe(video_id).facts.size_bytes for video_id in "vwx"}
+
+        assert sizes == {SIZE}
+        assert methods(endpoint).count("HEAD") == heads
+
+    def test_r5_a_head_that_fails_with_500_is_no_trouble(self, build, endpoint):
+        @dataclass(frozen=True)
+        class BrokenHead(Personality):
+            head = False
+
+            def refuse_head(self, request):
+                return self.error(500, "oops")
+
+        endpoint.personality = BrokenHead()
+        endpoint.add("v", size_bytes=SIZE)
+
+        assert build().engine.client.metadata.probe("v").facts.size_bytes == SIZE
+        assert methods(endpoint) == ["HEAD", "GET"]
+
+    def test_r6_the_probe_reads_16_bytes(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["sglang"]
+        endpoint.add("v", size_bytes=SIZE)
+
+        facts = build().engine.client.metadata.probe("v").facts
+
+        probe = endpoint.requests_of("content", "GET")[0]
+        assert probe.range == (0, 16)
+        assert probe.body_bytes == 16
+        assert facts.ranges is True
+
+    def test_r6_a_server_that_ignores_ranges_is_known_by_its_200(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        endpoint.add("v", size_bytes=SIZE)
+
+        facts = build().engine.client.metadata.probe("v").facts
+
+        assert (facts.size_bytes, facts.ranges) == (SIZE, False)
+
+    def test_r6_a_length_nobody_tells_is_unknown(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(faults.chunked(), math.inf)
+
+        assert build().engine.client.metadata.probe("v").facts.size_bytes is None
+
+    @pytest.mark.parametrize(
+        "fault",
+        [faults.empty_body(), faults.empty_body() + faults.chunked()],
+        ids=lambda fault: fault.name,
+    )
+    @pytest.mark.parametrize("personality", ["litellm_new", "sglang", "openai"])
+    def test_r6_a_video_without_bytes_is_not_served_yet(
+        self, build, endpoint, personality, fault
+    ):
+        endpoint.personality = PERSONALITIES[personality]
+        endpoint.add("v", size_bytes=0)
+        endpoint.inject(fault, math.inf)
+
+        with pytest.raises(VideoNotServed):
+            build().engine.client.metadata.probe("v")
+
+    @pytest.mark.parametrize(
+        ("status", "meaning"),
+        [
+            ("queued", VideoNotReady),
+            ("in_progress", VideoNotReady),
+            ("failed", VideoFailed),
+            ("cancelled", VideoFailed),
+        ],
+    )
+    @pytest.mark.parametrize("personality", [*PERSONALITIES])
+    def test_r9_every_server_s_way_of_refusing_is_understood(
+        self, build, endpoint, personality, status, meaning
+    ):
+        endpoint.personality = PERSONALITIES[personality]
+        endpoint.add("v:openai", status=status, size_bytes=SIZE)
+
+        with pytest.raises(meaning):
+            build().engine.client.metadata.probe("v:openai")
+
+    @pytest.mark.parametrize("personality", [*PERSONALITIES])
+    def test_r9_every_server_s_missing_video_is_not_found(
+        self, build, endpoint, personality
+    ):
+        endpoint.personality = PERSONALITIES[personality]
+
+        with pytest.raises(VideoNotFound):
+            build().engine.client.metadata.probe("nobody:openai")
+
+    @pytest.mark.parametrize("personality", [*PERSONALITIES])
+    def test_every_server_s_video_is_found_with_its_size(
+        self, build, endpoint, personality
+    ):
+        endpoint.personality = PERSONALITIES[personality]
+        endpoint.add("v:openai", size_bytes=SIZE)
+
+        probe = build().engine.client.metadata.probe("v:openai")
+
+        assert probe.facts.size_bytes == SIZE
+        assert probe.status.state is State.READY
+
+    def test_r9_a_failed_job_under_a_500_is_asked_once(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["vllm_omni"]
+        endpoint.add("v", status="failed")
+
+        with pytest.raises(VideoFailed):
+            build().engine.client.metadata.probe("v")
+        assert methods(endpoint, "status") == ["GET"]
+
+    def test_r9_completed_and_not_served_is_told_from_not_ready(self, client, endpoint):
+        endpoint.inject(
+            faults.status(404), math.inf, where=lambda r: r.kind == "content"
+        )
+
+        with pytest.raises(VideoNotServed):
+            client.metadata.probe("v")
+
+    def test_r13_a_file_that_is_still_being_written_is_not_ready(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["sglang_partial"]
+        endpoint.add("v", status="in_progress", size_bytes=SIZE)
+
+        with pytest.raises(VideoNotReady):
+            build().engine.client.metadata.probe("v")
+
+    def test_a_server_without_a_status_route_is_not_asked_again(self, build, endpoint):
+        @dataclass(frozen=True)
+        class NoStatus(Personality):
+            def status(self, request, site):
+                return text_response(404, b"<html>no such page</html>", "text/html")
+
+        endpoint.personality = NoStatus()
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.add("w", size_bytes=SIZE)
+        client = build().engine.client
+
+        states = [client.metadata.probe(video_id).status.state for video_id in "vw"]
+
+        assert states == [State.NO_ROUTE, State.UNSAID]
+        assert len(endpoint.requests_of("status")) == 1
+
+    @pytest.mark.parametrize(
+        ("personality", "status"),
+        [("openai", "completed"), ("sglang_partial", "in_progress")],
+    )
+    @pytest.mark.parametrize(
+        "fault",
+        [faults.status(500), faults.status(503), faults.stall_before_headers(1.0)],
+        ids=lambda fault: fault.name,
+    )
+    def test_r13_what_is_served_while_its_status_cannot_be_had_is_not_taken(
+        self, build, endpoint, *, personality, status, fault
+    ):
+        """It may be half written, and its time would depend on luck."""
+        endpoint.personality = PERSONALITIES[personality]
+        endpoint.add("v", status=status, size_bytes=SIZE)
+        client = build(metadata_seconds=0.6).engine.client
+        endpoint.inject(fault, math.inf, where=lambda r: r.kind == "status")
+
+        with pytest.raises(TransportError):
+            client.metadata.probe("v")
+
+        endpoint.calm()
+        endpoint.set_status("v", "completed")
+        assert client.metadata.probe("v").status.mtime_seconds == COMPLETED_AT
+
+    def test_a_status_that_is_cut_is_asked_for_again(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["sglang_partial"]
+        endpoint.add("v", status="in_progress", size_bytes=SIZE)
+        client = build().engine.client
+        endpoint.inject(CUT, where=lambda r: r.kind == "status")
+
+        with pytest.raises(VideoNotReady):
+            client.metadata.probe("v")
+        endpoint.inject(CUT, math.inf, where=lambda r: r.kind == "status")
+        with pytest.raises(BodyCut):
+            client.metadata.probe("v")
+
+    def test_r10_a_refusal_is_judged_by_its_words_when_the_status_cannot_be_had(
+        self, build, endpoint
+    ):
+        """LiteLLM 1.100.5 answers the status of a missing video with 500."""
+        endpoint.personality = PERSONALITIES["litellm_old"]
+        endpoint.inject(
+            faults.status(500), math.inf, where=lambda r: r.kind == "status"
+        )
+
+        with pytest.raises(VideoNotFound):
+            build().engine.client.metadata.probe("nobody")
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            faults._instead("page", lambda: text_response(404, b"<html>", "text/html")),
+            faults._instead("200", lambda: text_response(200, b"<html>", "text/html")),
+            faults.status(404),
+            faults.status(405),
+            faults.status(501),
+        ],
+        ids=lambda fault: fault.name,
+    )
+    def test_r13_a_status_route_that_worked_once_is_there(
+        self, build, endpoint, answer
+    ):
+        """One page in its place is trouble: not to be remembered, not to be believed."""
+        endpoint.personality = PERSONALITIES["sglang_partial"]
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.add("w", status="in_progress", size_bytes=SIZE)
+        client = build().engine.client
+        client.metadata.probe("v")
+        endpoint.inject(answer, where=lambda r: r.kind == "status")
+
+        # One replica's 404 of what is served is no word of the others.
+        missed = VideoNotReady if answer.name == "status_404" else ServerBroken
+        with pytest.raises(missed):
+            client.metadata.probe("w")
+        with pytest.raises(VideoNotReady):
+            client.metadata.probe("w")
+
+    def test_a_word_nobody_knows_is_logged_once(self, client, endpoint, expected_log):
+        endpoint.add("w", status="marinating")
+        endpoint.set_status("v", "marinating")
+        expected_log("unknown status word 'marinating'")
+
+        for video_id in "vwv":
+            with pytest.raises(VideoNotReady):
+                client.metadata.probe(video_id)
+
+        assert len(expected_log.lines) == 1
+
+    def test_a_404_page_hints_at_the_base_url(self, build, endpoint, expected_log):
+        client = build(base_url=endpoint.base_url + "/wrong").engine.client
+        page = text_response(404, b"<!doctype html><html>", "text/html")
+        endpoint.inject(faults.Fault("page", lambda _answer, _line: page), math.inf)
+        expected_log("check the base URL")
+
+        with pytest.raises(VideoNotFound):
+            client.metadata.probe("v")
+
+    def test_r12_no_such_route_is_no_missing_video(self, build, endpoint):
+        with pytest.raises(ServerBroken):
+            build(base_url=endpoint.base_url + "/wrong").engine.client.metadata.probe(
+                "v"
+            )
+
+    def test_r2_r3_an_id_is_quoted_whole_and_nothing_is_added(self, build, endpoint):
+        video_id = "a/b:c=+d %2F?#é&"
+        endpoint.add(video_id, size_bytes=SIZE)
+
+        build().engine.client.metadata.probe(video_id)
+
+        asked = {record.path for record in endpoint.log}
+        quoted = "a%2Fb%3Ac%3D%2Bd%20%252F%3F%23%C3%A9%26"
+        assert asked == {f"/v1/videos/{quoted}/content", f"/v1/videos/{quoted}"}
+
+    def test_refresh_by_etag_costs_one_request_without_a_body(self, client, endpoint):
+        content = content_of(endpoint)
+
+        assert client.metadata.refresh(content) is None
+
+        (asked,) = endpoint.log
+        assert (asked.method, asked.status) == ("HEAD", 304)
+
+    def test_refresh_sees_a_new_version(self, client, endpoint):
+        content = content_of(endpoint)
+        endpoint.videos["v"].replace(size_bytes=SIZE + 1)
+
+        facts = client.metadata.refresh(content)
+
+        assert facts is not None
+        assert facts.size_bytes == SIZE + 1
+        assert content.validator.contradicts(facts.validator)
+
+
+# --- list ----------------------------------------------------------------------
+
+
+def serve_pages(endpoint, *pages):
+    """Answer list requests with *pages* in turn, the last one for ever."""
+    for number, page in enumerate(pages):
+        answer = json_response(200, page)
+        fault = faults._instead("page", partial(lambda page: page, answer))
+        times = 1 if number < len(pages) - 1 else math.inf
+        endpoint.inject(fault, times, where=lambda r: r.kind == "list")
+
+
+def entries(start, stop):
+    return [{"id": f"v{n}", "status": "completed"} for n in range(start, stop)]
+
+
+def in_place(name, code, body, kind="application/json"):
+    """A fault named *name*: that answer, whatever was asked for."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return faults._instead(name, lambda: text_response(code, data, kind))
+
+
+# Of the servers of the survey: gin, axum, FastAPI, nginx, Bifrost.
+NO_LIST = [
+    in_place("gin", 404, {"error": {"message": "Invalid URL (GET /v1/videos)"}}),
+    in_place("axum", 404, b""),
+    in_place("fastapi-404", 404, {"detail": "Not Found"}),
+    in_place("fastapi-405", 405, {"detail": "Method Not Allowed"}),
+    in_place("501", 501, b""),
+    in_place("nginx", 404, b"<html><title>404 Not Found</title></html>", "text/html"),
+    in_place(
+        "bifrost", 400, {"error": {"message": "provider query parameter is required"}}
+    ),
+]
+ROW = {"id": "v"}
+# What says nothing of the route, and why it is no listing.
+TROUBLE = [
+    *(faults.status(code) for code in (400, 404, 405, 418, 501)),
+    in_place("locked", 400, {"error": {"message": "database is locked"}}),
+    in_place("offline", 404, {"error": {"message": "storage backend offline"}}),
+    in_place("page", 404, b"<html>Nothing", "text/html"),
+    in_place("challenge", 202, b""),
+    in_place("no content", 204, b""),
+    in_place("object", 200, {"id": "v", "object": "video"}),
+    in_place("more", 200, {"object": "list", "data": None, "has_more": True}),
+    in_place("php", 200, {"data": {}}),
+    in_place("strange", 200, {"films": [ROW]}),
+    in_place("ok", 200, {"status": "ok"}),
+]
+PAUSES = [
+    in_place(f"pause-{code}", code, {"error": {"message": "rate limit exceeded"}})
+    for code in (200, 400)
+]
+
+
+def test_a_video_under_a_wrong_type_that_begins_late_is_downloaded_once(
+    build, endpoint
+):
+    """The answer that proved it to be one is the download."""
+    endpoint.personality = OddType("text/html", whole=True)
+    late = faults.stall_before_headers(1.2)
+    endpoint.inject(late, 1, lambda r: (r.kind, r.method) == ("content", "GET"))
+    video = endpoint.add("v", size_bytes=1_000_001)
+    files = Direct(build(stall_seconds=5.0))
+
+    check_reads(files, video, sequential(video.size_bytes))
+
+    assert len(endpoint.requests_of("content", "GET")) == 1
+
+
+class TestList:
+    @pytest.fixture
+    def client(self, build: Build) -> VideoClient:
+        return build().engine.client
+
+    def ids(self, client):
+        listed = client.metadata.pages.list_videos(has_name)
+        return None if listed is None else [video.video_id for video in listed]
+
+    def test_r23_all_pages_are_joined(self, client, endpoint):
+        for number in range(250):
+            endpoint.add(f"v{number}", created_at=CREATED_AT + number)
+
+        assert self.ids(client) == [f"v{number}" for number in reversed(range(250))]
+        queries = [record.path.partition("?")[2] for record in endpoint.log]
+        assert queries == [
+            "limit=100&order=desc",
+            "limit=100&order=desc&after=v150",
+            "limit=100&order=desc&after=v50",
+        ]
+
+    def test_r23_without_has_more_an_empty_page_is_the_last(self, client, endpoint):
+        serve_pages(endpoint, {"data": entries(0, 100)}, {"data": []})
+
+        assert len(self.ids(client)) == 100
+
+    def test_r23_without_has_more_a_short_page_is_not_known_to_be_the_last(
+        self, client, endpoint
+    ):
+        """Servers cap `limit` as they like; this one at 20."""
+        pages = [{"data": entries(n, min(n + 20, 150))} for n in range(0, 150, 20)]
+        serve_pages(endpoint, *pages, {"data": []})
+
+        assert self.ids(client) == [f"v{n}" for n in range(150)]
+
+    def test_r23_a_short_page_that_comes_again_is_the_whole_list(
+        self, client, endpoint
+    ):
+        serve_pages(endpoint, {"data": entries(0, 99)})
+
+        assert len(self.ids(client)) == 99
+        assert len(endpoint.log) == 2
+
+    @pytest.mark.parametrize(
+        "page",
+        [
+            {"data": entries(0, 100)},
+            {"data": entries(0, 150)},
+            {"data": entries(0, 100), "has_more": True},
+            {"data": entries(0, 20), "has_more": True},
+            {"data": [], "has_more": True},
+            {"data": [{"object": "video"}] * 100},
+        ],
+        ids=["full", "more than full", "more", "short, more", "empty, more", "no ids"],
+    )
+    def test_r23_a_list_that_ignores_after_cannot_be_had_whole(
+        self, client, endpoint, page
+    ):
+        """A short listing would make `rsync --delete` erase copies."""
+        serve_pages(endpoint, page)
+
+        with pytest.raises(ServerBroken):
+            client.metadata.pages.list_videos(has_name)
+        assert len(endpoint.log) <= 2
+
+    def test_r23_rows_without_an_id_do_not_end_the_list(self, client, endpoint):
+        holes = [*entries(0, 50), {"object": "video"}, None, *entries(50, 60)]
+        serve_pages(endpoint, {"data": holes}, {"data": entries(60, 70)}, {"data": []})
+
+        assert self.ids(client) == [f"v{n}" for n in range(70)]
+        assert "after=v59" in endpoint.log[1].path
+
+    def test_r23_ids_that_can_be_no_name_are_counted_and_not_kept(
+        self, client, endpoint
+    ):
+        """Nor do they make a page that holds nothing else look repeated."""
+        hostile = [{"id": f"{n}".ljust(5000), "status": "completed"} for n in range(9)]
+        serve_pages(
+            endpoint,
+            {"data": [*entries(0, 2), {"id": "bad\udcff"}, *hostile]},
+            {"data": [{"id": f"hidden/../{n}"} for n in range(9)]},
+            {"data": entries(2, 4)},
+            {"data": []},
+        )
+
+        assert self.ids(client) == ["v0", "v1", "v2", "v3"]
+
+    @pytest.mark.parametrize("last", ["lone \ud800", "x" * 1_000_000])
+    def test_r23_an_id_that_cannot_be_sent_ends_the_list_with_an_error(
+        self, client, endpoint, last
+    ):
+        serve_pages(endpoint, {"data": [*entries(0, 2), {"id": last}]})
+
+        with pytest.raises(ServerBroken):
+            client.metadata.pages.list_videos(has_name)
+        assert len(endpoint.log) == 1
+
+    def test_r23_has_more_true_goes_on_after_a_short_page(self, client, endpoint):
+        serve_pages(
+            endpoint,
+            {"data": entries(0, 20), "has_more": True},
+            {"data": entries(20, 25), "has_more": False},
+        )
+
+        assert len(self.ids(client)) == 25
+
+    @pytest.mark.parametrize("answer", NO_LIST, ids=lambda fault: fault.name)
+    def test_r23_a_server_that_never_gave_a_list_has_none(
+        self, client, endpoint, answer
+    ):
+        """It is asked again all the same: that answer may have been a fault."""
+        endpoint.add("v")
+        endpoint.inject(answer, 2, where=lambda r: r.kind == "list")
+
+        assert self.ids(client) is None
+        assert self.ids(client) is None
+        assert self.ids(client) == ["v"]
+
+    @pytest.mark.parametrize("answer", TROUBLE, ids=lambda fault: fault.name)
+    def test_r23_what_says_nothing_of_the_route_is_no_empty_list(
+        self, client, endpoint, expected_log, answer
+    ):
+        """An empty listing would make `rsync --delete` erase every copy."""
+        expected_log.allow("check the base URL")
+        endpoint.add("v")
+        endpoint.inject(answer, 2, where=lambda r: r.kind == "list")
+
+        for _ in range(2):
+            with pytest.raises(ServerBroken):
+                client.metadata.pages.list_videos(has_name)
+        assert self.ids(client) == ["v"]
+
+    @pytest.mark.parametrize("answer", PAUSES, ids=lambda fault: fault.name)
+    def test_a_list_that_asks_for_a_pause_is_one_that_may_be_had_later(
+        self, client, endpoint, expected_log, answer
+    ):
+        """A program sees EAGAIN; the log says why, once for each time that it is news."""
+        expected_log("no listing for now.*rate limit exceeded")
+        endpoint.add("v")
+        for _ in range(2):
+            endpoint.inject(answer, 2, where=lambda r: r.kind == "list")
+            for _ in range(2):
+                with pytest.raises(RateLimited):
+                    client.metadata.pages.list_videos(has_name)
+            assert self.ids(client) == ["v"]
+
+        assert len(expected_log.lines) == 2
+
+    def test_r23_no_content_behind_rows_is_the_end(self, client, endpoint):
+        serve_pages(endpoint, {"data": entries(0, 2)})
+        end = in_place("end", 204, b"")
+        endpoint.inject(end, math.inf, where=lambda r: "after" in r.query)
+
+        assert self.ids(client) == ["v0", "v1"]
+
+    def test_a_list_that_is_cut_is_asked_for_again_and_is_none_of_no_videos(
+        self, client, endpoint
+    ):
+        endpoint.add("v")
+        endpoint.inject(CUT)
+        assert self.ids(client) == ["v"]
+        endpoint.inject(CUT, math.inf)
+
+        with pytest.raises(BodyCut):
+            client.metadata.pages.list_videos(has_name)
+
+    @pytest.mark.parametrize(
+        "answer", [*NO_LIST, *TROUBLE], ids=lambda fault: fault.name
+    )
+    def test_r23_what_gave_a_list_once_is_broken_without_one(
+        self, client, endpoint, answer
+    ):
+        """An empty listing would make `rsync --delete` erase every copy."""
+        endpoint.add("v")
+        assert self.ids(client) == ["v"]
+        endpoint.inject(answer)
+
+        with pytest.raises(ServerBroken):
+            client.metadata.pages.list_videos(has_name)
+        assert self.ids(client) == ["v"]
+
+    def test_a_list_that_breaks_off_is_no_list(self, client, endpoint):
+        """A short listing would make `rsync --delete` erase copies."""
+        serve_pages(
+            endpoint,
+            {"data": entries(0, 100), "has_more": True},
+            {"error": {"message": "oops"}},
+        )
+
+        with pytest.raises(ServerBroken):
+            client.metadata.pages.list_videos(has_name)
+
+    @pytest.mark.parametrize("code", [404, 500, 418])
+    def test_a_later_page_that_is_refused_is_an_error(self, client, endpoint, code):
+        serve_pages(endpoint, {"data": entries(0, 100), "has_more": True})
+        endpoint.calm()
+        first = json_response(200, {"data": entries(0, 100), "has_more": True})
+        endpoint.inject(faults.Fault("first", lambda _answer, _line: first))
+        endpoint.inject(faults.status(code), math.inf)
+
+        with pytest.raises(ServerBroken):
+            client.metadata.pages.list_videos(has_name)
+
+    def test_a_list_that_does_not_end_is_an_error(self, client, endpoint, monkeypatch):
+        monkeypatch.setattr(pages_module, "_MOST_PAGES", 3)
+        pages = [{"data": entries(n, n + 100), "has_more": True} for n in (0, 100, 200)]
+        serve_pages(endpoint, *pages, {"data": entries(300, 400), "has_more": True})
+
+        with pytest.raises(ServerBroken):
+            client.metadata.pages.list_videos(has_name)
+
+    def test_a_page_beyond_all_size_is_an_error(self, client, endpoint, monkeypatch):
+        monkeypatch.setattr(pages_module, "_MOST_PAGE_BYTES", 1000)
+        serve_pages(endpoint, {"data": entries(0, 100)})
+
+        with pytest.raises(ServerBroken):
+            client.metadata.pages.list_videos(has_name)
+
+    def test_a_refused_token_is_told(self, build, endpoint, expected_log):
+        expected_log("refused the token")
+        with pytest.raises(AccessDenied):
+            build(token=Token("wrong")).engine.client.metadata.pages.list_videos(
+                has_name
+            )
+
+    def test_r23_the_id_is_the_one_in_the_list(self, build, endpoint):
+        """LiteLLM's status answers show another id than the one to ask for."""
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        endpoint.add("v", size_bytes=SIZE)
+        client = build().engine.client
+
+        assert self.ids(client) == ["v"]
+        assert client.metadata.probe("v").facts.size_bytes == SIZE
+
+
+# --- check ---------------------------------------------------------------------
+
+
+class TestCheck:
+    @pytest.mark.parametrize("personality", [*PERSONALITIES])
+    def test_a_right_token_passes_everywhere(self, build, endpoint, personality):
+        endpoint.personality = PERSONALITIES[personality]
+
+        assert build().engine.client.check() == ""
+
+        assert len(endpoint.log) == (1 if endpoint.personality.lists else 2)
+
+    @pytest.mark.parametrize("personality", [*PERSONALITIES])
+    def test_a_wrong_token_is_refused_everywhere(self, build, endpoint, personality):
+        endpoint.personality = PERSONALITIES[personality]
+
+        with pytest.raises(TokenError) as refused:
+            build(token=Token("oh-wrong-secret")).engine.client.check()
+        assert "oh-wrong-secret" not in str(refused.value)
+
+    def test_a_dead_endpoint_is_told_from_a_wrong_token(self, build, endpoint):
+        client = build().engine.client
+        endpoint.stop()
+
+        with pytest.raises(EndpointError, match="--base-url"):
+            client.check()
+
+
+# --- ranges --------------------------------------------------------------------
+
+
+class TestRanges:
+    def test_a_range_is_one_request_with_if_range(self, client, endpoint):
+        span = ByteRange(1000, 200_000)
+
+        assert download(client, content_of(endpoint), span) == ramp("v", 1000, 200_000)
+
+        (asked,) = endpoint.log
+        assert asked.range == (1000, 200_000)
+        assert asked.headers["if-range"] == endpoint.videos["v"].etag
+        assert asked.headers["accept-encoding"] == "identity"
+
+    def test_nothing_is_sent_before_the_first_read(self, client, endpoint):
+        client.source.open_range(content_of(endpoint), ByteRange(0, 10)).close()
+
+        assert endpoint.log == []
+
+    def test_reads_in_pieces_are_one_request(self, client, endpoint):
+        with contextlib.closing(
+            client.source.open_range(content_of(endpoint), ByteRange(0, SIZE))
+        ) as body:
+            pieces = [taken(body, n) for n in (1, 4095, 65_536, SIZE - 69_632)]
+
+        assert b"".join(pieces) == ramp("v", 0, SIZE)
+        assert len(endpoint.log) == 1
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            faults.reset_at(100_000),
+            faults.close_at(100_000),
+            faults.stall_at(100_000, math.inf),
+            faults.short_content_length(50_000),
+            faults.short_of_range(50_000),
+            faults.short_chunked(50_000),
+        ],
+        ids=lambda fault: fault.name,
+    )
+    def test_r18_a_body_that_breaks_off_is_resumed(self, client, endpoint, fault):
+        endpoint.inject(fault)
+
+        got = download(client, content_of(endpoint), ByteRange(0, SIZE))
+
+        assert got == ramp("v", 0, SIZE)
+        assert len(endpoint.log) == 2
+
+    def test_r18_after_a_first_cut_nothing_is_sent_twice(self, client, endpoint):
+        """The fast way of reading may lose what arrived when it fails, once."""
+        endpoint.inject(faults.close_at(50_000), times=5)
+        content = content_of(endpoint)
+
+        with contextlib.closing(
+            client.source.open_range(content, ByteRange(0, SIZE))
+        ) as body:
+            got = b"".join(taken(body, 1000) for _ in range(SIZE // 1000))
+
+        assert got == ramp("v", 0, SIZE)
+        assert len(endpoint.log) == 6
+        endpoint.wait_until_idle()
+        assert endpoint.bytes_served_twice("v") <= 1000
+
+    def test_r18_progress_renews_patience(self, client, endpoint):
+        """A body cut more often than there are tries still arrives."""
+        times = 3 * patience.READ_TRIES
+        endpoint.inject(faults.close_at(10_000), times=times)
+        content = content_of(endpoint)
+
+        with contextlib.closing(
+            client.source.open_range(content, ByteRange(0, SIZE))
+        ) as body:
+            got = b"".join(taken(body, 10_000) for _ in range(SIZE // 10_000))
+
+        assert got == ramp("v", 0, SIZE)
+
+    @pytest.mark.parametrize(
+        "fault",
+        [faults.drip(20), faults.stall_at(1, math.inf)],
+        ids=lambda fault: fault.name,
+    )
+    def test_a_body_that_hardly_comes_is_an_error_after_the_tries(
+        self, build, endpoint, monkeypatch, fault
+    ):
+        """A byte now and then would hold a connection for ever."""
+        monkeypatch.setattr(patience, "READ_TRIES", 3)
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(fault, math.inf)
+
+        with pytest.raises(BodyCut):
+            download(
+                build(stall_seconds=0.2).engine.client,
+                content_of(endpoint),
+                ByteRange(100_000, SIZE),
+            )
+
+        assert len(endpoint.log) == 3
+
+    def test_a_body_that_comes_too_slowly_goes_on_by_another_connection(
+        self, build, endpoint
+    ):
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(faults.drip(20))
+        client = build(stall_seconds=0.2).engine.client
+
+        got = download(client, content_of(endpoint), ByteRange(0, SIZE))
+
+        assert got == ramp("v", 0, SIZE)
+        assert len(endpoint.log) == 2
+        assert endpoint.log[1].range[0] > 0
+
+    def test_a_slow_link_is_waited_for(self, build, endpoint):
+        """Three KiB a second, for a dozen stall time-outs, by one request."""
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(faults.drip(3 * 1024))
+        client = build(stall_seconds=0.15).engine.client
+
+        got = download(client, content_of(endpoint), ByteRange(0, 5000))
+
+        assert got == ramp("v", 0, 5000)
+        assert len(endpoint.log) == 1
+
+    def test_no_progress_at_all_is_an_error_after_the_tries(self, client, endpoint):
+        endpoint.inject(faults.close_at(0), math.inf)
+
+        with pytest.raises(BodyCut):
+            download(client, content_of(endpoint), ByteRange(0, SIZE))
+        assert len(endpoint.log) == patience.READ_TRIES
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            faults.wrong_start(),
+            faults.more_than_asked(),
+            faults.wrong_total(),
+            faults.multipart_206(),
+            faults.json_200(),
+            faults.wrong_etag(),
+            faults.status_416(),
+            faults.status(500),
+            faults.status(502),
+            faults.refuse_connection(),
+            faults.header_bomb(),
+            faults.huge_error_page(503),
+        ],
+        ids=lambda fault: fault.name,
+    )
+    def test_r15_one_wrong_answer_is_never_seen(self, client, endpoint, fault):
+        endpoint.inject(fault)
+
+        got = download(client, content_of(endpoint), ByteRange(0, 100_000))
+
+        assert got == ramp("v", 0, 100_000)
+        assert endpoint.faults_left == 0
+
+    def test_r15_a_server_that_keeps_to_the_wrong_range_is_broken(
+        self, client, endpoint
+    ):
+        endpoint.inject(faults.wrong_start(), math.inf)
+
+        with pytest.raises(ServerBroken):
+            download(client, content_of(endpoint), ByteRange(0, 1000))
+
+    def test_r16_a_new_version_is_a_change_and_no_byte_of_it_is_handed_out(
+        self, client, endpoint
+    ):
+        content = content_of(endpoint)
+        endpoint.videos["v"].replace()
+
+        with pytest.raises(ContentChanged):
+            download(client, content, ByteRange(0, 1000))
+
+    def test_r16_a_version_that_changes_under_a_read_is_noticed(self, client, endpoint):
+        content = content_of(endpoint)
+        endpoint.inject(faults.close_at(1000))
+        with contextlib.closing(
+            client.source.open_range(content, ByteRange(0, SIZE))
+        ) as body:
+            assert taken(body, 1000) == ramp("v", 0, 1000)
+            endpoint.videos["v"].replace()
+
+            with pytest.raises(ContentChanged):
+                taken(body, SIZE - 1000)
+
+    def test_r17_another_size_is_a_change(self, client, endpoint):
+        content = Content(ENDPOINT, "v", SIZE + 100_000, Validator())
+
+        with pytest.raises(ContentChanged):
+            download(client, content, ByteRange(SIZE, SIZE + 10))
+
+    def test_a_200_hands_on_the_open_answer(self, client, endpoint):
+        endpoint.inject(faults.answer_200_to_range())
+
+        with contextlib.closing(
+            client.source.open_range(content_of(endpoint), ByteRange(1000, 2000))
+        ) as body:
+            with pytest.raises(RangesIgnored):
+                taken(body, 1000)
+            answer = body.take_whole()
+        assert answer is not None
+        assert body.take_whole() is None
+        with answer:
+            assert all_of(answer) == ramp("v", 0, SIZE)
+
+    @pytest.mark.parametrize(
+        "fault", [faults.answer_200_to_range(), faults.gzip_encoded()]
+    )
+    def test_r14_one_200_from_a_server_of_ranges_is_a_fault(
+        self, build, endpoint, fault
+    ):
+        endpoint.add("big", size_bytes=20_000_000)
+        content = content_of(endpoint, "big")
+        content.ranges_served()
+        endpoint.inject(fault)
+
+        got = download(build().engine.client, content, ByteRange(1000, 2000))
+
+        assert got == ramp("big", 1000, 2000)
+        assert len(endpoint.log) == 2
+        endpoint.wait_until_idle()
+        assert endpoint.content_bytes("big") < 20_000_000  # what nobody wants is cut
+
+    def test_r14_two_200s_in_a_row_are_a_server_without_ranges(self, client, endpoint):
+        """Then its announcements prove nothing, either."""
+        content = content_of(endpoint)
+        content.ranges_served()
+        endpoint.inject(faults.answer_200_to_range(), 2)
+
+        with pytest.raises(RangesIgnored):
+            download(client, content, ByteRange(1000, 2000))
+
+        assert len(endpoint.log) == 2
+        assert client.metadata.probe("v").facts.ranges is None
+
+    def test_r7_a_message_with_the_right_type_and_length_is_no_video(
+        self, client, endpoint
+    ):
+        message = b'{"error": {"message": "upstream failed"}}'
+        endpoint.add("w", data=message.ljust(5000))
+        content = Content(ENDPOINT, "w", 5000, Validator())
+
+        with pytest.raises(NotAVideo):
+            download(client, content, ByteRange(0, 5000))
+
+    def test_an_expired_video_is_not_found(self, client, endpoint):
+        content = content_of(endpoint)
+        endpoint.set_status("v", "expired")
+
+        with pytest.raises((VideoNotFound, VideoFailed)):
+            download(client, content, ByteRange(0, 10))
+
+    def test_abort_wakes_a_read_that_waits(self, client, endpoint):
+        endpoint.inject(faults.stall_at(1000, math.inf))
+        body = client.source.open_range(content_of(endpoint), ByteRange(0, SIZE))
+        taken(body, 1000)
+
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(taken, body, 1000)
+            body.abort()
+
+            with pytest.raises(BodyCut):
+                waiting.result()
+        body.close()
+
+    def test_the_deadline_ends_the_tries(self, build, endpoint, monkeypatch):
+        monkeypatch.setattr(patience, RETRY_DELAY, 100.0)
+        monkeypatch.setattr(patience, "_LONGEST_DELAY_SECONDS", 100.0)
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(faults.status(500), math.inf)
+
+        with pytest.raises(DeadlineExceeded):
+            download(build().engine.client, content_of(endpoint), ByteRange(0, 10))
+        assert len(endpoint.log) == 1
+
+
+class TestWhole:
+    def test_a_whole_file_is_one_answer(self, client, endpoint):
+        with client.source.open_whole(content_of(endpoint), 0) as answer:
+            assert all_of(answer) == ramp("v", 0, SIZE)
+
+        (asked,) = endpoint.log
+        assert asked.range is None
+
+    def test_it_goes_on_at_an_offset(self, client, endpoint):
+        with client.source.open_whole(content_of(endpoint), 1000) as answer:
+            assert answer.status == 206
+            assert all_of(answer) == ramp("v", 1000, SIZE)
+
+    def test_another_version_is_a_change(self, client, endpoint):
+        content = content_of(endpoint)
+        endpoint.videos["v"].replace()
+
+        with pytest.raises(ContentChanged):
+            client.source.open_whole(content, 1000)
+
+    def test_a_refusal_is_judged(self, client, endpoint):
+        content = content_of(endpoint)
+        endpoint.remove("v")
+
+        with pytest.raises(VideoNotFound):
+            client.source.open_whole(content, 0)
+
+
+# --- servers that begin late ---------------------------------------------------
+
+
+class TestLate:
+    def test_parts_that_begin_late_are_waited_for_once_that_is_known(
+        self, build, endpoint, monkeypatch
+    ):
+        """Each attempt at a range was given up before its answer could come."""
+        monkeypatch.setattr(endpoint_facts, "_LATE_SECONDS", 0.5)
+        for video_id in ("v", "w"):
+            endpoint.add(video_id, size_bytes=SIZE)
+        endpoint.inject(
+            faults.stall_before_headers(0.7), math.inf, lambda r: r.kind == "content"
+        )
+        client = build(read_seconds=1.0).engine.client
+        for video_id in ("v", "w"):
+            assert client.metadata.probe(video_id).facts.ranges
+
+        content = Content(ENDPOINT, "v", SIZE, Validator(), ranges=True)
+        assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
+        assert len(endpoint.requests_of("content", "GET")) == 1
+
+    def test_the_answer_that_told_the_size_is_the_download(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(faults.chunked(), math.inf)
+        client = build().engine.client
+        facts = client.metadata.probe("v").facts
+        assert client.metadata.has_begun("v")
+
+        with client.source.open_whole(
+            Content(ENDPOINT, "v", -1, facts.validator), 0
+        ) as answer:
+            assert read_whole(answer) == ramp("v", 0, SIZE)
+
+        assert not client.metadata.has_begun("v")
+        assert len(endpoint.requests_of("content", "GET")) == 1
+
+    def test_it_is_not_of_a_version_that_its_validator_contradicts(
+        self, build, endpoint
+    ):
+        endpoint.personality = PERSONALITIES["new_api_old"]
+        video = endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(faults.chunked(), math.inf)
+        client = build().engine.client
+        client.metadata.probe("v")
+        video.replace()
+
+        content = Content(ENDPOINT, "v", -1, Validator(video.etag))
+        with client.source.open_whole(content, 0) as answer:
+            assert read_whole(answer) == video.read(0, SIZE)
+
+    def test_one_that_came_at_once_with_its_length_is_not_kept(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        endpoint.add("v", size_bytes=SIZE)
+        client = build().engine.client
+
+        assert client.metadata.probe("v").facts.size_bytes == SIZE
+        assert not client.metadata.has_begun("v")
+
+
+def read_whole(answer: Answer) -> bytes:
+    pieces = []
+    while piece := answer.read_some(50_000):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+# --- the token, pauses, a dead server ------------------------------------------
+
+
+class TestToken:
+    def test_a_renewed_token_file_is_used_at_a_401(self, build, endpoint, tmp_path):
+        endpoint.add("v", size_bytes=SIZE)
+        file = token_file(tmp_path, endpoint.token)
+        client = build(token=Token(file=file)).engine.client
+        endpoint.token = "oh-second"
+        file.write_text("oh-second\n")
+
+        got = download(client, content_of(endpoint), ByteRange(0, 1000))
+
+        assert got == ramp("v", 0, 1000)
+        assert [record.status for record in endpoint.log] == [401, 206]
+
+    @pytest.mark.parametrize(
+        "refusal",
+        [
+            faults.status(401),
+            faults.status(402),
+            faults.status(403),
+            *(faults.status(code, body=b"Invalid API key") for code in (400, 500)),
+        ],
+        ids=lambda fault: fault.name,
+    )
+    @pytest.mark.parametrize(
+        ("kind", "ask"),
+        [
+            ("content", lambda client: client.metadata.probe("v", COMPLETED)),
+            ("status", lambda client: client.metadata.probe("v")),
+            ("list", lambda client: client.metadata.pages.list_videos(has_name)),
+        ],
+        ids=["content", "status", "list"],
+    )
+    def test_a_renewed_token_file_is_used_whatever_says_no_to_the_old_one(
+        self, build, endpoint, tmp_path, *, kind, ask, refusal
+    ):
+        endpoint.add("v", size_bytes=SIZE)
+        file = token_file(tmp_path, "oh-first")
+        client = build(token=Token(file=file)).engine.client
+        file.write_text(endpoint.token)
+        endpoint.personality = Lenient()
+        old = "Bearer oh-first"
+        endpoint.inject(
+            refusal,
+            math.inf,
+            lambda r: r.kind == kind and r.headers["authorization"] == old,
+        )
+
+        assert ask(client)
+
+    def test_r21_the_refusal_of_each_token_is_logged_once(
+        self, build, endpoint, tmp_path, expected_log
+    ):
+        expected_log("refused the token")
+        endpoint.add("v", size_bytes=SIZE)
+        file = token_file(tmp_path, "oh-first")
+        client = build(token=Token(file=file)).engine.client
+
+        for token, lines in [("oh-first", 1), ("oh-first", 1), ("oh-second", 2)]:
+            file.write_text(token)
+            with pytest.raises(AccessDenied):
+                client.metadata.probe("v")
+            assert len(expected_log.lines) == lines
+
+    def test_a_token_that_stays_wrong_is_refused_and_never_told(
+        self, build, endpoint, tmp_path, expected_log
+    ):
+        expected_log("refused the token")
+        endpoint.add("v", size_bytes=SIZE)
+        file = token_file(tmp_path, "oh-wrong-secret")
+        client = build(token=Token(file=file)).engine.client
+
+        with pytest.raises(AccessDenied) as denied:
+            download(client, content_of(endpoint), ByteRange(0, 1000))
+
+        assert len(endpoint.requests_of("content")) == 1
+        assert len(expected_log.lines) == 1
+        assert "oh-wrong-secret" not in str(denied.value)
+        assert "oh-wrong-secret" not in " ".join(expected_log.lines)
+
+
+class Lenient(Personality):
+    """Serves whatever the token; refusals are a test's."""
+
+    def authorise(self, request, site):
+        return None
+
+
+def token_file(directory: Path, token: str) -> Path:
+    file = directory / "token"
+    file.touch(mode=0o600)
+    file.write_text(token)
+    return file
+
+
+class TestPauses:
+    @pytest.mark.parametrize("code", [429, 503])
+    def test_r21_a_short_pause_is_waited_for(self, build, endpoint, code):
+        endpoint.add("v", size_bytes=SIZE)
+        client = build(retry_after_seconds=5.0).engine.client
+        endpoint.inject(faults.status(code, retry_after="1"))
+
+        assert download(client, content_of(endpoint), ByteRange(0, 10))
+        assert [record.status for record in endpoint.log] == [code, 206]
+
+    def test_r21_a_read_waits_for_longer_than_a_name(self, build, endpoint):
+        """Its own time-out is the bound; before, it was the one for names."""
+        endpoint.add("v", size_bytes=SIZE)
+        client = build(retry_after_seconds=0.5).engine.client
+        endpoint.inject(faults.status(429, retry_after="1"), times=2)
+
+        assert download(client, content_of(endpoint), ByteRange(0, 10))
+        assert [record.status for record in endpoint.log] == [429, 429, 206]
+
+    @pytest.mark.parametrize(
+        ("code", "headers", "body"),
+        [
+            (429, {}, b"Please try again in 20s."),
+            (429, {}, "请在 20 秒后重试".encode()),
+            (429, {}, b'{"retry_after_ms": 20000}'),
+            (429, {"Retry-After-Ms": "20000"}, b""),
+            (429, {"RateLimit": '"default";r=0;t=20'}, b""),
+            (429, {"x-ratelimit-reset-requests": "20s"}, b""),
+            (403, {"Retry-After": "20"}, b""),
+            (403, {}, b"rateLimitExceeded, retry after 20 seconds"),
+            (502, {}, b"Upstream service returned status 429: try again in 20s"),
+        ],
+        ids=str,
+    )
+    def test_r21_the_pause_is_understood_however_it_is_named(
+        self, build, endpoint, code, headers, body
+    ):
+        endpoint.add("v", size_bytes=SIZE)
+        mount = build()
+        answer = text_response(code, body, "application/json").with_headers(headers)
+        endpoint.inject(faults._instead("limit", lambda: answer), math.inf)
+
+        with pytest.raises(RateLimited):
+            mount.engine.client.metadata.pages.list_videos(has_name)
+
+        assert pause_of(mount.engine.transport.limit) == pytest.approx(20, abs=2)
+        assert len(endpoint.log) == 1
+
+    def test_r21_a_pause_that_comes_instead_of_the_video_is_one(self, build, endpoint):
+        """LiteLLM 1.100.5 says 200 video/mp4 of its upstream's 429."""
+        endpoint.personality = PERSONALITIES["litellm_old"]
+        endpoint.add("v", size_bytes=SIZE)
+        mount = build()
+        body = b'{"error": {"message": "Rate limit reached. Please try again in 20s"}}'
+        answer = text_response(200, body, "video/mp4")
+        endpoint.inject(
+            faults._instead("limit", lambda: answer),
+            where=lambda r: r.kind == "content" and r.method == "GET",
+        )
+
+        with pytest.raises(RateLimited):
+            mount.engine.client.metadata.probe("v")
+
+        assert pause_of(mount.engine.transport.limit) == pytest.approx(20, abs=2)
+
+    @pytest.mark.parametrize(
+        ("code", "kind"),
+        [(200, "video/mp4"), (200, "application/json"), (400, "application/json")],
+    )
+    @pytest.mark.parametrize("said", ["Please try again in 0.1s", "Slow down"])
+    def test_r21_a_short_pause_instead_of_the_video_is_waited_for(
+        self, build, endpoint, code, kind, said
+    ):
+        endpoint.personality = PERSONALITIES["litellm_old"]
+        endpoint.add("v", size_bytes=SIZE)
+        body = json.dumps(
+            {"error": {"message": f"Rate limit reached. {said}"}}
+        ).encode()
+        endpoint.inject(
+            faults._instead("limit", lambda: text_response(code, body, kind)),
+            where=lambda r: r.kind == "content" and r.method == "GET",
+        )
+
+        probe = build().engine.client.metadata.probe("v")
+
+        assert probe.facts.size_bytes == SIZE
+        assert endpoint.faults_left == 0
+
+    def test_r21_a_long_pause_is_an_error_and_quiets_everybody(self, client, endpoint):
+        endpoint.inject(faults.status(429, retry_after="30"))
+        content = content_of(endpoint)  # which is read within 10 s
+        with pytest.raises(RateLimited) as limited:
+            download(client, content, ByteRange(0, 10))
+        assert limited.value.retry_after_seconds == pytest.approx(30, abs=2)
+
+        for request in (
+            lambda: download(client, content, ByteRange(0, 10)),
+            lambda: client.metadata.probe("v", COMPLETED),
+            lambda: client.metadata.pages.list_videos(has_name),
+        ):
+            with pytest.raises(RateLimited):
+                request()
+        assert len(endpoint.log) == 1
+
+    @pytest.mark.parametrize("retry_after", [None, "0", "soon", "-5"])
+    def test_r21_429_without_a_time_is_not_asked_for_ever(
+        self, client, endpoint, retry_after
+    ):
+        endpoint.inject(faults.status(429, retry_after, body=b""), math.inf)
+
+        with pytest.raises(RateLimited):
+            client.metadata.probe("v", COMPLETED)
+        assert len(endpoint.log) <= 2 * patience.METADATA_TRIES
+
+    def test_r21_a_pause_at_the_check_is_no_reason_not_to_mount(self, client, endpoint):
+        endpoint.inject(faults.status(429, retry_after="30"))
+
+        assert "rate-limiting" in client.check()
+
+        assert len(endpoint.log) == 1
+
+    def test_r21_no_header_can_end_the_mount(self, build, endpoint):
+        mount = build()
+        endpoint.inject(faults.status(429, retry_after="999999999"))
+
+        with pytest.raises(RateLimited):
+            mount.engine.client.metadata.pages.list_videos(has_name)
+
+        assert 0 < pause_of(mount.engine.transport.limit) <= LONGEST_PAUSE_SECONDS
+
+
+def test_a_dead_endpoint_is_given_up_quickly_after_some_failures(
+    client, endpoint, monkeypatch
+):
+    """Listing a hundred files on a dead server must take seconds: one try each."""
+    endpoint.stop()
+    waits: list[float] = []  # each wait is a further try
+    monkeypatch.setattr(client.source._routes.transport, "wait", waits.append)
+    for _ in range(4):
+        with pytest.raises(TransportError):
+            client.metadata.probe("v", COMPLETED)
+    waits.clear()
+
+    with pytest.raises(TransportError):
+        client.metadata.probe("v", COMPLETED)
+
+    assert waits == []
+
+
+# --- redirects -----------------------------------------------------------------
+
+
+LOGIN = text_response(200, b"<html>Log in", "text/html")
+
+
+class TestPlaces:
+    @pytest.fixture(autouse=True)
+    def redirecting(self, endpoint) -> None:
+        endpoint.personality = PERSONALITIES["hingnet_sora_redirect"]
+        endpoint.add("v", size_bytes=SIZE)
+
+    @pytest.fixture
+    def client(self, build: Build) -> VideoClient:
+        return build().engine.client
+
+    @pytest.fixture
+    def content(self) -> Content:
+        return Content(ENDPOINT, "v", SIZE, Validator())
+
+    def servers(self, endpoint):
+        return [record.server for record in endpoint.requests_of("content")]
+
+    def test_r4_the_place_of_a_redirect_is_used_again(self, client, endpoint, content):
+        for start in (0, 1000, 2000):
+            got = download(client, content, ByteRange(start, start + 1000))
+            assert got == ramp("v", start, start + 1000)
+
+        assert self.servers(endpoint) == ["api", "storage", "storage", "storage"]
+
+    def test_r4_a_place_that_is_over_is_asked_for_once_more(
+        self, client, endpoint, content
+    ):
+        download(client, content, ByteRange(0, 1000))
+        endpoint.storage.expire()
+
+        assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
+        assert self.servers(endpoint) == ["api", "storage", "storage", "api", "storage"]
+
+    def test_r4_a_place_that_is_over_is_not_tried_again(
+        self, client, endpoint, content
+    ):
+        download(client, content, ByteRange(0, 1000))
+        endpoint.storage.expire()
+        endpoint.remove("v")
+        endpoint.reset_log()
+
+        for _ in range(2):
+            with pytest.raises(VideoNotFound):
+                download(client, content, ByteRange(0, 10))
+
+        assert self.servers(endpoint).count("storage") == 1
+        assert self.servers(endpoint)[0] == "storage"
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            *(faults.status(code) for code in (400, 416, 429, 500)),
+            faults.status(503, "3600"),
+            faults._instead("page", lambda: LOGIN),
+            faults.stall_before_headers(math.inf),
+            faults.reset_at(0),
+            faults.wrong_start(),
+        ],
+        ids=lambda fault: fault.name,
+    )
+    def test_r4_after_trouble_at_a_place_the_api_is_asked(
+        self, build, endpoint, content, fault
+    ):
+        client = build(read_seconds=2.0).engine.client
+        download(client, content, ByteRange(0, 1000))
+        endpoint.reset_log()
+        endpoint.inject(fault)
+
+        assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
+        assert self.servers(endpoint) == ["storage", "api", "storage"]
+
+    def test_r4_a_place_that_is_dead_is_left_for_the_api(
+        self, client, endpoint, content
+    ):
+        download(client, content, ByteRange(0, 1000))
+        endpoint._servers["storage"].stop()
+        endpoint.personality = PERSONALITIES["openai"]
+
+        assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
+        assert client.metadata.probe("v").facts.size_bytes == SIZE
+
+    @pytest.mark.parametrize(
+        "page",
+        [
+            LOGIN,
+            text_response(206, b"<html>Log in", "text/html"),
+            text_response(200, b"<html>Log in", "video/mp4"),
+            text_response(206, b"<html>Log in", "video/mp4").with_headers(
+                {"Content-Range": f"bytes 0-11/{SIZE}"}
+            ),
+        ],
+        ids=["200", "206", "200 as video", "206 as video"],
+    )
+    @pytest.mark.parametrize("what", ["probe", "range"])
+    def test_r4_a_page_that_a_redirect_leads_to_is_no_place(
+        self, client, endpoint, content, *, page, what
+    ):
+        endpoint.inject(
+            faults._instead("page", lambda: page), where=lambda r: r.server == "storage"
+        )
+
+        with contextlib.suppress(HingError):
+            if what == "probe":
+                client.metadata.probe("v")
+            else:
+                download(client, content, ByteRange(0, 1000))
+        download(client, content, ByteRange(0, 1000))
+
+        asked = endpoint.requests_of("content", "GET")
+        (number,) = [n for n, record in enumerate(asked) if record.fault == "page"]
+        assert asked[number + 1].server == "api"
+
+    def test_r4_a_place_is_given_up_after_its_time(
+        self, build, endpoint, content, monkeypatch
+    ):
+        monkeypatch.setattr(places, "_PLACE_SECONDS", 0.0)
+        client = build().engine.client
+
+        for _ in range(2):
+            download(client, content, ByteRange(0, 10))
+
+        assert self.servers(endpoint) == ["api", "storage"] * 2
+
+    def test_r4_a_storage_host_cannot_deny_or_remove_a_video(
+        self, client, endpoint, content
+    ):
+        endpoint.storage.uses_per_url = 0
+
+        with pytest.raises(HingError) as refused:
+            download(client, content, ByteRange(0, 10))
+
+        assert not isinstance(refused.value, AccessDenied | VideoNotFound)
+
+    @pytest.mark.parametrize("code", [429, 503])
+    def test_r21_a_pause_that_a_storage_host_asks_for_is_not_the_api_s(
+        self, build, endpoint, content, monkeypatch, code
+    ):
+        """It is kept within the call, if it is short; others do not notice."""
+        mount = build(retry_after_seconds=5.0)
+        endpoint.inject(faults.status(code, "1"), where=lambda r: r.server == "storage")
+        waits: list[float] = []
+        monkeypatch.setattr(mount.engine.transport, "wait", waits.append)
+
+        assert download(mount.engine.client, content, ByteRange(0, 10)) == ramp(
+            "v", 0, 10
+        )
+
+        assert waits == [1.0]
+        assert pause_of(mount.engine.transport.limit) == 0
+        assert self.servers(endpoint) == ["api", "storage"] * 2
+
+    @pytest.mark.parametrize("code", [429, 503])
+    def test_r21_a_long_pause_of_a_storage_host_ends_neither_the_call_nor_the_api(
+        self, build, endpoint, content, code
+    ):
+        mount = build()
+        endpoint.inject(
+            faults.status(code, "3600"), where=lambda r: r.server == "storage"
+        )
+
+        assert download(mount.engine.client, content, ByteRange(0, 10)) == ramp(
+            "v", 0, 10
+        )
+
+        assert pause_of(mount.engine.transport.limit) == 0
+        assert self.servers(endpoint) == ["api", "storage"] * 2
+
+    def test_r4_the_token_stays_with_the_api(self, client, endpoint, content):
+        download(client, content, ByteRange(5, 15))
+
+        api, storage = endpoint.requests_of("content")
+        assert api.headers["authorization"] == f"Bearer {endpoint.token}"
+        assert "authorization" not in storage.headers
+        assert storage.range == (5, 15)
+
+    def test_r8_a_url_in_json_is_a_place_too(self, build, endpoint, content):
+        endpoint.personality = PERSONALITIES["json200_reseller"]
+        endpoint.add("v", size_bytes=SIZE)
+        client = build().engine.client
+
+        for _ in range(2):
+            assert download(client, content, ByteRange(0, 10)) == ramp("v", 0, 10)
+
+        asked = endpoint.requests_of("content")
+        assert [record.server for record in asked] == ["api", "storage", "storage"]
+        assert "authorization" not in asked[1].headers
+
+    def test_places_are_bounded_by_their_memory(self):
+        """Of 64 KiB each, as a Location may have: 64 MiB for a thousand once."""
+        table = places.Places()
+        with little_memory(7_000_000):
+            for number in range(1000):
+                table.remember(f"v{number}", f"https://h/{number:065536}")
+                table.note_named(f"{number:04096}")
+
+        assert table.of("v999") == f"https://h/{999:065536}"
+        assert table.of("v0") is None
+
+
+def test_ids_that_look_like_paths_stay_inside_the_api(build, endpoint: FakeEndpoint):
+    client = build().engine.client
+
+    for video_id in ("..%2F..", "x?y=z", "a\\..\\b", "%2e%2e%2fx", "a/b", "a//b"):
+        with pytest.raises(VideoNotFound):
+            client.metadata.probe(video_id)
+
+    assert {record.kind for record in endpoint.log} == {"content", "status"}
+
+
+@pytest.mark.parametrize("judge", ["is_cut_short", "judge_status"])
+def test_one_status_is_parsed_at_a_time(build, endpoint, monkeypatch, judge) -> None:
+    """Each of eight threads may have one of 1 MiB, which takes 15 MiB as objects."""
+    client: VideoClient = build().engine.client
+    module = bodies if judge == "is_cut_short" else statuses
+    parse = getattr(module, judge)
+    two = threading.Barrier(2)
+    met = []
+
+    def parsing(*args: object) -> object:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            two.wait(0.2)
+            met.append(args)
+        return parse(*args)
+
+    monkeypatch.setattr(module, judge, parsing)
+    for number in range(2):
+        endpoint.add(f"v{number}", size_bytes=SIZE)
+    with ThreadPoolExecutor(2) as threads:
+        probes = list(threads.map(client.metadata.probe, ["v0", "v1"]))
+
+    assert [probe.status.state for probe in probes] == [State.READY] * 2
+    assert met == []

@@ -1,0 +1,590 @@
+"""The command line: what it accepts, what it says, and the status it ends with."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from hingfs import __version__
+from hingfs.cli import main as cli
+from hingfs.cli.given import Given
+from hingfs.mount import serving as mount
+from hingfs.settings import SETTINGS, Config
+from hingfs.token import Token
+from tests.support.endpoint import FakeEndpoint
+from tests.support.mounting import (
+    Mounted,
+    each_binding,
+    environment,
+    hingfs,
+    mount_line,
+    run,
+)
+from tests.support.personalities import PERSONALITIES
+
+TOKEN = "oh-test-token"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No HINGFS_ setting of whoever runs the tests counts; there is a token."""
+    for name in [name for name in os.environ if name.startswith("HINGFS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HINGFS_TOKEN", TOKEN)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeEndpoint]:
+    with FakeEndpoint(token=TOKEN) as endpoint:
+        yield endpoint
+
+
+def refusal(
+    capsys: pytest.CaptureFixture[str], status: int, *arguments: str | Path
+) -> str:
+    """What `hingfs` says, in one line, as it ends with *status* and mounts nothing."""
+    assert cli.main([str(argument) for argument in arguments]) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"hingfs: [^\n]+\n", err), err
+    assert TOKEN not in err
+    return err
+
+
+# --- refusals ---------------------------------------------------------------------------
+
+
+@pytest.mark.fuse
+def test_a_lookup_that_still_hangs_after_the_check_is_status_4(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    server: FakeEndpoint,
+) -> None:
+    """The daemon would be forked in the middle of it, and might never look up a name."""
+    real, hangs, over = socket.getaddrinfo, [True], threading.Event()
+
+    def find(host: object, *args: object, **options: object) -> object:
+        if host != "api.hing.test":
+            return real(host, *args, **options)  # type: ignore[arg-type]
+        if hangs:
+            hangs.clear()
+            over.wait()
+        return real("127.0.0.1", *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    monkeypatch.setattr(mount, "_CHECK_ENDS_SECONDS", 0.0)
+    base_url = server.base_url.replace("127.0.0.1", "api.hing.test")
+    options = ("--insecure-http", "--connect-timeout", "50ms", "--base-url", base_url)
+    try:
+        said = refusal(capsys, 4, "mount", tmp_path, *options)
+    finally:
+        over.set()
+
+    assert "lookup" in said
+    assert server.requests_of("list")  # the check itself went well
+
+
+def test_a_missing_token_is_status_3(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for value in ("", "  "):
+        monkeypatch.setenv("HINGFS_TOKEN", value)
+        assert "HINGFS_TOKEN" in refusal(capsys, 3, "mount", tmp_path)
+    monkeypatch.delenv("HINGFS_TOKEN", raising=False)
+
+    said = refusal(capsys, 3, "mount", tmp_path)
+
+    assert "no token" in said
+    assert "--token-file" in said
+
+
+@pytest.mark.parametrize("token", ["two words", "control\x01", "ünicode"])
+def test_a_token_that_cannot_be_sent_is_status_3(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    token: str,
+) -> None:
+    monkeypatch.setenv("HINGFS_TOKEN", token)
+
+    assert token not in refusal(capsys, 3, "mount", tmp_path)
+
+
+def test_a_token_that_the_endpoint_refuses_is_status_3(
+    capsys: pytest.CaptureFixture[str], server: FakeEndpoint, tmp_path: Path
+) -> None:
+    server.token = "oh-another"
+
+    said = refusal(capsys, 3, "mount", tmp_path, "--base-url", server.base_url)
+
+    assert "token" in said
+    assert mount_line(tmp_path) is None
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
+def test_a_token_file_that_others_can_use_is_status_3(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, mode: int
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    file.chmod(mode)
+
+    said = refusal(capsys, 3, "mount", tmp_path / "dir", "--token-file", file)
+
+    assert f"chmod 600 {file}" in said
+
+
+def test_a_token_file_that_is_not_there_or_empty_is_status_3(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    said = refusal(capsys, 3, "mount", tmp_path, "--token-file", file)
+    assert f"{file}: No such file or directory" in said
+
+    file.touch(mode=0o600)
+    assert "no token" in refusal(capsys, 3, "mount", tmp_path, "--token-file", file)
+
+
+def test_an_endpoint_that_cannot_be_reached_is_status_4(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with FakeEndpoint() as gone:
+        pass
+
+    said = refusal(capsys, 4, "mount", tmp_path, "--base-url", gone.base_url)
+
+    assert gone.base_url in said
+
+
+@pytest.mark.slow
+def test_a_name_that_does_not_resolve_is_status_4(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    url = "https://hingfs.invalid"
+
+    assert url in refusal(capsys, 4, "mount", tmp_path, "--base-url", url)
+
+
+def test_a_directory_that_is_not_there_is_status_6(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing"
+
+    said = refusal(capsys, 6, "mount", missing)
+
+    assert f"mkdir -p {missing}" in said
+
+
+def test_a_file_instead_of_a_directory_is_status_6(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+
+    assert "is a file" in refusal(capsys, 6, "mount", tmp_path / "file")
+
+
+def test_a_directory_that_is_not_empty_is_status_6(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine").touch()
+
+    assert "is not empty" in refusal(capsys, 6, "mount", tmp_path)
+
+
+def test_a_missing_fuse_device_is_status_5(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr("hingfs.mount.mountpoint._FUSE_DEVICE", tmp_path / "no-fuse")
+
+    said = refusal(capsys, 5, "mount", tmp_path)
+
+    assert "/dev/fuse" in said
+    assert "modprobe fuse" in said
+
+
+def test_plain_http_to_another_host_is_refused_before_anything_is_sent(
+    capsys: pytest.CaptureFixture[str], server: FakeEndpoint, tmp_path: Path
+) -> None:
+    # The same server by an address that is not loopback's own.
+    url = server.base_url.replace("127.0.0.1", "0.0.0.0")
+
+    said = refusal(capsys, 2, "mount", tmp_path, "--base-url", url)
+
+    assert "--insecure-http" in said
+    assert server.log == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3", "[::1]"])
+def test_plain_http_to_loopback_needs_no_option(tmp_path: Path, host: str) -> None:
+    config = configured(["--base-url", f"http://{host}:8000"], {})
+
+    assert config.endpoint.base_url == f"http://{host}:8000"
+
+
+@pytest.mark.fuse
+@each_binding
+def test_plain_http_to_another_host_is_accepted_when_asked_for(binding: str) -> None:
+    with FakeEndpoint() as endpoint:
+        video = endpoint.add("video", size_bytes=1000)
+        url = endpoint.base_url.replace("127.0.0.1", "0.0.0.0")
+        with Mounted(url, binding, "--insecure-http") as mounted:
+            assert mounted.path("video").read_bytes() == video.read(0, 1000)
+
+
+BAD_OPTIONS = [
+    ("--cache-size", "much"),
+    ("--cache-size", "-1"),
+    ("--cache-size", "12 parsecs"),
+    ("--cache-size", "1KiB"),
+    ("--cache-size", "1.5MiB"),
+    ("--block-size", "300KiB"),
+    ("--block-size", "1KiB"),
+    ("--block-size", "16MiB"),
+    ("--spool-size", "GiB"),
+    ("--connections", "0"),
+    ("--connections", "65"),
+    ("--connections", "many"),
+    ("--connections", "٣"),
+    ("--connect-timeout", "soon"),
+    ("--connect-timeout", "0"),
+    ("--stall-timeout", "-5s"),
+    ("--read-timeout", "5 fortnights"),
+    ("--read-timeout", "inf"),
+    ("--metadata-timeout", "0s"),
+    ("--metadata-ttl", "nan"),
+    ("--negative-ttl", "1e3"),
+    ("--listing-ttl", "10 s s"),
+    ("--base-url", "ftp://example.com"),
+    ("--base-url", "example.com"),
+    ("--base-url", "https://"),
+    ("--base-url", "https://user:secret@example.com"),
+    ("--base-url", "https://example.com/?key=1"),
+    ("--base-url", "https://example.com:port"),
+    ("--uid", "nobody-of-that-name"),
+    ("--gid", "nobody-of-that-name"),
+    ("--file-mode", "rw-r--r--"),
+    ("--file-mode", "0844"),
+    ("--file-mode", "-644"),
+    ("--file-mode", "٦٤٤"),
+    ("--dir-mode", "0o"),
+    ("--dir-mode", "1777"),
+    ("--dir-mode", "00755"),
+    ("--log-level", "chatty"),
+    ("--fuse", "fuse4"),
+    ("--cache-dir", "/does/not/exist"),
+]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), BAD_OPTIONS, ids=[" ".join(pair) for pair in BAD_OPTIONS]
+)
+def test_a_value_that_an_option_cannot_have_is_status_2(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str, value: str
+) -> None:
+    said = refusal(capsys, 2, "mount", tmp_path, f"{option}={value}")
+
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize("name", ["none/log", "", "file/log"])
+def test_a_log_file_that_cannot_be_made_is_an_error(
+    server: FakeEndpoint, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "file").touch()
+    done = hingfs(
+        *("mount", tmp_path / "mnt", "--foreground", "--base-url", server.base_url),
+        *("--log-file", tmp_path / name),
+        HINGFS_TOKEN=TOKEN,
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"hingfs: --log-file: {tmp_path / name} is no file")
+    assert len(done.stderr.splitlines()) == 1
+    assert server.log == []
+
+
+@pytest.mark.parametrize("name", ["new", "old", "link"])
+def test_a_log_file_that_can_be_written_is_taken(tmp_path: Path, name: str) -> None:
+    (tmp_path / "old").touch()
+    (tmp_path / "link").symlink_to("target")
+
+    config = configured(["--log-file", str(tmp_path / name)], {})
+
+    assert config.log.file == tmp_path / name
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["mount"],
+        ["umount"],
+        ["mount", "DIR", "--token", "oh-secret"],
+        ["mount", "DIR", "--tok", "file"],
+        ["mount", "DIR", "EXTRA"],
+        ["explode"],
+    ],
+    ids=" ".join,
+)
+def test_arguments_that_make_no_sense_are_status_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+
+    assert caught.value.code == 2
+    assert "usage: hingfs" in capsys.readouterr().err
+
+
+def test_umount_of_what_is_no_mount_is_status_8(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert "nothing is mounted" in refusal(capsys, 8, "umount", tmp_path)
+
+
+# --- the check before the mount -------------------------------------------------------------
+
+
+@pytest.mark.fuse
+@each_binding
+def test_without_the_check_it_mounts_while_the_endpoint_is_away(binding: str) -> None:
+    """For boot: the files come once the endpoint does."""
+    with FakeEndpoint() as endpoint:
+        video = endpoint.add("video", size_bytes=1000)
+        endpoint.stop()
+        with Mounted(endpoint, binding, "--no-check") as mounted:
+            endpoint.start()
+            assert mounted.path("video").read_bytes() == video.read(0, 1000)
+
+
+@pytest.mark.fuse
+@each_binding
+def test_a_server_without_a_list_mounts_and_lists_what_was_opened(
+    binding: str,
+) -> None:
+    with FakeEndpoint(personality=PERSONALITIES["new_api_new"]) as endpoint:
+        video = endpoint.add("video", size_bytes=1000)
+        assert not endpoint.personality.lists
+        with Mounted(endpoint, binding) as mounted:
+            assert os.listdir(mounted.directory) == []
+            assert mounted.path("video").read_bytes() == video.read(0, 1000)
+            assert os.listdir(mounted.directory) == ["video.mp4"]
+
+
+def test_the_directory_is_looked_at_before_the_endpoint_is_asked(
+    server: FakeEndpoint, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine").touch()
+
+    refusal(capsys, 6, "mount", tmp_path, "--base-url", server.base_url)
+
+    assert server.log == []
+
+
+# --- help and version ---------------------------------------------------------------------
+
+
+def test_version_is_printed() -> None:
+    done = hingfs("--version")
+
+    assert (done.returncode, done.stdout) == (0, f"hingfs {__version__}\n")
+
+
+def test_the_installed_command_is_the_same() -> None:
+    done = run([Path(sys.executable).with_name("hingfs"), "--version"])
+
+    assert done.stdout == f"hingfs {__version__}\n"
+
+
+def test_help_lists_each_option_with_its_default() -> None:
+    text = " ".join(hingfs("mount", "--help").stdout.split())
+
+    for one in SETTINGS:
+        form = f"{one.flag} {one.unit.metavar}".rstrip()
+        assert f"{form} {one.meaning}" in text
+        if one.default and not one.is_switch:
+            assert f"{one.meaning} (default: {one.default})" in text
+
+
+def test_help_tells_the_commands_and_the_exit_statuses() -> None:
+    text = hingfs("--help").stdout
+
+    for word in ("mount", "umount", "demo", "exit status:"):
+        assert word in text
+    told = [int(number) for number in re.findall(r"(?m)(?:^|\s{2})(\d)  \w", text)]
+    assert sorted(told) == list(range(10))
+
+
+def test_no_option_takes_a_token() -> None:
+    """`ps` shows arguments to everybody."""
+    text = hingfs("mount", "--help").stdout
+
+    found = re.findall(r"--\S*(?:token|key|password)\S*", text)
+    assert set(found) == {"--token-file"}
+
+
+def test_help_does_not_need_a_token_or_fuse() -> None:
+    env = environment()
+    env.pop("HINGFS_TOKEN", None)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "hingfs", "mount", "--help"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- options and variables ----------------------------------------------------------------
+
+
+def configured(arguments: list[str], variables: dict[str, str]) -> Config:
+    parsed = cli.build_parser().parse_args(["mount", "/mnt", *arguments])
+    given = Given(vars(parsed), {"HINGFS_TOKEN": TOKEN, **variables})
+    return given.config(Path("/mnt"))
+
+
+VALUES = {
+    "--base-url": "https://api.example.com/v1/",
+    "--connections": "7",
+    "--cache-size": "64MiB",
+    "--block-size": "512KiB",
+    "--spool-size": "1GiB",
+    "--cache-dir": "/var/tmp",
+    "--connect-timeout": "1500ms",
+    "--stall-timeout": "11s",
+    "--read-timeout": "2m",
+    "--metadata-timeout": "31",
+    "--first-byte-timeout": "1h",
+    "--retry-after-limit": "0s",
+    "--metadata-ttl": "1h",
+    "--negative-ttl": "3s",
+    "--listing-ttl": "12s",
+    "--uid": "1234",
+    "--gid": "4321",
+    "--file-mode": "0440",
+    "--dir-mode": "550",
+    "--fuse": "fusepy",
+    "--log-level": "debug",
+    "--log-file": "/dev/null",
+}
+SWITCHES = [
+    "--allow-other",
+    "--insecure-http",
+    "--insecure-storage",
+    "--private-storage",
+    "--foreground",
+    "--no-check",
+    "--strict",
+]
+
+
+@pytest.mark.parametrize("flag", [*VALUES, *SWITCHES])
+def test_a_variable_does_what_its_option_does(flag: str) -> None:
+    variable = "HINGFS_" + flag.removeprefix("--").replace("-", "_").upper()
+    value = VALUES.get(flag)
+
+    by_option = configured([flag] if value is None else [flag, value], {})
+    by_variable = configured([], {variable: value or "1"})
+
+    assert by_option == by_variable
+    assert by_option != configured([], {})
+
+
+@pytest.mark.parametrize("flag", VALUES)
+def test_an_option_beats_its_variable(flag: str) -> None:
+    variable = "HINGFS_" + flag.removeprefix("--").replace("-", "_").upper()
+
+    # The variable's value would be refused.
+    assert configured([flag, VALUES[flag]], {variable: "?"}) == configured(
+        [flag, VALUES[flag]], {}
+    )
+
+
+def test_every_option_of_the_configuration_is_among_these() -> None:
+    known = {one.flag for one in SETTINGS}
+
+    assert known - set(VALUES) - set(SWITCHES) == {"--token-file"}
+
+
+def test_a_bound_on_the_disk_may_be_above_what_the_disk_holds() -> None:
+    assert configured(["--spool-size", "999TiB"], {}).cache.spool_bytes == 999 << 40
+
+
+def test_sizes_and_times_arrive_in_bytes_and_seconds() -> None:
+    pairs = [part for pair in VALUES.items() for part in pair]
+
+    config = configured(pairs, {})
+
+    assert config.endpoint.base_url == "https://api.example.com"
+    assert config.cache.cache_bytes == 64 * 1024 * 1024
+    assert config.cache.block_bytes == 512 * 1024
+    assert config.endpoint.connect_seconds == 1.5
+    assert config.endpoint.read_seconds == 120
+    assert config.cache.metadata_ttl_seconds == 3600
+    assert (config.mount.uid, config.mount.gid) == (1234, 4321)
+    assert (config.mount.file_mode, config.mount.dir_mode) == (0o440, 0o550)
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_a_token_file_beats_the_variable_with_a_token(how: str, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.touch(mode=0o600)
+    file.write_text("oh-from-the-file\n")
+
+    config = (
+        configured(["--token-file", str(file)], {})
+        if how == "option"
+        else configured([], {"HINGFS_TOKEN_FILE": str(file)})
+    )
+
+    assert config.endpoint.token.read() == "oh-from-the-file"
+
+
+def test_a_configuration_shown_does_not_show_the_token() -> None:
+    config = configured([], {})
+
+    assert config.endpoint.token == Token(TOKEN)
+    assert TOKEN not in repr(config)
+    assert {field.name for field in fields(config)} == {
+        *("mount", "endpoint", "cache", "log", "start")
+    }
+
+
+@pytest.mark.fuse
+@each_binding
+def test_variables_alone_are_enough_to_mount(binding: str) -> None:
+    with FakeEndpoint() as endpoint:
+        video = endpoint.add("video", size_bytes=1000)
+        with Mounted(
+            "http://ignored.invalid",
+            binding,
+            HINGFS_BASE_URL=endpoint.base_url,
+            HINGFS_FUSE=binding,
+            HINGFS_FOREGROUND="yes",
+            launcher=(sys.executable, "-c", ONLY_DIRECTORY),
+        ) as mounted:
+            assert mounted.path("video").read_bytes() == video.read(0, 1000)
+
+
+# Runs `hingfs mount DIR` with nothing but the log options of those it is given.
+ONLY_DIRECTORY = """
+import sys
+from hingfs.cli.main import main
+at = sys.argv.index("--log-file")
+sys.exit(main([*sys.argv[1:3], *sys.argv[at:at + 4]]))
+"""

@@ -1,0 +1,925 @@
+"""An answer belongs to its request: what is read of a connection, and what it is worth."""
+
+import gzip
+import itertools
+import math
+import os
+import socket
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from hingfs.errors import (
+    BodyCut,
+    HingError,
+    NoAnswer,
+    ServerBroken,
+    TransportError,
+    Undecodable,
+    Unreachable,
+)
+from hingfs.http import connections, dialing, socket_input
+from hingfs.http.answer import Answer
+from hingfs.http.exchange import MOST_HEAD_BYTES
+from hingfs.http.transport import HttpTransport
+from hingfs.settings import EndpointConfig
+from hingfs.token import Token
+from tests.http.test_transport import certificate
+from tests.support.mounting import eventually
+from tests.support.raw import Asked, Hangup, RawServer, Reset, Script
+
+STALL = 0.3
+# Many times what a wait may last, on a machine that is busy with other things.
+PATIENT = 5.0
+
+
+@pytest.fixture
+def serve():
+    """`serve(script)`: the server, and a transport to it."""
+    open_: list[HttpTransport] = []
+    servers: list[RawServer] = []
+
+    def serve(script: Script, **options) -> tuple[HttpTransport, RawServer]:
+        server = RawServer(script, options.pop("tls", None))
+        server.__enter__()
+        servers.append(server)
+        options = {"connect_seconds": 2.0, "stall_seconds": STALL, **options}
+        url = options.pop("base_url", server.base_url)
+        open_.append(HttpTransport(EndpointConfig(url, token=Token("oh-t"), **options)))
+        return open_[-1], server
+
+    yield serve
+    for transport in open_:
+        transport.close()
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+def ask(
+    transport: HttpTransport, path: str, method: str = "GET", seconds: float = PATIENT
+) -> Answer:
+    deadline = time.monotonic() + seconds
+    return transport.request(method, transport.url_of(path), deadline=deadline)
+
+
+def body_of(answer: Answer) -> bytes:
+    target = memoryview(bytearray(1 << 20))
+    count = 0
+    with answer:
+        while came := answer.read_into([target[count:]]):
+            count += came
+    return bytes(target[:count])
+
+
+def read(transport: HttpTransport, path: str, **options) -> bytes:
+    return body_of(ask(transport, path, **options))
+
+
+def name_of(asked: Asked) -> bytes:
+    """What each path holds, all of one length."""
+    return asked.target.rjust(40).encode()
+
+
+def ok(body: bytes, *lines: bytes, length: int | None = None) -> bytes:
+    length = len(body) if length is None else length
+    head = [b"HTTP/1.1 200 OK", b"Content-Length: %d" % length, *lines, b"", b""]
+    return b"\r\n".join(head) + body
+
+
+def chunked(*chunks: bytes, last: bytes = b"0\r\n\r\n", head: bytes = b"") -> bytes:
+    framed = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    return (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + head + b"\r\n" + framed
+    ) + last
+
+
+# --- interim answers --------------------------------------------------------------------
+
+INTERIM = {
+    "100": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "102": b"HTTP/1.1 102 Processing\r\n\r\n",
+    "103": b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n",
+    "199": b"HTTP/1.1 199 Whatever\r\nContent-Length: 40\r\n\r\n",
+    "many": b"HTTP/1.1 102 Processing\r\n\r\n" * 200,
+    "many kinds": b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("interim", INTERIM.values(), ids=INTERIM)
+def test_an_interim_answer_is_none(serve, interim):
+    """RFC 9110 §15.2: any number of them; the answer behind them is the request's own."""
+
+    def script(asked: Asked) -> Iterator[bytes]:
+        yield interim
+        yield ok(name_of(asked))
+
+    transport, server = serve(script)
+
+    for path in ("/v1/videos/a", "/v1/videos/b", "/v1/videos/c"):
+        assert read(transport, path) == path.rjust(40).encode()
+    assert server.connections == [0, 0, 0]
+
+
+def test_interim_answers_that_never_end_are_no_answer(serve):
+    def script(_asked: Asked) -> Iterator[bytes | float]:
+        while True:
+            yield INTERIM["102"]
+            yield 0.02
+
+    transport, _ = serve(script)
+
+    with pytest.raises(NoAnswer):
+        read(transport, "/v1/videos/a", seconds=0.5)
+
+
+def test_interim_answers_beyond_a_bound_are_broken(serve):
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield INTERIM["102"] * (MOST_HEAD_BYTES // len(INTERIM["102"]) + 1)
+
+    with pytest.raises(ServerBroken, match="headers"):
+        read(serve(script)[0], "/v1/videos/a")
+
+
+def test_another_protocol_is_not_spoken(serve):
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+
+    with pytest.raises(ServerBroken, match="protocol"):
+        read(serve(script)[0], "/v1/videos/a")
+
+
+# --- connections that are used again ------------------------------------------------------
+
+
+def behind(
+    extra: bytes,
+    *,
+    apart: bool,
+    first: bytes = b"",
+    sent: threading.Event | None = None,
+) -> Script:
+    """Each answer is followed by *extra*, in the same segment or in one of its own.
+
+    *sent* is set once it has left; by loopback it is there as well, then.
+    """
+
+    def script(asked: Asked) -> Iterator[bytes | float]:
+        answer = first or ok(name_of(asked))
+        if asked.number or asked.connection:
+            yield ok(name_of(asked))
+        elif apart:
+            yield answer
+            yield extra
+        else:
+            yield answer + extra
+        if sent is not None:
+            sent.set()
+
+    return script
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("extra", [b"\r\n", b"x", ok(b"another's".rjust(40))])
+def test_bytes_behind_an_answer_end_its_connection(serve, extra, apart):
+    sent = threading.Event()
+    transport, server = serve(behind(extra, apart=apart, sent=sent))
+    read(transport, "/v1/videos/a")
+    assert sent.wait(PATIENT)  # sooner it is undetectable
+
+    assert read(transport, "/v1/videos/b") == b"/v1/videos/b".rjust(40)
+    assert server.connections == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("method", "first"),
+    [
+        ("HEAD", ok(b"x" * 40)),
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\nbody"),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\n\r\nbody"),
+        ("GET", ok(b"x" * 40, length=20)),
+        ("GET", ok(b"", b"Transfer-Encoding: chunked") + b"0\r\n\r\n"),
+    ],
+)
+def test_a_body_where_none_should_be_ends_the_connection(serve, method, first):
+    transport, server = serve(behind(b"", apart=False, first=first))
+    read(transport, "/v1/videos/a", method=method)
+
+    assert read(transport, "/v1/videos/b") == b"/v1/videos/b".rjust(40)
+    assert server.connections == [0, 1]
+
+
+def test_a_body_that_is_not_read_out_ends_the_connection(serve):
+    def script(asked: Asked) -> Iterator[bytes]:
+        yield ok(name_of(asked))
+
+    transport, server = serve(script)
+    with ask(transport, "/v1/videos/a") as answer:
+        answer.read_some(10)
+
+    assert read(transport, "/v1/videos/b") == b"/v1/videos/b".rjust(40)
+    assert server.connections == [0, 1]
+
+
+def test_an_answer_that_was_given_up_is_nobody_else_s(serve):
+    """The server answers late, after its caller has gone."""
+    late = iter([0.4])
+
+    def script(asked: Asked) -> Iterator[bytes | float]:
+        yield next(late, 0.0)
+        yield ok(name_of(asked))
+
+    transport, server = serve(script)
+    with pytest.raises(NoAnswer):
+        read(transport, "/v1/videos/a", seconds=0.2)
+
+    assert read(transport, "/v1/videos/b") == b"/v1/videos/b".rjust(40)
+    assert server.connections == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("line", "again"),
+    [(b"Connection: keep-alive", True), (b"Connection: close", False)],
+)
+def test_a_connection_is_kept_as_its_server_says(serve, line, again):
+    def script(asked: Asked) -> Iterator[bytes]:
+        yield ok(name_of(asked), line)
+
+    transport, server = serve(script)
+    read(transport, "/v1/videos/a")
+    read(transport, "/v1/videos/b")
+
+    assert server.connections == ([0, 0] if again else [0, 1])
+
+
+def test_what_tls_has_deciphered_already_ends_the_connection(
+    serve, tmp_path, monkeypatch
+):
+    """The socket shows nothing of it: it lies in the record that was read."""
+    files = certificate(tmp_path, "127.0.0.1")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", files[0])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    body = os.urandom(20_000)
+
+    def script(asked: Asked) -> Iterator[bytes]:
+        if asked.connection == 0:
+            yield ok(body, length=len(body) - 3000)
+        yield ok(name_of(asked))
+
+    transport, server = serve(script, tls=context)
+
+    assert read(transport, "/v1/videos/a") == body[:-3000]
+    assert read(transport, "/v1/videos/b") == b"/v1/videos/b".rjust(40)
+    assert server.connections == [0, 1]
+
+
+# --- heads --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"X-Note no colon", b"X-Note : blank", b"X\0: x", b"X: a\rb"],
+)
+def test_a_header_line_in_doubt_spoils_the_answer(serve, line):
+    """What stands behind it would be lost: here, that the body is in chunks."""
+
+    def script(asked: Asked) -> Iterator[bytes]:
+        yield (
+            b"HTTP/1.1 200 OK\r\n%b\r\nTransfer-Encoding: chunked\r\n\r\n" % line
+            + b"28\r\n%b\r\n0\r\n\r\n" % name_of(asked)
+        )
+
+    with pytest.raises(ServerBroken, match="no HTTP"):
+        read(serve(script)[0], "/v1/videos/a")
+
+
+def test_headers_of_any_reasonable_number_are_read(serve):
+    lines = [b"X-%d: %b" % (number, b"x" * 100) for number in range(2000)]
+
+    def script(asked: Asked) -> Iterator[bytes]:
+        yield ok(name_of(asked), *lines)
+
+    assert read(serve(script)[0], "/v1/videos/a") == b"/v1/videos/a".rjust(40)
+
+
+def test_headers_without_end_are_broken(serve):
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\n"
+        while True:
+            yield b"X: y\r\n" * 1000
+
+    with pytest.raises(ServerBroken, match="headers"):
+        read(serve(script)[0], "/v1/videos/a")
+
+
+@pytest.mark.parametrize("cut", [0, 5, 30])
+def test_a_head_that_is_cut_is_no_answer(serve, cut):
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield ok(b"")[:cut]
+        raise Hangup
+
+    with pytest.raises(TransportError) as failed:
+        read(serve(script)[0], "/v1/videos/a")
+    assert isinstance(failed.value, Unreachable if cut == 0 else ServerBroken)
+
+
+# --- framing of bodies ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        chunked(b"abc", b"defg"),
+        chunked(*(b"%c" % byte for byte in b"abcdefg")),
+        chunked(b"abcdefg", last=b"0;x=y\r\nX-Sum: 1\r\nY: z\r\n\r\n"),
+        chunked(b"abcdefg", last=b"000\r\n\r\n"),
+        chunked() .removesuffix(b"0\r\n\r\n") + b"7;ext=1 \r\nabcdefg\r\n0\r\n\r\n",
+    ],
+    ids=["chunks", "of one byte", "trailers", "zeros", "extensions"],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [1, 3, 1 << 20])
+def test_chunks_are_put_together(serve, text, size):
+    """However they are cut into segments, the connection is kept."""
+
+    def script(_asked: Asked) -> Iterator[bytes]:
+        for start in range(0, len(text), size):
+            yield text[start : start + size]
+
+    transport, server = serve(script)
+
+    assert read(transport, "/v1/videos/a") == b"abcdefg"
+    assert read(transport, "/v1/videos/b") == b"abcdefg"
+    assert server.connections == [0, 0]
+
+
+CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+BROKEN_CHUNKS = {
+    "a negative size": b"-5\r\nabcde\r\n0\r\n\r\n",
+    "a sign": b"+5\r\nabcde\r\n0\r\n\r\n",
+    "0x": b"0x5\r\nabcde\r\n0\r\n\r\n",
+    "a size that no video has": b"7fffffffffffffff\r\nabcde\r\n0\r\n\r\n",
+    "no size": b"\r\nabcde\r\n0\r\n\r\n",
+    "17 digits": b"00000000000000005\r\nabcde\r\n0\r\n\r\n",
+    "a bare line feed": b"5\nabcde\r\n0\r\n\r\n",
+    "an extension without end": b"5;" + b"x" * 10_000,
+    "trailers without end": b"0\r\n" + b"X: y\r\n" * 10_000,
+    "a trailer that is none": b"0\r\nHTTP/1.1 200 OK\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN_CHUNKS.values(), ids=BROKEN_CHUNKS)
+def test_a_chunk_in_doubt_is_refused(serve, text):
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield CHUNKS + text
+
+    with pytest.raises(ServerBroken):
+        read(serve(script)[0], "/v1/videos/a")
+
+
+def test_a_chunk_that_is_longer_than_it_said_is_refused(serve):
+    """What came before it is true; nothing of it is handed out."""
+
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield CHUNKS + b"2\r\nab\r\n5\r\ncdefghi\r\n0\r\n\r\n"
+
+    with ask(serve(script)[0], "/v1/videos/a") as answer:
+        assert answer.read_some(100) == b"ab"
+        with pytest.raises(ServerBroken):
+            answer.read_some(100)
+        with pytest.raises(ServerBroken):  # again, whoever asks
+            answer.read_some(100)
+
+
+def test_a_chunk_that_says_more_than_it_has_is_refused(serve):
+    """Its last bytes would be the size of the next one."""
+
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield CHUNKS + b"2\r\nab\r\n4\r\ncde\r\n3\r\nfgh\r\n0\r\n\r\n"
+
+    with ask(serve(script)[0], "/v1/videos/a") as answer:
+        assert answer.read_some(100) == b"ab"
+        with pytest.raises(ServerBroken):
+            answer.read_some(100)
+
+
+@pytest.mark.parametrize("more", [1, 2, 3, 4, 5, 6, 7, 9, 10, 11])
+def test_a_chunk_that_takes_in_the_framing_behind_it_is_refused(serve, more):
+    """It may seem to end where the next one's size does; by 8 more it is a true one."""
+
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield CHUNKS + b"2\r\nab\r\n"
+        yield b"%x\r\n%b\r\n3\r\nklm\r\n3\r\nnop\r\n0\r\n\r\n" % (8 + more, b"cdefghij")
+
+    with ask(serve(script)[0], "/v1/videos/a") as answer:
+        assert answer.read_some(100) == b"ab"
+        with pytest.raises(ServerBroken):
+            answer.read_some(100)
+
+
+def test_a_chunk_that_hardly_comes_is_cut(serve):
+    """It is handed out as a whole, and waited for as long as any body."""
+
+    def script(_asked: Asked) -> Iterator[bytes | float]:
+        yield CHUNKS + b"10000\r\n"
+        while True:
+            yield b"x"
+            yield STALL / 10
+
+    began = time.monotonic()
+    with pytest.raises(BodyCut, match="slowly"):
+        read(serve(script)[0], "/v1/videos/a")
+    assert time.monotonic() - began < PATIENT
+
+
+PAUSED = bytes(range(40, 80))
+PAUSED_FRAMES = {
+    "chunks": chunked(
+        PAUSED[:17], PAUSED[17:29], PAUSED[29:], last=b"0\r\nA: b\r\n\r\n"
+    ),
+    "length": ok(PAUSED),
+}
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "tls"])
+def scheme(request, tmp_path, monkeypatch):
+    """Options of `serve`: without TLS, and with it."""
+    if not request.param:
+        return {}
+    files = certificate(tmp_path, "127.0.0.1")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", files[0])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    return {"tls": context}
+
+
+@pytest.mark.parametrize("pause", [0.1, 2 * STALL], ids=["pause", "stall"])
+@pytest.mark.parametrize("text", PAUSED_FRAMES.values(), ids=PAUSED_FRAMES)
+def test_wherever_a_body_pauses_no_byte_of_it_is_lost(serve, scheme, text, pause):
+    """A reader that takes what is here, and comes again, gets no other bytes.
+
+    It is told that the body stalled, or it goes on where it was.
+    """
+    start = text.index(b"\r\n\r\n") + 4
+
+    def script(asked: Asked) -> Iterator[bytes | float]:
+        at = int(asked.target.rpartition("/")[2])
+        yield text[: (start + at) // 2]
+        yield 0.02
+        yield text[(start + at) // 2 : at]
+        yield pause
+        yield text[at:]
+
+    def handed_out(at: int) -> tuple[bytes, HingError | None]:
+        target, count = memoryview(bytearray(1 << 10)), 0
+        with ask(transport, f"/v1/videos/{at}") as answer:
+            try:
+                while came := answer.read_into(
+                    [target[count:]], 100, time.monotonic() + 0.03
+                ):
+                    count += came
+            except HingError as error:
+                return bytes(target[:count]), error
+        return bytes(target[:count]), None
+
+    transport, _ = serve(script, **scheme, connections=64)
+    places = range(start + 1, len(text))
+    with ThreadPoolExecutor(len(places)) as readers:
+        found = list(readers.map(handed_out, places))
+
+    for at, (data, error) in zip(places, found, strict=True):
+        assert PAUSED.startswith(data), at
+        assert data == PAUSED if error is None else isinstance(error, BodyCut), at
+    if pause < STALL:
+        assert [error for _, error in found if error is not None] == []
+
+
+def test_a_chunk_larger_than_is_held_comes_as_it_comes(serve):
+    body = os.urandom(3 << 20)
+
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield chunked(body)
+
+    transport, server = serve(script)
+    for _ in range(2):
+        target = memoryview(bytearray(len(body)))
+        with ask(transport, "/v1/videos/a") as answer:
+            assert answer.read_into([target], len(body)) == len(body)
+            assert answer.read_some(1) == b""
+        assert target == body
+    assert server.connections == [0, 0]
+
+
+def test_a_head_that_has_begun_is_not_waited_for_as_long_as_a_late_one(
+    serve, monkeypatch
+):
+    monkeypatch.setattr(socket_input, "HEAD_SECONDS", 0.3)
+
+    def script(_asked: Asked) -> Iterator[bytes | float]:
+        yield 0.5
+        yield b"HTTP/1.1 200 OK\r\nX: "
+        while True:
+            yield b"y"
+            yield 0.02
+
+    began = time.monotonic()
+    with pytest.raises(NoAnswer):
+        read(serve(script)[0], "/v1/videos/a", seconds=1000.0)
+    assert time.monotonic() - began < PATIENT
+
+
+DRIPS: dict[str, tuple[bytes, bytes]] = {
+    "a size": (CHUNKS, b"0"),
+    "an extension": (CHUNKS + b"5;", b"x"),
+    "a trailer": (CHUNKS + b"0\r\nX: ", b"x"),
+    "many trailers": (CHUNKS + b"0\r\n", b"X: y\r\n"),
+    "the end of a chunk": (CHUNKS + b"5\r\nabcde", b""),
+    "no size": (CHUNKS, b""),
+}
+
+
+@pytest.mark.parametrize(("first", "drip"), DRIPS.values(), ids=DRIPS)
+def test_framing_that_drips_ends_at_the_stall_timeout(serve, first, drip):
+    """A byte now and then is no byte of the video."""
+
+    def script(_asked: Asked) -> Iterator[bytes | float]:
+        yield first
+        while True:
+            yield drip
+            yield STALL / 10
+
+    began = time.monotonic()
+    with pytest.raises(BodyCut):
+        read(serve(script)[0], "/v1/videos/a")
+    assert time.monotonic() - began < PATIENT
+
+
+@pytest.mark.parametrize(("first", "drip"), DRIPS.values(), ids=DRIPS)
+def test_a_text_whose_framing_drips_ends_at_the_deadline(serve, first, drip):
+    def script(_asked: Asked) -> Iterator[bytes | float]:
+        yield first.replace(b"200 OK", b"404 Not Found")
+        while True:
+            yield drip
+            yield 0.02
+
+    began = time.monotonic()
+    transport, _ = serve(script, stall_seconds=1000.0)
+    with ask(transport, "/v1/videos/a") as answer, pytest.raises(HingError):
+        answer.read_text(time.monotonic() + 0.3)
+    assert time.monotonic() - began < PATIENT
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        b"Connection: close\r\n\r\n",
+        b"\r\n",
+    ],
+)
+def test_a_body_in_chunks_whose_head_has_lost_that_is_refused(serve, ending):
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\n" + ending + b"5\r\nabcde\r\n0\r\n\r\n"
+        raise Hangup
+
+    with pytest.raises(ServerBroken, match="chunks"):
+        read(serve(script)[0], "/v1/videos/a")
+
+
+def test_a_body_that_ends_with_its_connection_is_whole(serve):
+    def script(asked: Asked) -> Iterator[bytes]:
+        yield b"HTTP/1.0 200 OK\r\n\r\n" + name_of(asked)
+        raise Hangup
+
+    transport, server = serve(script)
+
+    for path in ("/v1/videos/a", "/v1/videos/b"):
+        assert read(transport, path) == path.rjust(40).encode()
+    assert server.connections == [0, 1]
+
+
+@pytest.mark.parametrize("goodbye", [False, True])
+def test_by_tls_a_body_without_a_length_ends_with_a_goodbye(
+    serve, tmp_path, monkeypatch, goodbye
+):
+    """RFC 9112 §9.8: without one, anybody may have cut it off."""
+    files = certificate(tmp_path, "127.0.0.1")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", files[0])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+
+    def script(asked: Asked) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + name_of(asked)
+        if goodbye:
+            tls = server._connections[-1]
+            assert isinstance(tls, ssl.SSLSocket)
+            tls.unwrap()
+        raise Hangup
+
+    transport, server = serve(script, tls=context)
+    with ask(transport, "/v1/videos/a") as answer:
+        assert answer.read_some(100) == b"/v1/videos/a".rjust(40)
+        if goodbye:
+            assert answer.read_some(100) == b""
+        else:
+            with pytest.raises(BodyCut, match="TLS"):
+                answer.read_some(100)
+
+
+# --- bodies of a length that is known otherwise ---------------------------------------------
+
+WANTED = b"0123456789"
+
+
+def expected(serve, text: bytes, *, hangup: bool = True) -> bytes:
+    """What is handed out of a body that must have ten bytes."""
+
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield text
+        if hangup:
+            raise Hangup
+
+    taken = b""
+    with ask(serve(script)[0], "/v1/videos/a") as answer:
+        answer.expect(10)
+        try:
+            while piece := answer.read_some(4):
+                taken += piece
+        except (BodyCut, ServerBroken):
+            taken += b"!"
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("text", "handed_out"),
+    [
+        (chunked(WANTED), WANTED),
+        (chunked(b"01234", b"56789"), WANTED),
+        (chunked(WANTED + b"a"), b"!"),
+        (chunked(b"01234", b"56789a"), b"01234!"),
+        (chunked(WANTED, b"a"), b"01234567!"),
+        (chunked(WANTED, last=b""), b"01234567!"),
+        (chunked(WANTED, last=b"0\r\nx"), b"01234567!"),
+        (chunked(WANTED, last=b"zz\r\n"), b"!"),
+        (chunked(b"01234"), b"01234"),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + WANTED, WANTED),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + WANTED + b"a", b"01234567!"),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + WANTED[:5], b"01234!"),
+    ],
+)
+def test_the_last_bytes_are_handed_out_once_nothing_comes_behind(
+    serve, text, handed_out
+):
+    assert expected(serve, text) == handed_out
+
+
+# --- content codings --------------------------------------------------------------------------
+
+
+def decoded(serve, body: bytes, coding: str) -> bytes:
+    def script(_asked: Asked) -> Iterator[bytes]:
+        yield ok(body, b"Content-Encoding: " + coding.encode())
+
+    pieces = []
+    with ask(serve(script)[0], "/v1/videos/a") as answer:
+        while piece := answer.read_some(1000, decoded=True):
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+TEXT = os.urandom(50_000) + b"\0" * 50_000
+RAW = zlib.compressobj(wbits=-15)
+DEFLATED = RAW.compress(TEXT) + RAW.flush()
+
+
+@pytest.mark.parametrize(
+    ("body", "coding"),
+    [
+        (gzip.compress(TEXT), "gzip"),
+        (gzip.compress(TEXT), "X-GZIP"),
+        (gzip.compress(TEXT[:99]) + gzip.compress(TEXT[99:]), "gzip"),
+        (zlib.compress(TEXT), "deflate"),
+        (DEFLATED, "deflate"),
+    ],
+)
+def test_a_coded_body_is_undone(serve, body, coding):
+    assert decoded(serve, body, coding) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("body", "coding", "error"),
+    [
+        (gzip.compress(TEXT)[:-9], "gzip", BodyCut),
+        (gzip.compress(TEXT) + b"more", "gzip", Undecodable),
+        (TEXT, "gzip", Undecodable),
+        (TEXT, "br", Undecodable),
+        (TEXT, "gzip, gzip", Undecodable),
+    ],
+)
+def test_a_coded_body_in_doubt_is_refused(serve, body, coding, error):
+    with pytest.raises(error):
+        decoded(serve, body, coding)
+
+
+def test_a_coded_body_of_nothing_ends_at_the_stall_timeout(serve):
+    """Empty blocks of deflate bring no byte of the file."""
+
+    def script(_asked: Asked) -> Iterator[bytes | float]:
+        packer = zlib.compressobj(wbits=31)
+        yield (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 99999\r\n\r\n"
+        )
+        while True:
+            yield packer.flush(zlib.Z_FULL_FLUSH) or packer.compress(b"")
+            yield 0.02
+
+    began = time.monotonic()
+    with ask(serve(script)[0], "/v1/videos/a") as answer, pytest.raises(BodyCut):
+        answer.read_some(100, decoded=True)
+    assert time.monotonic() - began < PATIENT
+
+
+# --- through a proxy ---------------------------------------------------------------------------
+
+TUNNELS: dict[str, tuple[Callable[[], Iterator[bytes | float]], type[HingError]]] = {
+    "junk": (lambda: iter([b"220 mail.example ESMTP\r\n\r\n"]), ServerBroken),
+    "a refusal": (lambda: iter([b"HTTP/1.1 407 Who?\r\n\r\n"]), Unreachable),
+    "more than asked": (lambda: iter([b"HTTP/1.1 200 OK\r\n\r\n\x16"]), ServerBroken),
+    "headers without end": (
+        lambda: itertools.chain(
+            [b"HTTP/1.1 200 OK\r\n"], itertools.repeat(b"X: y\r\n" * 1000)
+        ),
+        ServerBroken,
+    ),
+    "a drip": (
+        lambda: itertools.chain(
+            [b"HTTP/1.1 200 OK\r\nX: "], itertools.cycle([b"y", 0.02])
+        ),
+        Unreachable,
+    ),
+    "nothing": (lambda: iter([math.inf]), Unreachable),
+    "an end": (lambda: iter([b"HTTP/1.1 200 O"]), ServerBroken),
+}
+
+
+@pytest.mark.parametrize(("pieces", "error"), TUNNELS.values(), ids=TUNNELS)
+def test_a_proxy_that_makes_no_tunnel_is_told_in_time(
+    serve, monkeypatch, pieces, error
+):
+    def script(_asked: Asked) -> Iterator[bytes | float]:
+        for piece in pieces():
+            yield 1000.0 if piece == math.inf else piece
+        raise Hangup
+
+    began = time.monotonic()
+    with RawServer(script) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.base_url)
+        transport, _ = serve(
+            script, base_url="https://api.example", connect_seconds=0.5
+        )
+        with pytest.raises(error):
+            read(transport, "/v1/videos/a")
+    assert proxy.asked[0].head.startswith(b"CONNECT api.example:443 HTTP/1.1\r\n")
+    assert b"Authorization" not in proxy.asked[0].head
+    assert time.monotonic() - began < PATIENT
+
+
+# --- silence -------------------------------------------------------------------------------------
+
+
+def test_silence_about_one_video_is_not_the_server_s(serve):
+    """However often it is asked for; silence about several is."""
+    over = False
+
+    def script(asked: Asked) -> Iterator[bytes | float]:
+        if not over:
+            yield 1000.0
+        yield ok(name_of(asked))
+
+    transport, _ = serve(script)
+
+    def ask_about(video_id: str) -> None:
+        deadline = time.monotonic() + 0.05
+        url = transport.url_of("/v1/videos/" + video_id)
+        with pytest.raises(NoAnswer):
+            transport.request("GET", url, deadline=deadline, about=video_id)
+
+    for _ in range(6):
+        ask_about("slow")
+    assert transport.breaker.tries(3) == 3
+    for number in range(3):
+        ask_about(f"slow-{number}")
+    with pytest.raises(Unreachable):
+        transport.breaker.tries(3)
+
+
+def test_close_wakes_who_waits_for_headers(serve):
+    def script(_asked: Asked) -> Iterator[bytes | float]:
+        yield 1000.0
+
+    transport, server = serve(script)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(read, transport, "/v1/videos/a", seconds=60)
+        eventually(lambda: server.asked, "a request")
+        transport.close()
+        with pytest.raises(HingError):
+            waiting.result(PATIENT)
+
+
+# --- connections that died unseen -----------------------------------------------------------------
+
+
+def dying(*, reset: bool, after: int) -> Script:
+    """Each connection but those opened later dies at its second request."""
+
+    def script(asked: Asked) -> Iterator[bytes]:
+        if asked.number and asked.connection < after:
+            raise Reset if reset else Hangup
+        yield ok(name_of(asked))
+
+    return script
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_kept_connections_that_died_use_up_no_try(serve, reset):
+    """Ten of them: the first says it for all, and the caller hears of none."""
+    transport, server = serve(dying(reset=reset, after=10))
+    kept = [ask(transport, f"/v1/videos/{number}") for number in range(10)]
+    for answer in kept:
+        body_of(answer)
+
+    assert read(transport, "/v1/videos/a") == b"/v1/videos/a".rjust(40)
+    assert server.connections[10:] in ([9, 10], [0, 10])
+    assert transport.breaker.tries(3) == 3
+    assert not transport.breaker.seems_dead
+
+
+def test_kept_connections_that_died_in_silence_cost_one_time_out(serve, monkeypatch):
+    """Nothing is acknowledged any more: a NAT that forgot them, a VPN that went down."""
+    quick = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
+    monkeypatch.setattr(connections, "LIVELY", [*dialing.LIVELY[:-1], quick])
+
+    def script(asked: Asked) -> Iterator[bytes]:
+        if asked.connection < 10:
+            server.deafen(asked.connection)
+        yield ok(name_of(asked))
+
+    transport, server = serve(script)
+    kept = [ask(transport, f"/v1/videos/{number}") for number in range(10)]
+    for answer in kept:
+        body_of(answer)
+
+    began = time.monotonic()
+    assert read(transport, "/v1/videos/a") == b"/v1/videos/a".rjust(40)
+    assert time.monotonic() - began < PATIENT
+    assert server.connections[10:] == [10]
+    assert transport.breaker.tries(3) == 3
+
+
+def test_a_body_that_died_in_silence_is_cut(serve, monkeypatch):
+    """Probes notice it, long before the stall time-out."""
+    quick = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
+    monkeypatch.setattr(connections, "LIVELY", [*dialing.LIVELY[:-1], quick])
+
+    def script(asked: Asked) -> Iterator[bytes | float]:
+        yield ok(b"half", length=8)
+        server.deafen(asked.connection)
+        yield 1000.0
+
+    transport, server = serve(script, stall_seconds=1000.0)
+    with ask(transport, "/v1/videos/a") as answer:
+        assert answer.read_some(4) == b"half"
+        with pytest.raises(BodyCut):
+            answer.read_some(4)
+
+
+def test_a_server_that_ends_every_connection_is_unreachable_in_the_end(serve):
+    def script(asked: Asked) -> Iterator[bytes]:
+        if asked.target.endswith("never"):
+            raise Hangup
+        yield ok(name_of(asked))
+
+    transport, server = serve(script)
+    read(transport, "/v1/videos/a")
+
+    with pytest.raises(Unreachable):
+        read(transport, "/v1/videos/never")
+    assert server.connections == [0, 0, 1]
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used(serve, monkeypatch):
+    """NAT may have forgotten it, and nobody says so."""
+
+    def script(asked: Asked) -> Iterator[bytes]:
+        yield ok(name_of(asked))
+
+    transport, server = serve(script)
+    read(transport, "/v1/videos/a")
+    read(transport, "/v1/videos/b")
+    monkeypatch.setattr(connections, "_KEPT_SECONDS", 0.0)
+    read(transport, "/v1/videos/c")
+
+    assert server.connections == [0, 0, 1]

@@ -1,0 +1,1155 @@
+# ruff: noqa: ARG002 (methods of a fake server get what an override may want)
+"""Which names exist, what they are, and for how long that is believed."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import formatdate
+
+import pytest
+
+from hingfs.api.judgement.statuses import UNSAID
+from hingfs.api.judgement.verdict import Facts
+from hingfs.api.metadata import Probe
+from hingfs.blocks import MIB
+from hingfs.errors import (
+    AccessDenied,
+    Closing,
+    DeadlineExceeded,
+    HingError,
+    ServerBroken,
+    TransportError,
+    VideoFailed,
+    VideoNotFound,
+    VideoNotReady,
+)
+from hingfs.http import breaker
+from hingfs.library import known as known_module
+from hingfs.library import listing as listing_module
+from hingfs.library import versions as versions_module
+from hingfs.library.ahead import AHEAD_THREADS
+from hingfs.library.catalog import Catalog
+from hingfs.library.names import full_name_of, inode_of, name_of
+from hingfs.library.walk import NEIGHBOURS
+from hingfs.version import Validator
+from tests.conftest import Build
+from tests.support import endpoint as faults
+from tests.support.memory import little_memory
+from tests.support.mounting import eventually
+from tests.support.personalities import (
+    CREATED_AT,
+    PERSONALITIES,
+    RENDER_SECONDS,
+    UPLOAD_SECONDS,
+    Aisix,
+    HingNetVeo,
+    LiteLLM,
+    Personality,
+    json_response,
+    text_response,
+    whole,
+)
+from tests.support.views import pause_of
+
+SIZE = 300_000
+SECOND_NS = 10**9
+COMPLETED_NS = (CREATED_AT + RENDER_SECONDS) * SECOND_NS
+MODIFIED_NS = COMPLETED_NS + UPLOAD_SECONDS * SECOND_NS
+
+
+@pytest.fixture
+def catalog(build: Build, endpoint) -> Catalog:
+    endpoint.add("v", size_bytes=SIZE)
+    return build().engine.catalog
+
+
+def catalog_with(build: Build, **cache) -> Catalog:
+    return build(cache=cache).engine.catalog
+
+
+def listed(catalog: Catalog) -> list[str]:
+    return [name for name, _inode in catalog.listing()]
+
+
+# --- look up -------------------------------------------------------------------
+
+
+class TestLookup:
+    def test_a_video_is_a_file_with_size_and_time(self, catalog):
+        file = catalog.find("v.mp4")
+
+        assert file.content.size_bytes == SIZE
+        assert file.mtime_ns == COMPLETED_NS
+        assert file.inode == inode_of("v")
+
+    def test_a_known_video_is_never_asked_for_again(self, catalog, endpoint):
+        first = catalog.find("v.mp4")
+        endpoint.stop()
+
+        assert catalog.find("v.mp4") is first
+
+    def test_a_stampede_is_one_probe(self, catalog, endpoint):
+        go_on = threading.Event()
+        endpoint.inject(faults.stall_before_headers(go_on), times=2)
+
+        with ThreadPoolExecutor(16) as threads:
+            found = [threads.submit(catalog.find, "v.mp4") for _ in range(16)]
+            endpoint.wait_until(lambda: len(endpoint.log) == 2)
+            go_on.set()
+
+            assert len({id(future.result().content) for future in found}) == 1
+        assert len(endpoint.requests_of("content")) == 1
+        assert len(endpoint.requests_of("status")) == 1
+
+    @pytest.mark.parametrize(
+        ("status", "meaning"),
+        [("queued", VideoNotReady), ("failed", VideoFailed), (None, VideoNotFound)],
+    )
+    def test_r22_a_refusal_is_remembered_for_a_moment(
+        self, build, endpoint, status, meaning
+    ):
+        catalog = catalog_with(build, negative_ttl_seconds=60)
+        if status:
+            endpoint.add("v", status=status)
+
+        for _ in range(3):
+            with pytest.raises(meaning):
+                catalog.find("v.mp4")
+        with pytest.raises(meaning):
+            catalog.find_to_open("v.mp4")
+
+        assert len(endpoint.requests_of("status")) == 1
+
+    def test_r22_a_refusal_is_forgotten_after_its_time(self, build, endpoint):
+        catalog = catalog_with(build, negative_ttl_seconds=0)
+        endpoint.add("v", status="queued", size_bytes=SIZE)
+        with pytest.raises(VideoNotReady):
+            catalog.find("v.mp4")
+        endpoint.set_status("v", "completed")
+
+        assert catalog.find("v.mp4").content.size_bytes == SIZE
+
+    @pytest.mark.parametrize("code", [500, 429])
+    def test_r22_trouble_is_not_remembered(self, build, endpoint, code):
+        """A pause is kept until it is over, and then no more."""
+        mount = build(cache={"negative_ttl_seconds": 60})
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.inject(faults.status(code, retry_after="0"), math.inf)
+        with pytest.raises(TransportError):
+            mount.engine.catalog.find("v.mp4")
+        endpoint.calm()
+        eventually(lambda: not pause_of(mount.engine.transport.limit), "no pause")
+
+        assert mount.engine.catalog.find("v.mp4").content.size_bytes == SIZE
+
+    def test_completed_and_not_served_is_not_ready_at_first_and_then_broken(
+        self, build, endpoint, monkeypatch
+    ):
+        catalog = catalog_with(build, negative_ttl_seconds=0)
+        endpoint.add("v")
+        endpoint.inject(
+            faults.status(404), math.inf, where=lambda r: r.kind == "content"
+        )
+        with pytest.raises(VideoNotReady):
+            catalog.find("v.mp4")
+
+        monkeypatch.setattr(versions_module, "UNSERVED_SECONDS", 0.0)
+        with pytest.raises(ServerBroken):
+            catalog.find("v.mp4")
+
+    def test_an_expired_video_is_asked_for_again(self, build, endpoint):
+        mount = build()
+        catalog, clock = mount.engine.catalog, mount.engine.transport.clock
+        endpoint.ahead_seconds = CREATED_AT - time.time()
+        endpoint.add("v", size_bytes=SIZE, expires_at=CREATED_AT + 200)
+        catalog.find("v.mp4")
+        endpoint.remove("v")
+
+        catalog.find("v.mp4")
+        clock.learn(formatdate(CREATED_AT + 200, usegmt=True))
+        with pytest.raises(VideoNotFound):
+            catalog.find("v.mp4")
+
+    def test_a_look_up_ends_at_its_deadline(self, build, endpoint):
+        endpoint.add("v")
+        endpoint.inject(faults.stall_before_headers(math.inf), math.inf)
+        catalog = build(metadata_seconds=0.05).engine.catalog
+
+        with pytest.raises((DeadlineExceeded, TransportError)):
+            catalog.find("v.mp4")
+
+    def test_close_wakes_who_waits(self, build, endpoint):
+        engine = build().engine
+        endpoint.inject(faults.stall_before_headers(math.inf), math.inf)
+
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(engine.catalog.find, "v.mp4")
+            endpoint.wait_until(lambda: bool(endpoint.log))
+            engine.close()
+
+            with pytest.raises(Closing):
+                waiting.result()
+
+    def test_known_bytes_asks_nobody(self, catalog, endpoint):
+        catalog.find("v.mp4")
+        endpoint.add("w", size_bytes=5)
+        catalog.find("w.mp4")
+        endpoint.reset_log()
+
+        assert catalog.known_bytes() == SIZE + 5
+        assert endpoint.log == []
+
+
+# --- ahead ---------------------------------------------------------------------
+
+
+class TestAhead:
+    """What is asked before it is wanted takes little, and nothing from who wants."""
+
+    def walk(self, catalog: Catalog, names: list[str]) -> None:
+        for name in names:
+            with suppress(HingError):
+                catalog.find(name_of(name))
+
+    def answers(self, catalog: Catalog, name: str) -> bool:
+        with suppress(TransportError):
+            catalog.find(name_of(name))
+            return True
+        return False
+
+    def test_all_that_comes_next_is_asked_once_and_no_more(self, catalog, endpoint):
+        names = [f"a{number:02}" for number in range(40)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
+        listed(catalog)
+
+        self.walk(catalog, names[:2])
+        window = names[: 2 + NEIGHBOURS]
+        endpoint.wait_until(
+            lambda: {r.video_id for r in endpoint.requests_of("content")} == set(window)
+        )
+        endpoint.wait_until_idle()
+
+        assert len(endpoint.requests_of("content")) == len(window)
+
+    @pytest.mark.parametrize("broken", [False, True])
+    def test_a_wanted_name_has_its_answer_before_others_are_asked_ahead(
+        self, catalog, endpoint, monkeypatch, broken
+    ):
+        """Where few requests at once, or a minute, are served, it is among the first."""
+        names = [f"a{number:02}" for number in range(6)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
+        listed(catalog)
+        events: list[str] = []
+        real, go_ahead = catalog._versions._metadata.probe, catalog._walk._ahead.go
+
+        def probe(video_id: str, *args: object, **options: object) -> object:
+            found = real(video_id, *args, **options)
+            events.append(video_id)
+            if broken:
+                raise ServerBroken("out of order")
+            return found
+
+        def gone_ahead(*args: object) -> None:
+            events.append("ahead")
+            go_ahead(*args)
+
+        monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
+        monkeypatch.setattr(catalog._walk._ahead, "go", gone_ahead)
+        self.walk(catalog, names[:2])
+        eventually(lambda: set(names) < set(events), "those ahead")
+
+        assert events[:3] == [*names[:2], "ahead"]
+
+    def test_names_that_fail_are_asked_for_once_and_not_in_a_circle(
+        self, catalog, endpoint, monkeypatch
+    ):
+        """A mount that nobody uses sends no request."""
+        names = [f"a{number:02}" for number in range(30)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
+        listed(catalog)
+        asked: list[str] = []
+        real = catalog._versions._metadata.probe
+
+        def probe(video_id: str, *args: object, **options: object) -> object:
+            asked.append(video_id)
+            if video_id in names[:2]:
+                return real(video_id, *args, **options)
+            raise ServerBroken("out of order")  # which is not remembered
+
+        monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
+        self.walk(catalog, names[:2])
+        eventually(lambda: names[17] in asked, "the last one ahead")
+        eventually(lambda: not catalog._lookups._names, "the end")
+
+        assert sorted(asked) == names[:18]
+        assert catalog._walk._next() is None
+
+    def test_once_the_api_counts_requests_none_is_spent_ahead(
+        self, build, endpoint, monkeypatch
+    ):
+        """Not by those either that were under way, or waited for a turn."""
+        mount = build(cache={"listing_ttl_seconds": 0})
+        catalog, names = mount.engine.catalog, [f"a{number:02}" for number in range(30)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
+        listed(catalog)
+        begun: list[str] = []
+        real = catalog._versions._metadata.probe
+
+        def probe(video_id: str, *args: object, **options: object) -> object:
+            begun.append(video_id)
+            if video_id not in names[:2]:
+                mount.engine.transport.limit.pause(0.1)
+            return real(video_id, *args, **options)
+
+        monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
+        self.walk(catalog, names[:2])
+        eventually(lambda: not catalog._lookups._names, "the end")
+
+        assert 2 < len(begun) <= 2 + AHEAD_THREADS
+        assert {r.video_id for r in endpoint.requests_of("content")} == set(names[:2])
+        assert {r.video_id for r in endpoint.requests_of("status")} == set(names[:2])
+        assert catalog.find(name_of(names[5])).content.size_bytes == SIZE
+
+    def test_while_the_server_seems_dead_its_only_try_is_left_to_who_wants(
+        self, catalog, endpoint, monkeypatch
+    ):
+        names = [f"a{number:02}" for number in range(6)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
+        listed(catalog)
+        catalog.find(name_of(names[0]))
+        endpoint.stop()
+        others = [f"z{number}" for number in range(breaker.FAILURES)]
+        self.walk(catalog, others)
+        asked: list[str] = []
+        real = catalog._versions._metadata.probe
+
+        def probe(video_id: str, *args: object, **options: object) -> object:
+            asked.append(video_id)
+            return real(video_id, *args, **options)
+
+        monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
+        self.walk(catalog, names[:3])
+        eventually(lambda: not catalog._lookups._names, "the end")
+        assert asked == names[1:3]
+
+        endpoint.start()
+        eventually(lambda: self.answers(catalog, names[3]), "the server again")
+        catalog.find(name_of(names[4]))
+        eventually(lambda: names[5] in asked, "one ahead")
+
+    def test_ids_that_hang_hold_up_neither_names_nor_the_list(self, build, endpoint):
+        """More than are asked for at once ahead, and more than are asked for at all."""
+        catalog = catalog_with(build, listing_ttl_seconds=0)
+        names = [f"a{number:02}" for number in range(30)]
+        for name in [*names, "wanted"]:
+            endpoint.add(name, size_bytes=SIZE)
+        listed(catalog)
+        go_on = threading.Event()
+        endpoint.inject(
+            faults.stall_before_headers(go_on),
+            math.inf,
+            lambda r: "a01" < (r.video_id or "") < "a30",
+        )
+        self.walk(catalog, names[:2])
+
+        try:
+            assert catalog.find("wanted.mp4").content.size_bytes == SIZE
+            assert len(listed(catalog)) == 31
+        finally:
+            go_on.set()
+
+
+# --- short names -----------------------------------------------------------------
+
+LONG = "x" * 300
+SHORT = name_of(LONG)
+
+
+class TestShortNames:
+    """A listing shows a name that other file systems hold; it and the full one open."""
+
+    def test_both_names_are_one_file(self, catalog, endpoint):
+        endpoint.add(LONG, size_bytes=SIZE)
+        assert listed(catalog) == ["v.mp4", SHORT]
+        endpoint.reset_log()
+
+        by_short, by_full = catalog.find(SHORT), catalog.find(full_name_of(LONG))
+
+        assert by_short is by_full
+        assert by_short.inode == inode_of(LONG)
+        assert catalog.find_to_open(SHORT) is by_short
+        assert endpoint.requests_of("list") == []
+
+    @pytest.mark.parametrize("open_", [False, True])
+    def test_right_after_a_remount_the_list_is_asked_once(
+        self, catalog, endpoint, open_
+    ):
+        endpoint.add(LONG, size_bytes=SIZE)
+        endpoint.add("y" * 400, size_bytes=7)
+
+        find = catalog.find_to_open if open_ else catalog.find
+        assert find(SHORT).content.size_bytes == SIZE
+        assert find(name_of("y" * 400)).content.size_bytes == 7
+
+        assert len(endpoint.requests_of("list")) == 1
+
+    @pytest.mark.parametrize(
+        ("status", "meaning"), [("queued", VideoNotReady), ("failed", VideoFailed)]
+    )
+    def test_a_short_name_of_what_cannot_be_read_says_why(
+        self, catalog, endpoint, status, meaning
+    ):
+        """It is in the list, and in no listing."""
+        endpoint.add(LONG, status=status)
+        assert listed(catalog) == ["v.mp4"]
+
+        with pytest.raises(meaning):
+            catalog.find(SHORT)
+
+    def test_unknown_short_names_cost_one_list_while_that_is_fresh(
+        self, catalog, endpoint
+    ):
+        for _ in range(5):
+            with pytest.raises(VideoNotFound):
+                catalog.find(SHORT)
+
+        assert len(endpoint.requests_of("list")) == 1
+        assert len(endpoint.requests_of("status")) == 1  # of the id that it would be
+
+    def test_a_list_that_cannot_be_had_is_no_enoent(self, build, endpoint):
+        """A server that is away is never ENOENT."""
+        catalog = catalog_with(build)
+        endpoint.add(LONG, size_bytes=SIZE)
+        endpoint.inject(faults.status(500), math.inf, lambda r: r.kind == "list")
+
+        with pytest.raises(TransportError):
+            catalog.find(SHORT)
+        endpoint.calm()
+
+        assert catalog.find(SHORT).content.size_bytes == SIZE
+
+    def test_a_real_id_that_looks_short_opens_by_its_own_name(self, catalog, endpoint):
+        looks_short = SHORT.removesuffix(".mp4")
+        endpoint.add(looks_short, size_bytes=7)
+
+        assert catalog.find(SHORT).content.size_bytes == 7
+
+    def test_of_two_the_listed_one_has_the_name(self, catalog, endpoint):
+        """Only an id picked to be like a short name meets this."""
+        looks_short = SHORT.removesuffix(".mp4")
+        endpoint.add(looks_short, size_bytes=7)
+        endpoint.add(LONG, size_bytes=SIZE)
+
+        assert sorted(listed(catalog)) == sorted(["v.mp4", SHORT, name_of(looks_short)])
+        assert catalog.find(SHORT).content.size_bytes == SIZE
+        assert catalog.find(name_of(looks_short)).content.size_bytes == 7
+
+    def test_without_a_list_a_short_name_opens_once_the_full_one_did(
+        self, build, endpoint
+    ):
+        endpoint.personality = PERSONALITIES["aisix_redirect"]
+        endpoint.add(LONG, size_bytes=SIZE)
+        catalog = catalog_with(build, negative_ttl_seconds=0)
+        with pytest.raises(VideoNotFound):
+            catalog.find(SHORT)
+
+        catalog.find_to_open(full_name_of(LONG))
+
+        assert catalog.find(SHORT).content.size_bytes == SIZE
+        assert listed(catalog) == [SHORT]
+
+    def test_what_left_the_list_keeps_its_name(self, build, endpoint):
+        """A listing is no proof of absence: some show one day."""
+        catalog = catalog_with(build, listing_ttl_seconds=0)
+        endpoint.add(LONG, size_bytes=SIZE)
+        assert listed(catalog) == [SHORT]
+        endpoint.inject(
+            faults.Fault("other list", lambda *_: json_response(200, {"data": []})),
+            math.inf,
+            lambda r: r.kind == "list",
+        )
+        assert listed(catalog) == []
+
+        assert catalog.find(SHORT).content.size_bytes == SIZE
+
+    def test_both_waits_of_a_short_name_are_one_deadline(self, build, endpoint):
+        catalog = build(metadata_seconds=0.4).engine.catalog
+        endpoint.add(LONG)
+        endpoint.inject(faults.stall_before_headers(math.inf), math.inf)
+        began = time.monotonic()
+
+        with pytest.raises(HingError):
+            catalog.find(SHORT)
+
+        assert time.monotonic() - began < 2
+
+    def test_listings_go_by_name_and_not_by_id(self, catalog, endpoint):
+        """Read-ahead goes on with what a program meets next."""
+        ids = [LONG + str(number) for number in range(20)] + ["a/b", "a.b", "a~b"]
+        for video_id in ids:
+            endpoint.add(video_id, size_bytes=SIZE)
+
+        names = listed(catalog)
+
+        assert names == sorted(names)
+        order = catalog._list.latest
+        assert order is not None
+        assert [name_of(video_id) for video_id in order.order] == names
+
+
+# --- time ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NoStatus(Personality):
+    """A plain file server: no status route."""
+
+    def status(self, request, site):
+        return text_response(404, b"<html>no such page</html>", "text/html")
+
+
+@dataclass(frozen=True)
+class Bare(NoStatus):
+    """Nor validators."""
+
+    def serve(self, request, video, site):
+        return whole(video)
+
+
+class Unfinished(HingNetVeo):
+    """Shows no completion time."""
+
+    def describe(self, video):
+        return {**super().describe(video), "completed_at": None}
+
+
+class Terse(Personality):
+    """Tells less in its list than in its status objects."""
+
+    def page(self, videos, *, has_more):
+        page = super().page(videos, has_more=has_more)
+        told = ("id", "object", "status", "created_at")
+        rows = [{key: self.describe(video)[key] for key in told} for video in videos]
+        return {**page, "data": rows}
+
+
+class TestTime:
+    @pytest.mark.parametrize(
+        ("personality", "mtime_ns"),
+        [
+            (Personality(), COMPLETED_NS),
+            (Unfinished(), CREATED_AT * SECOND_NS),
+            (NoStatus(), MODIFIED_NS),
+            (Bare(), 0),
+            (Aisix(), 0),  # its created_at is 0, which means unknown
+        ],
+        ids=["completed", "created", "modified", "nothing", "zero"],
+    )
+    def test_r24_the_first_source_that_is_there_tells_the_time(
+        self, build, endpoint, personality, mtime_ns
+    ):
+        endpoint.personality = personality
+        endpoint.add("v", size_bytes=SIZE)
+
+        assert build().engine.catalog.find("v.mp4").mtime_ns == mtime_ns
+
+    def test_r24_the_time_stays_when_its_source_goes(self, build, endpoint):
+        """Another time for the same bytes makes `rsync -a` copy them again."""
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        before = catalog.find_to_open("v.mp4").mtime_ns
+        endpoint.personality = NoStatus()
+        endpoint.videos["v"].completed_at += 5000
+
+        for _ in range(3):
+            assert catalog.find_to_open("v.mp4").mtime_ns == before
+            assert catalog.find("v.mp4").mtime_ns == before
+
+    @pytest.mark.parametrize("personality", [Personality(), Terse()])
+    def test_r24_a_status_from_the_list_gives_the_same_time(
+        self, build, endpoint, personality
+    ):
+        endpoint.personality = personality
+        endpoint.add("v", size_bytes=SIZE)
+        alone, after_list = build().engine.catalog, build().engine.catalog
+        after_list.listing()
+
+        assert after_list.find("v.mp4").mtime_ns == alone.find("v.mp4").mtime_ns
+
+    def test_r24_a_video_of_unknown_length_has_its_time_whenever_it_arrives(
+        self, build, endpoint
+    ):
+        """Also when the first look-up had to give up waiting for its end."""
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        endpoint.add("v", size_bytes=SIZE)
+        go_on = threading.Event()
+        slow = faults.chunked() + faults.stall_at(SIZE // 2, go_on)
+        endpoint.inject(slow)
+        mount = build(
+            cache={"negative_ttl_seconds": 0}, metadata_seconds=0.3, stall_seconds=5
+        )
+        with pytest.raises(VideoNotReady):
+            mount.engine.catalog.find("v.mp4")
+        go_on.set()
+
+        (spool,) = mount.engine.spools._room.spools()
+        spool.wait_complete(time.monotonic() + 10)
+        file = mount.engine.catalog.find("v.mp4")
+
+        assert file.content.size_bytes == SIZE
+        assert file.mtime_ns == COMPLETED_NS
+
+
+# --- one step at a time ----------------------------------------------------------
+
+
+class Step:
+    """The first call of *method* of the catalog's versions, which waits, once *reached*, for *go_on*."""
+
+    def __init__(
+        self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, method: str
+    ) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        self._real = getattr(catalog._versions, method)
+        monkeypatch.setattr(catalog._versions, method, self._call)
+
+    def _call(self, *args: object) -> object:
+        first = not self.reached.is_set()
+        self.reached.set()
+        if first:
+            self.go_on.wait(10)
+        return self._real(*args)
+
+
+class Shared:
+    """Which jobs the callers of a catalog wait for."""
+
+    def __init__(self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._jobs: list[object] = []
+        self._real: Callable[..., object] = catalog._lookups._names.join
+        monkeypatch.setattr(catalog._lookups._names, "join", self._started)
+
+    def _started(self, *args: object) -> object:
+        job = self._real(*args)
+        self._jobs.append(job)
+        return job
+
+    def by_all(self, callers: int) -> bool:
+        """Whether as many wait, all for one."""
+        return len(self._jobs) == callers and len({id(job) for job in self._jobs}) == 1
+
+
+class Lengthless(LiteLLM):
+    """Tells versions apart, but no length."""
+
+    def serve(self, request, video, site):
+        answer = super().serve(request, video, site)
+        return answer.with_headers({"ETag": f'"{video.version}"'})
+
+
+# --- versions ------------------------------------------------------------------
+
+
+class TestVersions:
+    def test_within_the_ttl_open_asks_nobody(self, catalog, endpoint):
+        catalog.find_to_open("v.mp4")
+        endpoint.reset_log()
+
+        catalog.find_to_open("v.mp4")
+        assert endpoint.log == []
+
+    def test_after_the_ttl_open_asks_once(self, build, endpoint):
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        first = catalog.find_to_open("v.mp4")
+        endpoint.reset_log()
+
+        assert catalog.find_to_open("v.mp4").content is first.content
+        (asked,) = endpoint.log
+        assert (asked.method, asked.status) == ("HEAD", 304)
+
+    @pytest.mark.parametrize("personality", ["openai", "litellm_new", "sglang"])
+    def test_r16_a_new_version_is_another_content(self, build, endpoint, personality):
+        endpoint.personality = PERSONALITIES[personality]
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        old = catalog.find_to_open("v.mp4")
+        endpoint.videos["v"].replace(size_bytes=SIZE + 1)
+
+        new = catalog.find_to_open("v.mp4")
+
+        assert new.content is not old.content
+        assert (old.content.changed, new.content.changed) == (True, False)
+        assert new.content.size_bytes == SIZE + 1
+        assert catalog.find("v.mp4") is new
+
+    def test_a_change_seen_by_a_read_makes_the_next_look_up_ask(
+        self, catalog, endpoint
+    ):
+        old = catalog.find("v.mp4")
+        endpoint.videos["v"].replace(size_bytes=SIZE * 2)
+        old.content.found_changed()
+
+        assert catalog.find("v.mp4").content.size_bytes == SIZE * 2
+
+    def test_a_look_up_that_finds_a_new_version_ends_the_old_one(self, build, endpoint):
+        mount = build()
+        catalog, clock = mount.engine.catalog, mount.engine.transport.clock
+        endpoint.ahead_seconds = CREATED_AT - time.time()
+        endpoint.add("v", size_bytes=SIZE, expires_at=CREATED_AT + 200)
+        old = catalog.find("v.mp4")
+        # It has expired, so it is asked for again.
+        clock.learn(formatdate(CREATED_AT + 200, usegmt=True))
+        endpoint.videos["v"].replace()
+        endpoint.videos["v"].expires_at = CREATED_AT + 1000
+
+        new = catalog.find("v.mp4")
+
+        assert (old.content.changed, new.content.changed) == (True, False)
+
+    @pytest.mark.parametrize("sized", [True, False])
+    def test_a_new_version_that_two_find_at_once_is_one(
+        self, build, endpoint, monkeypatch, sized
+    ):
+        """An open finds it, and a stat meanwhile: else readers of one got ESTALE."""
+        if not sized:
+            endpoint.personality = Lengthless()
+            endpoint.inject(faults.chunked(), math.inf)
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        video = endpoint.add("v", size_bytes=SIZE)
+        old = catalog.find_to_open("v.mp4")
+        video.replace(size_bytes=SIZE + 1)
+        step = Step(catalog, monkeypatch, "_remember" if sized else "_measured")
+        shared = Shared(catalog, monkeypatch)
+
+        with ThreadPoolExecutor(2) as threads:
+            opening = threads.submit(catalog.find_to_open, "v.mp4")
+            assert step.reached.wait(10)
+            looking_up = threads.submit(catalog.find, "v.mp4")
+            eventually(lambda: looking_up.done() or shared.by_all(2), "an end, or both")
+            step.go_on.set()
+            new = opening.result()
+
+            assert looking_up.result().content is new.content
+        assert (old.content.changed, new.content.changed) == (True, False)
+        assert catalog.find("v.mp4") is new
+
+    def test_a_change_that_a_read_sees_while_an_open_asks_is_no_version_kept(
+        self, build, endpoint
+    ):
+        """The server said "not modified" before; the stat that asks again hears it."""
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        old = catalog.find_to_open("v.mp4")
+        go_on = threading.Event()
+        endpoint.inject(faults.stall_before_headers(go_on))
+        endpoint.reset_log()
+
+        with ThreadPoolExecutor(2) as threads:
+            opening = threads.submit(catalog.find_to_open, "v.mp4")
+            endpoint.wait_until(lambda: bool(endpoint.log))
+            old.content.found_changed()
+            looking_up = threads.submit(catalog.find, "v.mp4")
+            go_on.set()
+
+            for found in (opening, looking_up):
+                assert not found.result().content.changed
+
+    def test_what_is_known_is_kept_while_the_server_is_away(
+        self, build, endpoint, expected_log
+    ):
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        first = catalog.find_to_open("v.mp4")
+        endpoint.stop()
+        expected_log("kept as known")
+
+        assert catalog.find_to_open("v.mp4") is first
+
+    def test_a_video_that_is_gone_is_not_found_and_forgotten(self, build, endpoint):
+        catalog = catalog_with(build, metadata_ttl_seconds=0, negative_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        catalog.find_to_open("v.mp4")
+        endpoint.remove("v")
+
+        for attempt in (catalog.find_to_open, catalog.find):
+            with pytest.raises(VideoNotFound):
+                attempt("v.mp4")
+
+    def test_r7_a_head_that_lies_about_the_size_is_believed_once(self, build, endpoint):
+        @dataclass(frozen=True)
+        class Liar(Personality):
+            def serve(self, request, video, site):
+                answer = super().serve(request, video, site)
+                if request.method == "HEAD":
+                    return answer.with_headers({"Content-Length": str(SIZE + 999)})
+                return answer
+
+        endpoint.personality = Liar()
+        mount = build()
+        endpoint.add("v", size_bytes=SIZE)
+        told = mount.engine.catalog.find_to_open("v.mp4")
+        assert told.content.size_bytes == SIZE + 999
+        with pytest.raises(HingError):
+            mount.engine.readers.open(told.content).read_into(
+                memoryview(bytearray(10)), 0
+            )
+
+        file = mount.engine.catalog.find_to_open("v.mp4")
+
+        assert file.content.size_bytes == SIZE
+        target = bytearray(SIZE)
+        mount.engine.readers.open(file.content).read_into(memoryview(target), 0)
+        assert target == endpoint.videos["v"].read(0, SIZE)
+
+    def test_r20_what_a_header_says_of_caching_is_not_believed(self, build, endpoint):
+        endpoint.personality = PERSONALITIES["new_api_new"]  # public, max-age=86400
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        catalog.find_to_open("v.mp4")
+        endpoint.reset_log()
+
+        catalog.find_to_open("v.mp4")
+        assert endpoint.log
+
+
+# --- listing -------------------------------------------------------------------
+
+
+class TestListing:
+    def test_only_what_can_be_read_is_listed(self, build, endpoint):
+        for number, status in enumerate(
+            ["completed", "queued", "in_progress", "failed", "expired", "marinating"]
+        ):
+            endpoint.add(f"v{number}", status=status, size_bytes=SIZE)
+
+        assert build().engine.catalog.listing() == [("v0.mp4", inode_of("v0"))]
+
+    def test_a_row_past_its_expiry_is_listed_until_it_is_not_served(
+        self, build, endpoint
+    ):
+        """Its expiry is that of the link; what may be gone costs one look."""
+        catalog = catalog_with(build, listing_ttl_seconds=0, negative_ttl_seconds=0)
+        endpoint.add("served", expires_at=CREATED_AT, size_bytes=SIZE)
+        endpoint.add("gone", expires_at=CREATED_AT, size_bytes=SIZE)
+        endpoint.inject(
+            faults.status(404),
+            2,  # HEAD and GET
+            lambda r: (r.video_id, r.kind) == ("gone", "content"),
+        )
+        assert listed(catalog) == ["gone.mp4", "served.mp4"]
+
+        with pytest.raises(VideoNotFound):
+            catalog.find("gone.mp4")
+        catalog.find("served.mp4")
+        assert listed(catalog) == ["served.mp4"]
+
+        catalog.find("gone.mp4")  # it is served again
+        assert listed(catalog) == ["gone.mp4", "served.mp4"]
+
+    def test_names_are_sorted_and_quoted(self, build, endpoint):
+        for video_id in ("b", "a/b", "a", ".hidden", "x\x07y", "a/../c"):
+            endpoint.add(video_id)
+
+        assert listed(build().engine.catalog) == ["a%2Fb.mp4", "a.mp4", "b.mp4"]
+
+    def test_a_fresh_listing_is_not_asked_for_again(self, catalog, endpoint):
+        listed(catalog)
+        listed(catalog)
+
+        assert len(endpoint.requests_of("list")) == 1
+
+    def test_an_old_listing_is_asked_for_again(self, build, endpoint):
+        catalog = catalog_with(build, listing_ttl_seconds=0)
+        endpoint.add("v")
+        assert listed(catalog) == ["v.mp4"]
+        endpoint.add("w")
+
+        assert listed(catalog) == ["v.mp4", "w.mp4"]
+
+    def test_what_was_opened_is_listed_though_the_api_lists_nothing(
+        self, build, endpoint
+    ):
+        endpoint.personality = PERSONALITIES["new_api_new"]
+        endpoint.add("v", size_bytes=SIZE)
+        endpoint.add("w", size_bytes=SIZE)
+        catalog = build().engine.catalog
+        assert listed(catalog) == []
+        catalog.find("w.mp4")
+        assert listed(catalog) == []
+
+        catalog.find_to_open("v.mp4")
+        assert listed(catalog) == ["v.mp4"]
+
+    def test_a_listing_that_cannot_be_had_whole_is_an_error(self, catalog, endpoint):
+        endpoint.inject(faults.status(500), math.inf)
+
+        with pytest.raises(TransportError):
+            catalog.listing()
+
+    def test_the_last_whole_listing_stands_in_for_a_while(
+        self, build, endpoint, monkeypatch, expected_log
+    ):
+        catalog = catalog_with(build, listing_ttl_seconds=0)
+        endpoint.add("v")
+        before = catalog.listing()
+        endpoint.inject(faults.status(500), math.inf)
+        expected_log("the last listing")
+
+        assert catalog.listing() == before
+        monkeypatch.setattr(listing_module, "STALE_LISTING_SECONDS", -1.0)
+        with pytest.raises(TransportError):
+            catalog.listing()
+
+    @pytest.mark.parametrize("code", [200, 404])
+    def test_one_page_in_place_of_the_list_neither_empties_nor_ends_it(
+        self, build, endpoint, expected_log, code
+    ):
+        catalog = catalog_with(build, listing_ttl_seconds=0)
+        endpoint.add("v")
+        before = catalog.listing()
+        page = text_response(code, b"<html>Under maintenance", "text/html")
+        endpoint.inject(faults._instead("page", lambda: page))
+        expected_log("the last listing")
+
+        assert catalog.listing() == before
+        endpoint.add("w")
+        assert listed(catalog) == ["v.mp4", "w.mp4"]
+
+    def test_a_refused_token_lists_nothing_old(self, build, endpoint, expected_log):
+        catalog = catalog_with(build, listing_ttl_seconds=0)
+        endpoint.add("v")
+        catalog.listing()
+        endpoint.token = "another"
+        expected_log("refused the token")
+
+        with pytest.raises(AccessDenied):
+            catalog.listing()
+
+    def test_a_listed_video_is_looked_up_without_its_status(self, catalog, endpoint):
+        listed(catalog)
+        catalog.find("v.mp4")
+
+        assert not endpoint.requests_of("status")
+
+    def test_attributes_of_the_next_files_come_before_they_are_asked_for(
+        self, build, endpoint
+    ):
+        count = NEIGHBOURS + 2
+        for number in range(count):
+            endpoint.add(f"v{number:02}", size_bytes=SIZE)
+        catalog = build().engine.catalog
+        catalog.listing()
+
+        catalog.find("v00.mp4")
+        assert len(endpoint.requests_of("content")) == 1
+        catalog.find("v01.mp4")
+        endpoint.wait_until(lambda: len(endpoint.requests_of("content")) == count)
+        for number in range(count):
+            catalog.find(f"v{number:02}.mp4")
+
+        assert len(endpoint.requests_of("content")) == count
+
+    def test_names_that_are_given_in_order_are_looked_up_ahead_as_well(
+        self, build, endpoint
+    ):
+        """As `rsync -a a.mp4 b.mp4 c.mp4 …` does, which lists nothing."""
+        count = NEIGHBOURS + 2
+        for number in range(count):
+            endpoint.add(f"v{number:02}", size_bytes=SIZE)
+        catalog = build().engine.catalog
+
+        catalog.find("v00.mp4")
+        assert not endpoint.requests_of("list"), "one name is no order"
+        catalog.find("v01.mp4")
+        endpoint.wait_until(lambda: len(endpoint.requests_of("list")) == 1)
+        endpoint.wait_until_idle()
+        eventually(lambda: catalog.following("v00"), "the order of names")
+        catalog.find("v02.mp4")
+        endpoint.wait_until(lambda: len(endpoint.requests_of("content")) == count)
+
+        for number in range(count):
+            catalog.find(f"v{number:02}.mp4")
+        assert len(endpoint.requests_of("content")) == count
+        assert len(endpoint.requests_of("list")) == 1
+
+    def test_names_of_a_server_without_a_list_cost_one_look_for_it(
+        self, build, endpoint
+    ):
+        endpoint.personality = PERSONALITIES["new_api_new"]
+        catalog = build().engine.catalog
+
+        for number in range(20):
+            endpoint.add(f"v{number}", size_bytes=SIZE)
+            catalog.find(f"v{number}.mp4")
+        endpoint.wait_until_idle()
+
+        assert len(endpoint.requests_of("list")) == 1
+
+    def test_names_that_are_not_found_cost_none(self, catalog, endpoint):
+        for number in range(20):
+            with pytest.raises(VideoNotFound):
+                catalog.find(f"v{number}.mp4")
+        endpoint.wait_until_idle()
+
+        assert not endpoint.requests_of("list")
+
+    def test_where_requests_are_counted_names_cost_what_was_asked_for(
+        self, build, endpoint
+    ):
+        """No neighbours, no look at the list; and what it said a minute ago will do."""
+        for number in range(20):
+            endpoint.add(f"v{number:02}", size_bytes=SIZE)
+        mount = build(cache={"listing_ttl_seconds": 0.0})
+        mount.engine.catalog.listing()
+        mount.engine.transport.limit.pause(0.001)
+
+        for number in range(4):
+            mount.engine.catalog.find(f"v{number:02}.mp4")
+        endpoint.wait_until_idle()
+
+        assert len(endpoint.requests_of("list")) == 1
+        assert len(endpoint.requests_of("content")) == 4
+        assert not endpoint.requests_of("status")
+
+    def test_a_look_up_out_of_order_fetches_no_neighbours(self, build, endpoint):
+        for number in range(40):
+            endpoint.add(f"v{number:02}", size_bytes=SIZE)
+        catalog = build().engine.catalog
+        catalog.listing()
+
+        for number in (0, 20, 39):
+            catalog.find(f"v{number:02}.mp4")
+        endpoint.wait_until_idle()
+
+        assert len(endpoint.requests_of("content")) == 3
+
+
+class TestLate:
+    @pytest.fixture
+    def late(self, build, endpoint):
+        """A catalog of a server whose GET waits for the event; a stat waits 0.3 s."""
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        endpoint.add("v", size_bytes=SIZE)
+        go_on = threading.Event()
+        endpoint.inject(
+            faults.stall_before_headers(go_on),
+            math.inf,
+            lambda r: r.kind == "content" and r.method == "GET",
+        )
+        options = {"metadata_seconds": 0.3, "stall_seconds": 0.2}
+        catalog = build(cache={"negative_ttl_seconds": 0}, **options).engine.catalog
+        yield catalog, go_on
+        go_on.set()
+
+    def test_it_is_not_ready_while_one_request_goes_on(self, late, endpoint):
+        catalog, go_on = late
+        for _ in range(3):
+            with pytest.raises(VideoNotReady):
+                catalog.find("v.mp4")
+        go_on.set()
+
+        eventually(lambda: not catalog._lookups._names, "an end of the look-up")
+        assert catalog.find_to_open("v.mp4").content.size_bytes == SIZE
+        assert len(endpoint.requests_of("content", "GET")) == 1
+
+    def test_many_of_them_hold_no_other_name_up(self, late, endpoint):
+        catalog, _go_on = late
+        endpoint.add("failed", status="failed")
+        for number in range(10):
+            endpoint.add(f"v{number}", size_bytes=SIZE)
+            with pytest.raises(VideoNotReady):
+                catalog.find(f"v{number}.mp4")
+
+        with pytest.raises(VideoFailed):
+            catalog.find("failed.mp4")
+
+    def test_where_facts_cost_a_download_the_status_confirms_a_version(
+        self, build, endpoint
+    ):
+        """Each open after `--metadata-ttl` was a whole download of LiteLLM's."""
+        endpoint.personality = PERSONALITIES["litellm_new"]
+        video = endpoint.add("v", size_bytes=SIZE)
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        first = catalog.find_to_open("v.mp4").content
+        endpoint.reset_log()
+
+        assert catalog.find_to_open("v.mp4").content is first
+        assert not endpoint.requests_of("content")
+
+        video.replace(size_bytes=SIZE + 1)
+        assert catalog.find_to_open("v.mp4").content.size_bytes == SIZE + 1
+
+
+# --- bounds and lengths -------------------------------------------------------
+
+
+@pytest.fixture
+def small_tables(monkeypatch) -> None:
+    monkeypatch.setattr(known_module, "_MOST_KNOWN_BYTES", 4_500)
+
+
+def test_what_is_known_is_bounded(small_tables, build, endpoint):
+    catalog = build().engine.catalog
+    for number in range(8):
+        endpoint.add(f"v{number}", size_bytes=SIZE)
+        catalog.find(f"v{number}.mp4")
+
+    assert catalog.known_bytes() == 4 * SIZE
+
+
+def test_refusals_are_remembered_without_the_bodies_they_came_in(build, endpoint):
+    """A traceback holds the frames, and those the bodies: 512 MiB of 64 KiB each."""
+    endpoint.inject(faults.status(404, body=b"gone " * 13_000), math.inf)
+    catalog = build({"negative_ttl_seconds": 600.0}).engine.catalog
+
+    with little_memory(3_000_000):
+        for number in range(100):
+            with pytest.raises(VideoNotFound):
+                catalog.find(f"v{number}.mp4")
+
+    assert len(catalog._known._refused) == 100
+
+
+def test_what_is_remembered_of_hostile_names_is_bounded(build):
+    """Ids of 1,000 characters and entity tags of 500, of four bytes each where may be."""
+    catalog = build().engine.catalog
+    with little_memory(18 * MIB):
+        for number in range(8_000):
+            video_id = f"\U0001f600{number:01000}"
+            etag = f'"{number:0500}"'
+            facts = Facts(SIZE, Validator(etag, None), ranges=True)
+            catalog._versions._adopt(video_id, Probe(facts, UNSAID))
+
+    assert 3_000 < len(catalog._known._known) < 4_000
+
+
+def test_unknown_lengths_are_measured_once(build, endpoint):
+    endpoint.personality = PERSONALITIES["litellm_new"]
+    endpoint.add("v", size_bytes=SIZE)
+    endpoint.inject(faults.chunked(), math.inf)
+    mount = build()
+
+    file = mount.engine.catalog.find("v.mp4")
+    target = bytearray(SIZE)
+    mount.engine.readers.open(file.content).read_into(memoryview(target), 0)
+
+    assert file.content.size_bytes == SIZE
+    assert target == endpoint.videos["v"].read(0, SIZE)
+    assert len(endpoint.requests_of("content", "GET")) == 1
+
+
+def test_ids_of_a_listing_that_cannot_be_names_are_left_out(build, endpoint):
+    endpoint.add("x" * 2000)
+    endpoint.add("good")
+
+    assert listed(build().engine.catalog) == ["good.mp4"]

@@ -1,0 +1,1 @@
+"""What tests need: servers, mounts, views of files, strategies."""

@@ -1,0 +1,164 @@
+"""One way to look at the files of a mount, whether there is a kernel between or not.
+
+`Direct` calls the operations as the kernel would; `Through` uses the paths of a real
+mount. A test written for `View` runs on both.
+"""
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol, Self
+
+from hingfs.errors import RateLimited
+from hingfs.http.limits import RequestLimit
+from hingfs.library.names import name_of
+from hingfs.mount.filesystem import Refusal
+from hingfs.mount.serving import Mount
+from tests.support.endpoint import Video
+
+READ_BYTES = 128 * 1024
+
+
+class Opened(Protocol):
+    """A file held open."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    def read(self, offset: int, count: int) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class View(Protocol):
+    """The files of a mount."""
+
+    def size_bytes(self, video_id: str) -> int:
+        """What stat says."""
+
+    def open(self, video_id: str) -> Opened: ...
+
+    def names(self) -> list[str]:
+        """The listing."""
+
+
+class DirectHandle:
+    """A handle of the operations."""
+
+    def __init__(self, mount: Mount, path: str) -> None:
+        self._operations = mount.operations
+        self._handle = self._operations.open(path, os.O_RDONLY).handle
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    @property
+    def size_bytes(self) -> int:
+        return self._operations.getattr(None, self._handle)["st_size"]
+
+    def read(self, offset: int, count: int) -> bytes:
+        buffer = bytearray(count)
+        got = self._operations.read_into(self._handle, memoryview(buffer), offset)
+        return bytes(buffer[:got])
+
+    def close(self) -> None:
+        self._operations.release(self._handle)
+
+
+class Direct:
+    """The operations of *mount*, without a kernel."""
+
+    def __init__(self, mount: Mount) -> None:
+        self.mount = mount
+
+    def size_bytes(self, video_id: str) -> int:
+        return self.mount.operations.getattr(f"/{name_of(video_id)}", None)["st_size"]
+
+    def open(self, video_id: str) -> DirectHandle:
+        return DirectHandle(self.mount, f"/{name_of(video_id)}")
+
+    def names(self) -> list[str]:
+        entries = self.mount.operations.readdir("/")
+        return [name for name, _ in entries if name not in {".", ".."}]
+
+
+class FileHandle:
+    """A descriptor, read with pread."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    @property
+    def size_bytes(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def read(self, offset: int, count: int) -> bytes:
+        return os.pread(self._descriptor, count, offset)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # the mount may be gone; it is closed
+            os.close(self._descriptor)
+
+
+class Through:
+    """The files in *directory*, a real mount."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def size_bytes(self, video_id: str) -> int:
+        return (self._directory / name_of(video_id)).stat().st_size
+
+    def open(self, video_id: str) -> FileHandle:
+        return FileHandle(self._directory / name_of(video_id))
+
+    def names(self) -> list[str]:
+        return sorted(os.listdir(self._directory))
+
+
+@contextlib.contextmanager
+def opened(view: View, video_id: str) -> Iterator[Opened]:
+    """The file of *video_id*, open meanwhile."""
+    handle = view.open(video_id)
+    try:
+        yield handle
+    finally:
+        handle.close()
+
+
+def errno_of(call: Callable[[], object]) -> str:
+    """The name of the errno that *call* is refused with; "none" if it is not."""
+    try:
+        call()
+    except (OSError, Refusal) as error:
+        return errno.errorcode[error.errno or 0]
+    return "none"
+
+
+def sequential(size_bytes: int, step: int = READ_BYTES) -> list[tuple[int, int]]:
+    """Reads from the first byte to the last, as cp does them."""
+    return [(offset, step) for offset in range(0, size_bytes, step)]
+
+
+def check_reads(view: View, video: Video, reads: list[tuple[int, int]]) -> None:
+    """Each (offset, count) gives the bytes that *video* has there, all of them."""
+    with opened(view, video.video_id) as handle:
+        assert handle.size_bytes == video.size_bytes
+        for offset, count in reads:
+            expected = video.read(offset, offset + count)
+            assert handle.read(offset, count) == expected, (offset, count)
+
+
+def pause_of(limit: RequestLimit) -> float:
+    """How long the API wants to be left alone, as a call that may not wait is told."""
+    try:
+        with limit.take_turn(0.0, time.monotonic() + 10.0):
+            return 0.0
+    except RateLimited as limited:
+        return limited.retry_after_seconds or 0.0

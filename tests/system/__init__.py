@@ -1,0 +1,1 @@
+"""What runs as a whole: real mounts, real programs, the command line from a process."""
