@@ -20,10 +20,18 @@ _DECLARED = "setting"  # the key in the metadata of a field
 class Misfit(UsageError):
     """The value of a *field* is out of bounds, or does not fit another: the *reason*."""
 
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}")
+    def __init__(self, reason: str, *, field: str = "") -> None:
+        super().__init__(reason)
         self.field = field
-        self.reason = reason
+
+    def __str__(self) -> str:
+        reason = super().__str__()
+        return f"{self.field}: {reason}" if self.field else reason
+
+    @property
+    def reason(self) -> str:
+        """Why, without the field: a message names the option or variable in its place."""
+        return super().__str__()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,4 +96,4 @@ def check_each(part: object) -> None:
         try:
             declared.unit.check(getattr(part, name))
         except UsageError as error:
-            raise Misfit(name, str(error)) from None
+            raise Misfit(str(error), field=name) from None

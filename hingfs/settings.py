@@ -112,14 +112,14 @@ class EndpointConfig:
         try:
             url = normalized_base_url(self.base_url)
         except UsageError as error:
-            raise Misfit("base_url", str(error)) from None
+            raise Misfit(str(error), field="base_url") from None
         object.__setattr__(self, "base_url", url)
         insecure = url.startswith("http:") and not is_loopback(self.host)
         if insecure and not self.insecure_http:
             raise Misfit(
-                "base_url",
                 f"{url} would send the token unencrypted; use https, or add "
                 "--insecure-http if you trust the whole way to that server",
+                field="base_url",
             )
 
     @property
@@ -178,9 +178,9 @@ class CacheConfig:
         check_each(self)
         if self.cache_bytes < _FEWEST_BLOCKS * self.block_bytes:
             raise Misfit(
-                "cache_bytes",
                 f"{written_size(self.cache_bytes)} is too small; it holds at least "
                 f"{_FEWEST_BLOCKS} blocks of {written_size(self.block_bytes)}",
+                field="cache_bytes",
             )
 
 

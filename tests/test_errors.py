@@ -93,9 +93,10 @@ def test_copies_raised_in_many_threads_do_not_share_a_traceback():
 
 
 def test_every_reason_not_to_mount_has_its_own_exit_status():
-    kinds = subclasses(SetupError)
+    # One that says more of the same has the status of its kind.
+    kinds = [kind for kind in subclasses(SetupError) if "exit_status" in vars(kind)]
 
-    assert len({kind.exit_status for kind in kinds}) == len(kinds)  # type: ignore[attr-defined]
+    assert len({kind.exit_status for kind in kinds}) == len(kinds) >= 9  # type: ignore[attr-defined]
     assert all(0 < kind.exit_status < 128 for kind in kinds)  # type: ignore[attr-defined]
 
 
