@@ -19,13 +19,13 @@ from tests.support.mounting import (
     Mounted,
     each_binding,
     environment,
-    errno_of,
     eventually,
     hingfs,
     mount_directory,
     mount_line,
     require_fuse,
 )
+from tests.support.reading import errno_of
 
 TOKEN = "oh-test-token"
 NOBODY = 65534

@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.support.endpoint import FakeEndpoint, Video
-from tests.support.mounting import BINDINGS, Mounted, errno_of, eventually
+from tests.support.mounting import BINDINGS, Mounted, eventually
+from tests.support.reading import errno_of
 
 MASTER_KEY = "sk-e2e-master-key"
 WRONG_KEY = "sk-e2e-wrong-key"
@@ -102,7 +103,7 @@ def proxy_running(venv: Path, upstream: str) -> Iterator[str]:
             "HOME": work,
         }
         command = [
-            *(venv / "bin" / "litellm", "--config", config),
+            *(str(venv / "bin" / "litellm"), "--config", str(config)),
             *("--host", "127.0.0.1", "--port", str(port)),
         ]
         with log.open("wb") as output:

@@ -18,8 +18,9 @@ from tests.support.containers import MEDIA, OPEN, WHOLE, fragments, mp4
 from tests.support.mounting import CLIPS
 from tests.support.odd_servers import OddWord
 from tests.support.personalities import Request, Response, Site, Video, whole
+from tests.support.reading import errno_of
 from tests.support.sources import ENDPOINT
-from tests.support.views import Direct, check_reads, errno_of, opened, sequential
+from tests.support.views import Direct, check_reads, opened, sequential
 
 CLIP = (CLIPS / "moov_last.mp4").read_bytes()
 

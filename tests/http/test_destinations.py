@@ -12,7 +12,8 @@ from hingfs.settings import EndpointConfig
 from hingfs.token import Token
 from tests.support import endpoint as faults
 from tests.support.internet import Internet
-from tests.support.views import Direct, check_reads, errno_of, opened, sequential
+from tests.support.reading import errno_of
+from tests.support.views import Direct, check_reads, opened, sequential
 from tests.support.worlds import (
     PUBLIC,
     SECRET,

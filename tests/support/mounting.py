@@ -7,7 +7,6 @@ traceback was logged, and that the token is nowhere in the log or on standard er
 """
 
 import contextlib
-import errno
 import os
 import re
 import signal
@@ -317,20 +316,11 @@ def _text(path: Path) -> str:
     return path.read_text(errors="replace") if path.exists() else ""
 
 
-# --- reading ---------------------------------------------------------------------
-
-
-def errno_of(call: Callable[[], object]) -> str:
-    """The name of the errno that *call* fails with; fails if it does not."""
-    try:
-        result = call()
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    pytest.fail(f"no error, but {str(result)[:80]!r}")
+# --- what programs say ---------------------------------------------------------------------
 
 
 def errno_of_process(path: Path, call: str) -> str:
-    """As `errno_of`, of an expression about *path* in a Python of its own."""
+    """The errno of an expression about *path* in a Python of its own."""
     script = (
         "import errno, os, sys\n"
         "path = os.fsencode(sys.argv[1])\n"
@@ -347,42 +337,3 @@ def errno_of_process(path: Path, call: str) -> str:
 def stat_says(path: Path) -> str:
     """The words of `stat PATH` on standard error; empty if it succeeds."""
     return re.sub(r".*: ", "", run(["stat", path]).stderr.strip())
-
-
-class Handle:
-    """A file held open by this process, read with pread."""
-
-    def __init__(self, path: Path) -> None:
-        self.fd = os.open(path, os.O_RDONLY)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
-
-    @property
-    def size_bytes(self) -> int:
-        return os.fstat(self.fd).st_size
-
-    def read(self, offset: int, count: int) -> bytes:
-        """One pread: as many bytes as one call gives."""
-        return os.pread(self.fd, count, offset)
-
-    def read_all(self) -> bytes:
-        """Every byte to the end of file, by as many calls as it takes."""
-        pieces = []
-        offset = 0
-        while piece := self.read(offset, 1 << 20):
-            pieces.append(piece)
-            offset += len(piece)
-        return b"".join(pieces)
-
-    def forget_pages(self) -> None:
-        """Have the kernel drop what it holds of the file, so that reads reach hingfs."""
-        os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
-
-    def close(self) -> None:
-        """Close; that the mount has gone meanwhile is for the test to notice."""
-        with contextlib.suppress(OSError):  # the descriptor is closed all the same
-            os.close(self.fd)

@@ -5,32 +5,18 @@ mount. A test written for `View` runs on both.
 """
 
 import contextlib
-import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 from hingfs.errors import RateLimited
 from hingfs.http.limits import RequestLimit
 from hingfs.library.names import name_of
-from hingfs.mount.filesystem import Refusal
 from hingfs.mount.serving import Mount
 from tests.support.endpoint import Video
-
-READ_BYTES = 128 * 1024
-
-
-class Opened(Protocol):
-    """A file held open."""
-
-    @property
-    def size_bytes(self) -> int: ...
-
-    def read(self, offset: int, count: int) -> bytes: ...
-
-    def close(self) -> None: ...
+from tests.support.reading import READ_BYTES, DirectHandle, Handle, Opened
 
 
 class View(Protocol):
@@ -45,32 +31,6 @@ class View(Protocol):
         """The listing."""
 
 
-class DirectHandle:
-    """A handle of the operations."""
-
-    def __init__(self, mount: Mount, path: str) -> None:
-        self._operations = mount.operations
-        self._handle = self._operations.open(path, os.O_RDONLY).handle
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
-
-    @property
-    def size_bytes(self) -> int:
-        return self._operations.getattr(None, self._handle)["st_size"]
-
-    def read(self, offset: int, count: int) -> bytes:
-        buffer = bytearray(count)
-        got = self._operations.read_into(self._handle, memoryview(buffer), offset)
-        return bytes(buffer[:got])
-
-    def close(self) -> None:
-        self._operations.release(self._handle)
-
-
 class Direct:
     """The operations of *mount*, without a kernel."""
 
@@ -81,29 +41,11 @@ class Direct:
         return self.mount.operations.getattr(f"/{name_of(video_id)}", None)["st_size"]
 
     def open(self, video_id: str) -> DirectHandle:
-        return DirectHandle(self.mount, f"/{name_of(video_id)}")
+        return DirectHandle(self.mount.operations, f"/{name_of(video_id)}")
 
     def names(self) -> list[str]:
         entries = self.mount.operations.readdir("/")
         return [name for name, _ in entries if name not in {".", ".."}]
-
-
-class FileHandle:
-    """A descriptor, read with pread."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
-
-    @property
-    def size_bytes(self) -> int:
-        return os.fstat(self._descriptor).st_size
-
-    def read(self, offset: int, count: int) -> bytes:
-        return os.pread(self._descriptor, count, offset)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):  # the mount may be gone; it is closed
-            os.close(self._descriptor)
 
 
 class Through:
@@ -115,8 +57,8 @@ class Through:
     def size_bytes(self, video_id: str) -> int:
         return (self._directory / name_of(video_id)).stat().st_size
 
-    def open(self, video_id: str) -> FileHandle:
-        return FileHandle(self._directory / name_of(video_id))
+    def open(self, video_id: str) -> Handle:
+        return Handle(self._directory / name_of(video_id))
 
     def names(self) -> list[str]:
         return sorted(os.listdir(self._directory))
@@ -130,15 +72,6 @@ def opened(view: View, video_id: str) -> Iterator[Opened]:
         yield handle
     finally:
         handle.close()
-
-
-def errno_of(call: Callable[[], object]) -> str:
-    """The name of the errno that *call* is refused with; "none" if it is not."""
-    try:
-        call()
-    except (OSError, Refusal) as error:
-        return errno.errorcode[error.errno or 0]
-    return "none"
 
 
 def sequential(size_bytes: int, step: int = READ_BYTES) -> list[tuple[int, int]]:

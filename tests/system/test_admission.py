@@ -34,7 +34,8 @@ from tests.support.personalities import (
     redirect,
     text_response,
 )
-from tests.support.views import Direct, errno_of
+from tests.support.reading import errno_of
+from tests.support.views import Direct
 
 HTML = "text/html; charset=utf-8"
 NGINX_404 = (

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import MethodType
 
@@ -31,7 +32,6 @@ from hingfs.api import download, metadata
 from hingfs.fetch import spool
 from hingfs.library import reader
 from hingfs.mount.filesystem import Refusal
-from hingfs.mount.serving import Mount
 from tests.conftest import Build, LogWatch
 from tests.support.endpoint import (
     FakeEndpoint,
@@ -43,11 +43,9 @@ from tests.support.mounting import (
     FUSE_DEVICE,
     PATIENCE_SECONDS,
     REPOSITORY,
-    Handle,
     Mounted,
     each_binding,
     environment,
-    errno_of,
     eventually,
     hingfs,
     mount_directory,
@@ -56,6 +54,8 @@ from tests.support.mounting import (
     run,
 )
 from tests.support.personalities import PERSONALITIES, Request
+from tests.support.reading import Handle, errno_of
+from tests.support.views import Direct, check_reads
 
 SIZE_BYTES = 8_000_000
 
@@ -139,27 +139,9 @@ def test_kill_9_in_mid_read_is_recovered_by_the_next_mount(binding: str) -> None
 # --- what fails inside ----------------------------------------------------------------------
 
 
-class Direct:
-    """Calls of a program on a mount that is wired up and not mounted."""
-
-    def __init__(self, mount: Mount) -> None:
-        self.mount = mount
-
-    def stat(self, video: Video) -> int:
-        attributes = self.mount.operations.getattr(f"/{video.video_id}.mp4", None)
-        return attributes["st_size"]
-
-    def read(self, video: Video, offset: int, count: int = 4096) -> None:
-        """Open, read, compare, close."""
-        opened = self.mount.operations.open(f"/{video.video_id}.mp4", os.O_RDONLY)
-        try:
-            buffer = bytearray(count)
-            view = memoryview(buffer)
-            got = self.mount.operations.read_into(opened.handle, view, offset)
-            assert buffer[:got] == video.read(offset, offset + count)
-            assert got == min(count, video.size_bytes - offset)
-        finally:
-            self.mount.operations.release(opened.handle)
+def read_at(view: Direct, video: Video, offset: int) -> None:
+    """Open, read, compare, close."""
+    check_reads(view, video, [(offset, 4096)])
 
 
 @pytest.fixture
@@ -203,8 +185,8 @@ def test_an_unforeseen_error_in_a_worker_is_eio_and_told_once(
         endpoint.personality = PERSONALITIES["aisix_proxy"]
     video = endpoint.add("video", size_bytes=SIZE_BYTES)
     if place != "name":
-        direct.read(endpoint.add("other", size_bytes=10_000), 0)
-        direct.stat(video)
+        read_at(direct, endpoint.add("other", size_bytes=10_000), 0)
+        direct.size_bytes(video.video_id)
     owner, name = PLACES[place]
     real = getattr(owner, name)
     left = [1]
@@ -218,24 +200,20 @@ def test_an_unforeseen_error_in_a_worker_is_eio_and_told_once(
 
     def call() -> None:
         if place == "name":
-            direct.stat(video)
+            direct.size_bytes(video.video_id)
         else:
-            direct.read(video, 4_000_000)
+            read_at(direct, video, 4_000_000)
 
     if place in {"fetch", "spool"}:  # what is read ahead at open meets it first
-        opened = direct.mount.operations.open("/video.mp4", os.O_RDONLY)
-        schedule = direct.mount.engine.fetcher._schedule
-        eventually(lambda: not (left or schedule._workers), "the end of all read ahead")
-        left.append(1)
-        view = memoryview(bytearray(4096))
-        with pytest.raises(Refusal) as refused:
-            direct.mount.operations.read_into(opened.handle, view, 4_000_000)
-        direct.mount.operations.release(opened.handle)
+        with direct.open("video") as opened:
+            schedule = direct.mount.engine.fetcher._schedule
+            eventually(lambda: not (left or schedule._workers), "the end of read-ahead")
+            left.append(1)
+            said = errno_of(lambda: opened.read(4_000_000, 4096))
     else:
-        with pytest.raises(Refusal) as refused:
-            call()
+        said = errno_of(call)
 
-    assert refused.value.errno == errno.EIO
+    assert said == "EIO"
     call_said = f"{'getattr' if place == 'name' else 'read'} video.mp4: "
     told = [record.getMessage().startswith(call_said) for record in caplog.records]
     assert told.count(True) == 1
@@ -262,7 +240,7 @@ def test_a_thread_that_cannot_be_started_is_not_missed_later(
     videos = [endpoint.add(f"video-{n}", size_bytes=1_000_000) for n in range(21)]
     if pool in {"fetch", "spool"}:
         for video in videos:
-            direct.stat(video)
+            direct.size_bytes(video.video_id)
     refused = []
     none_left = True
     real = threading.Thread.start
@@ -276,13 +254,13 @@ def test_a_thread_that_cannot_be_started_is_not_missed_later(
     monkeypatch.setattr(threading.Thread, "start", start)
     started = time.monotonic()
     for video in videos[:20]:
-        assert not works(lambda video=video: direct.read(video, 0))  # type: ignore[misc]
+        assert not works(partial(read_at, direct, video, 0))
     assert time.monotonic() - started < 10  # of 20 deadlines of 10 s each
     assert len(refused) >= 20
     none_left = False
 
     for video in reversed(videos):
-        eventually(lambda video=video: works(lambda: direct.read(video, 0)), "a read")  # type: ignore[misc]
+        eventually(partial(works, partial(read_at, direct, video, 0)), "a read")
     quiet_log.lines.clear()
 
 

@@ -9,7 +9,6 @@ deadline; `Program` checks both on each call.
 import errno
 import itertools
 import math
-import os
 import random
 import re
 import socket
@@ -36,16 +35,9 @@ from tests.conftest import Build, LogWatch
 from tests.http.test_transport import certificate
 from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint, Fault, Video
-from tests.support.mounting import (
-    BINDINGS,
-    Handle,
-    Mounted,
-    each_binding,
-    errno_of,
-    eventually,
-    run,
-)
+from tests.support.mounting import BINDINGS, Mounted, each_binding, eventually, run
 from tests.support.personalities import PERSONALITIES, Request, text_response
+from tests.support.reading import DirectHandle, Handle, Opened, errno_of
 from tests.support.views import pause_of
 
 # Several requests: head and tail at open, the rest in between as it is read.
@@ -94,25 +86,21 @@ class Program:
             return [name for name, _ in self._operations.readdir("/")][2:]
 
     @contextmanager
-    def opened(self, video: Video) -> Iterator[int]:
-        path = f"/{video.video_id}.mp4"
+    def opened(self, video: Video) -> Iterator[Opened]:
         with by_deadline(self._name_seconds):
-            handle = self._operations.open(path, os.O_RDONLY).handle
-        try:
+            handle = DirectHandle(self._operations, f"/{video.video_id}.mp4")
+        with handle:
             yield handle
-        finally:
-            self._operations.release(handle)
 
-    def check(self, handle: int, video: Video, offset: int, count: int) -> None:
+    def check(self, handle: Opened, video: Video, offset: int, count: int) -> None:
         """A read at *offset* gives the bytes of *video* there, all of them."""
-        buffer = bytearray(b"\xee" * count)
         with by_deadline(self._read_seconds):
-            got = self._operations.read_into(handle, memoryview(buffer), offset)
+            data = handle.read(offset, count)
         expected = video.read(offset, offset + count)
-        assert got == len(expected), f"{got} bytes at {offset}, not {len(expected)}"
-        assert buffer[:got] == expected, f"wrong bytes in {count} at {offset}"
+        assert len(data) == len(expected), f"{len(data)} bytes at {offset}"
+        assert data == expected, f"wrong bytes in {count} at {offset}"
 
-    def check_all(self, handle: int, video: Video) -> None:
+    def check_all(self, handle: Opened, video: Video) -> None:
         """Reading *video* from the start to the end of file gives its bytes."""
         for offset in range(0, video.size_bytes + 1, READ_BYTES):
             self.check(handle, video, offset, READ_BYTES)
@@ -128,14 +116,7 @@ def by_deadline(seconds: float) -> Iterator[None]:
         assert lasted < seconds + SLACK_SECONDS, f"a call of {lasted:.1f} s"
 
 
-def errno_refused(call: Callable[[], object]) -> str:
-    """The name of the errno that *call* is refused with."""
-    with pytest.raises(Refusal) as refused:
-        call()
-    return errno.errorcode[refused.value.errno]
-
-
-def succeeds(program: Program, handle: int, video: Video) -> bool:
+def succeeds(program: Program, handle: Opened, video: Video) -> bool:
     try:
         program.check_all(handle, video)
     except Refusal:
@@ -316,7 +297,7 @@ def test_a_fault_that_stays_is_an_errno_and_ends_without_a_remount(
 
     with program.opened(video) as handle:
         if case.stays:
-            said = errno_refused(lambda: program.check_all(handle, video))
+            said = errno_of(lambda: program.check_all(handle, video))
             assert said in case.stays
         else:
             program.check_all(handle, video)
@@ -354,7 +335,7 @@ def test_one_failure_wakes_every_waiter(
 
         def read() -> str:
             ready.wait()
-            return errno_refused(lambda: program.check(handle, video, 4_000_000, 5000))
+            return errno_of(lambda: program.check(handle, video, 4_000_000, 5000))
 
         outcomes = [waiter.result() for waiter in [pool.submit(read) for _ in range(8)]]
 
@@ -379,7 +360,7 @@ def test_a_drip_slower_than_the_deadline_is_etimedout_and_is_not_wasted(
         def read() -> None:
             program.check(handle, video, 4_000_000, READ_BYTES)
 
-        assert errno_refused(read) == "ETIMEDOUT"
+        assert errno_of(read) == "ETIMEDOUT"
         eventually(lambda: succeeds_at(read), "a read of what has arrived")
 
     asked = [record.range or (0, 0) for record in endpoint.requests_of("content")]
@@ -579,8 +560,8 @@ def test_a_fault_that_stays_hides_a_name_until_it_is_over(
     endpoint.inject(case.fault(), math.inf)
 
     if case.stays:
-        assert errno_refused(lambda: program.size_of(video)) in case.stays
-        assert errno_refused(lambda: enter(program, video)) in case.stays
+        assert errno_of(lambda: program.size_of(video)) in case.stays
+        assert errno_of(lambda: enter(program, video)) in case.stays
     else:
         assert program.size_of(video) == SIZE_BYTES
 
@@ -634,7 +615,7 @@ def test_a_fault_of_the_probe_is_no_wrong_size_for_a_reader(
     endpoint.calm()
     if program.size_of(video) != SIZE_BYTES:
         with program.opened(video) as handle:
-            assert errno_refused(lambda: program.check_all(handle, video)) == "ESTALE"
+            assert errno_of(lambda: program.check_all(handle, video)) == "ESTALE"
 
     with program.opened(video) as handle:
         program.check_all(handle, video)
@@ -735,7 +716,7 @@ def test_a_listing_is_whole_or_an_error(
         return "after" in request.query
 
     endpoint.inject(fault, math.inf, second_page)
-    assert errno_refused(program.names) in BROKEN
+    assert errno_of(program.names) in BROKEN
 
     endpoint.calm()
     eventually(lambda: succeeds_at(program.names), "the listing")
@@ -778,13 +759,13 @@ def test_a_change_between_two_ranges_is_estale_and_no_byte_of_it_is_seen(
         def read() -> None:
             program.check(handle, before, 5_000_000, READ_BYTES)
 
-        assert errno_refused(read) == "ESTALE"
-        assert errno_refused(read) == "ESTALE"
+        assert errno_of(read) == "ESTALE"
+        assert errno_of(read) == "ESTALE"
 
         endpoint.calm()
         with program.opened(video) as new:
             program.check_all(new, video)
-        assert errno_refused(read) == "ESTALE"
+        assert errno_of(read) == "ESTALE"
 
 
 @pytest.mark.parametrize("what", ["removed", "expired"])
@@ -808,7 +789,7 @@ def test_expiry_between_open_and_read_is_enoent(
         def far() -> None:
             program.check(handle, video, 5_000_000, READ_BYTES)
 
-        assert errno_refused(far) == "ENOENT"
+        assert errno_of(far) == "ENOENT"
         program.check(handle, video, 0, READ_BYTES)
 
 
@@ -834,9 +815,9 @@ def test_a_token_refused_in_mid_life_is_eacces_until_the_file_holds_a_new_one(
         def far() -> None:
             program.check(handle, video, 5_000_000, READ_BYTES)
 
-        assert errno_refused(far) == "EACCES"
-        assert errno_refused(lambda: program.size_of(other)) == "EACCES"
-        assert errno_refused(program.names) == "EACCES"
+        assert errno_of(far) == "EACCES"
+        assert errno_of(lambda: program.size_of(other)) == "EACCES"
+        assert errno_of(program.names) == "EACCES"
         assert len(expected_log.lines) == 1
 
         file.write_text("oh-second\n")
@@ -930,7 +911,7 @@ def test_urls_that_never_work_are_eio(
         def far() -> None:
             program.check(handle, video, 5_000_000, 1000)
 
-        assert errno_refused(far) == "EIO"
+        assert errno_of(far) == "EIO"
         endpoint.storage.uses_per_url = math.inf
         eventually(lambda: succeeds_at(far), "a URL that works")
 
@@ -969,7 +950,7 @@ def test_https_is_not_left_for_http(
             def far() -> None:
                 program.check(handle, video, 5_000_000, 1000)
 
-            assert errno_refused(far) == "EIO"
+            assert errno_of(far) == "EIO"
             assert endpoint.log == []
             secure.calm()
             eventually(lambda: succeeds_at(far), "a read without the redirect")
@@ -1001,8 +982,8 @@ def test_tls_serves_only_the_right_name_of_a_known_authority(
                 program.check_all(handle, video)
             settle(program, secure)
             return
-        assert errno_refused(lambda: program.size_of(video)) == "EIO"
-        assert errno_refused(program.names) == "EIO"
+        assert errno_of(lambda: program.size_of(video)) == "EIO"
+        assert errno_of(program.names) == "EIO"
         settle(program, secure)
         assert secure.log == []
         assert any("TLS" in line for line in quiet_log.lines)
@@ -1098,8 +1079,8 @@ def test_a_name_of_a_host_that_is_not_found_is_an_errno_until_it_is(
         def far() -> None:
             program.check(handle, video, 5_000_000, 1000)
 
-        assert errno_refused(far) in BROKEN
-        assert errno_refused(lambda: program.size_of(other)) in BROKEN
+        assert errno_of(far) in BROKEN
+        assert errno_of(lambda: program.size_of(other)) in BROKEN
         assert resolver.asked >= (2 if mood == "fails" else 1)  # which all wait for
         program.check(handle, video, 0, READ_BYTES)  # what is here needs no host
 
@@ -1126,7 +1107,7 @@ def test_names_that_hang_hold_up_nothing_once_the_resolver_is_well(
     )
     resolver.mood = "hangs"
     with ThreadPoolExecutor(len(videos)) as pool:
-        said = pool.map(lambda v: errno_refused(lambda: program.size_of(v)), videos)
+        said = pool.map(lambda v: errno_of(lambda: program.size_of(v)), videos)
         assert set(said) <= BROKEN
     assert resolver.asked < len(videos)
 
@@ -1164,7 +1145,7 @@ READERS = 16
 @contextmanager
 def sixteen_opened(
     program: Program, endpoint: FakeEndpoint
-) -> Iterator[list[tuple[int, Video]]]:
+) -> Iterator[list[tuple[Opened, Video]]]:
     """Handles of videos whose middle nobody has asked for yet; an empty log."""
     videos = [endpoint.add(f"video-{n}", size_bytes=6_000_000) for n in range(READERS)]
     with ExitStack() as stack:
@@ -1190,7 +1171,7 @@ def test_one_429_quiets_sixteen_readers(
         arrivals = Arrivals()
         endpoint.inject(faults.status(429, "1"), 1, arrivals)
 
-        def read(reader: tuple[int, Video]) -> None:
+        def read(reader: tuple[Opened, Video]) -> None:
             program.check(*reader, 3_000_000, 1000)
 
         first = pool.submit(read, opened[0])
@@ -1220,8 +1201,8 @@ def test_a_long_pause_ends_sixteen_readers_with_no_more_requests_than_were_under
     with sixteen_opened(program, endpoint) as opened, ThreadPoolExecutor(16) as pool:
         endpoint.inject(faults.status(429, "60"), math.inf)
 
-        def read(reader: tuple[int, Video]) -> str:
-            return errno_refused(lambda: program.check(*reader, 3_000_000, 1000))
+        def read(reader: tuple[Opened, Video]) -> str:
+            return errno_of(lambda: program.check(*reader, 3_000_000, 1000))
 
         assert set(pool.map(read, opened)) == {"EIO"}
         asked = len(endpoint.log)
@@ -1230,7 +1211,7 @@ def test_a_long_pause_ends_sixteen_readers_with_no_more_requests_than_were_under
 
         assert {read(reader) for reader in opened} == {"EIO"}
         other = endpoint.add("other")
-        assert errno_refused(lambda: program.size_of(other)) == "EAGAIN"
+        assert errno_of(lambda: program.size_of(other)) == "EAGAIN"
         assert len(endpoint.log) == asked
 
 
@@ -1325,8 +1306,8 @@ def test_a_hundred_names_on_a_dead_server_cost_seconds(
         )
         started = time.monotonic()
 
-        said = {errno_refused(lambda v=v: program.size_of(v)) for v in videos}  # type: ignore[misc]
-        said.add(errno_refused(program.names))
+        said = {errno_of(lambda v=v: program.size_of(v)) for v in videos}  # type: ignore[misc]
+        said.add(errno_of(program.names))
 
         assert said <= BROKEN
         assert time.monotonic() - started < SECONDS_NOT_MINUTES
@@ -1346,7 +1327,7 @@ def test_a_dead_server_that_is_back_serves_without_a_remount(
     with program.opened(known) as handle:
         program.check_all(handle, known)
         endpoint.stop()
-        assert {errno_refused(lambda v=v: program.size_of(v)) for v in videos[1:]} <= (  # type: ignore[misc]
+        assert {errno_of(lambda v=v: program.size_of(v)) for v in videos[1:]} <= (  # type: ignore[misc]
             BROKEN
         )
         assert program.size_of(known) == 10_000

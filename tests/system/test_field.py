@@ -34,11 +34,9 @@ from tests.support.endpoint import FakeEndpoint, Fault
 from tests.support.mounting import (
     BINDINGS,
     CLIPS,
-    Handle,
     Mounted,
     NotUpError,
     each_binding,
-    errno_of,
     eventually,
     run,
     stat_says,
@@ -63,6 +61,7 @@ from tests.support.personalities import (
     json_response,
     text_response,
 )
+from tests.support.reading import Handle, errno_of
 
 pytestmark = pytest.mark.fuse
 

@@ -9,7 +9,8 @@ import pytest
 
 from hingfs.library.names import full_name_of, name_of
 from tests.support.endpoint import FakeEndpoint
-from tests.support.mounting import Mounted, each_binding, errno_of, run
+from tests.support.mounting import Mounted, each_binding, run
+from tests.support.reading import errno_of
 
 pytestmark = pytest.mark.fuse
 

@@ -35,12 +35,12 @@ from tests.support.limited_servers import Metered, TokenBucket
 from tests.support.mounting import BINDINGS, Mounted, NotUpError
 from tests.support.odd_servers import FIELD
 from tests.support.personalities import PERSONALITIES, Personality
+from tests.support.reading import errno_of
 from tests.support.views import (
     Direct,
     Through,
     View,
     check_reads,
-    errno_of,
     opened,
     sequential,
 )

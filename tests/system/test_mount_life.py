@@ -26,12 +26,10 @@ from tests.support.mounting import (
     BINDINGS,
     HINGFS,
     PATIENCE_SECONDS,
-    Handle,
     Mounted,
     NotUpError,
     each_binding,
     environment,
-    errno_of,
     eventually,
     hingfs,
     mount_directory,
@@ -41,6 +39,7 @@ from tests.support.mounting import (
     stat_says,
 )
 from tests.support.personalities import Request
+from tests.support.reading import Handle, errno_of
 
 pytestmark = pytest.mark.fuse
 

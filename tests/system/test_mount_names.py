@@ -13,11 +13,9 @@ from hingfs.library.names import name_of
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import (
     BINDINGS,
-    Handle,
     Mounted,
     as_nobody,
     each_binding,
-    errno_of,
     errno_of_process,
     eventually,
     mount_directory,
@@ -25,6 +23,7 @@ from tests.support.mounting import (
     stat_says,
 )
 from tests.support.personalities import CREATED_AT, RENDER_SECONDS
+from tests.support.reading import Handle, errno_of
 
 pytestmark = pytest.mark.fuse
 

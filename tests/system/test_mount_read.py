@@ -15,25 +15,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
-from hingfs.mount.operations import HingOperations
 from hingfs.mount.serving import Mount
 from hingfs.settings import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.token import Token
 from tests.support.endpoint import PROBE_BYTES, FakeEndpoint, Video, reset_at
 from tests.support.mounting import (
     BINDINGS,
-    Handle,
     Mounted,
     each_binding,
     environment,
-    errno_of,
     eventually,
     run,
 )
+from tests.support.reading import DirectHandle, Handle, Opened, errno_of
 
 BLOCK_BYTES = 256 * 1024
 # Neither a multiple of a block nor of a page; large enough for read-ahead to matter.
@@ -44,43 +41,10 @@ LARGE_BYTES = 40 * BLOCK_BYTES + 77
 # --- the read suite: directly and through mounts -----------------------------------
 
 
-class OpenVideo(Protocol):
-    """A video opened in one of the ways."""
-
-    @property
-    def size_bytes(self) -> int: ...
-
-    def read(self, offset: int, count: int) -> bytes: ...
-
-    def close(self) -> None: ...
-
-
-class DirectHandle:
-    """A handle of `HingOperations`, read without a kernel between."""
-
-    def __init__(self, operations: HingOperations, video_id: str) -> None:
-        self._operations = operations
-        self._handle = operations.open(f"/{video_id}.mp4", os.O_RDONLY).handle
-
-    @property
-    def size_bytes(self) -> int:
-        return self._operations.getattr(None, self._handle)["st_size"]
-
-    def read(self, offset: int, count: int) -> bytes:
-        buffer = bytearray(count)
-        got = self._operations.read_into(self._handle, memoryview(buffer), offset)
-        return bytes(buffer[:got])
-
-    def close(self) -> None:
-        self._operations.release(self._handle)
-
-
 class Way:
     """One endpoint and one way to open its videos; ids are never used twice."""
 
-    def __init__(
-        self, endpoint: FakeEndpoint, opened: Callable[[str], OpenVideo]
-    ) -> None:
+    def __init__(self, endpoint: FakeEndpoint, opened: Callable[[str], Opened]) -> None:
         self.endpoint = endpoint
         self._opened = opened
         self._made = 0
@@ -89,7 +53,7 @@ class Way:
         self._made += 1
         return self.endpoint.add(f"video_{self._made}", size_bytes=size_bytes)
 
-    def open(self, video: Video) -> closing[OpenVideo]:
+    def open(self, video: Video) -> closing[Opened]:
         return closing(self._opened(video.video_id))
 
 
@@ -107,7 +71,9 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
         if request.param == "direct":
             mount = Mount(direct_config(endpoint), lambda: None)
             stack.callback(mount.close)
-            yield Way(endpoint, lambda id_: DirectHandle(mount.operations, id_))
+            yield Way(
+                endpoint, lambda id_: DirectHandle(mount.operations, f"/{id_}.mp4")
+            )
         else:
             mounted = stack.enter_context(Mounted(endpoint, request.param))
             yield Way(endpoint, lambda id_: Handle(mounted.path(id_)))
@@ -243,7 +209,7 @@ def test_eight_readers_cost_a_file_once(way: Way) -> None:
     video = way.add(LARGE_BYTES)
     together = threading.Barrier(8)
 
-    def read(opened: OpenVideo) -> bool:
+    def read(opened: Opened) -> bool:
         together.wait()
         pieces = [opened.read(at, 131_072) for at in range(0, LARGE_BYTES, 131_072)]
         return b"".join(pieces) == video.read(0, LARGE_BYTES)

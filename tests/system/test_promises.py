@@ -57,11 +57,11 @@ from tests.support.personalities import (
     ranged,
     text_response,
 )
+from tests.support.reading import errno_of
 from tests.support.views import (
     Direct,
     Through,
     check_reads,
-    errno_of,
     opened,
     pause_of,
     sequential,

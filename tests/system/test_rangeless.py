@@ -45,12 +45,12 @@ from tests.support.personalities import (
     validators,
     whole,
 )
+from tests.support.reading import errno_of
 from tests.support.views import (
     Direct,
     Through,
     View,
     check_reads,
-    errno_of,
     opened,
     sequential,
 )

@@ -22,7 +22,6 @@ import pytest
 from tests.support.mounting import (
     BINDINGS,
     CLIPS,
-    Handle,
     Mounted,
     environment,
     eventually,
@@ -30,6 +29,7 @@ from tests.support.mounting import (
     stat_says,
 )
 from tests.support.personalities import ramp
+from tests.support.reading import Handle
 
 pytestmark = pytest.mark.fuse
 

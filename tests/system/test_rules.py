@@ -31,7 +31,8 @@ from tests.support.personalities import (
     json_response,
     text_response,
 )
-from tests.support.views import Direct, check_reads, errno_of, opened, sequential
+from tests.support.reading import errno_of
+from tests.support.views import Direct, check_reads, opened, sequential
 
 SIZE_BYTES = 700_001
 HTML = b"<!doctype html><html><body>Not here</body></html>"

@@ -60,7 +60,8 @@ from tests.support.personalities import (
     redirect,
     text_response,
 )
-from tests.support.views import Direct, check_reads, errno_of, opened, sequential
+from tests.support.reading import errno_of
+from tests.support.views import Direct, check_reads, opened, sequential
 
 SECRET = "oh-secret-0123456789"
 TOKEN = Token(SECRET)

@@ -15,7 +15,6 @@ import pytest
 from tests.support.endpoint import FakeEndpoint, stall_before_headers
 from tests.support.mounting import (
     PATIENCE_SECONDS,
-    Handle,
     Mounted,
     each_binding,
     environment,
@@ -23,6 +22,7 @@ from tests.support.mounting import (
     hingfs,
     run,
 )
+from tests.support.reading import Handle
 
 pytestmark = pytest.mark.fuse
 

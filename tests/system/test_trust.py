@@ -47,7 +47,8 @@ from tests.support.personalities import (
     text_response,
     whole,
 )
-from tests.support.views import Direct, check_reads, errno_of, opened, sequential
+from tests.support.reading import errno_of
+from tests.support.views import Direct, check_reads, opened, sequential
 
 SIZE_BYTES = 700_001
 VALIDATORS = ("ETag", "Last-Modified")
