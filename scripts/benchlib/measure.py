@@ -106,7 +106,7 @@ class Bench:
 
 
 def _curl(header: str, url: str, certificate: Path) -> list[str | Path]:
-    curl = [find_program("curl"), "-sSf", "-o", "/dev/null"]
+    curl: list[str | Path] = [find_program("curl"), "-sSf", "-o", "/dev/null"]
     return [*curl, "--cacert", certificate, "-H", header, url]
 
 

@@ -1,0 +1,61 @@
+"""Reads for minutes through faults and restarts, and checks every byte.
+
+Eight processes read at random through a real mount, on both bindings in turn, while
+the fake endpoint of the tests spoils a fifth of its answers, is restarted, and plays
+servers with ranges and without, behind redirects, replicas, edges, firewalls and
+limits of requests. Ends with a line of figures per binding; the status is 1 if a byte
+was wrong, a call outlasted the deadlines of its requests, memory grew, or the mount
+did not come back to the threads, sockets and files of its idle state.
+
+Needs what the tests need: run it with the Python that runs them, for example
+`.venv/bin/python scripts/soak --minutes 10`.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tests.support.endpoint import FakeEndpoint
+from tests.support.mounting import BINDINGS, Mounted
+
+from .limits import MOUNT_OPTIONS
+from .reader import Reader
+from .soak import Soak
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run what the arguments say; 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="in all (default: 10)"
+    )
+    parser.add_argument("--seconds", type=float, help="the same in seconds")
+    parser.add_argument(
+        "--fuse",
+        default=",".join(BINDINGS),
+        help=f"which bindings, in turn (default: {','.join(BINDINGS)})",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of all chance (default: 1)"
+    )
+    parser.add_argument("--reader", help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    if arguments.reader:
+        Reader(arguments.reader, str(arguments.seed)).run()
+        return 0
+    bindings = arguments.fuse.split(",")
+    seconds = arguments.seconds or 60 * arguments.minutes
+    failed = False
+    for binding in bindings:
+        with (
+            FakeEndpoint() as endpoint,
+            Mounted(endpoint, binding, *MOUNT_OPTIONS) as mounted,
+        ):
+            outcome = Soak(mounted, seconds / len(bindings), arguments.seed).run()
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr)
+        print(outcome.line(), flush=True)
+        failed = failed or bool(outcome.complaints())
+    return int(failed)
