@@ -1,7 +1,7 @@
 """Bytes over HTTP, under deadlines and bounds; it knows no videos.
 
-`transport` follows a request to its `answer`; `sessions` sends it, `exchange` reads it
-off its connection, and `body`, `chunks` and `framing` tell where it ends; `connections`,
-`dialing` and `resolver` make connections. `patience` tells how long all is tried, with
-`limits`, `pauses`, `pace` and `breaker`.
+`transport` follows a request to its `answer`. `sessions` sends the request, `exchange`
+reads the answer off its connection, and `body`, `chunks` and `framing` find its end.
+`connections`, `dialing` and `resolver` make connections. `patience` decides how long a
+call keeps trying, with `limits`, `pauses`, `pace` and `breaker`.
 """

@@ -1,8 +1,8 @@
-"""One HTTP answer as its readers want it: bytes of a video, or words.
+"""One HTTP answer, read as bytes of a video or as a text.
 
-The bytes of a video go from the kernel straight into the buffers they are meant for.
-Decides what a coded body is worth, and how much of a text is read. Where the body
-begins and ends, and how long it is waited for, is `exchange`'s.
+Bytes of a video go from the kernel straight into the reader's buffers.
+Decides which content codings are undone, and how much of a text is read. Leaves to
+`exchange` where the body begins and ends, and how long a read waits for it.
 """
 
 import contextlib
@@ -19,19 +19,19 @@ from ..blocks import KIB
 from ..errors import BodyCut, DeadlineExceeded, ServerBroken, Undecodable, printable
 from .exchange import Exchange
 
-# What is read of a message, for judging. A guess.
+# The most that is read of a text. A guess.
 _MOST_TEXT_BYTES = 64 * KIB
 _LARGEST_PIECE_BYTES = 256 * KIB
-# A connection is worth this much of the body of a redirect, and waiting for it: about
-# what a new one costs. Guesses.
+# To keep a connection, at most this much of a redirect's body is read, for at most this
+# long: a new connection costs about as much. Guesses.
 _MOST_DRAINED_BYTES = 16 * KIB
 _DRAIN_SECONDS = 0.3
-# Of zlib's formats: a gzip header, a zlib one, none.
+# The window bits of zlib for a gzip header (31), a zlib header (15), none (-15).
 _WINDOW_BITS = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
 
 
 class Answer:
-    """One HTTP answer whose body has not been read yet. Close it, or read it out.
+    """One HTTP answer, its body unread. Its owner closes it, or reads it out.
 
     Thread safety: one thread reads; `abort` may come from any other.
     """
@@ -50,20 +50,20 @@ class Answer:
         self.headers: Mapping[str, str] = response.headers
         self.url: str = response.url
         self.from_api = from_api
-        self.hint = ""  # what may help where it is a refusal
-        self.token_number = token_number  # which token was sent, by its renewals
+        self.hint = ""  # advice to the user, where the answer is a refusal
+        self.token_number = token_number  # of the token that was sent
         assert isinstance(response.raw, (Exchange, _Inline))
         self._exchange = response.raw
         self._stall_seconds = stall_seconds
-        self._decoder: _Decoder | None = None  # once something is read decoded
-        self._unread = b""
+        self._decoder: _Decoder | None = None  # set by the first decoded read
+        self._unread = b""  # put back by `unread`; read first
 
     def expect(self, size_bytes: int) -> None:
-        """Its headers say that the body has so many bytes; fewer or more are none."""
+        """Refuse the body unless it has exactly *size_bytes*, as its headers say."""
         self._exchange.expect(size_bytes)
 
     def unread(self, data: bytes) -> None:
-        """Put back *data*, what was read last and undecoded, to be read again."""
+        """Put back *data*, the undecoded bytes that were read last."""
         self._unread = data + self._unread
 
     def read_into(
@@ -72,16 +72,15 @@ class Answer:
         least_bytes: int = 1,
         until: float = math.inf,
     ) -> int:
-        """What has arrived, undecoded, put over *targets* in turn; 0 at the end.
+        """Fill *targets* in turn with undecoded bytes; return the count, 0 at the end.
 
-        At most what fits, and *least_bytes*, for which the first target has room,
-        unless the body ends before; or at least one byte, once it is past *until*
-        (monotonic). Raises BodyCut if it stalls or breaks off, ServerBroken where its
-        framing breaks HTTP; where bytes had come, they are returned and the next call
-        raises.
+        Waits for *least_bytes*, which must fit the first target; past *until*
+        (monotonic), one byte is enough. The body's end may leave fewer. Raises BodyCut
+        if the body stalls or breaks off, and ServerBroken if its framing breaks HTTP.
+        Bytes that came before the error are returned, and the next call raises.
         """
         if self._unread:
-            piece = self._piece(len(targets[0]), until)
+            piece = self._next_piece(len(targets[0]), until)
             targets[0][: len(piece)] = piece
             return len(piece)
         return self._exchange.read_into(
@@ -91,19 +90,19 @@ class Answer:
     def read_some(
         self, most_bytes: int, *, decoded: bool = False, until: float = math.inf
     ) -> bytes:
-        """What has arrived, at least one byte, at most *most_bytes*; b"" at the end.
+        """Return at least one byte and at most *most_bytes*; b"" at the body's end.
 
-        With *decoded*, the content coding is undone. Raises as `read_into`, and
-        BodyCut past *until* (monotonic).
+        *decoded*: undo the content coding. Raises as `read_into`, and BodyCut past
+        *until* (monotonic).
         """
         if not decoded:
-            return self._piece(most_bytes, until)
+            return self._next_piece(most_bytes, until)
         if self._decoder is None:
             self._decoder = _Decoder(self.headers.get("Content-Encoding", ""))
-        # Bytes of a coding may bring none of the file: they are no progress.
+        # Coded bytes that unpack to nothing are no progress.
         until = min(until, time.monotonic() + self._stall_seconds)
         while not (data := self._decoder.take(most_bytes)):
-            piece = self._piece(most_bytes, until)
+            piece = self._next_piece(most_bytes, until)
             if not piece:
                 self._decoder.finish()
                 return b""
@@ -119,7 +118,7 @@ class Answer:
             data += piece
         return data
 
-    def _piece(self, most_bytes: int, until: float) -> bytes:
+    def _next_piece(self, most_bytes: int, until: float) -> bytes:
         if self._unread:
             piece, self._unread = self._unread[:most_bytes], self._unread[most_bytes:]
             return piece
@@ -129,10 +128,10 @@ class Answer:
         return bytes(memoryview(buffer)[:count])
 
     def read_text(self, deadline: float, most_bytes: int = _MOST_TEXT_BYTES) -> bytes:
-        """The body up to *most_bytes*, for judging; what arrived, if it breaks off.
+        """Return the first *most_bytes* of the body, or the part before it broke off.
 
-        Compressed, as some gateways send it unasked, it is unpacked up to as many.
-        Raises DeadlineExceeded when *deadline* (monotonic seconds) passes meanwhile.
+        Some gateways compress unasked: such a body is unpacked, up to as many bytes.
+        Raises DeadlineExceeded when *deadline* (monotonic) passes meanwhile.
         """
         pieces: list[bytes] = []
         missing = most_bytes
@@ -153,7 +152,7 @@ class Answer:
         return _unpacked(b"".join(pieces), coding, most_bytes)
 
     def drain_and_close(self) -> None:
-        """Close, keeping the connection if what is left is little and comes at once."""
+        """Close; keep the connection if the rest is short and comes at once."""
         left = self.headers.get("Content-Length", "")
         if left.isdecimal() and len(left) <= 9 and int(left) <= _MOST_DRAINED_BYTES:
             until = time.monotonic() + _DRAIN_SECONDS
@@ -163,11 +162,11 @@ class Answer:
         self.close()
 
     def abort(self) -> None:
-        """Wake the reading thread, whatever it waits for; it gets BodyCut."""
+        """Wake the reading thread, which gets BodyCut."""
         self._exchange.abort()
 
     def close(self) -> None:
-        """Give the connection back, or drop it if the body was not read out."""
+        """Keep the connection if the body was read out, else close it."""
         self._exchange.close()
 
     def __enter__(self) -> Self:
@@ -178,7 +177,7 @@ class Answer:
 
 
 def inline_answer(data: bytes) -> Answer:
-    """The answer that *data*, a video that came inside of JSON, would be: 200, whole."""
+    """Present *data*, a video that came inside JSON, as an answer: a whole 200."""
     response = requests.Response()
     response.status_code = 200
     response.url = "data:"
@@ -197,13 +196,13 @@ def inline_answer(data: bytes) -> Answer:
 
 
 class _Inline:
-    """A body that is here already, read as an `Exchange` is."""
+    """A body in memory, with the reading methods of `Exchange`."""
 
     def __init__(self, data: bytes) -> None:
         self._left = memoryview(data)
 
     def expect(self, size_bytes: int) -> None:
-        """Nothing: there are as many as there are."""
+        """Nothing: the size is known."""
 
     def read_into(
         self,
@@ -212,7 +211,7 @@ class _Inline:
         until: float,  # noqa: ARG002
         stall_seconds: float,  # noqa: ARG002
     ) -> int:
-        """As many as fit over *targets* in turn; 0 at the end."""
+        """Fill *targets* in turn; return the count, 0 at the end."""
         count = 0
         for target in targets:
             piece = self._left[: len(target)]
@@ -222,7 +221,7 @@ class _Inline:
         return count
 
     def abort(self) -> None:
-        """Nothing: nobody waits."""
+        """Nothing: no thread waits for these bytes."""
 
     def close(self) -> None:
         """Let go of the bytes."""
@@ -230,7 +229,7 @@ class _Inline:
 
 
 class _Decoder:
-    """Undoes a content coding that nobody asked for, as some gateways send it."""
+    """Undoes a content coding that some gateways apply unasked."""
 
     def __init__(self, coding: str) -> None:
         formats = _WINDOW_BITS.get(coding.strip().lower())
@@ -240,17 +239,17 @@ class _Decoder:
             )
         self._formats = formats
         self._unpacker = zlib.decompressobj(formats[0])
-        self._packed = b""  # fed, and not unpacked
+        self._packed = b""  # fed and not yet unpacked
         self._untouched = True
 
     def feed(self, piece: bytes) -> None:
-        """*piece* comes next."""
+        """Append *piece* to the coded bytes."""
         self._packed += piece
 
     def take(self, most_bytes: int) -> bytes:
-        """Up to *most_bytes* of what is inside; b"" where more must be fed for any.
+        """Return up to *most_bytes* unpacked; b"" where more must be fed first.
 
-        Raises Undecodable where it is not of the coding that it is said to be.
+        Raises Undecodable where the bytes are not in the announced coding.
         """
         if not self._packed:
             return b""
@@ -269,15 +268,16 @@ class _Decoder:
         return data
 
     def finish(self) -> None:
-        """Nothing more comes; raises BodyCut where that is too early."""
+        """End the coded bytes; raise BodyCut where the coding is not complete."""
         if not self._unpacker.eof and not self._untouched:
             raise BodyCut("the compressed body broke off")
 
 
 def _unpacked(body: bytes, coding: str, most_bytes: int) -> bytes:
-    """*body* without its content coding, up to *most_bytes*; or as it is, if it has none.
+    """*body* without its content *coding*, up to *most_bytes*.
 
-    What it is not coded as, and codings that are not in the standard library, are left.
+    A body comes back as it is where it has no coding, where it is not in the announced
+    one, and where the standard library does not know that one.
     """
     for window_bits in _WINDOW_BITS.get(coding.strip().lower(), ()):
         with contextlib.suppress(zlib.error):

@@ -1,10 +1,10 @@
-"""The body of one answer, handed out as it comes, up to an end that is proved.
+"""The body of one answer, handed out as it comes, up to a proved end.
 
-Decides how long a read of a body waits, what ends it, and when its last bytes may be
-handed out. Leaves chunks to `chunks`, the waits at the socket to `socket_input`, and
-the connection to `exchange`.
+Decides how long a read waits, which errors end the body, and when its last bytes may be
+handed out. Leaves chunks to `chunks`, waits at the socket to `socket_input`, and the
+connection to `exchange`.
 
-Threads: none; one thread reads.
+Threads: none of its own; one thread reads.
 """
 
 import sys
@@ -20,7 +20,7 @@ from .socket_input import SocketInput, last_wait
 
 
 class Framed(Protocol):
-    """A body in its framing; what comes out is content."""
+    """One kind of framing: takes bytes from the socket, and hands out content."""
 
     @property
     def ended(self) -> bool:
@@ -29,42 +29,42 @@ class Framed(Protocol):
     def room(self, most_bytes: int, until: float, stall_seconds: float) -> int:
         """How many bytes may come next; 0 at the body's end.
 
-        More than *most_bytes* where nothing tells. Raises ServerBroken where it is said
-        to be more, TimeoutError past *until* (monotonic).
+        Any figure above *most_bytes* where the framing tells no size. Raises
+        ServerBroken where a chunk announces more, TimeoutError past *until* (monotonic).
         """
 
     def into(
         self, views: Sequence[memoryview], least_bytes: int, soon: float, until: float
     ) -> int:
-        """Fill *views* with what comes next; 0 at the body's end.
+        """Fill *views* with the next bytes; return the count, 0 at the body's end.
 
-        At least *least_bytes*, unless it is past *soon*. Raises BodyCut where the
-        connection ended before the body.
+        Waits for *least_bytes*, until *soon*. Raises BodyCut where the connection ended
+        before the body.
         """
 
     def prove_end(self, until: float, stall_seconds: float) -> None:
-        """All content has come: read the end of the body, if it is here."""
+        """Read the end of the body, if it is here; all content has come."""
 
 
 class Body:
-    """What is read of one body, whatever its framing."""
+    """One body in any framing, read by one thread."""
 
     def __init__(self, head: Head, received: SocketInput) -> None:
-        self.fault: HingError | None = None  # what ended it, for every later read
+        self.fault: HingError | None = None  # raised by every later read
         self._framed = _framed_by(head, received)
         # Bytes of content still to come; None where only the framing tells.
         self._expected: int | None = None
 
     @property
     def ended(self) -> bool:
-        """Whether it was read out, to exactly where it should end."""
+        """Whether the body was read out, exactly to its end."""
         return self._framed.ended
 
     def expect(self, size_bytes: int) -> None:
-        """The body has exactly *size_bytes*, by what its head says of its content.
+        """Refuse the body unless its content has exactly *size_bytes*.
 
-        Where its framing does not say so as well, the last bytes are handed out only
-        once nothing comes behind them.
+        Where the framing tells no length, the last bytes are handed out only once
+        the end behind them is proved.
         """
         if not isinstance(self._framed, _MeasuredBody):
             self._expected = size_bytes
@@ -76,7 +76,7 @@ class Body:
         until: float,
         stall_seconds: float,
     ) -> tuple[int, HingError | None]:
-        """As `Exchange.read_into`; what ended it stands beside what came before."""
+        """As `Exchange.read_into`, but return the count and the fault that ended it."""
         total = sum(map(len, targets))
         count = 0
         stalled_at = time.monotonic() + stall_seconds
@@ -89,7 +89,7 @@ class Body:
                 views = views_of(targets, count, count + room)
                 least = min(room, least_bytes - count)
                 came = self._framed.into(views, least, until, wait)
-                self._check(came, stalled_at, stall_seconds)
+                self._count_content(came, stalled_at, stall_seconds)
                 count += came
                 stalled_at = time.monotonic() + stall_seconds
         except TimeoutError:
@@ -102,13 +102,13 @@ class Body:
         return count, self.fault
 
     def _room(self, most: int, until: float, stall_seconds: float) -> int:
-        """How many bytes of content come next, at most *most*; 0 at the body's end."""
+        """How many bytes of content may come next, at most *most*; 0 at the end."""
         expected = sys.maxsize if self._expected is None else self._expected
         room = self._framed.room(expected, until, stall_seconds)
         return min(room, expected, most)
 
-    def _check(self, count: int, until: float, stall_seconds: float) -> None:
-        """Note *count* bytes; the end is proved before the last of them are handed out."""
+    def _count_content(self, count: int, until: float, stall_seconds: float) -> None:
+        """Subtract *count* from the expected bytes; behind the last, prove the end."""
         if self._expected is None:
             return
         if not count and self._expected:
@@ -130,7 +130,7 @@ def _framed_by(head: Head, received: SocketInput) -> Framed:
 
 
 class _MeasuredBody:
-    """A body whose head tells its length."""
+    """A body whose head tells the length."""
 
     def __init__(self, length_bytes: int, received: SocketInput) -> None:
         self._left = length_bytes
@@ -153,7 +153,7 @@ class _MeasuredBody:
         return count
 
     def prove_end(self, until: float, stall_seconds: float) -> None:
-        """Nothing: its length is its end."""
+        """Nothing: the length is the end."""
 
 
 class _EndlessBody:
@@ -184,6 +184,6 @@ class _EndlessBody:
             self.ended = True
 
     def _end(self) -> None:
-        if self._input.ragged:  # RFC 9112 §9.8: it may have been cut off by anybody
+        if self._input.ragged:  # RFC 9112 §9.8: anybody may have cut the connection
             raise BodyCut("the body ended without TLS's own end")
         self.ended = True

@@ -1,10 +1,10 @@
-"""A body that comes in chunks, each proved to be as long as it says.
+"""A body in chunks, each proved to be as long as its line says.
 
-Decides how much of a chunk is taken before its end has proved its size, and how long
-what comes behind it is waited for. Leaves the grammar of chunk lines and trailers to
+Decides how much of a chunk is held back until its end proves its size, and how long a
+read waits for the bytes behind it. Leaves the grammar of chunk lines and trailers to
 `framing`.
 
-Threads: none; the thread that reads the body calls all of it.
+Threads: none; the thread that reads the body calls every method.
 """
 
 import time
@@ -16,34 +16,35 @@ from .framing import check_trailers, parse_chunk_line
 from .pace import Pace
 from .socket_input import SocketInput, last_wait
 
-# A chunk's line with its extensions, and all trailers of a body. Guesses, far above
-# what servers send: they have no use for either.
+# Bounds for a chunk line with its extensions, and for all trailers of a body. Guesses:
+# servers have no use for either, and send far less.
 MOST_CHUNK_LINE_BYTES = 4 * KIB
 MOST_TRAILER_BYTES = 16 * KIB
 # A chunk of up to this size is handed out once its end has proved its size; a larger one
-# as it comes. Servers cut at 8 to 64 KiB, some send a range in one piece.
+# is handed out as it comes. Servers cut at 8 to 64 KiB; some send a range in one piece.
 MOST_PROVED_BYTES = 2 * MIB
-# So long is waited for what comes behind it. A guess: it is on its way with the chunk.
+# The longest wait for the next chunk line behind a proved chunk. A guess: the line is
+# on its way together with the chunk.
 NEXT_CHUNK_SECONDS = 1.0
 
 
 class ChunkedBody:
-    """The content inside of chunks. As `body.Framed`.
+    """The content inside chunks. As `body.Framed`.
 
-    A wait for a chunk's line may end in vain and be taken up again where it was; a wait
-    inside a chunk that is proved, or for the trailers, ends the body.
+    A wait for a chunk line may time out, and the next read takes it up again. A time-out
+    inside a chunk that is held back, or in the trailers, ends the body.
     """
 
     def __init__(self, received: SocketInput) -> None:
         self.ended = False  # past the trailers
         self._input = received
-        self._left = 0  # bytes of the chunk begun that were not handed out
-        self._proved = memoryview(b"")  # those of them that are here, their end seen
+        self._left = 0  # bytes of the current chunk not handed out yet
+        self._proved = memoryview(b"")  # bytes of *_left* that are here and proved
         self._end_is_due = False  # the CRLF behind a chunk was not read yet
         self._size_ahead: int | None = None  # of the next chunk, once its line was read
 
     def room(self, most_bytes: int, until: float, stall_seconds: float) -> int:
-        """The bytes left of this chunk, or of the next one; 0 at the body's end."""
+        """The bytes left of this chunk, or the size of the next; 0 at the body's end."""
         if not self.ended and not self._left:
             self._begin_next(most_bytes, until, stall_seconds)
             if 0 < self._left <= MOST_PROVED_BYTES:
@@ -54,7 +55,7 @@ class ChunkedBody:
     def into(
         self, views: Sequence[memoryview], least_bytes: int, soon: float, until: float
     ) -> int:
-        """Fill *views*, which are no longer than `room` said; at least one byte."""
+        """Put at least one byte into *views*, which are no longer than `room` said."""
         if self._proved:
             count = min(len(self._proved), len(views[0]))
             views[0][:count] = self._proved[:count]
@@ -67,18 +68,18 @@ class ChunkedBody:
         return count
 
     def prove_end(self, until: float, stall_seconds: float) -> None:
-        """Read the end of the body, where all of its content was handed out."""
+        """Read the end of the body, if all its content was handed out."""
         if not self._left:
             self._begin_next(0, until, stall_seconds)
 
     def _begin_next(self, most_bytes: int, until: float, stall_seconds: float) -> None:
         """Read up to the bytes of the next chunk, or through the end of the body.
 
-        After a TimeoutError it goes on where it was.
+        A call after a TimeoutError goes on where the last one stopped.
         """
         size = self._next_size(until)
         if size > most_bytes:
-            raise ServerBroken("a chunk is larger than the range that it is of")
+            raise ServerBroken("a chunk is larger than the rest of its range")
         self._size_ahead = None
         if size:
             self._end_is_due = True
@@ -90,7 +91,7 @@ class ChunkedBody:
         self._left = size
 
     def _next_size(self, until: float) -> int:
-        """The size of the chunk that comes next: read once, then remembered."""
+        """The size of the next chunk: read once, then remembered."""
         self._read_end_of_chunk(until)
         if self._size_ahead is None:
             line = self._input.line(MOST_CHUNK_LINE_BYTES, until)
@@ -101,17 +102,18 @@ class ChunkedBody:
         return self._size_ahead
 
     def _read_end_of_chunk(self, until: float) -> None:
-        """Read the CRLF behind a chunk, if it was not read yet."""
+        """Read the CRLF behind the last chunk, if it is due."""
         if self._end_is_due:
             if self._input.exactly(2, until) != b"\r\n":
                 raise ServerBroken("a chunk is longer than it said")
             self._end_is_due = False
 
     def _prove_chunk(self, size: int, stall_seconds: float) -> memoryview:
-        """All of a chunk, which ends where it said.
+        """Read a whole chunk, and prove that it ends where its line said.
 
-        One that takes in the line before the next one seems to end at the end of that:
-        what comes next, if anything does in time, must begin another.
+        A chunk whose size is too large can take in the next chunk's line, and seem to
+        end with that line's CRLF. So the next bytes, if any come in time, must begin
+        another chunk.
         """
         chunk = self._whole_chunk(size, stall_seconds)
         now = time.monotonic()
@@ -125,7 +127,7 @@ class ChunkedBody:
         return chunk
 
     def _whole_chunk(self, size: int, stall_seconds: float) -> memoryview:
-        """The *size* bytes that come next."""
+        """The next *size* bytes; raise BodyCut where they come too slowly."""
         chunk = memoryview(bytearray(size))
         pace = Pace(stall_seconds)
         count = 0

@@ -1,10 +1,10 @@
-"""One request's answer on its connection: the head read, the body handed out as it comes.
+"""One request's answer on its connection: reads the head, hands out the body.
 
-`http.client` writes the request; this reads all that comes back, past `http.client`,
-urllib3 and requests, which believe more than the standard does and wait longer than a
-caller may. Decides how much a head may hold, and whether the connection may carry
-another request: only if its answer ended exactly where `body` says, nothing came behind
-it, and nobody cut it off.
+`http.client` writes the request. This module reads everything that comes back, past
+`http.client`, urllib3 and requests: they believe more than the standard allows, and
+wait longer than a caller may. Decides how much a head may hold, and whether the
+connection may carry another request: only if the answer ended exactly where `body`
+says, nothing came behind it, and nobody cut it off.
 
 Threads: one thread reads and closes an exchange; `abort` may come from any other.
 """
@@ -23,16 +23,16 @@ from .framing import SWITCHING_PROTOCOLS, Head, parse_head
 from .open_connections import Connection, OpenConnections
 from .socket_input import SocketInput
 
-# All heads of one answer, interim ones included, hold at most this much: curl stops at
-# 300 KB, servers at 8 to 64 KiB.
+# The most bytes in all heads of one answer, interim ones included. curl stops at 300 KB;
+# servers stop at 8 to 64 KiB.
 MOST_HEAD_BYTES = 256 * KIB
 
 
 def read_head(received: SocketInput, method: str, until: float) -> Head:
-    """The head of the answer to a request by *method*; interim ones are read away.
+    """Read the head of the answer to a *method* request, past interim heads.
 
-    Raises ServerBroken where one breaks HTTP, or all of them hold too much, and as
-    `SocketInput.head` past *until* (monotonic).
+    Raises ServerBroken where a head breaks HTTP or all heads together are too long,
+    TimeoutError past *until* (monotonic), and as `SocketInput.head`.
     """
     most = MOST_HEAD_BYTES
     while True:
@@ -46,14 +46,14 @@ def read_head(received: SocketInput, method: str, until: float) -> Head:
 
 
 class Exchange:
-    """An answer as it arrives. Close it; read out, it leaves its connection in use.
+    """An answer as it arrives. Its owner closes it; read out, it keeps its connection.
 
-    It stands where `http.client` expects its response and urllib3 its own: the names
-    that they use of it are theirs.
+    `http.client` and urllib3 take it for their own response, so it has the names that
+    they use.
     """
 
     will_close = False  # to http.client; the connection is closed here
-    # To urllib3, for a line in its log, and to its pool.
+    # For urllib3: its log line, and its pool.
     version_string = "HTTP/1.1"
     length_remaining = None
     retries: object = None
@@ -75,10 +75,10 @@ class Exchange:
         self._within = within
         self._input = SocketInput(sock)
         self._body: Body | None = None  # until `begin` has returned
-        # Guards the three below, and the socket's shutdown: after `_closed` is set, its
-        # number may be another's.
+        # Guards the three fields below and the socket's shutdown: once `_closed` is set,
+        # another socket may have its number.
         self._lock = threading.Lock()
-        self._aborted = False  # only ever set; read without the lock
+        self._aborted = False  # never reset; set and read without the lock as well
         self._closed = False
         self._reading = False  # a thread is at the socket
         within.add(self)
@@ -86,10 +86,10 @@ class Exchange:
     # -- the answer --------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Read the head; interim answers before it are read away.
+        """Read the head, past interim answers, within the connection's time-out.
 
-        The connection's time-out bounds all of it. Raises NoAnswer if it is not there
-        by then, ServerBroken where it breaks HTTP, OSError where the connection ended.
+        Raises NoAnswer if the head is not here by then, ServerBroken where it breaks
+        HTTP, OSError where the connection ended.
         """
         seconds = _seconds_of(self._carrier)
         until = time.monotonic() + seconds
@@ -109,16 +109,16 @@ class Exchange:
 
     @property
     def reason(self) -> str:
-        """What the server says of its code."""
+        """The server's words beside its status code."""
         return self.head.reason
 
     @property
     def headers(self) -> dict[str, str]:
-        """The fields, under lower-case names."""
+        """The headers, under lower-case names."""
         return self.head.headers
 
     def expect(self, size_bytes: int) -> None:
-        """The body has exactly *size_bytes*: see `Body.expect`."""
+        """Refuse the body unless it has exactly *size_bytes*: see `Body.expect`."""
         assert self._body is not None
         self._body.expect(size_bytes)
 
@@ -129,13 +129,13 @@ class Exchange:
         until: float,
         stall_seconds: float,
     ) -> int:
-        """Put what has arrived over *targets* in turn; the count, 0 at the body's end.
+        """Fill *targets* in turn; return the count of bytes, 0 at the body's end.
 
-        At least *least_bytes*, for which the first target has room, unless the body
-        ends before; or at least one byte, once it is past *until* (monotonic).
-        Raises BodyCut where no byte of content came for *stall_seconds*, or the
-        connection ended before the body, ServerBroken where its framing breaks HTTP;
-        what came before that is returned, and the next call raises.
+        Waits for *least_bytes*, which must fit the first target; past *until*
+        (monotonic), one byte is enough. The body's end may leave fewer. Raises BodyCut
+        where no content came for *stall_seconds* or the connection ended too early, and
+        ServerBroken where the framing breaks HTTP. Bytes that came before the error are
+        returned, and the next call raises.
         """
         body = self._body
         assert body is not None, "its head was read"
@@ -152,24 +152,24 @@ class Exchange:
     # -- the end -----------------------------------------------------------------------
 
     def abort(self) -> None:
-        """Wake the reading thread, whatever it waits for; it gets an error."""
+        """Wake the reading thread, which gets an error."""
         self._aborted = True
         with self._lock:
             if not self._closed:
                 self._input.shut_down()
 
     def cut_off(self) -> None:
-        """As `abort`, and close it unless a thread is at the socket, which will."""
+        """As `abort`; close it too, unless a thread is at the socket: that one closes."""
         self.abort()
         with self._lock:
             if self._reading or self._closed:
                 return
             self._closed = True
-        self._leave()
+        self._release_connection()
 
     @contextlib.contextmanager
     def _at_socket(self) -> Iterator[None]:
-        """Nobody else closes the socket meanwhile. Raises BodyCut if it was cut off."""
+        """Let no other thread close the socket meanwhile; BodyCut once it is cut off."""
         with self._lock:
             if self._aborted:
                 raise BodyCut("the transfer was cut off here")
@@ -181,21 +181,21 @@ class Exchange:
                 self._reading = False
 
     def close(self) -> None:
-        """Leave the connection for another request, or close it if there is any doubt."""
+        """Keep the connection for another request, or close it at any doubt."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-        self._leave()
+        self._release_connection()
 
-    def _leave(self) -> None:
+    def _release_connection(self) -> None:
         self._within.discard(self)
         if self._ended_exactly() and self.head.keeps_open:
             self._carrier.kept_at = time.monotonic()
         else:
             self._carrier.close()
         if self._pool is not None:
-            self._pool._put_conn(self._connection)  # noqa: SLF001 - there is no other way
+            self._pool._put_conn(self._connection)  # noqa: SLF001 - no other way
             self._pool = self._connection = None
 
     def _ended_exactly(self) -> bool:
@@ -204,15 +204,15 @@ class Exchange:
         return ended and not self._input.holds_more
 
     def isclosed(self) -> bool:
-        """As http.client's: whether its connection may take another request."""
+        """For http.client: whether the connection may take another request."""
         return self._closed
 
     def release_conn(self) -> None:
-        """As urllib3's: `close` has done it."""
+        """For urllib3: nothing, since `close` does it."""
 
 
 def _seconds_of(connection: Any) -> float:  # noqa: ANN401 - of http.client
-    """Its time-out: for connecting at first, for the answer once it has asked."""
+    """The time-out of *connection*: first for connecting, then for the answer."""
     seconds = connection.timeout
     assert isinstance(seconds, (int, float)), "transport sets it for each request"
     return seconds if seconds > 0 else math.ulp(0.0)

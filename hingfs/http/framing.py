@@ -1,16 +1,14 @@
-"""Where an HTTP/1.1 answer begins and ends, as RFC 9112 has it. Pure.
+"""Where an HTTP/1.1 answer begins and ends, by RFC 9112. Pure.
 
 Decides whether a head may be believed, how its body is framed, and whether another
-answer may follow on the same connection. Leaves the socket, deadlines and bounds in
-bytes to `exchange`.
+answer may follow on the connection. Leaves sockets, deadlines and bounds to `exchange`.
 
-A byte that is in doubt is refused, never guessed at: a header that was lost changes
-what the bytes behind it are. What the standard lets a recipient forgive is forgiven:
-a bare LF ends a line, a folded value is one line, a repeated length is one length.
+This module refuses a doubtful byte and never guesses: one lost header changes the
+meaning of all bytes behind it. It forgives only where the standard lets a recipient
+forgive: a bare LF ends a line, a folded value is one line, a repeated length is one.
 
-A head of twelve lines takes 47 us to read, where h11 takes 104 and `http.client` 93
-(the least of seven rounds, 2026-11-26); h11 is the measure of what is believed, in the
-tests.
+A head of twelve lines takes 47 us; h11 takes 104 and `http.client` 93 (the least of
+seven rounds, 2026-11-26). The tests compare what is believed here with h11.
 """
 
 import enum
@@ -23,22 +21,22 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: ([^\r\n\0]*))?")
 _FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*", re.DOTALL)
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _LENGTH = re.compile(r"0*(\d+)", re.ASCII)
-# What a length of more digits is taken for; no body ever has as many bytes.
+# Stands for every length of more digits; no body has as many bytes.
 _ENDLESS_BYTES = 10**19
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?")
-# The line before a chunk, at the beginning of a body that is said to have none.
+# A chunk line, at the beginning of a body whose head announces no chunks.
 _LOOKS_CHUNKED = re.compile(rb"[0-9A-Fa-f]{1,8}[ \t]*(?:;[^\r\n]*)?\r\n")
-# Bytes of a body that tell whether it begins like a chunk.
+# This many bytes of a body show whether it begins with a chunk line.
 CHUNK_PEEK_BYTES = 16
 
-# Python counts more characters as blank; to HTTP those are letters (RFC 9110 §5.6.3).
+# Python strips more characters as blank; HTTP knows only these (RFC 9110 §5.6.3).
 _BLANKS = " \t"
 _BODILESS = frozenset({204, 304})
 SWITCHING_PROTOCOLS = 101
 
 
 class Framing(enum.Enum):
-    """How the end of a body is told."""
+    """How a recipient finds the end of a body."""
 
     LENGTH = "by its length"
     CHUNKED = "by a last chunk"
@@ -49,8 +47,8 @@ class Framing(enum.Enum):
 class Head:
     """The head of an answer.
 
-    *headers* are under lower-case names, values of repeated ones joined by ", ".
-    *length_bytes* is that of the body where *framing* is LENGTH, else None.
+    *headers* has lower-case names; the values of a repeated header are joined by ", ".
+    *length_bytes* is the body's length where *framing* is LENGTH, else None.
     *keeps_open*: the server means to answer again on this connection.
     """
 
@@ -63,7 +61,7 @@ class Head:
 
     @property
     def is_interim(self) -> bool:
-        """Whether the answer proper is still to come (RFC 9110 §15.2)."""
+        """Whether the final answer is still to come (RFC 9110 §15.2)."""
         return 100 <= self.status < 200 and self.status != SWITCHING_PROTOCOLS
 
 
@@ -80,19 +78,19 @@ def end_of_head(received: bytes, start: int = 0) -> int | None:
 
 
 def parse_head(head: bytes, method: str) -> Head:
-    """The head of an answer to a request by *method*; ends with its empty line.
+    """Parse the *head* of an answer to a *method* request, its empty line included.
 
-    Raises ServerBroken where a byte of it is not as the standard wants it.
+    Raises ServerBroken where a byte breaks the standard.
     """
     if head.endswith(b"\r\n\n") or (
         head.endswith(b"\n\r\n") and not head.endswith(b"\r\n\r\n")
     ):
-        # It was lost, perhaps, and this is the first byte of the body.
+        # The true empty line may be lost, and this one may belong to the body.
         raise _broken("its empty line does not end as the line before it", head[-80:])
     first, _, rest = head.partition(b"\n")
     match = _STATUS_LINE.fullmatch(first.removesuffix(b"\r"))
     if not match or rest[:1] in (b" ", b"\t"):
-        raise _broken("its status line is none", first)
+        raise _broken("its first line is no status line", first)
     status = int(match[2])
     headers = _parse_fields(rest)
     persistent = match[1] == b"1"
@@ -112,7 +110,7 @@ def parse_head(head: bytes, method: str) -> Head:
 def parse_chunk_line(line: bytes) -> int:
     """The size in bytes of the chunk that *line*, without its CRLF, announces.
 
-    0 is the last chunk. Extensions are ignored (RFC 9112 §7.1.1). Raises ServerBroken.
+    0 announces the last chunk. Extensions are ignored (RFC 9112 §7.1.1). Raises ServerBroken.
     """
     match = _CHUNK_LINE.fullmatch(line)
     if not match:
@@ -121,21 +119,21 @@ def parse_chunk_line(line: bytes) -> int:
 
 
 def check_trailers(trailers: bytes) -> None:
-    """Raise ServerBroken unless *trailers*, up to their empty line, are header lines."""
+    """Raise ServerBroken unless every line of *trailers* is a header line."""
     _parse_fields(trailers)
 
 
 def looks_chunked(first: bytes) -> bool:
-    """Whether a body that begins with *first* is in chunks, whatever its head says.
+    """Whether a body that begins with *first* is in chunks, though its head is silent.
 
-    No container of video begins so; a head that has lost a line would let the sizes
-    of chunks pass for video.
+    No container of video begins with a chunk line. Without this check, a head that
+    lost a line would let chunk sizes pass for video.
     """
     return _LOOKS_CHUNKED.match(first) is not None
 
 
 def _parse_fields(lines: bytes) -> dict[str, str]:
-    """The fields in *lines*, which end with an empty one."""
+    """The fields in *lines*; the last line is empty."""
     headers: dict[str, str] = {}
     for line in _FOLD.sub(b" ", lines).split(b"\n"):
         line = line.removesuffix(b"\r")  # noqa: PLW2901 - the line without its end
@@ -143,7 +141,7 @@ def _parse_fields(lines: bytes) -> dict[str, str]:
             continue
         match = _FIELD_LINE.fullmatch(line)
         if not match or b"\r" in line or b"\0" in line:
-            raise _broken("a header line is none", line)
+            raise _broken("a header line is malformed", line)
         name, value = match[1].decode("ascii").lower(), match[2].decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
@@ -152,9 +150,9 @@ def _parse_fields(lines: bytes) -> dict[str, str]:
 def _framing_of(
     status: int, method: str, headers: dict[str, str], *, persistent: bool
 ) -> tuple[Framing, int | None, bool]:
-    """How the body is framed, its length, and whether that leaves no doubt.
+    """How the body is framed, its length, and whether the framing leaves no doubt.
 
-    RFC 9112 §6.3, in its order.
+    Follows the order of RFC 9112 §6.3.
     """
     length_bytes = _length_of(headers)
     coding = headers.get("transfer-encoding")
@@ -163,8 +161,8 @@ def _framing_of(
     if method == "HEAD" or status in _BODILESS or 100 <= status < 200:
         return Framing.LENGTH, 0, True
     if coding is not None:
-        # Chunks win over a length, and are none of HTTP/1.0's. Whoever sends such may
-        # have been made to: nothing more is read from there.
+        # Chunks win over a length, and HTTP/1.0 has no chunks. An attacker may have
+        # made the server send such a head: no other answer is read from there.
         return Framing.CHUNKED, None, length_bytes is None and persistent
     if length_bytes is not None:
         return Framing.LENGTH, length_bytes, True
@@ -172,7 +170,7 @@ def _framing_of(
 
 
 def _length_of(headers: dict[str, str]) -> int | None:
-    """The Content-Length, None where there is none; the same one twice is one."""
+    """The Content-Length, None without one; a repeated equal length counts once."""
     said = headers.get("content-length")
     if said is None:
         return None

@@ -1,6 +1,7 @@
-"""Every connection of one transport, so that none stays open once that is closed.
+"""Every connection of one transport, so that none outlives it.
 
-Decides who closes a connection at the end: the thread that reads from it, or `close`.
+Decides which thread closes a connection at the end: its reader, or the caller of
+`close`.
 """
 
 import threading
@@ -8,48 +9,48 @@ from typing import Any, Protocol
 
 
 class Connection(Protocol):
-    """The connection that an exchange uses, and gives back."""
+    """A connection that an exchange borrows."""
 
-    sock: Any  # a socket, or what TLS makes of one; None once closed
-    kept_at: float  # when an answer ended on it that leaves no doubt (monotonic)
+    sock: Any  # a socket, or a TLS wrapper; None once closed
+    kept_at: float  # when the last answer on it ended without doubt (monotonic)
 
     def close(self) -> None:
-        """Give it up."""
+        """Close its socket."""
 
 
 class UnderWay(Protocol):
     """An exchange that may wait for its socket."""
 
     def abort(self) -> None:
-        """Wake the reading thread, which closes the connection."""
+        """Wake the reading thread, which then closes the connection."""
 
     def cut_off(self) -> None:
-        """As `abort`, and close it unless a thread is at the socket."""
+        """As `abort`; close it too, unless a thread is at the socket."""
 
 
 class OpenConnections:
-    """The exchanges under way, and the connections that wait for their next one.
+    """The exchanges under way, and the idle connections.
 
-    After `close`, none stays open: a thread that reads from one is woken and closes it,
-    all others are closed here.
+    After `close`, no connection stays open: a woken reader closes its own, and `close`
+    closes all others.
     Thread safety: all methods; nothing is closed under the lock.
     """
 
     def __init__(self) -> None:
-        # Guards every field. Reentrant: the garbage collector may close a connection
-        # on a thread that holds it.
+        # Guards every field. Reentrant: on a thread that holds the lock, the garbage
+        # collector may close a connection.
         self._lock = threading.RLock()
         self._open: set[UnderWay] = set()
         self._idle: set[Connection] = set()
-        self._closed = False  # only ever set
+        self._closed = False  # never reset; read without the lock as well
 
     def check_open(self) -> None:
-        """Raise ConnectionAbortedError once `close` was called: a new one is of no use."""
+        """Raise ConnectionAbortedError once `close` was called."""
         if self._closed:
             raise ConnectionAbortedError("the mount is ending")
 
     def keep(self, connection: Connection) -> None:
-        """*connection* waits for its next exchange; after `close`, it is closed."""
+        """Add the idle *connection*; after `close`, close it."""
         with self._lock:
             closed = self._closed
             if not closed:
@@ -58,14 +59,14 @@ class OpenConnections:
             connection.close()
 
     def take(self, connection: Connection) -> bool:
-        """Whether *connection*, which waited, is the caller's now; else it was closed."""
+        """Hand the idle *connection* to the caller; False if `close` has closed it."""
         with self._lock:
             waited = connection in self._idle
             self._idle.discard(connection)
         return waited
 
     def add(self, exchange: UnderWay) -> None:
-        """*exchange* waits for a socket from here on; after `close`, in vain."""
+        """Add *exchange*, which may wait for its socket; after `close`, abort it."""
         with self._lock:
             self._open.add(exchange)
             closed = self._closed
@@ -73,12 +74,12 @@ class OpenConnections:
             exchange.abort()
 
     def discard(self, exchange: UnderWay) -> None:
-        """*exchange* waits no more."""
+        """Forget *exchange*, which waits no more."""
         with self._lock:
             self._open.discard(exchange)
 
     def close(self) -> None:
-        """Wake every reading thread, now and later; close what nobody reads from."""
+        """Wake every reading thread, now and later; close the other connections."""
         with self._lock:
             self._closed = True
             exchanges, self._open = self._open, set()
