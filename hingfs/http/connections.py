@@ -1,8 +1,8 @@
 """urllib3's connections, made in bounded time, with answers that `exchange` reads.
 
-Decides how the time for a connection is shared by the look-up, the attempts and the
-proxy, and whether a kept connection may carry another request. Leaves the look-up to
-`resolver`, the attempts to `dialing`, and to its owner whether a peer may be spoken to.
+Decides how the look-up, the attempts and the proxy share the time for a connection, and
+whether a kept connection may carry another request. Leaves the look-up to `resolver`,
+the attempts to `dialing`, and to its owner which peers may be used.
 
 Threads: none of its own; one thread at a time uses a connection.
 """
@@ -12,7 +12,7 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,34 +26,46 @@ import urllib3.exceptions
 import urllib3.util.ssl_
 
 from ..errors import ServerBroken, Stale
-from .dialing import LIVELY, Dialer
+from .dialing import LIVELY, Dialer, SocketOption
 from .exchange import Exchange, read_head
 from .open_connections import OpenConnections
 from .resolver import Resolver
 from .socket_input import SocketInput
 
-# A connection that was idle for longer is not used again: many a NAT and firewall has
-# forgotten it by then, and says nothing. A new one costs two or three round trips, a
-# dead one `SILENCE_SECONDS`.
-_KEPT_SECONDS = 30.0
 _MOST_DEAD = 256
 
-# Called with the host and a socket just connected to it, before anything is sent:
-# raises OSError where it must not be used.
+# Called with a host and a socket just connected to it, before anything is sent. Raises
+# OSError where the socket must not be used.
 Admit = Callable[[str, socket.socket], None]
 
 
-class Adapter(requests.adapters.HTTPAdapter):
-    """Connections whose names *resolver* looks up, and which *open_* knows all of.
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How connections are kept, and how soon a dead one is noticed."""
 
-    *admit* is asked about each peer; not about a proxy, which looks up the name itself
-    and is the user's own choice.
+    # A connection that was idle for longer is not used again: many NATs and firewalls
+    # forget it by then, and say nothing. A new connection costs two or three round
+    # trips, a dead one `SILENCE_SECONDS`.
+    most_idle_seconds: float = 30.0
+    options: Sequence[SocketOption] = LIVELY
+
+
+class Adapter(requests.adapters.HTTPAdapter):
+    """Makes connections: *resolver* looks up their names, *open_* lists them all.
+
+    *admit* judges each peer, but no proxy: that looks up the name itself, and is the
+    user's own choice.
     """
 
     def __init__(
-        self, resolver: Resolver, open_: OpenConnections, admit: Admit, connections: int
+        self,
+        resolver: Resolver,
+        open_: OpenConnections,
+        admit: Admit,
+        keeping: Keeping,
+        connections: int,
     ) -> None:
-        shared = _Shared(resolver, Dialer(), open_, _Dead(), admit)
+        shared = _Shared(resolver, Dialer(), open_, _DeadConnections(), admit, keeping)
         self._pool_classes = _pool_classes(_Strict, _StrictTls, shared)
         self._socks_classes = _pool_classes(_Socks, _SocksTls, shared)
         super().__init__(pool_connections=8, pool_maxsize=connections, max_retries=0)
@@ -72,52 +84,54 @@ class Adapter(requests.adapters.HTTPAdapter):
         return manager
 
 
-class _Dead:
-    """When a kept connection to each place was last found dead.
+class _DeadConnections:
+    """When a kept connection to each (host, port) was last found dead.
 
-    Thread safety: all methods; each is one step on the table. Which of two times that
-    race stays makes no difference.
+    Thread safety: all methods; each is one step on the table. If two threads race,
+    either time will do.
     """
 
     def __init__(self) -> None:
+        # (host, port) -> monotonic time
         self._found_at: dict[tuple[str, int | None], float] = {}
 
-    def note(self, place: tuple[str, int | None]) -> None:
-        """One was just now: those that were kept before it are not used again."""
+    def add(self, peer: tuple[str, int | None]) -> None:
+        """Retire every connection to *peer* that was kept before now: one was dead."""
         if len(self._found_at) >= _MOST_DEAD:
             self._found_at.clear()
-        self._found_at[place] = time.monotonic()
+        self._found_at[peer] = time.monotonic()
 
-    def since(self, place: tuple[str, int | None]) -> float:
-        """When one was found last (monotonic); 0 where none was."""
-        return self._found_at.get(place, 0.0)
+    def last_found_at(self, peer: tuple[str, int | None]) -> float:
+        """When a dead connection to *peer* was found last (monotonic); 0 for never."""
+        return self._found_at.get(peer, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """What all connections of one adapter share."""
+    """The parts that all connections of one adapter share."""
 
     resolver: Resolver
     dialer: Dialer
     open_: OpenConnections
-    dead: _Dead
+    dead: _DeadConnections
     admit: Admit
+    keeping: Keeping
 
 
 class _Strict(urllib3.connection.HTTPConnection):
-    """A connection that reads nothing itself. Made by `_pool_classes`."""
+    """A connection that leaves reading to `Exchange`. Made by `_pool_classes`."""
 
     _shared: _Shared
-    kept_at = 0.0  # when an answer ended on it (monotonic); 0 while none has
+    kept_at = 0.0  # when the last answer on it ended (monotonic); 0 before
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
         super().__init__(*args, **kwargs)
-        # Called by http.client, and no more; it is typed as a class.
+        # http.client only calls it, but types it as a class.
         made: Any = partial(Exchange, connection=self, within=self._shared.open_)
         self.response_class = made
 
     def connect(self) -> None:
-        """As overridden, and closed at once where the transport was meanwhile."""
+        """As overridden; closes at once if the transport was closed meanwhile."""
         self._shared.open_.check_open()
         super().connect()
         try:
@@ -132,59 +146,60 @@ class _Strict(urllib3.connection.HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether a request may be sent, which the pool asks just before it is.
+        """Whether the pool may send a request, which it does next.
 
-        What waits on the socket then was sent without having been asked for, or is the
-        end of the connection; the next answer would be taken for another's.
+        Bytes that wait on the socket now answer no request, or are the end of the
+        connection; the next answer would be taken for another's.
         """
         if not self._shared.open_.take(self):
             return False
         if self.kept_at and (
-            time.monotonic() - self.kept_at > _KEPT_SECONDS
-            or self._shared.dead.since((self.host, self.port)) > self.kept_at
+            time.monotonic() - self.kept_at > self._shared.keeping.most_idle_seconds
+            or self._shared.dead.last_found_at((self.host, self.port)) > self.kept_at
         ):
             return False
-        pending = getattr(self.sock, "pending", None)  # deciphered by TLS, not yet read
+        pending = getattr(self.sock, "pending", None)  # TLS has deciphered bytes
         return super().is_connected and not (pending is not None and pending())
 
     def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
-        """As overridden. Raises as `getresponse` where it cannot be sent."""
-        with self._staleness():
+        """As overridden. Raises as `getresponse` where the connection ended."""
+        with self._stale_errors():
             super().request(*args, **kwargs)
 
     def getresponse(self) -> Exchange:  # type: ignore[override] # stands in its place
-        """The answer, its head read; past urllib3, which would wrap it.
+        """Return the answer, its head read, without urllib3's wrapper.
 
-        Raises Stale where a connection that was kept ended without one: that tells of
-        the connection, and of others kept as long, and nothing of the server.
+        Raises Stale where a kept connection ended without an answer: the connection was
+        dead, and so may be others kept as long. The server need not be.
         """
-        with self._staleness():
+        with self._stale_errors():
             answer: Any = http.client.HTTPConnection.getresponse(self)
         assert isinstance(answer, Exchange)
         return answer
 
     def close(self) -> None:
-        """As overridden; what it is used for next is another connection."""
+        """As overridden; the next `connect` makes a new connection."""
         self.kept_at = 0.0
         self._shared.open_.take(self)
         super().close()
 
     @contextlib.contextmanager
-    def _staleness(self) -> Iterator[None]:
+    def _stale_errors(self) -> Iterator[None]:
+        """Turn an OSError of a connection that was kept into Stale."""
         kept_at = self.kept_at
         try:
             yield
         except OSError as error:
             if not kept_at:
                 raise
-            self._shared.dead.note((self.host, self.port))
+            self._shared.dead.add((self.host, self.port))
             raise Stale(f"a kept connection had died: {error}") from error
 
     def _tunnel(self) -> None:
-        """Have the proxy connect to the host, within the time-out."""
+        """Make the proxy connect to the host, within the time-out."""
         host = (self._tunnel_host or "").strip("[]")
-        place = f"{f'[{host}]' if ':' in host else host}:{self._tunnel_port}"
-        lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}"]
+        authority = f"{f'[{host}]' if ':' in host else host}:{self._tunnel_port}"
+        lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
         lines += [
             f"{name}: {value}"
             for name, value in self._tunnel_headers.items()  # type: ignore[attr-defined]
@@ -201,25 +216,25 @@ class _Strict(urllib3.connection.HTTPConnection):
 
 
 class _ByTls:
-    """What a connection by TLS has beside: an end without a goodbye is one.
+    """A connection by TLS, which notices when it ends without TLS's goodbye.
 
-    Python before 3.11.3, Debian 12's, has OpenSSL 3 take a connection that was cut off
-    for one that was closed.
+    Python before 3.11.3 (Debian 12) makes OpenSSL 3 take a cut connection for a closed
+    one.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
         context = urllib3.util.ssl_.create_urllib3_context()
-        # OpenSSL before 3 knows no such option, and never did so.
+        # OpenSSL before 3 has no such option, and always notices.
         context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
         super().__init__(*args, **{"ssl_context": context, **kwargs})
 
 
 class _StrictTls(_ByTls, _Strict, urllib3.connection.HTTPSConnection):
-    """The same by TLS."""
+    """A `_Strict` connection by TLS."""
 
 
 class _Socks(_Strict, urllib3.contrib.socks.SOCKSConnection):
-    """The same through a SOCKS proxy, which looks names up itself by socks5h."""
+    """A `_Strict` connection through a SOCKS proxy; by socks5h, it looks names up."""
 
     def _new_conn(self) -> socks.socksocket:
         seconds = _seconds_of(self)
@@ -237,7 +252,10 @@ class _Socks(_Strict, urllib3.contrib.socks.SOCKSConnection):
                 proxy_rdns=options["rdns"],
                 proxy_username=options["username"],
                 proxy_password=options["password"],
-                socket_options=[*(self.socket_options or ()), *LIVELY],
+                socket_options=[
+                    *(self.socket_options or ()),
+                    *self._shared.keeping.options,
+                ],
             )
         except OSError as error:
             reason = OSError(f"the SOCKS proxy: {error}")
@@ -245,13 +263,14 @@ class _Socks(_Strict, urllib3.contrib.socks.SOCKSConnection):
 
 
 class _SocksTls(_ByTls, _Socks, urllib3.contrib.socks.SOCKSHTTPSConnection):
-    """The same by TLS, inside the tunnel."""
+    """A `_Socks` connection by TLS, inside the tunnel."""
 
 
 def _pool_classes(
     plain: type[_Strict], by_tls: type[_Strict], shared: _Shared
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    # Typed as urllib3's: `getresponse` stands in its place.
+    """Pools by scheme whose connections have *shared*, and tell it when idle."""
+    # `Any`: urllib3 types these with a `getresponse` of its own.
     bound: Any = {"_shared": shared}
     connection: Any = type(plain.__name__, (plain,), bound)
     tls_connection: Any = type(by_tls.__name__, (by_tls,), bound)
@@ -272,7 +291,7 @@ def _pool_classes(
 
 
 def _seconds_of(connection: urllib3.connection.HTTPConnection) -> float:
-    """Its time-out: for connecting at first, for the answer once it has asked."""
+    """The time-out of *connection*: first for connecting, then for the answer."""
     seconds = connection.timeout
     assert isinstance(seconds, (int, float)), "transport sets it for each request"
     return seconds
@@ -281,7 +300,7 @@ def _seconds_of(connection: urllib3.connection.HTTPConnection) -> float:
 def _connected(
     connection: urllib3.connection.HTTPConnection, host: str, shared: _Shared
 ) -> socket.socket:
-    """A socket to the first address of *host* that answers."""
+    """A socket to the first address of *host* that accepts."""
     seconds = _seconds_of(connection)
     until = time.monotonic() + seconds
     try:
@@ -294,7 +313,7 @@ def _connected(
             connection.port,
             addresses,
             seconds=max(0.001, until - time.monotonic()),
-            options=[*(connection.socket_options or ()), *LIVELY],
+            options=[*(connection.socket_options or ()), *shared.keeping.options],
         )
     except TimeoutError as error:
         raise urllib3.exceptions.ConnectTimeoutError(
@@ -307,6 +326,7 @@ def _connected(
 def _admitted(
     connection: urllib3.connection.HTTPConnection, sock: socket.socket, admit: Admit
 ) -> socket.socket:
+    """*sock*, once *admit* has let its peer pass; no proxy is judged."""
     if connection.proxy is not None:
         return sock
     try:

@@ -1,11 +1,10 @@
-"""A TCP connection to one of a host's addresses, whichever answers first.
+"""A TCP connection to the first of a host's addresses that accepts one.
 
-Decides in which order and how far apart addresses are tried (RFC 8305: one that is
-dead, or a whole family of them, costs a fraction of a second), and how soon a dead
-connection is noticed. Leaves to `connections` what is done with it.
+Decides in which order and how far apart the addresses are tried, and how soon a dead
+connection is noticed. A dead address, or a whole dead family, costs a fraction of a
+second (RFC 8305). Leaves to `connections` how the connection is used.
 
-Thread safety: all methods; `_lock` guards the table, and is not held while anything
-waits. Attempts run on the caller's thread.
+Threads: none of its own; attempts run on the caller's thread.
 """
 
 import os
@@ -17,15 +16,14 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 
-# Between the starts of two attempts, unless one fails before (RFC 8305 §5).
+# From the start of one attempt to the next, unless the first fails before (RFC 8305 §5).
 _ATTEMPT_SECONDS = 0.25
 _MOST_REMEMBERED = 256
-# A connection whose peer has gone without a word (NAT that forgot it, a suspend, a VPN
-# that went down) is noticed after this much silence of its TCP: what was sent and not
-# acknowledged, or probes. A server that computes acknowledges all the same. Three
-# retransmissions fit in; a guess.
+# A peer that has gone without a word (a NAT forgot it, a suspend, a VPN went down) is
+# noticed once its TCP has acknowledged neither data nor probes for this long. A server
+# that computes still acknowledges. Three retransmissions fit in; a guess.
 SILENCE_SECONDS = 4
-# Probes begin after so much quiet, and come so far apart.
+# The first probe comes after so much quiet, and the next ones so far apart.
 _PROBE_AFTER_SECONDS = 2
 _PROBE_EVERY_SECONDS = 1
 
@@ -40,11 +38,16 @@ LIVELY: Sequence[SocketOption] = (
 
 
 class Dialer:
-    """Connects, and remembers which address of a host answered last."""
+    """Connects, and remembers which address of a host accepted last.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._answered: dict[tuple[str, int], str] = {}  # guarded by _lock
+    Thread safety: all methods; none waits with the lock held.
+    """
+
+    def __init__(self, attempt_seconds: float = _ATTEMPT_SECONDS) -> None:
+        self._attempt_seconds = attempt_seconds
+        self._lock = threading.Lock()  # guards the table below
+        # (host, port) -> the address that accepted last
+        self._accepted: dict[tuple[str, int], str] = {}
 
     def dial(
         self,
@@ -60,33 +63,39 @@ class Dialer:
         Raises TimeoutError after *seconds*, else the OSError of the last attempt that
         failed.
         """
-        place = (host, port)
         with self._lock:
-            first = self._answered.get(place)
+            first = self._accepted.get((host, port))
         ordered = _interleaved(addresses)
         if first in ordered:
             ordered.remove(first)
             ordered.insert(0, first)
-        sock, address = _first_to_answer(ordered, port, seconds, list(options))
-        sock.settimeout(seconds)  # for what comes before the first request: TLS
+        sock, address = _first_to_accept(
+            ordered, port, seconds, list(options), self._attempt_seconds
+        )
+        sock.settimeout(seconds)  # for TLS, which comes before the first request
         with self._lock:
-            if len(self._answered) >= _MOST_REMEMBERED:
-                self._answered.clear()
-            self._answered[place] = address
+            if len(self._accepted) >= _MOST_REMEMBERED:
+                self._accepted.clear()
+            self._accepted[host, port] = address
         return sock
 
 
 def _interleaved(addresses: Sequence[str]) -> list[str]:
-    """*addresses* with the two families in turn, the first one's first."""
+    """*addresses* with the two families in turn, starting with the first one's."""
     first = [a for a in addresses if (":" in a) == (":" in addresses[0])]
     second = [a for a in addresses if a not in first]
     pairs = chain.from_iterable(zip_longest(first, second))
     return [address for address in pairs if address is not None]
 
 
-def _first_to_answer(
-    addresses: list[str], port: int, seconds: float, options: list[SocketOption]
+def _first_to_accept(
+    addresses: list[str],
+    port: int,
+    seconds: float,
+    options: list[SocketOption],
+    attempt_seconds: float,
 ) -> tuple[socket.socket, str]:
+    """A connected socket and its address; the other attempts are given up."""
     until = time.monotonic() + seconds
     waiting = deque(addresses)
     failed: OSError = OSError("the name has no address")
@@ -96,10 +105,10 @@ def _first_to_answer(
             while waiting or attempts.get_map():
                 now = time.monotonic()
                 if now >= until:
-                    raise TimeoutError("no address answered in time")
+                    raise TimeoutError("no address accepted a connection in time")
                 if waiting and now >= next_at:
                     address = waiting.popleft()
-                    next_at = now + _ATTEMPT_SECONDS
+                    next_at = now + attempt_seconds
                     try:
                         sock = begin_connecting(address, port, options)
                     except OSError as error:
@@ -125,8 +134,8 @@ def _first_to_answer(
 def begin_connecting(
     address: str, port: int, options: list[SocketOption]
 ) -> socket.socket:
-    """A socket that is connecting to *address*, without waiting for it."""
-    family, kind, protocol, _, place = socket.getaddrinfo(
+    """A socket that has begun to connect to *address*."""
+    family, kind, protocol, _, peer = socket.getaddrinfo(
         address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
     )[0]
     sock = socket.socket(family, kind, protocol)
@@ -134,7 +143,7 @@ def begin_connecting(
         for option in options:
             sock.setsockopt(*option)
         sock.setblocking(False)  # noqa: FBT003 - the name says it
-        sock.connect(place)
+        sock.connect(peer)
     except BlockingIOError:
         pass
     except BaseException:

@@ -75,10 +75,10 @@ class Exchange:
         self._within = within
         self._input = SocketInput(sock)
         self._body: Body | None = None  # until `begin` has returned
-        # Guards the three fields below and the socket's shutdown: once `_closed` is set,
+        self._aborted = False  # never reset, so it needs no lock
+        # Guards the two fields below and the socket's shutdown: once `_closed` is set,
         # another socket may have its number.
         self._lock = threading.Lock()
-        self._aborted = False  # never reset; set and read without the lock as well
         self._closed = False
         self._reading = False  # a thread is at the socket
         within.add(self)

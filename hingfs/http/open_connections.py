@@ -59,7 +59,7 @@ class OpenConnections:
             connection.close()
 
     def take(self, connection: Connection) -> bool:
-        """Hand the idle *connection* to the caller; False if `close` has closed it."""
+        """Take *connection* from the idle ones; False where it is not among them."""
         with self._lock:
             waited = connection in self._idle
             self._idle.discard(connection)

@@ -1,10 +1,10 @@
-"""Names of hosts looked up for callers who do not wait for ever.
+"""Host names, looked up for callers that do not wait for ever.
 
-`requests` bounds one wait for a socket; nothing bounds the look-up of a name. Decides
-who shares a look-up, and when one that hangs is left behind for another.
+`requests` bounds its waits for a socket; nothing bounds the look-up of a name. Decides
+which callers share a look-up, and when a second look-up starts beside one that hangs.
 
-Threads: look-ups run on `hingfs-names-N`, since nothing can wake one that hangs. They
-are daemons, started when there is work, and end at `Resolver.close`.
+Threads: look-ups run on `hingfs-dns-N`, since nothing can wake one that hangs. These
+threads are daemons; they start when there is work, and end at `Resolver.close`.
 """
 
 import ipaddress
@@ -19,14 +19,14 @@ import urllib3.util.connection
 from ..errors import HingError
 from ..workers import DaemonPool
 
-# Names looked up at once, those included whose look-up hangs: the API's, and those of
-# the storage hosts that it names. glibc gives each up after some 10 to 30 s.
+# Look-ups at once, hanging ones included: of the API's name, and of the storage hosts
+# that it names. glibc gives each up after some 10 to 30 s.
 _MOST_LOOKUPS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class _Lookup:
-    """A look-up under way, or one whose answer came too late for who asked."""
+    """A look-up under way, or one that ended too late for its callers."""
 
     addresses: Future[list[str]]
     started_at: float  # monotonic
@@ -35,18 +35,20 @@ class _Lookup:
 class Resolver:
     """The addresses of names, as the system tells them.
 
-    A second caller joins the look-up in flight, until that is *patience_seconds* old;
-    then another is started beside it. An answer that comes too late for its callers is
-    kept for the next one.
+    Callers for one name join its look-up until that is *join_seconds* old; the next
+    caller starts another beside it. A result that comes too late for its callers is
+    kept for the next one. At most *most_lookups* run at once.
 
     Thread safety: all methods.
     """
 
-    def __init__(self, patience_seconds: float) -> None:
-        self._patience_seconds = patience_seconds
-        self._pool = DaemonPool("hingfs-names", _MOST_LOOKUPS)
+    def __init__(self, join_seconds: float, most_lookups: int = _MOST_LOOKUPS) -> None:
+        self._join_seconds = join_seconds
+        self._pool = DaemonPool("hingfs-dns", most_lookups)
+        # Guards the table below. A look-up is submitted, and its thread started, with
+        # the lock held: so two callers never start two.
         self._lock = threading.Lock()
-        # (host, port) -> the look-up to join; guarded by _lock
+        # (host, port) -> the look-up to join
         self._lookups: dict[tuple[str, int], _Lookup] = {}
 
     def look_up(self, host: str, port: int, seconds: float) -> list[str]:
@@ -55,39 +57,40 @@ class Resolver:
         Raises TimeoutError after *seconds*, OSError if there is no such name.
         """
         if _is_address(host):
-            return _find(host, port)
-        place = (host, port)
+            return _ask_system(host, port)
+        name = (host, port)
         now = time.monotonic()
         with self._lock:
-            lookup = self._lookups.get(place)
-            if lookup is None or now - lookup.started_at >= self._patience_seconds:
+            lookup = self._lookups.get(name)
+            if lookup is None or now - lookup.started_at >= self._join_seconds:
                 self._forget_old_locked(now)
-                lookup = _Lookup(self._pool.submit(_find, host, port), now)
-                self._lookups[place] = lookup
+                addresses = self._pool.submit(_ask_system, host, port)
+                lookup = _Lookup(addresses, now)
+                self._lookups[name] = lookup
         try:
             error = lookup.addresses.exception(seconds)
         except TimeoutError:
             raise TimeoutError("the name lookup took too long") from None
         with self._lock:
-            if self._lookups.get(place) is lookup:
-                del self._lookups[place]
+            if self._lookups.get(name) is lookup:
+                del self._lookups[name]
         if isinstance(error, HingError):
             raise error.again() from error
-        if error is not None:  # several may raise it: a copy each
+        if error is not None:  # a copy: several callers may raise it
             raise socket.gaierror(*error.args) from error
         return lookup.addresses.result()
 
     def _forget_old_locked(self, now: float) -> None:
-        """Drop late answers that nobody came for."""
+        """Drop late results that no caller fetched."""
         self._lookups = {
-            place: lookup
-            for place, lookup in self._lookups.items()
+            name: lookup
+            for name, lookup in self._lookups.items()
             if not lookup.addresses.done()
-            or now - lookup.started_at < self._patience_seconds
+            or now - lookup.started_at < self._join_seconds
         }
 
     def close(self, error: HingError) -> None:
-        """Wake every caller with *error*; a look-up that hangs is left behind."""
+        """Wake every caller with *error*; leave hanging look-ups behind."""
         self._pool.close(error)
 
     def join(self, seconds: float) -> bool:
@@ -95,8 +98,8 @@ class Resolver:
         return self._pool.join(seconds)
 
 
-def _find(host: str, port: int) -> list[str]:
-    """What the system says; takes as long as that likes."""
+def _ask_system(host: str, port: int) -> list[str]:
+    """The addresses that the system names; it may take as long as it likes."""
     try:
         found = socket.getaddrinfo(
             host,
@@ -107,9 +110,9 @@ def _find(host: str, port: int) -> list[str]:
     except UnicodeError as error:
         raise socket.gaierror(socket.EAI_NONAME, "no name of a host") from error
     addresses = []
-    for *_, place in found:
-        scope = f"%{place[3]}" if len(place) == 4 and place[3] else ""
-        addresses.append(f"{place[0]}{scope}")
+    for *_, peer in found:
+        scope = f"%{peer[3]}" if len(peer) == 4 and peer[3] else ""
+        addresses.append(f"{peer[0]}{scope}")
     return list(dict.fromkeys(addresses))
 
 

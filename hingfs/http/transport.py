@@ -33,7 +33,7 @@ from .answer import Answer
 from .authorization import Authorization, origin_of
 from .breaker import Breaker
 from .clock import ServerClock
-from .connections import Adapter
+from .connections import Adapter, Keeping
 from .destinations import Destinations
 from .limits import RequestLimit
 from .open_connections import OpenConnections
@@ -47,6 +47,7 @@ MOST_REDIRECTS = 5
 # Servers refuse request lines beyond some 8 KiB.
 LONGEST_URL = 8 * KIB
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_KEEPING = Keeping()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +67,19 @@ class HttpTransport:
     themselves; each has its own lock.
     """
 
-    def __init__(self, config: EndpointConfig) -> None:
+    def __init__(self, config: EndpointConfig, keeping: Keeping = _KEEPING) -> None:
         self.clock = ServerClock()
         self.limit = RequestLimit()
         self.breaker = Breaker()
         self.authorization = Authorization(config)
         self._config = config
         self._proxies = Proxies()
-        # A caller that waited its time and asks again joins the same look-up once.
+        # A caller that timed out and asks again joins the same look-up once more.
         self._resolver = Resolver(2 * config.connect_seconds)
         self._open = OpenConnections()
         self._destinations = Destinations(config, self._look_up)
         admit = self._destinations.admit
-        adapter = partial(Adapter, self._resolver, self._open, admit)
+        adapter = partial(Adapter, self._resolver, self._open, admit, keeping)
         self._sessions = Sessions(config, self._proxies, adapter)
         self._closed = threading.Event()
 

@@ -49,11 +49,15 @@ def listening() -> Iterator[int]:
 
 @pytest.fixture
 def net(monkeypatch: pytest.MonkeyPatch, listening: int) -> Iterator[Net]:
-    monkeypatch.setattr(dialing, "_ATTEMPT_SECONDS", 0.02)
     net = Net(monkeypatch, listening)
     yield net
     for sock in net.made:
         sock.close()
+
+
+def quick() -> Dialer:
+    """A dialer whose attempts follow each other soon."""
+    return Dialer(attempt_seconds=0.02)
 
 
 def dial(dialer: Dialer, addresses: list[str], seconds: float = PATIENT) -> None:
@@ -61,7 +65,7 @@ def dial(dialer: Dialer, addresses: list[str], seconds: float = PATIENT) -> None
 
 
 def test_the_first_address_is_taken_where_it_answers(net):
-    dial(Dialer(), ["192.0.2.1", "192.0.2.2"])
+    dial(quick(), ["192.0.2.1", "192.0.2.2"])
 
     assert net.tried == ["192.0.2.1"]
 
@@ -69,7 +73,7 @@ def test_the_first_address_is_taken_where_it_answers(net):
 def test_one_that_is_silent_holds_the_next_up_for_a_moment_only(net):
     net.silent = {"192.0.2.1"}
 
-    dial(Dialer(), ["192.0.2.1", "192.0.2.2"])
+    dial(quick(), ["192.0.2.1", "192.0.2.2"])
 
     assert net.tried == ["192.0.2.1", "192.0.2.2"]
 
@@ -79,7 +83,7 @@ def test_the_last_of_sixteen_is_reached(net):
     addresses = [f"192.0.2.{number}" for number in range(16)]
     net.silent = set(addresses[:-1])
 
-    dial(Dialer(), addresses)
+    dial(quick(), addresses)
 
     assert net.tried == addresses
 
@@ -89,13 +93,13 @@ def test_the_families_take_turns(net):
     addresses = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2"]
     net.silent = {a for a in addresses if ":" in a}
 
-    dial(Dialer(), addresses)
+    dial(quick(), addresses)
 
     assert net.tried == ["2001:db8::1", "192.0.2.1"]
 
 
 def test_what_answered_comes_first_the_next_time(net):
-    dialer = Dialer()
+    dialer = quick()
     net.refusing = {"192.0.2.1"}
     dial(dialer, ["192.0.2.1", "192.0.2.2"])
     net.tried.clear()
@@ -109,14 +113,14 @@ def test_that_all_refuse_is_told_by_the_last(net):
     net.refusing = {"192.0.2.1", "192.0.2.2"}
 
     with pytest.raises(ConnectionRefusedError):
-        dial(Dialer(), ["192.0.2.1", "192.0.2.2"])
+        dial(quick(), ["192.0.2.1", "192.0.2.2"])
 
 
 def test_that_nobody_answers_is_told_in_time_and_nothing_is_left_open(net):
     net.silent = {"192.0.2.1", "192.0.2.2"}
 
     with pytest.raises(TimeoutError):
-        dial(Dialer(), ["192.0.2.1", "192.0.2.2"], seconds=0.2)
+        dial(quick(), ["192.0.2.1", "192.0.2.2"], seconds=0.2)
     assert [sock.fileno() for sock in net.made[::2]] == [-1, -1]
 
 
@@ -125,16 +129,16 @@ def test_a_port_that_is_closed_refuses_at_once(listening):
         port = server.getsockname()[1]
 
     with pytest.raises(ConnectionRefusedError):
-        Dialer().dial("h", port, ["127.0.0.1"], seconds=PATIENT, options=[])
+        quick().dial("h", port, ["127.0.0.1"], seconds=PATIENT, options=[])
 
 
 def test_a_name_without_an_address_is_an_error():
     with pytest.raises(OSError, match="no address"):
-        Dialer().dial("h", 80, [], seconds=PATIENT, options=[])
+        quick().dial("h", 80, [], seconds=PATIENT, options=[])
 
 
 def test_a_connection_notices_that_its_peer_has_gone(listening):
-    with Dialer().dial(
+    with quick().dial(
         "h", listening, ["127.0.0.1"], seconds=PATIENT, options=LIVELY
     ) as sock:
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

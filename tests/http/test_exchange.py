@@ -23,8 +23,10 @@ from hingfs.errors import (
     Undecodable,
     Unreachable,
 )
-from hingfs.http import connections, dialing, socket_input
+from hingfs.http import socket_input
 from hingfs.http.answer import Answer
+from hingfs.http.connections import Keeping
+from hingfs.http.dialing import LIVELY
 from hingfs.http.exchange import MOST_HEAD_BYTES
 from hingfs.http.transport import HttpTransport
 from hingfs.settings import EndpointConfig
@@ -36,6 +38,10 @@ from tests.support.raw import Asked, Hangup, RawServer, Reset, Script
 STALL = 0.3
 # Many times what a wait may last, on a machine that is busy with other things.
 PATIENT = 5.0
+# A peer that acknowledges nothing is noticed soon.
+QUICK = Keeping(
+    options=[*LIVELY[:-1], (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)]
+)
 
 
 @pytest.fixture
@@ -50,7 +56,9 @@ def serve():
         servers.append(server)
         options = {"connect_seconds": 2.0, "stall_seconds": STALL, **options}
         url = options.pop("base_url", server.base_url)
-        open_.append(HttpTransport(EndpointConfig(url, token=Token("oh-t"), **options)))
+        keeping = options.pop("keeping", Keeping())
+        config = EndpointConfig(url, token=Token("oh-t"), **options)
+        open_.append(HttpTransport(config, keeping))
         return open_[-1], server
 
     yield serve
@@ -857,17 +865,15 @@ def test_kept_connections_that_died_use_up_no_try(serve, reset):
     assert not transport.breaker.seems_dead
 
 
-def test_kept_connections_that_died_in_silence_cost_one_time_out(serve, monkeypatch):
+def test_kept_connections_that_died_in_silence_cost_one_time_out(serve):
     """Nothing is acknowledged any more: a NAT that forgot them, a VPN that went down."""
-    quick = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
-    monkeypatch.setattr(connections, "LIVELY", [*dialing.LIVELY[:-1], quick])
 
     def script(asked: Asked) -> Iterator[bytes]:
         if asked.connection < 10:
             server.deafen(asked.connection)
         yield ok(name_of(asked))
 
-    transport, server = serve(script)
+    transport, server = serve(script, keeping=QUICK)
     kept = [ask(transport, f"/v1/videos/{number}") for number in range(10)]
     for answer in kept:
         body_of(answer)
@@ -879,17 +885,15 @@ def test_kept_connections_that_died_in_silence_cost_one_time_out(serve, monkeypa
     assert transport.breaker.tries(3) == 3
 
 
-def test_a_body_that_died_in_silence_is_cut(serve, monkeypatch):
+def test_a_body_that_died_in_silence_is_cut(serve):
     """Probes notice it, long before the stall time-out."""
-    quick = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
-    monkeypatch.setattr(connections, "LIVELY", [*dialing.LIVELY[:-1], quick])
 
     def script(asked: Asked) -> Iterator[bytes | float]:
         yield ok(b"half", length=8)
         server.deafen(asked.connection)
         yield 1000.0
 
-    transport, server = serve(script, stall_seconds=1000.0)
+    transport, server = serve(script, keeping=QUICK, stall_seconds=1000.0)
     with ask(transport, "/v1/videos/a") as answer:
         assert answer.read_some(4) == b"half"
         with pytest.raises(BodyCut):
@@ -910,8 +914,8 @@ def test_a_server_that_ends_every_connection_is_unreachable_in_the_end(serve):
     assert server.connections == [0, 0, 1]
 
 
-def test_a_connection_that_was_idle_for_long_is_not_used(serve, monkeypatch):
-    """NAT may have forgotten it, and nobody says so."""
+def test_a_connection_that_was_idle_for_long_is_not_used(serve):
+    """A NAT may have forgotten it, and says nothing."""
 
     def script(asked: Asked) -> Iterator[bytes]:
         yield ok(name_of(asked))
@@ -919,7 +923,9 @@ def test_a_connection_that_was_idle_for_long_is_not_used(serve, monkeypatch):
     transport, server = serve(script)
     read(transport, "/v1/videos/a")
     read(transport, "/v1/videos/b")
-    monkeypatch.setattr(connections, "_KEPT_SECONDS", 0.0)
-    read(transport, "/v1/videos/c")
+    assert server.connections == [0, 0]
 
-    assert server.connections == [0, 0, 1]
+    transport, server = serve(script, keeping=Keeping(most_idle_seconds=0.0))
+    read(transport, "/v1/videos/a")
+    read(transport, "/v1/videos/b")
+    assert server.connections == [0, 1]

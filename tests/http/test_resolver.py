@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hingfs.errors import Closing
-from hingfs.http import resolver as resolver_module
 from hingfs.http.resolver import Resolver
 from tests.support.mounting import eventually
 
@@ -48,8 +47,8 @@ def system(monkeypatch) -> Iterator[System]:
 def make() -> Iterator[Callable[..., Resolver]]:
     made: list[Resolver] = []
 
-    def make(patience_seconds: float = LONG) -> Resolver:
-        made.append(Resolver(patience_seconds))
+    def make(join_seconds: float = LONG, **options: int) -> Resolver:
+        made.append(Resolver(join_seconds, **options))
         return made[-1]
 
     yield make
@@ -120,7 +119,7 @@ class TestResolver:
         assert system.asked == ["a.test"] * 2  # and used once
 
     def test_beside_a_lookup_that_hangs_for_long_another_is_started(self, system, make):
-        resolver = make(patience_seconds=0.0)
+        resolver = make(join_seconds=0.0)
         system.hanging.add("a.test")
         with pytest.raises(TimeoutError):
             resolver.look_up("a.test", 80, SOON)
@@ -129,7 +128,7 @@ class TestResolver:
         assert resolver.look_up("a.test", 80, LONG) == [LOCAL]
 
     def test_late_answers_that_nobody_comes_for_are_forgotten(self, system, make):
-        resolver = make(patience_seconds=0.0)
+        resolver = make(join_seconds=0.0)
         late = [f"{number}.test" for number in range(9)]
         system.hanging.update(late)
         for name in late:
@@ -154,9 +153,8 @@ class TestResolver:
 
         assert resolver.look_up("a.test", 80, LONG) == [LOCAL]
 
-    def test_lookups_that_hang_are_bounded(self, system, make, monkeypatch):
-        monkeypatch.setattr(resolver_module, "_MOST_LOOKUPS", 3)
-        resolver = make(patience_seconds=0.0)
+    def test_lookups_that_hang_are_bounded(self, system, make):
+        resolver = make(join_seconds=0.0, most_lookups=3)
         system.hanging.add("a.test")
         for _ in range(9):
             with pytest.raises(TimeoutError):

@@ -1141,7 +1141,7 @@ def test_no_thread_is_left_after_close(make, endpoint):
     transport = make(host)
     read(transport, f"{host}/v1/videos/v/content")
     names = {thread.name for thread in set(threading.enumerate()) - before}
-    assert "hingfs-names-1" in names
+    assert "hingfs-dns-1" in names
 
     transport.close()
 
