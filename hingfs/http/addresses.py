@@ -1,9 +1,9 @@
-"""What an address is to a server that would send us there: its reach.
+"""The reach of an address: how far it is from the Internet. Pure.
 
-Decides which addresses are on the Internet, somebody's own network, this machine, or
-a service that hands out secrets of the machine; and which names lead to the last two
-whatever a look-up says, since a proxy alone may look names up. Leaves to `destinations`
-who may be gone to.
+Decides whether an address is on the Internet, in a private network, on this machine, or
+of a service that hands out the machine's secrets. Decides which names lead to the last
+two without a look-up, since a proxy alone may look names up. Leaves to `destinations`
+which of them we may be sent to.
 """
 
 import contextlib
@@ -15,27 +15,27 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Reach(enum.IntEnum):
-    """How far an address is from the Internet, which comes first."""
+    """How far an address is from the Internet; the nearest comes first."""
 
     PUBLIC = 0
-    # What a proxy on this machine or its router (Clash, mihomo, sing-box, Surge) answers
-    # to every name; the connection leads to that name.
+    # A proxy on this machine or its router (Clash, mihomo, sing-box, Surge) gives such
+    # an address for every name, and connects it to that name.
     FAKE = 1
     PRIVATE = 2
     LOOPBACK = 3
-    # A service of the machine or of its cloud, at a fixed address: credentials, mostly.
+    # A service of the machine or its cloud at a fixed address; most give credentials.
     METADATA = 4
 
 
-# The defaults of those proxies: RFC 2544's range for benchmarks, which is on no
-# network; sing-box's and xray's fc00::/18, in a half of fc00::/7 that RFC 4193 gives to
-# nobody; mihomo's, which is no random prefix as that RFC wants a network to have.
+# The defaults of those proxies. No network has them: RFC 2544 keeps the first for
+# benchmarks; sing-box's and xray's fc00::/18 lies in the half of fc00::/7 that RFC 4193
+# gives to nobody; mihomo's is no random prefix, as that RFC wants of a network.
 _FAKE = ("198.18.0.0/15", "fc00::/18", "fdfe:dcba:9876::/64")
-_LOOPBACK = ("0.0.0.0/8", "127.0.0.0/8")  # :: and ::1 are read as these, see below
-# Where clouds serve the metadata of a machine: by their own pages (2026-11-26), or by
-# what is named beside it (2026-11-27). Some are in ranges that a storage may be in.
+_LOOPBACK = ("0.0.0.0/8", "127.0.0.0/8")  # with :: and ::1, see _EMBEDDING
+# Where clouds serve the metadata of a machine, by their own pages (2026-11-26) or by the
+# source named beside the line (2026-11-27). Some are in ranges that storage may use.
 _METADATA = (
-    # Link-local, which is nobody's storage. 169.254.169.254 nearly everywhere: AWS,
+    # Link-local: no storage is here. 169.254.169.254 nearly everywhere: AWS,
     # Google, Azure, Oracle, IBM, OpenStack, Open Telekom and with it Huawei (its pages
     # for ECS, "Obtaining Metadata"); 169.254.0.23 of Tencent, 169.254.170.2 of ECS.
     "169.254.0.0/16",
@@ -67,14 +67,14 @@ _METADATA_NAMES = frozenset(
         "metadata.packet.net",  # the same, of old
     }
 )
-# In name spaces that are private, or without one, they begin so: "metadata",
-# "metadata.google.internal", "instance-data.ec2.internal", "rancher-metadata".
+# In private name spaces, and without one, names of such services begin with one of
+# these: "metadata", "metadata.google.internal", "instance-data.ec2.internal".
 _METADATA_LABELS = frozenset(
     {"metadata", "meta-data", "instance-data", "rancher-metadata"}
 )
 _PRIVATE_SPACES = frozenset({"internal", "local", "localdomain", "lan", "intranet"})
-# As in the /etc/hosts of Debian and of Red Hat; RFC 6761 gives the whole of .localhost
-# to this machine.
+# From the /etc/hosts of Debian and Red Hat. RFC 6761 gives all of .localhost to this
+# machine.
 _LOOPBACK_LABELS = frozenset(
     {
         *("localhost", "localhost4", "localhost6", "loopback"),
@@ -105,18 +105,18 @@ _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 def reach_of(address: str) -> Reach:
     """The reach of *address*, with or without a zone; of several readings, the worst.
 
-    Raises ValueError for what is no address.
+    Raises ValueError unless *address* is one.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv4Address):
         return _plain_reach(ip)
     inner = _embedded(ip)
-    # What leads to a public IPv4 address is public, whatever a registry calls it.
+    # An address that leads to a public IPv4 address is public, in any registry.
     return max(map(_plain_reach, inner)) if inner else _plain_reach(ip)
 
 
 def reach_of_name(host: str) -> Reach | None:
-    """The reach of the name *host* where it is known without a look-up; else None."""
+    """The reach of the name *host*; None where only a look-up can tell."""
     name = host.lower().rstrip(".")
     first, _, space = name.partition(".")
     last = name.rpartition(".")[2]
@@ -129,9 +129,9 @@ def reach_of_name(host: str) -> Reach | None:
 
 
 def literal_address(host: str) -> str | None:
-    """The address that *host*, as it stands in a URL, is; None if it is a name.
+    """The address that *host* spells in a URL; None if *host* is a name.
 
-    In every spelling that connects: 2130706433, 0x7f.1 and 0177.0.0.1 are 127.0.0.1.
+    Reads every spelling that connects: 2130706433, 0x7f.1 and 0177.0.0.1 are 127.0.0.1.
     """
     host = host.strip("[]").rstrip(".")
     with contextlib.suppress(ValueError):
@@ -146,21 +146,21 @@ def _plain_reach(ip: Address) -> Reach:
         if ip in network:
             return reach
     site_local = isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local
-    # Python calls fec0::/10, and addresses for many receivers, global.
+    # Python calls fec0::/10 and multicast addresses global.
     own = site_local or not ip.is_global or ip.is_multicast
     return Reach.PRIVATE if own else Reach.PUBLIC
 
 
 def _embedded(ip: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """The IPv4 addresses that *ip* may lead to by way of a gateway.
+    """The IPv4 addresses that *ip* may lead to through a gateway.
 
-    Teredo's are not unwrapped: all of them are private.
+    Teredo addresses are not unwrapped: all of them count as private.
     """
     inner = [address for address in (ip.ipv4_mapped, ip.sixtofour) if address]
     number = int(ip)
     if any(ip in network for network in _EMBEDDING):
         inner.append(ipaddress.IPv4Address(number & 0xFFFFFFFF))
-    if ip in _LOCAL_NAT64:  # how long its prefix is, only the network knows
+    if ip in _LOCAL_NAT64:  # only the network knows the length of its prefix
         for prefix_bits in (48, 56, 64):
             bits = number & ((1 << (128 - prefix_bits)) - 1)
             # RFC 6052 §2.2: the address follows the prefix, and leaves out bits 64 to 71.

@@ -1,15 +1,12 @@
 """Where the API may send us, and by which scheme.
 
-Decides which hosts a redirect or a URL in JSON may name, what their connections may
-lead to, and that what is named by http is asked by https first. Leaves to `addresses`
-what an address is, and to `transport` the asking.
+Decides which hosts a redirect or a URL in JSON may name, which peers their connections
+may have, and that an http URL is asked by https first. Leaves the reach of an address
+to `addresses`, and the requests to `transport`.
 
-The user chose the API's own host, so that one is never refused. A server on the
-Internet cannot send us to this machine or into its network, since the name of its host
-may lead elsewhere each time: what counts is the most public address that the API's
-connections had.
-
-Threads: every method may be called from any thread; `_lock` guards the tables.
+The user chose the API's own host, so it is never refused. An API on the Internet cannot
+send us to this machine or into its network. The API's name may lead elsewhere each
+time, so the most public address that its connections had counts.
 """
 
 import logging
@@ -25,12 +22,12 @@ from .addresses import Reach, literal_address, reach_of, reach_of_name
 
 log = logging.getLogger(__name__)
 
-# A host that is served by http alone is asked by https again after this, since it may
-# have got a certificate. A guess.
+# A host that serves http alone is asked by https again after this: it may have got a
+# certificate. A guess.
 _PLAIN_SECONDS = 600.0
 _MOST_PLAIN_HOSTS = 256
-# That a host does not answer by https costs a time-out: once, not for each try of a
-# read. A guess.
+# A host that does not answer by https may cost a time-out: once in this time, not for
+# each try of a read. A guess.
 _REFUSED_SECONDS = 10.0
 
 # Gives the addresses of a host; raises OSError.
@@ -38,22 +35,30 @@ LookUp = Callable[[str], list[str]]
 
 
 class Destinations:
-    """What the API at the base URL may name. See the module docstring."""
+    """What the API at the base URL may name. See the module docstring.
 
-    def __init__(self, config: EndpointConfig, look_up: LookUp) -> None:
+    Thread safety: all methods.
+    """
+
+    def __init__(
+        self,
+        config: EndpointConfig,
+        look_up: LookUp,
+        plain_seconds: float = _PLAIN_SECONDS,
+    ) -> None:
         self._config = config
         self._look_up = look_up
         api = urlsplit(config.base_url)
         self._api_host = _bare(api.hostname or "")
         self._api_port = port_of(config.base_url)
         self._api_by_tls = api.scheme == "https"
-        self._lock = threading.Lock()
-        self._api_peers: set[Reach] = set()  # of its connections; guarded by _lock
-        # (host, port) served by http alone -> monotonic time until which that is
-        # believed; guarded by _lock
+        self._plain_seconds = plain_seconds
+        self._lock = threading.Lock()  # guards the three tables below
+        self._api_peers: set[Reach] = set()  # reaches that the API's connections had
+        # (host, port) that serves http alone -> until when we believe so (monotonic)
         self._plain_until: dict[tuple[str, int], float] = {}
-        # (host, port) that did not answer by https -> what is said of that, and until
-        # when (monotonic); guarded by _lock
+        # (host, port) that did not answer by https -> the message of the refusal, and
+        # until when it stands (monotonic)
         self._refused_until: dict[tuple[str, int], tuple[str, float]] = {}
 
     # -- hosts -----------------------------------------------------------------------
@@ -61,13 +66,13 @@ class Destinations:
     def check(self, host: str) -> None:
         """Raise ServerBroken where the API may not send us to *host*.
 
-        A name that cannot be looked up passes: the request will say what is wrong.
+        A name that cannot be looked up passes: the request to it will fail by itself.
         """
         if _bare(host) == self._api_host:
             return
         reach = _reach_as_written(host)
         if reach is None:
-            reach = max(self._reaches(host), default=Reach.PUBLIC)
+            reach = max(self._looked_up(host), default=Reach.PUBLIC)
         refusal = self._refusal(host, reach)
         if refusal is not None:
             raise ServerBroken(refusal)
@@ -88,7 +93,7 @@ class Destinations:
             raise OSError(refusal)
 
     def _refusal(self, host: str, reach: Reach) -> str | None:
-        """Why we do not go to *host*, which has that reach; None if we do."""
+        """Why a *host* of this *reach* is refused; None if it is not."""
         if reach <= Reach.FAKE:
             return None
         shown = printable(host, 80)
@@ -105,15 +110,16 @@ class Destinations:
         )
 
     def _api_reach(self) -> Reach:
-        """The most public reach of the API's host; asked late: at boot there is no DNS."""
+        """The most public reach of the API's host; looked up late, as boot has no DNS."""
         written = _reach_as_written(self._api_host)
         if written is not None:
             return written
         with self._lock:
             seen = set(self._api_peers)
-        return min(seen or self._reaches(self._api_host), default=Reach.PUBLIC)
+        return min(seen or self._looked_up(self._api_host), default=Reach.PUBLIC)
 
-    def _reaches(self, host: str) -> set[Reach]:
+    def _looked_up(self, host: str) -> set[Reach]:
+        """The reaches of all addresses of *host*; empty where the look-up fails."""
         try:
             return set(map(reach_of, self._look_up(host)))
         except OSError:
@@ -122,16 +128,16 @@ class Destinations:
     # -- schemes ---------------------------------------------------------------------
 
     def by_tls(self, url: str) -> str | None:
-        """The URL that is asked first for *url*, an http one; None if that is *url*.
+        """The https URL to ask before the http *url*; None where there is none.
 
-        A signature does not cover the scheme. A port that is named stays, but for 80.
-        Raises as `allow_plain` did a moment ago.
+        A signature does not cover the scheme. A named port stays, but for 80. Raises
+        ServerBroken again where `allow_plain` raised it a moment ago.
         """
         parts = urlsplit(url)
         if parts.scheme != "http" or not self._api_by_tls or self._is_plain(url):
             return None
         with self._lock:
-            message, until = self._refused_until.get(_place(url), ("", 0.0))
+            message, until = self._refused_until.get(_peer_of(url), ("", 0.0))
         if time.monotonic() < until:
             raise ServerBroken(message)
         host = parts.netloc
@@ -140,9 +146,9 @@ class Destinations:
         return urlunsplit(parts._replace(scheme="https", netloc=host))
 
     def allow_plain(self, url: str, reason: str) -> None:
-        """Raise ServerBroken unless *url*, an http one, may be asked as it is.
+        """Raise ServerBroken unless the http *url* may be asked without TLS.
 
-        *reason* says why it is not had by https.
+        *reason* says why https did not work.
         """
         if self._config.insecure_storage:
             return
@@ -155,33 +161,33 @@ class Destinations:
             if len(self._refused_until) >= _MOST_PLAIN_HOSTS:
                 self._refused_until.clear()
             until = time.monotonic() + _REFUSED_SECONDS
-            self._refused_until[_place(url)] = message, until
+            self._refused_until[_peer_of(url)] = message, until
         raise ServerBroken(message)
 
     def hint_of(self, url: str) -> str:
-        """What may help where *url*, an http one, is refused by https."""
+        """Advice for the user, where https refused the http *url*."""
         host = printable(urlsplit(url).netloc.rpartition("@")[2], 80)
         return (
             f"the API named http://{host}, and https was asked; if that host has it by http "
             "alone, and you trust the way to it, mount with --insecure-storage"
         )
 
-    def note_plain(self, url: str, *, served: bool) -> None:
-        """The host of *url* serves it by http and not by https, or no longer."""
-        place = _place(url)
+    def set_plain(self, url: str, *, served: bool) -> None:
+        """Remember that the host of *url* serves http alone, or no longer does."""
+        peer = _peer_of(url)
         with self._lock:
-            known = self._plain_until.pop(place, None) is not None
+            known = self._plain_until.pop(peer, None) is not None
             if not served:
                 return
             if len(self._plain_until) >= _MOST_PLAIN_HOSTS:
                 self._plain_until.pop(next(iter(self._plain_until)))
-            self._plain_until[place] = time.monotonic() + _PLAIN_SECONDS
+            self._plain_until[peer] = time.monotonic() + self._plain_seconds
         if not known:
-            log.info("%s is read over plain http", printable(place[0], 80))
+            log.info("%s is read over plain http", printable(peer[0], 80))
 
     def _is_plain(self, url: str) -> bool:
         with self._lock:
-            return time.monotonic() < self._plain_until.get(_place(url), 0.0)
+            return time.monotonic() < self._plain_until.get(_peer_of(url), 0.0)
 
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -193,7 +199,8 @@ def port_of(url: str) -> int:
     return parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
 
 
-def _place(url: str) -> tuple[str, int]:
+def _peer_of(url: str) -> tuple[str, int]:
+    """The (host, port) that *url* leads to."""
     return _bare(urlsplit(url).hostname or ""), port_of(url)
 
 
@@ -204,14 +211,14 @@ def _bare(host: str) -> str:
 def _of_literal(address: str) -> Reach:
     """The reach of an address that is written in a URL.
 
-    A proxy's fake addresses mean something only as the answer to a name.
+    A proxy's fake addresses mean something only as the result of a look-up.
     """
     reach = reach_of(address)
     return Reach.PRIVATE if reach is Reach.FAKE else reach
 
 
 def _reach_as_written(host: str) -> Reach | None:
-    """The reach of an address, or of a name that needs no look-up; None for others."""
+    """The reach of an address or a name that needs no look-up; None for other names."""
     literal = literal_address(host)
     if literal is not None:
         return _of_literal(literal)

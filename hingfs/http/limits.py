@@ -1,13 +1,10 @@
-"""When the API may be asked again, for all who ask: pauses, and turns.
+"""When the API may be asked again, for all callers: pauses, and turns.
 
-An API that has asked for a pause counts requests. Whoever waits for the end of the
-pause must not be refused together with all others then, so requests take turns from
-there on: the next one leaves when the one before it has its answer. Decides how long
-"from there on" is, and how long a pause is that named no time. Leaves to `pauses` what
-an answer asks for, and to `patience` how long a call may wait.
-
-Thread safety: all methods; `_changed` guards every field, and is let go of while
-anybody waits.
+An API that asks for a pause counts requests. If all callers asked when the pause ends,
+the API would refuse them together. So they take turns: a request leaves when the one
+before has its answer. Decides how long turns last after a pause, and how long a pause
+is that names no time. Leaves to `pauses` whether an answer asks for a pause, and to
+`patience` how long a call may wait.
 """
 
 import logging
@@ -19,27 +16,28 @@ from ..errors import DeadlineExceeded, GivenWay, HingError, RateLimited
 
 log = logging.getLogger(__name__)
 
-# However long the API asks for quiet, it is asked again after this: a wrong header
-# must not end the mount. A guess.
+# The longest pause that is kept, whatever the API asks for: a wrong header must not end
+# the mount. A guess.
 LONGEST_PAUSE_SECONDS = 120.0
-# Pauses that name no time, one after the other: doubled from the first to the last of
-# these. rclone found that 1 s is too little for "1000 calls a minute" without a
-# Retry-After, and 5 s enough.
+# Pauses in a row that name no time double from the first figure to the second. rclone
+# found that 1 s is too little for "1000 calls a minute" without a Retry-After, and 5 s
+# enough.
 _FIRST_PAUSE_SECONDS = 0.4
 _LONGEST_UNNAMED_SECONDS = 5.0
-# The longest of those that one call meets in place of content. A guess.
+# The longest such pause of one call that gets it instead of content. A guess.
 _LONGEST_AGAIN_SECONDS = 8.0
-# Requests are counted per minute, or per three minutes (the default of one-hub).
+# APIs count requests per minute, or per three minutes (the default of one-hub).
 _REMEMBERED_SECONDS = 300.0
-# An answer that takes longer holds nobody up. A guess.
+# A turn ends after this, even without its answer. A guess.
 _LONGEST_TURN_SECONDS = 1.0
 
 
 def pause_after(number: int) -> float | None:
-    """The pause that a call keeps which met *number* such answers before, without a time.
+    """The pause of a call that got *number* requests for a pause before this one.
 
-    They came as a 200 in place of content, which counts as an answer: so `pause` does
-    not see that they follow each other. None for the first: it is as any.
+    They came as a 200 instead of content and named no time. `pause` cannot see that
+    they follow each other, since a 200 counts as an answer. None for the first one:
+    `pause` chooses.
     """
     return min(2.0 ** (number - 1), _LONGEST_AGAIN_SECONDS) if number else None
 
@@ -64,27 +62,38 @@ class Turn:
 
 
 class RequestLimit:
-    """When the API may be asked again. See the module docstring."""
+    """When the API may be asked again. See the module docstring.
 
-    def __init__(self) -> None:
+    Thread safety: all methods.
+    """
+
+    def __init__(
+        self,
+        remembered_seconds: float = _REMEMBERED_SECONDS,
+        longest_turn_seconds: float = _LONGEST_TURN_SECONDS,
+    ) -> None:
+        self._remembered_seconds = remembered_seconds
+        self._longest_turn_seconds = longest_turn_seconds
+        # Guards every field below; notified when a turn ends, and at the close. A
+        # waiting thread does not hold it.
         self._changed = threading.Condition()
-        self._paused_until = 0.0  # monotonic, as all below
-        self._known_until = 0.0
+        self._paused_until = 0.0  # monotonic, as all times below
+        self._known_until = 0.0  # until then requests take turns
         self._unnamed = 0  # pauses in a row that named no time
-        self._turn = 0
-        self._turn_until = 0.0
+        self._turn = 0  # the number of the last turn
+        self._turn_until = 0.0  # until then no other turn begins
         self._closing: HingError | None = None
 
     @property
     def known(self) -> bool:
-        """Whether the API asked for a pause lately: requests are few, and count.
+        """Whether the API asked for a pause lately: then requests are few, and count.
 
-        Read without the lock, a hint.
+        A hint: read without the lock.
         """
         return time.monotonic() < self._known_until
 
     def pause(self, seconds: float | None) -> None:
-        """The API wants to be left alone for *seconds*; None: it named no time.
+        """Ask the API nothing for *seconds*, as it wants; None: it named no time.
 
         A shorter pause never ends a longer one.
         """
@@ -98,18 +107,18 @@ class RequestLimit:
                     self._unnamed += 1
             until = now + min(seconds, LONGEST_PAUSE_SECONDS)
             self._paused_until = max(self._paused_until, until)
-            self._known_until = self._paused_until + _REMEMBERED_SECONDS
+            self._known_until = self._paused_until + self._remembered_seconds
         if news:
             log.warning(
                 "the API asked for a pause of %.1f s: a name that cannot wait so long is "
                 "not ready meanwhile; requests are few and large, and take turns, until "
                 "it has asked for none for %.0f s",
                 seconds,
-                _REMEMBERED_SECONDS,
+                self._remembered_seconds,
             )
 
     def answered(self) -> None:
-        """The API answered a request, and asked for no pause."""
+        """Note that the API answered a request, and asked for no pause."""
         if self._unnamed:
             with self._changed:
                 self._unnamed = 0
@@ -120,8 +129,9 @@ class RequestLimit:
         """Wait until a request may leave; use the result in a `with` block.
 
         Raises RateLimited at once where a pause is longer than *pause_seconds* or ends
-        behind *deadline* (monotonic), DeadlineExceeded where others took too long, and
-        what `close` was told. One that *gives_way* takes no turn from others: GivenWay.
+        behind *deadline* (monotonic), DeadlineExceeded where other turns took too long,
+        and the error that `close` was given. *gives_way*: raise GivenWay rather than
+        take a turn that another call needs.
         """
         with self._changed:
             if gives_way and self.known:
@@ -133,24 +143,24 @@ class RequestLimit:
                 self._changed.wait(min(wake_at, deadline) - time.monotonic())
             self._turn += 1
             if self.known:
-                self._turn_until = time.monotonic() + _LONGEST_TURN_SECONDS
+                self._turn_until = time.monotonic() + self._longest_turn_seconds
             return Turn(self, self._turn)
 
     def end_turn(self, number: int) -> None:
-        """The request that had turn *number* has its answer, or failed."""
+        """End turn *number*: its request has an answer, or failed."""
         with self._changed:
             if number == self._turn:
                 self._turn_until = 0.0
                 self._changed.notify_all()
 
     def close(self, error: HingError) -> None:
-        """Wake whoever waits, with *error*."""
+        """Wake every waiting thread with *error*."""
         with self._changed:
             self._closing = error
             self._changed.notify_all()
 
     def _allowed_at_locked(self, latest: float) -> float:
-        """When the next request may leave, as it looks now."""
+        """When the next request may leave, as things are now (monotonic)."""
         if self._closing is not None:
             raise self._closing.again()
         seconds = self._paused_until - time.monotonic()

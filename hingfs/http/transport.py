@@ -153,7 +153,7 @@ class HttpTransport:
             try:
                 return self._exchange(request, url)
             except Unreachable:
-                self._destinations.note_plain(url, served=False)
+                self._destinations.set_plain(url, served=False)
                 raise
         try:
             answer = self._exchange(request, secure)
@@ -170,7 +170,7 @@ class HttpTransport:
             answer.close()
         self._destinations.allow_plain(url, reason)
         answer = self._exchange(request, url)
-        self._destinations.note_plain(url, served=answer.status < 400)
+        self._destinations.set_plain(url, served=answer.status < 400)
         return answer
 
     def _why_plain(self, answer: Answer, url: str) -> str:

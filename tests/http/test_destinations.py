@@ -6,8 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from hingfs.errors import ServerBroken, TransportError
-from hingfs.http import destinations as destinations_module
-from hingfs.http.destinations import Destinations
+from hingfs.http.destinations import _MOST_PLAIN_HOSTS, Destinations
 from hingfs.settings import EndpointConfig
 from hingfs.token import Token
 from tests.support import endpoint as faults
@@ -32,10 +31,14 @@ def internet(monkeypatch) -> Internet:
     return internet
 
 
-def destinations(api: str = "https://api.example", **options: bool) -> Destinations:
+def destinations(
+    api: str = "https://api.example", plain_seconds: float = 600.0, **options: bool
+) -> Destinations:
     config = EndpointConfig(api, Token(SECRET), insecure_http=True, **options)
     return Destinations(
-        config, lambda host: [str(a[4][0]) for a in socket.getaddrinfo(host, 0)]
+        config,
+        lambda host: [str(a[4][0]) for a in socket.getaddrinfo(host, 0)],
+        plain_seconds,
     )
 
 
@@ -325,7 +328,6 @@ class TestSchemes:
                     handle.read(offset, 1000)
 
         assert tried.count((STORAGE, 443)) == 1
-        monkeypatch.setattr(destinations_module, "_PLAIN_SECONDS", 0.0)
 
     def test_a_host_that_leads_from_https_to_http_has_no_https(
         self, build, world, expected_log, how
@@ -406,16 +408,16 @@ def test_https_that_is_named_is_never_left(build, world, expected_log):
     assert world.plain.log == []
 
 
-def test_a_host_that_gets_https_later_is_asked_by_it(monkeypatch):
+def test_a_host_that_gets_https_later_is_asked_by_it():
     where = destinations(insecure_storage=True)
-    where.note_plain("http://cdn.example/v", served=True)
+    where.set_plain("http://cdn.example/v", served=True)
     assert where.by_tls("http://cdn.example:80/w") is None
 
-    where.note_plain("http://cdn.example/v", served=False)
+    where.set_plain("http://cdn.example/v", served=False)
     assert where.by_tls("http://cdn.example/w") == "https://cdn.example/w"
 
-    monkeypatch.setattr(destinations_module, "_PLAIN_SECONDS", 0.0)
-    where.note_plain("http://cdn.example/v", served=True)
+    where = destinations(insecure_storage=True, plain_seconds=0.0)
+    where.set_plain("http://cdn.example/v", served=True)
     assert where.by_tls("http://cdn.example/w") == "https://cdn.example/w"
 
 
@@ -423,9 +425,9 @@ def test_hosts_that_are_remembered_are_bounded():
     where = destinations(insecure_storage=True)
 
     for number in range(1000):
-        where.note_plain(f"http://host{number}.example/v", served=True)
+        where.set_plain(f"http://host{number}.example/v", served=True)
 
-    assert len(where._plain_until) <= destinations_module._MOST_PLAIN_HOSTS
+    assert len(where._plain_until) <= _MOST_PLAIN_HOSTS
     assert where.by_tls("http://host999.example/v") is None
 
 

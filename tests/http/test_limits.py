@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hingfs.errors import Closing, DeadlineExceeded, GivenWay, RateLimited
-from hingfs.http import limits as limits_module
 from hingfs.http.limits import LONGEST_PAUSE_SECONDS, RequestLimit
 from tests.support.views import pause_of
 
@@ -128,8 +127,8 @@ class TestTurns:
             with pytest.raises(RateLimited):
                 waiting.result(10)
 
-    def test_an_answer_that_takes_long_holds_nobody_up(self, limit, monkeypatch):
-        monkeypatch.setattr(limits_module, "_LONGEST_TURN_SECONDS", 0.05)
+    def test_an_answer_that_takes_long_holds_nobody_up(self):
+        limit = RequestLimit(longest_turn_seconds=0.05)
         limit.pause(0.01)
 
         with take(limit):
@@ -141,8 +140,8 @@ class TestTurns:
         with take(limit):
             pass
 
-    def test_they_end_when_no_pause_was_asked_for_for_long(self, limit, monkeypatch):
-        monkeypatch.setattr(limits_module, "_REMEMBERED_SECONDS", 0.0)
+    def test_they_end_when_no_pause_was_asked_for_for_long(self):
+        limit = RequestLimit(remembered_seconds=0.0)
         limit.pause(0.01)
 
         with take(limit), take(limit):
