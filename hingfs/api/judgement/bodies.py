@@ -1,8 +1,8 @@
 """What a body says, as JSON or as words, within bounds. Pure.
 
-A body is hostile input: it may be nested, long or broken. Whatever it holds, reading it
-takes bounded memory and raises nothing. Leaves to `sender` how many bodies are read at
-the same time.
+A body is hostile input: it may be nested, long or broken. Reading it takes bounded memory
+and raises nothing, whatever it holds. Leaves to `sender` how many bodies are read at the
+same time.
 """
 
 import codecs
@@ -10,29 +10,40 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from ...blocks import KIB, MIB
 
-# HTML or XML, a fragment, a comment or a prolog of it.
+# HTML or XML: a tag, a comment or a prolog.
 _MARKUP = re.compile(rb"\s*(?:\xef\xbb\xbf\s*)?<[A-Za-z!/?]")
 
-# What is parsed at once: a status object, one element of a list, the message of an error.
-# As memory, an object of one key takes 184 bytes, an array 88, a key and its value up to
-# 170 while their table grows, a text up to nine times its bytes (one character outside
-# the BMP makes all of it four bytes wide, and so the copy that is parsed). The worst
-# MiB of at most so many parts takes 15 MiB; of any number of parts 45 (2026-11-26).
+# The most JSON that is parsed at once: a status object, one element of a list, the message
+# of an error. In memory, an object of one key takes 184 bytes, an array 88, a key and its
+# value up to 170 while their table grows, a text up to nine times its bytes (one character
+# outside the BMP makes all of it four bytes wide, and so the copy that is parsed). The
+# worst MiB of at most so many parts takes 15 MiB; of any number of parts 45 (2026-11-26).
 MOST_JSON_BYTES = 1 * MIB
 MOST_JSON_PARTS = 40_000
-# A page larger than this, of some hundred videos, is parsed video by video, of each
-# window what is whole in it: so a page of any size takes little memory.
-SMALL_PAGE_BYTES = 256 * KIB
-_WINDOW_BYTES = 64 * KIB
-# By which names a refusal tells what it is about, in words for people.
+
+
+class Pieces(NamedTuple):
+    """How a large page is parsed: in pieces, and the whole rows of each one by one.
+
+    So a page of any size takes little memory.
+    """
+
+    small_page_bytes: int = 256 * KIB  # some hundred videos: parsed at once
+    piece_bytes: int = 64 * KIB
+
+
+IN_PIECES = Pieces()
+# Names of the field in which an error speaks to people.
 _SENTENCES = ("message", "detail", "msg", "error", "error_description", "title")
 _MOST_TEXT = 4096
 _BEGINNING, _BRACKET = rb"(?:\A(?:\xef\xbb\xbf)?", rb")[ \t\r\n]*(\[)[ \t\r\n]*"
 _BLANK = " \t\r\n"
-_PLACE = b"-Infinity"
+# A word of JavaScript, in the place of the rows while the rest of the page is parsed.
+_STAND_IN = b"-Infinity"
 _SEPARATOR = re.compile(r"[ \t\r\n]*(?:,[ \t\r\n]*|(\]))")
 _DECODER = json.JSONDecoder()
 _Utf8 = codecs.getincrementaldecoder("utf-8")
@@ -40,15 +51,16 @@ _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 def parsed_json(body: bytes) -> object | None:
-    """The JSON in *body*; None if it is none, or beyond what can be wanted.
+    """The JSON in *body*; None if it is no JSON, or beyond the bounds.
 
-    That is: nested so deeply that parsing gives up, or larger or of more parts than fit.
+    Beyond them is JSON that is nested too deeply to be parsed, larger than
+    `MOST_JSON_BYTES`, or of more than `MOST_JSON_PARTS`.
     """
     return _parsed(body, float)
 
 
 def _parsed(body: bytes, constant: Callable[[str], object]) -> object | None:
-    """As `parsed_json`; *constant* makes something of NaN and the infinities."""
+    """As `parsed_json`; *constant* gives the value of NaN and the infinities."""
     if len(body) > MOST_JSON_BYTES or _parts_of(body) > MOST_JSON_PARTS:
         return None
     try:
@@ -63,64 +75,66 @@ def _parts_of(body: bytes) -> int:
 
 
 def parsed_page(
-    body: bytes, names: Sequence[str], kept: Callable[[object], object]
+    body: bytes,
+    names: Sequence[str],
+    kept: Callable[[object], object],
+    pieces: Pieces = IN_PIECES,
 ) -> object | None:
     """As `parsed_json`, for a page of a list whose rows stand under one of *names*.
 
-    Of a large page each row is parsed for itself, and only what *kept* makes of it
-    stays. What *kept* makes is no JSON, so that it can be told from rows.
+    Each row of a large page is parsed by itself, and only the value that *kept* makes of
+    it stays. That value is no JSON, so that callers can tell it from a row.
     """
     found = None
-    if len(body) > SMALL_PAGE_BYTES:
+    if len(body) > pieces.small_page_bytes:
         named = b'|"(?i:%s)"[ \t\r\n]*:' % "|".join(names).encode()
         found = re.search(_BEGINNING + named + _BRACKET, body)
     if found is None:
         return parsed_json(body)
     try:
-        rows, stop = _read_array(body, found.end(), kept)
+        rows, stop = _read_array(body, found.end(), kept, pieces.piece_bytes)
     except (ValueError, RecursionError):
         return None
-    # A word of JavaScript holds their place, and none may stand anywhere else.
-    places: list[str] = []
+    words: list[str] = []
 
-    def placed(word: str) -> object:
-        places.append(word)
+    def rows_for(word: str) -> object:
+        words.append(word)
         return rows
 
-    page = _parsed(body[: found.start(1)] + _PLACE + body[stop + 1 :], placed)
-    return page if len(places) == 1 else None
+    page = _parsed(body[: found.start(1)] + _STAND_IN + body[stop + 1 :], rows_for)
+    return page if len(words) == 1 else None  # another such word is no JSON
 
 
 def _read_array(
-    body: bytes, start: int, kept: Callable[[object], object]
+    body: bytes, start: int, kept: Callable[[object], object], piece_bytes: int
 ) -> tuple[list[object], int]:
-    """What *kept* makes of each element of an array, and where its last bracket stands.
+    """The values that *kept* makes of an array's elements, and the offset of its end.
 
-    *start* is behind its first bracket. Raises ValueError if it is no JSON, or beyond
-    what can be wanted, and RecursionError.
+    *start* is behind its first bracket, the end at its last. Raises ValueError if it is
+    no JSON, or beyond the bounds, and RecursionError.
     """
     elements: list[object] = []
     if body[start : start + 1] == b"]":
         return elements, start
-    window_bytes, closed = _WINDOW_BYTES, False
+    taken_bytes, closed = piece_bytes, False
     while not closed:
-        window = body[start : start + window_bytes]
-        if _parts_of(window) > MOST_JSON_PARTS or window_bytes > MOST_JSON_BYTES:
+        piece = body[start : start + taken_bytes]
+        if _parts_of(piece) > MOST_JSON_PARTS or taken_bytes > MOST_JSON_BYTES:
             raise ValueError("an element that is too large, or no JSON")
-        # What is cut at its end is left out.
-        text = _Utf8("surrogatepass").decode(window)
+        # The decoder leaves out a character that the end of the piece cuts.
+        text = _Utf8("surrogatepass").decode(piece)
         stop, closed = _take_elements(text, elements, kept)
         start += len(text[:stop].encode("utf-8", "surrogatepass"))
-        window_bytes = _WINDOW_BYTES if stop else 2 * window_bytes
+        taken_bytes = piece_bytes if stop else 2 * taken_bytes
     return elements, start - 1
 
 
 def _take_elements(
     text: str, elements: list[object], kept: Callable[[object], object]
 ) -> tuple[int, bool]:
-    """Add what *text* has of elements followed by a comma or the array's end.
+    """Add the elements in *text* that a comma or the array's end follows.
 
-    Returns where the next one begins, and whether that was the end.
+    Returns where the next element begins, and whether the array has ended.
     """
     stop, closed = len(text) - len(text.lstrip(_BLANK)), False
     while not closed:
@@ -142,14 +156,14 @@ def _take_elements(
 def text_of(body: bytes) -> str:
     """The words of an error body: the strings of its JSON, or the body itself.
 
-    LiteLLM quotes its upstream's JSON inside a string; the words are in there too,
-    those outside ASCII perhaps as escapes.
+    LiteLLM quotes its upstream's JSON inside a string: the words are in it, with escapes
+    for characters outside ASCII, which are read here.
     """
     return _words_of(parsed_json(body), body)
 
 
 def _words_of(parsed: object, body: bytes) -> str:
-    """The words of *body*, which is *parsed*, or None if it is no JSON."""
+    """The words of *body*; *parsed* is its JSON, None if it is none."""
     if parsed is None:
         return body[:_MOST_TEXT].decode("utf-8", "replace")
     words: list[str] = []
@@ -163,26 +177,26 @@ def _words_of(parsed: object, body: bytes) -> str:
 
 
 def said_in(body: bytes) -> str:
-    """What an error body says, for a message: its own sentence, else its words."""
+    """The sentence of an error body, to be quoted in a message; else all its words."""
     parsed = parsed_json(body)
     if isinstance(parsed, dict):
         nested = parsed.get("error")
         objects = (nested, parsed) if isinstance(nested, dict) else (parsed,)
-        for told, name in itertools.product(objects, _SENTENCES):
-            sentence = told.get(name)
+        for fields, name in itertools.product(objects, _SENTENCES):
+            sentence = fields.get(name)
             if isinstance(sentence, str) and sentence.strip():
                 return sentence.strip()[:_MOST_TEXT]
     return _words_of(parsed, body)
 
 
 def _strings_in(value: object, depth: int) -> Iterator[str]:
-    """The strings in *value*, made one after the other as they are asked for."""
+    """The strings in *value*, each made only when it is asked for."""
     if isinstance(value, str):
         yield value[:_MOST_TEXT]
     elif depth and isinstance(value, dict):
         for key, item in itertools.islice(value.items(), 32):
             for text in _strings_in(item, depth - 1):
-                yield f"{key[:64]}: {text}"  # a long key is repeated for each text
+                yield f"{key[:64]}: {text}"  # each text repeats the key, so it is cut
     elif depth and isinstance(value, list):
         for item in value[:32]:
             yield from _strings_in(item, depth - 1)

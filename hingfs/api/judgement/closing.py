@@ -1,27 +1,29 @@
-"""Whether a container ends exactly where its file does, told from its headers. Pure.
+"""Whether a container ends exactly where its file does, by its headers. Pure.
 
-A file that is still being written also has a length; its container tells that more is
-to come: a box that reaches beyond the end, one without a length, an index that is not
-there yet. MP4 (ISO/IEC 14496-12 §4.2), Matroska and WebM (RFC 8794 §6, RFC 9559) and
-AVI can tell; Ogg, FLV and MPEG streams cannot, and are never known to be closed.
+A file that is still being written also has a length. Its container shows that more is to
+come: a box that reaches beyond the end, a box without a length, an index that is missing.
+MP4 (ISO/IEC 14496-12 §4.2), Matroska and WebM (RFC 8794 §6, RFC 9559) and AVI show it.
+Ogg, FLV and MPEG streams do not, and are never known to be whole. Leaves to the caller
+how headers are read.
 """
 
 from collections.abc import Callable
 
 from ...mp4 import OPENING_BOXES
 
-# Gives at least *count* bytes from *offset* on, fewer only at the end of the file.
+# (offset, count) -> at least *count* bytes from *offset* on, fewer only at the file's end.
 Read = Callable[[int, int], bytes]
 
-# The longest header of any of them: an MP4 box with a length of 64 bits.
+# The longest header of any container: an MP4 box with a length of 64 bits.
 _HEADER_BYTES = 16
-# An MP4 in fragments has three boxes for each. A guess: ten minutes in seconds of media.
+# An MP4 in fragments has three boxes for each of them. A guess: ten minutes of film, in
+# fragments of a second.
 _MOST_PARTS = 2000
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
 
 
 def closes(read: Read, size_bytes: int) -> bool:
-    """Whether the file of *size_bytes* that *read* reads is a container, and whole."""
+    """Whether *read* reads a container that is whole in *size_bytes*."""
     head = read(0, _HEADER_BYTES)
     if head[4:8] in OPENING_BOXES:
         return {b"moov", b"mdat"} <= _names(read, size_bytes, _box)
@@ -32,14 +34,15 @@ def closes(read: Read, size_bytes: int) -> bool:
     return False
 
 
-# What a header says: a name, and the length with the header in it; None if it is none.
+# The part that a header begins: its name, and its length with the header; None if the
+# bytes are no header, or the length is not known.
 _Part = tuple[object, int] | None
 
 
 def _names(
     read: Read, size_bytes: int, part_of: Callable[[bytes], _Part]
 ) -> set[object]:
-    """The names of the outermost parts; none where they do not add up to the file."""
+    """The names of the outermost parts; none if they do not add up to *size_bytes*."""
     names: set[object] = set()
     offset = 0
     for _ in range(_MOST_PARTS):
@@ -56,9 +59,9 @@ def _names(
 
 def _box(header: bytes) -> _Part:
     length, least = int.from_bytes(header[:4], "big"), 8
-    if length == 1:  # it stands behind the name
+    if length == 1:  # the length stands behind the name
         length, least = int.from_bytes(header[8:16], "big"), 16
-    if len(header) < least or length < least:  # 0: to the end, wherever that will be
+    if len(header) < least or length < least:  # 0: to the end of the file
         return None
     return header[4:8], length
 
@@ -71,14 +74,14 @@ def _element(header: bytes) -> _Part:
         return None
     all_ones = (1 << 7 * size_bytes) - 1
     length = int.from_bytes(header[id_bytes : id_bytes + size_bytes], "big") & all_ones
-    if length == all_ones:  # not known
+    if length == all_ones:  # not known yet
         return None
     name = int.from_bytes(header[:id_bytes], "big")
     return name, id_bytes + size_bytes + length
 
 
 def _width(number: bytes, most: int) -> int:
-    """The bytes of an EBML number by its first one; 0 if it is none."""
+    """How many bytes an EBML number takes, by its first byte; 0 if it is no number."""
     width = 9 - number[0].bit_length() if number[:1] else 0
     return width if width <= most else 0
 

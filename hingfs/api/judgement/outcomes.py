@@ -1,7 +1,7 @@
 """Whether a page of the list says that it failed, and so may lack rows. Pure.
 
-Servers tell it by a flag, a code, a word or a sentence, each under many names. Leaves to
-`listing` where on a page these stand, and what its rows are.
+Servers say so by a flag, a code, a word or a sentence, each under many names. Leaves to
+`listing` in which part of a page these stand, and which are its rows.
 """
 
 import re
@@ -13,8 +13,8 @@ from . import wording
 from .video_object import word_of
 from .wording import Fields, fields_of
 
-# What tells of a failure wherever it stands. What says whether it failed: a flag, a
-# number or a word, or a sentence.
+# Any value under a name of _FAILURES tells of a failure. The others may tell of success
+# as well: a flag, a number or a word, a sentence.
 _FAILURES = ("error", "errors", "detail")
 _FLAGS = ("success", "succeeded", "ok")
 _CODES = (
@@ -39,51 +39,52 @@ _SUCCESS_TEXT = re.compile(
 )
 
 
-def refuse_failure(place: Fields, rows: list[object] | None) -> None:
-    """Raise if *place*, a part of a page with these *rows*, says that it failed.
+def refuse_failure(part: Fields, rows: list[object] | None) -> None:
+    """Raise if *part* of a page with these *rows* says that the page failed.
 
-    RateLimited where it asks for a pause, else ServerBroken.
+    RateLimited if it asks for a pause, else ServerBroken.
     """
-    if not _has_failed(place, rows):
+    if not _has_failed(part, rows):
         return
-    said = " ".join(_said_in(place[name]) for name in _TELLING if place.get(name))
+    said = " ".join(_said_in(part[name]) for name in _TELLING if part.get(name))
     if pauses.speaks_of_limit(said.encode()):
         raise RateLimited(f"the list asks for a pause: {said}")
     raise ServerBroken(f"the list says: {said or 'a failure'}")
 
 
-def tells_success(place: Fields, name: str) -> bool:
-    """Whether what *place* says under *name* tells of a success, and of nothing else."""
+def tells_success(part: Fields, name: str) -> bool:
+    """Whether the value under *name* in *part* tells of success and of nothing else."""
     if name in _MESSAGES:
-        return _succeeded(_SUCCESS_TEXT.search, place[name]) is True
-    words = [_succeeded(_SUCCESS_TEXT.search, place.get(said)) for said in _MESSAGES]
+        return _succeeded(_SUCCESS_TEXT.search, part[name]) is True
+    words = [_succeeded(_SUCCESS_TEXT.search, part.get(said)) for said in _MESSAGES]
     if name in _CODES and True in words:
         return True
-    says = name in (*_CODES, *_FLAGS) or word_of({name: place[name]})
-    return bool(says) and _succeeded(_CODES_OF_SUCCESS.fullmatch, place[name]) is True
+    says = name in (*_CODES, *_FLAGS) or word_of({name: part[name]})
+    return bool(says) and _succeeded(_CODES_OF_SUCCESS.fullmatch, part[name]) is True
 
 
-def _said_in(told: object) -> str:
-    sentence = fields_of(told).get("message")
-    return printable(sentence if isinstance(sentence, str) else told, 120)
+def _said_in(value: object) -> str:
+    sentence = fields_of(value).get("message")
+    return printable(sentence if isinstance(sentence, str) else value, 120)
 
 
-def _has_failed(place: Fields, rows: list[object] | None) -> bool:
-    """Whether *place* says so; where there are no *rows*, whether it may mean so."""
-    codes = [place[name] for name in _CODES if place.get(name) not in (None, "")]
-    messages = [place[name] for name in _MESSAGES if place.get(name) not in (None, "")]
+def _has_failed(part: Fields, rows: list[object] | None) -> bool:
+    """Whether *part* tells of a failure; without *rows*, whether it may mean one."""
+    codes = [part[name] for name in _CODES if part.get(name) not in (None, "")]
+    messages = [part[name] for name in _MESSAGES if part.get(name) not in (None, "")]
     by_code = [_succeeded(_CODES_OF_SUCCESS.fullmatch, code) for code in codes]
     by_words = [_succeeded(_SUCCESS_TEXT.search, message) for message in messages]
-    flags = [place.get(name) for name in _FLAGS]
-    if any(map(place.get, _FAILURES)) or False in (*by_code, *by_words, *flags):
+    flags = [part.get(name) for name in _FLAGS]
+    if any(map(part.get, _FAILURES)) or False in (*by_code, *by_words, *flags):
         return True
-    if word_of(place) in wording.FAILED_WORDS or _names_error(place.get("status")):
+    if word_of(part) in wording.FAILED_WORDS or _names_error(part.get("status")):
         return True
     if True in by_words:
         return False
-    # Of any code but a known one, what is there may be some of many.
-    strange = None in by_code and (not rows or bool(place.get("code")))
-    # An empty list may be the success that was announced; no list at all is none.
+    # Beside an unknown code, the rows may be only a part of the page.
+    strange = None in by_code and (not rows or bool(part.get("code")))
+    # An empty list may be the success that a code or flag tells of; a page without any
+    # list is not.
     promised = rows is not None and (codes or True in flags)
     return strange or bool(messages and not rows and not promised)
 
@@ -94,7 +95,7 @@ def _names_error(status: object) -> bool:
 
 
 def _succeeded(success: Callable[[str], object], said: object) -> bool | None:
-    """Whether a code or message says so; None where it is neither *success* nor failure."""
+    """Whether a code or message tells of *success*; None if of neither that nor failure."""
     text = printable(said, 200).lower()
     if _FAILURE_TEXT.search(text) or _CODES_OF_FAILURE.fullmatch(text):
         return False

@@ -1,9 +1,9 @@
 """What an answer without content means: not ready, failed, missing, denied. Pure.
 
 Order of trust: the status object, then the wording of the refusal, then the code. So a
-404 means what the status says; alone, that there is no such video; and to who has it
-open, trouble (`of_opened`). Leaves to `replicas` how often a 404 is asked again before
-it is believed.
+404 means what the status says. Without a status it means that there is no such video;
+for a program that has the video open it is trouble (`of_opened`). Leaves to `replicas`
+how many servers must answer 404 before it is believed.
 """
 
 from ...errors import (
@@ -24,16 +24,17 @@ from .denials import denial, is_firewall, is_html, refuses_token
 from .statuses import State, Status
 from .video_object import describes_video
 
-# Of a video that failed, or is none, a "rate limit" may be why.
+# States in which a "rate limit" asks for a pause. In any other it may be the reason why
+# the video failed.
 _LIMITED_STATES = frozenset({State.READY, State.UNSAID, State.NO_ROUTE})
 # Codes of trouble that may pass.
 PASSING_CODES = frozenset({408, 500, 502, 503, 504, *range(520, 531)})
-# Codes whose meaning only the status route knows.
+# Codes whose meaning depends on the status of the video.
 ASK_STATUS_CODES = frozenset({202, 204, 400, 404, 409, 410, 422, 423, 425})
 
 
 def refusal(code: int, headers: Headers, body: bytes, status: Status) -> HingError:
-    """The error that a content answer without content means, given the *status*."""
+    """The error that an answer without the content asked for means under *status*."""
     text = bodies.text_of(body)
     if refuses_token(code, headers, body):
         return denial(code, body)
@@ -45,7 +46,7 @@ def refusal(code: int, headers: Headers, body: bytes, status: Status) -> HingErr
     by_text = _by_text(code, text)
     if status.state is State.UNCERTAIN and not isinstance(by_text, VideoFailed):
         return unproven(status, "it is not served")
-    if status.state is State.READY and _is_settled(code, by_text):
+    if status.state is State.READY and _gives_no_reason_to_wait(code, by_text):
         said = printable(wording.words_of_page(bodies.said_in(body)), 120)
         return ServerBroken(
             "completed, but its content is refused, and no other URL is named "
@@ -55,33 +56,33 @@ def refusal(code: int, headers: Headers, body: bytes, status: Status) -> HingErr
 
 
 def _says_expired(code: int, text: str) -> bool:
-    """Whether a refusal says that there were bytes, and are none any more."""
+    """Whether a refusal says that the bytes were there once and are gone."""
     by_words = code in ASK_STATUS_CODES and wording.EXPIRED_TEXT.search(text)
     return code == 410 or bool(by_words or wording.UPSTREAM_410.search(text))
 
 
 def asks_for_pause(code: int, body: bytes, status: Status) -> bool:
-    """Whether a content answer without content says: not now, you ask too often.
+    """Whether an answer without content says: not now, you ask too often.
 
-    LiteLLM gives what its upstream says for the video, under 200.
+    LiteLLM sends the words of its upstream in place of the video, under 200.
     """
     limit = status.state in _LIMITED_STATES and code in (200, 206, 400)
     return code == 429 or (limit and pauses.speaks_of_limit(body))
 
 
-def _is_settled(code: int, by_text: HingError) -> bool:
-    """Whether a refusal of what is completed gives no reason to wait.
+def _gives_no_reason_to_wait(code: int, by_text: HingError) -> bool:
+    """Whether neither code nor words of a refusal say that a completed video comes later.
 
-    Its words, which mean *by_text*, may, and a code that passes.
+    *by_text* is the meaning of its words.
     """
-    settled = isinstance(by_text, ServerBroken | NotAVideo)
-    return settled and code not in PASSING_CODES
+    no_reason = isinstance(by_text, ServerBroken | NotAVideo)
+    return no_reason and code not in PASSING_CODES
 
 
 def unproven(status: Status, doubt: str, *, passing: bool = False) -> HingError:
-    """The error of a video without a status that is known, which *doubt* speaks against.
+    """The error for a video of unknown status, of which *doubt* says why it is not whole.
 
-    What the word hints at is believed unless the doubt is *passing* by itself.
+    The hint in the status word is believed unless the doubt is *passing* by itself.
     """
     if not status.word:
         return VideoNotReady(f"{doubt}, and the status route does not know the video")
@@ -95,10 +96,11 @@ def unproven(status: Status, doubt: str, *, passing: bool = False) -> HingError:
 
 
 def of_opened(error: HingError) -> HingError:
-    """What *error* means to who has opened the video, and perhaps had bytes of it.
+    """What *error* means for a program that has the video open.
 
-    That it is not found, or not ready, contradicts what was served; it may be another
-    replica, and is trouble until the status says that the video is gone.
+    "Not found" and "not ready" contradict the bytes that were served before. Another
+    replica may have answered, so they are trouble until the status says that the video
+    is gone.
     """
     contradicts = isinstance(error, VideoNotReady) or (
         isinstance(error, VideoNotFound) and not error.certain
@@ -107,11 +109,11 @@ def of_opened(error: HingError) -> HingError:
 
 
 def is_final(code: int, headers: Headers, body: bytes) -> bool:
-    """Whether asking again at once is pointless: the server works, and said no.
+    """Whether another try at once is pointless: the server works, and said no.
 
-    A 5xx passes, unless its words say that the upstream has no such file, or that
-    the token is refused, or it is the video object of a failed job (vLLM-Omni). What a
-    firewall says passes as a 503 does: the API was not asked.
+    A 5xx passes, unless its words say that the upstream has no such file or that the
+    token is refused, or its body is the video object of a failed job (vLLM-Omni). A
+    firewall's refusal passes as a 503 does: the API was not asked.
     """
     if is_firewall(code, headers, body):
         return False
@@ -126,7 +128,7 @@ def is_final(code: int, headers: Headers, body: bytes) -> bool:
 def trouble(
     code: int, headers: Headers, body: bytes, host: str, *, from_api: bool
 ) -> ServerBroken:
-    """What the answer *code* of *host* means that is neither content nor a verdict."""
+    """The error for an answer of *host* that is neither content nor a final refusal."""
     text = bodies.text_of(body)
     if is_firewall(code, headers, body):
         said = printable(wording.words_of_page(text), 80)
@@ -145,9 +147,9 @@ def trouble(
 
 
 def may_be_elsewhere(code: int, headers: Headers, message: bytes) -> bool:
-    """Whether the API said that it does not send the bytes, and they may be elsewhere.
+    """Whether the API sent no bytes in an answer after which another URL may have them.
 
-    *message* came in place of a video; b"" where one came.
+    *message* came in place of a video; it is b"" if a video came.
     """
     if code in (200, 206):
         return bool(message)
@@ -155,7 +157,7 @@ def may_be_elsewhere(code: int, headers: Headers, message: bytes) -> bool:
 
 
 def route_missing(code: int, headers: Headers, body: bytes) -> bool:
-    """Whether a 404 looks as if the path, not the video, were unknown."""
+    """Whether a 404 seems to say that the path, not the video, is unknown."""
     return code == 404 and is_html(headers, body)
 
 
@@ -173,7 +175,10 @@ def _by_status(status: Status) -> HingError | None:
 
 
 def _by_text(code: int, text: str) -> HingError:
-    """Judge by the server's words, then by its code; some sentences serve two states."""
+    """The error by the server's words, then by its code. The first rule that fits decides.
+
+    Some sentences fit two rules.
+    """
     said = printable(text, 120)
     named = wording.STATUS_IN_TEXT.search(text)
     word = wording.plain_word(named[1]) if named else ""

@@ -1,10 +1,10 @@
-"""Where JSON names the bytes of a video, for servers that send it instead of them. Pure.
+"""Which URL in JSON leads to the bytes of a video. Pure.
 
-A status object may hold other URLs beside that of the video: the user's own picture, a
-thumbnail, a web page, the route to ask again. So nothing is excluded here: a URL is
-taken only if every name on the way to it is one of a result, and nothing beside it says
-that it is of another kind. Names such as `video` and `file` may echo what the user sent,
-so those below `output` or `result` come first, and of equal ones the first.
+Some servers send JSON instead of the bytes. It may hold other URLs: the user's own
+picture, a thumbnail, a web page, the route to ask again. So no list of bad names is kept.
+A URL is taken only if every name on the way to it is a name of results, and nothing
+beside it names another kind. Names such as `video` and `file` may echo what the user
+sent, so a URL below `output` or `result` comes first, and of equal ones the first.
 """
 
 import base64
@@ -18,7 +18,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from . import bodies
 from .wording import fields_of
 
-# The parts of names that lead to a result: "videoUrl", "generated_samples", "no_watermark".
+# Parts of the names on the way to a result: "videoUrl", "generated_samples",
+# "no_watermark".
 _OF_RESULTS = frozenset(
     {
         *("data", "result", "results", "output", "outputs", "response", "metadata"),
@@ -42,8 +43,8 @@ _OF_RESULTS = frozenset(
         *("sd", "fhd", "uhd", "low", "medium"),
     }
 )
-# Of these, names that no server gives to what it was sent: the more of them lead to a URL,
-# the sooner it is taken.
+# Parts that no server uses for what the user sent. The more of them stand on the way to a
+# URL, the sooner it is taken.
 _OF_OUTPUT = frozenset(
     {
         *("result", "results", "output", "outputs", "generated", "creation"),
@@ -52,16 +53,16 @@ _OF_OUTPUT = frozenset(
         *("download", "downloads", "downloadable"),
     }
 )
-# What may as well be another route (fal), or the user's own: taken where nothing else is.
+# Names of a URL that is taken last: it may be another route (fal) or the user's own.
 _LAST = frozenset({"origin"})
 _ROUTES = (frozenset({"response"}), frozenset({"resp"}))
 # Old new-api puts the URL of a success where it says why others failed.
 _REASON = frozenset({"fail", "reason"})
 # Names of one of several: a number, or a height in pixels.
 _NUMBER = re.compile(r"\d+[pk]?|[pk]")
-# Under these a path without a host is a URL; under others it may be one of a disk.
+# Under these a path without a host is a URL; under others it may be a path on a disk.
 _OF_URLS = frozenset({"url", "urls", "uri", "uris", "link", "links", "href", "src"})
-# Names whose value tells of what kind an object is, and the kinds that are no result.
+# Names whose value tells the kind of an object, and the kinds that are no result.
 _KINDS = (
     *("type", "role", "kind", "purpose", "format", "variant", "media_type"),
     *("mime_type", "content_type"),
@@ -90,14 +91,15 @@ _LONGEST_URL = 8192
 
 
 def url_in_json(body: bytes) -> str | None:
-    """The URL of the bytes in the JSON of *body*, if any. As `url_of_result`."""
+    """The URL of the bytes in the JSON of *body*, as by `url_of_result`."""
     return url_of_result(bodies.parsed_json(body))
 
 
 def url_of_result(found: object) -> str | None:
-    """The URL of the bytes in *found*, which was JSON, if any.
+    """The URL of the bytes in *found*, a value of JSON; None if there is none.
 
-    It may be relative to that of the JSON, or a data: URL, which `inline_bytes` reads.
+    The URL may be relative to that of the JSON. It may be a data: URL, which
+    `inline_bytes` reads.
     """
     named = [
         (last, -outputs, number, url)
@@ -108,7 +110,7 @@ def url_of_result(found: object) -> str | None:
 
 
 def inline_bytes(url: str) -> bytes | None:
-    """The bytes in a data: URL of a video; None if it is none, or holds none."""
+    """The bytes in a data: URL of a video; None if *url* is another one, or empty."""
     inline = _INLINE.match(url)
     if inline is None:
         return None
@@ -121,20 +123,17 @@ def inline_bytes(url: str) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """The names that lead to a part of a document: the nearest, and what all of them say.
+    """The names on the way to a part of a document."""
 
-    *outputs* counts those of output; *last*: what is there comes after all others.
-    """
-
-    name: frozenset[str] = frozenset()
-    outputs: int = 0
-    last: bool = False
+    name: frozenset[str] = frozenset()  # the parts of the nearest
+    outputs: int = 0  # how many of them have a part of _OF_OUTPUT
+    last: bool = False  # a URL here is taken after all others
 
     def to(self, key: str) -> Self | None:
-        """The way on to *key*; None if what is there is no result."""
+        """The way on to *key*; None if *key* leads to no result."""
         parts = _parts_of(key)
         if parts and all(map(_NUMBER.fullmatch, parts)):
-            return self  # one of several
+            return self  # *key* numbers one of several
         known = all(part in _OF_RESULTS or _NUMBER.fullmatch(part) for part in parts)
         if not parts or not (known or parts == _REASON):
             return None
@@ -148,7 +147,7 @@ class _Way:
 
 
 class _Walk:
-    """One walk through a document, of a bounded number of its parts."""
+    """One walk through at most `_MOST_NODES` parts of a document."""
 
     def __init__(self) -> None:
         self._left = _MOST_NODES
@@ -156,7 +155,7 @@ class _Walk:
     def urls_in(
         self, value: object, way: _Way, depth: int = _MOST_DEPTH
     ) -> Iterator[tuple[bool, int, str]]:
-        """What is a URL below *value*, in its order; first what its way there says."""
+        """The URLs below *value* in their order, each behind `last` and `outputs`."""
         self._left -= 1
         if self._left < 0 or depth < 0:
             return
@@ -173,13 +172,13 @@ class _Walk:
 
 
 def _json_in(text: str) -> object:
-    """The object or array that is written out in *text*; None if none is."""
+    """The object or array that *text* is the JSON of; None if it is no such JSON."""
     coded = text.encode(errors="replace") if text[:1] in ("{", "[") else b""
     return bodies.parsed_json(coded)
 
 
 def _parts_below(value: object, way: _Way) -> Iterator[tuple[_Way, object]]:
-    """The parts of an object or array that may lead to a result, with the ways to them."""
+    """The parts of an object or array that may lead to a result, and the way to each."""
     if isinstance(value, list) and not any(map(_is_words, value)):
         yield from ((way, item) for item in value)
     elif isinstance(value, dict) and not _is_of_others(value):
@@ -190,7 +189,7 @@ def _parts_below(value: object, way: _Way) -> Iterator[tuple[_Way, object]]:
 
 
 def _best_first(found: dict[str, object]) -> Iterable[tuple[str, object]]:
-    """The fields of *found*, the highest first where they are heights in pixels."""
+    """The fields of *found*; the highest first if all are heights in pixels."""
     heights = {key: int(key[:-1]) for key in found if re.fullmatch(r"\d{3,4}[pP]", key)}
     if len(heights) < len(found):
         return found.items()
@@ -207,7 +206,7 @@ def _is_url(text: str, name: frozenset[str]) -> bool:
 
 
 def _is_of_another_file(url: str) -> bool:
-    """Whether the ending of *url* says that it is no video; or it is no URL."""
+    """Whether *url* ends as another kind of file does, or is no URL."""
     try:
         name = "" if _INLINE.match(url) else urlsplit(url).path.rpartition("/")[2]
     except ValueError:
@@ -216,7 +215,7 @@ def _is_of_another_file(url: str) -> bool:
 
 
 def _is_words(item: object) -> bool:
-    """Whether *item* is words among the parts of a prompt, which may hold videos."""
+    """Whether *item* is the text of a prompt, whose other parts may be the user's videos."""
     return isinstance(item, dict) and (
         item.get("type") in ("text", "input_text") or isinstance(item.get("text"), str)
     )

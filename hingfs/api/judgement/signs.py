@@ -1,8 +1,9 @@
-"""Whether an answer is of a video API at all, or of a website or of another API. Pure.
+"""Whether an answer comes from a video API, from a website or from another API. Pure.
 
 Any web server answers any path: with its 404 page, or with the page of an application
-that does the routing itself. What tells an API is JSON, and not the JSON of a router
-that knows no such route. Leaves to `admission` what is asked, and what follows.
+that does the routing itself. An API is known by JSON, unless that is the JSON of a
+router that knows no such route. Leaves to `admission` which requests are sent, and what
+follows from a sign.
 """
 
 import enum
@@ -19,12 +20,13 @@ from .denials import is_html
 from .sniffing import looks_like_message
 
 _WITH_DIGITS = re.compile(r"\S*\d\S*")
-# What says that a route is there, and that it wants something else of the request.
+# Codes of a route that is there and wants another request.
 _ROUTE_CODES = frozenset({400, 405, 409, 422, 429, 501})
-# What answers in the place of a list may have: 400 where the list wants what nobody can
-# know (Bifrost: a provider), or from a gateway whose upstream has none.
+# Codes of an answer that may say "there is no list". A 400 comes from a list that wants
+# a parameter nobody can know (Bifrost: a provider), or from a gateway whose upstream has
+# no list.
 _NO_LIST_CODES = frozenset({400, 404, 405, 501})
-# What is beside the words of an error, and none of them.
+# Fields beside the words of an error that are no words of it.
 _NEUTRAL = frozenset(
     (
         *("type", "status", "path", "url", "uri", "instance", "method", "object"),
@@ -34,8 +36,8 @@ _NEUTRAL = frozenset(
 )
 _MOST_SENTENCES = 16
 _THING = r"(page|route|resource|path|url|uri|endpoint|api|method|handler|operation)"
-# A whole sentence of a router, or of a server that has no such method; what else is said
-# beside 404 may be trouble.
+# A whole sentence of a router, or of a server without such a method. Any other sentence
+# beside a 404 may tell of trouble.
 _ROUTER_TEXT = re.compile(
     r"(http |error )*(404|405|501)?\W*((page |file )?not found|(method )?not allowed|"
     r"not implemented)?|error response|"
@@ -51,7 +53,7 @@ _ROUTER_TEXT = re.compile(
     r"(invalid|bad) request( error)?|"
     r".{0,20}(接口|路由|页面|路径|地址)(不存在|未找到)|.{0,20}(不支持|未实现).{0,20}"
 )
-# What wants something of a request that this one does not have.
+# A sentence that misses something in the request.
 _WANTING_TEXT = re.compile(
     r"\b(provider|parameter|param|query|field|argument)\b.{0,60}\b(required|missing)|"
     r"\b(missing|requires?|specify|provide)\b.{0,40}"
@@ -74,7 +76,8 @@ class Sign(enum.Enum):
 class Heard:
     """An answer to GET *url*, with as much of its body as is judged.
 
-    *final_url* is where redirects led; *from_api* false: to another scheme, host or port.
+    *final_url* is where redirects led. *from_api* is false if that is another scheme,
+    host or port.
     """
 
     url: str
@@ -94,11 +97,11 @@ class Heard:
 
     @property
     def is_page(self) -> bool:
-        """Whether it is a web page."""
+        """Whether the body is a web page."""
         return not self.is_json and is_html(self.headers, self.body)
 
     def __str__(self) -> str:
-        """What came, for a message: `HTTP 404 with a web page, "Not Found"`."""
+        """The answer as a message tells it: `HTTP 404 with a web page, "Not Found"`."""
         kind = "JSON" if self.is_json else "a web page" if self.is_page else "no JSON"
         is_text = self.headers.get("Content-Type", "").startswith("text/")
         text = bodies.said_in(self.body) if kind != "no JSON" or is_text else ""
@@ -111,7 +114,7 @@ class Heard:
 
 
 def _shown(url: str) -> str:
-    """*url* without what may be secret: its query, and a name before its host."""
+    """*url* without the parts that may be secret: its query, and a name before its host."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"
@@ -124,8 +127,8 @@ def of_list(heard: Heard, now_seconds: float) -> Sign:
             if listing.judge_list(heard.body, now_seconds) is not None:
                 return Sign.SPEAKS
         except TransportError:
-            pass  # what says that it failed may be anything's
-        # A server may ignore how many rows were asked for, so that not all was read.
+            pass  # any application can say that it failed
+        # A server may ignore `limit`: then the body is longer than what was read.
         if heard.is_json and bodies.parsed_json(heard.body) is None:
             return Sign.SPEAKS
     if not (heard.is_json and heard.from_api):
@@ -134,11 +137,11 @@ def of_list(heard: Heard, now_seconds: float) -> Sign:
 
 
 def of_status(heard: Heard, listed: Heard) -> Sign:
-    """What an answer about a video that is none shows; *listed* came for the list.
+    """What an answer about an invented video shows; *listed* came for the list.
 
-    A route says that there is no such video, a router that there is no such route. The
-    router is known by its words, or by saying the same of both; some routes have no
-    words of their own (FastAPI's "Not Found"), so that is a doubt only.
+    A route says that there is no such video, a router that there is no such route. A
+    router is known by its words, or by saying the same of video and list. Some routes
+    have no words of their own (FastAPI's "Not Found"), so equal words are only a doubt.
     """
     if not (heard.is_json and heard.from_api):
         return Sign.DOUBTFUL if listed.is_json and listed.from_api else Sign.ABSENT
@@ -151,8 +154,8 @@ def of_status(heard: Heard, listed: Heard) -> Sign:
 def says_no_list(heard: Heard) -> bool:
     """Whether an answer to a request for the list says that there is no such route.
 
-    Anything else in the place of a list is trouble, whatever its code: an empty listing
-    would make `rsync --delete` erase copies.
+    Any other answer in the place of a list is trouble, whatever its code: an empty
+    listing would make `rsync --delete` erase copies.
     """
     if heard.code not in _NO_LIST_CODES:
         return False
@@ -172,7 +175,7 @@ def _is_page_of_router(heard: Heard) -> bool:
 
 
 def _sentences_of(heard: Heard) -> list[str]:
-    """What is said in an error, sentence by sentence; none where it has no words."""
+    """The sentences of an error; none where it has no words."""
     parsed = bodies.parsed_json(heard.body)
     if parsed is None:
         text = heard.body.decode("utf-8", "replace").strip()
@@ -204,7 +207,7 @@ def _is_of_router_or_wanting(said: str) -> bool:
 
 
 def _folded(said: str) -> str:
-    """*said*, a sentence or a code, in small letters and without what ends it."""
+    """*said*, a sentence or a code, in small letters and without its end mark."""
     text = _HUMP.sub(" ", said[:300])
     return _BETWEEN_WORDS.sub(" ", text).strip(" .!\"'").lower()
 

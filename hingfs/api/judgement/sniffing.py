@@ -1,9 +1,9 @@
 """Whether a body is a video, or a message in its place, told from its first bytes. Pure.
 
-The one rule for probes, ranges and whole files. What begins as a container is a video,
-and JSON, HTML and XML are messages. What is neither is believed to be a video, since
-test data and rare containers exist; but not where the type or the coding of the answer
-speaks against it, so that it needs a proof. Leaves to `verdict` what headers say.
+This is the one rule for probes, ranges and whole files. A body that begins as a container
+is a video; JSON, HTML and XML are messages. Any other body is believed to be a video,
+since test data and rare containers exist. It needs a proof, though, if the type or coding
+of the answer speaks against a video. Leaves to `verdict` what headers say.
 """
 
 import enum
@@ -14,14 +14,14 @@ from ...blocks import KIB
 from ...mp4 import OPENING_BOXES
 from .bodies import is_markup, parsed_json
 
-# As many bytes tell whether a body begins as a container does.
+# So many bytes tell whether a body begins as a container does.
 PROOF_BYTES = 16
-# Where a body is not known after as many bytes, it is none of what is known.
+# A body that is neither a known container nor a message by then is judged so.
 JUDGED_BYTES = 8 * KIB
-# What begins with a longer piece of JSON is judged by its beginning alone.
+# Of a body, so much is parsed to see whether it is JSON.
 _MOST_MESSAGE_BYTES = 64 * KIB
-# With what a message may begin: blanks, which keep a connection alive, and a byte order
-# mark; then one of these.
+# A message may begin with blanks, which keep a connection alive, and with a byte order
+# mark; then with one of these.
 _BLANK = b"\xef\xbb\xbf" + string.whitespace.encode()
 _OPENINGS = (b"{", b"[", b"<")
 _JSON_BEGINNING = re.compile(rb'[{\[]\s*(\[|\{\s*"|"[A-Za-z_]{1,64}"\s*:)')
@@ -47,7 +47,7 @@ class Sort(enum.Enum):
 
 
 def sort_of(first: bytes, *, needs_proof: bool, ended: bool = False) -> Sort:
-    """What a body is that begins with *first*; if it *ended* so, never UNTOLD.
+    """The sort of a body that begins with *first*; never UNTOLD if it *ended* there.
 
     *needs_proof*: only a container is believed to be a video.
     """
@@ -67,8 +67,8 @@ def sort_of(first: bytes, *, needs_proof: bool, ended: bool = False) -> Sort:
 def looks_like_message(first: bytes) -> bool:
     """Whether a body that begins with *first* is JSON, HTML or XML instead of video.
 
-    *first* is the whole body or its first block. No container's magic is demanded:
-    test data and rare containers exist, and plain text may be such data.
+    *first* is the whole body or its beginning. A body needs no container's magic to be a
+    video: test data and rare containers exist, and plain text may be such data.
     """
     if _begins_as_message(first):
         return True
@@ -77,7 +77,7 @@ def looks_like_message(first: bytes) -> bool:
 
 
 def _begins_as_message(first: bytes) -> bool:
-    """Whether no video begins so, whatever follows."""
+    """Whether no video begins with *first*, whatever follows."""
     return is_markup(first) or bool(_JSON_BEGINNING.match(_stripped(first)))
 
 
@@ -88,8 +88,8 @@ def _stripped(first: bytes) -> bytes:
 def is_container(first: bytes) -> bool:
     """Whether a body that begins with *first* is certainly a video.
 
-    Enough to believe it under a type that says otherwise; 16 bytes tell. Of MP4 the
-    first box must be one that opens a file, and of a length that is no text.
+    A body that passes is believed under any type; 16 bytes are enough. An MP4 must begin
+    with a box that opens a file, and the length of that box must not be text.
     """
     length = int.from_bytes(first[:4], "big")
     if first[4:8] in OPENING_BOXES:

@@ -1,8 +1,9 @@
 """What the status object of a video says: its state, and why it failed. Pure.
 
 Decides what a status word means, whatever the code of the answer, and which answers say
-that there is no such video, or no status route. Leaves to `video_object` which object is
-meant, to `times` its times, and to `denials` what refuses the token.
+that there is no such video, or no status route. Leaves to `video_object` which object in
+the JSON is the video, to `times` its times, and to `denials` which answers refuse the
+token.
 """
 
 import enum
@@ -28,16 +29,14 @@ from .video_object import (
 from .wording import fields_of
 
 _NO_ROUTE_CODES = frozenset({405, 501})
-
-
 _REASON = (
     *("error", "fail_reason", "failure_reason", "failed_reason", "error_message"),
     *("task_status_msg", "status_message", "message", "msg"),
 )
-# Codes beside which words may say that there is no such video: 422 is FastAPI's, and
-# some gateways have 200 for all.
+# Codes beside which words may say that there is no such video. 422 is FastAPI's; some
+# gateways send 200 with every answer.
 _CODES_OF_WORDS = frozenset({200, 400, 422})
-# What tells of an error under 200, the latter only where there are no data.
+# Fields of an error under 200. A message is one only where there are no data.
 _ERRORS = ("error", "errors", "detail")
 _MESSAGES = ("message", "msg", "code")
 
@@ -49,7 +48,7 @@ class State(enum.Enum):
     NOT_READY = "not ready"
     FAILED = "failed"
     GONE = "gone"
-    UNCERTAIN = "uncertain"  # a word that nobody knows: the content decides
+    UNCERTAIN = "uncertain"  # an unknown word: the content decides
     UNSAID = "unsaid"  # the route works, its answer names no state
     NO_ROUTE = "no route"  # the server has no status route
 
@@ -72,20 +71,21 @@ class Status:
     completed_at_seconds: float | None = None
     created_at_seconds: float | None = None
     expires_at_seconds: float | None = None
-    # Whether that time had passed when this was told: the link may be gone, no more.
+    # True if the expiry had passed when the server sent this. The bytes may still be
+    # there.
     expired: bool = False
-    # Where it says that the bytes are; "" nowhere, None: not looked for (rows of lists).
-    # Not shown: it may be signed, or hold the bytes themselves.
+    # The URL of the bytes; "" if none is named, None if none was looked for (rows of
+    # lists). Never shown: it may be signed, or hold the bytes themselves.
     url: str | None = field(default=None, repr=False)
 
     @property
     def mtime_seconds(self) -> float | None:
-        """When the file was made, as near as is told."""
+        """When the file was made, as far as the status tells."""
         return self.completed_at_seconds or self.created_at_seconds
 
     @property
     def unknown(self) -> bool:
-        """Whether the server said that it knows of no such video, in no other word."""
+        """Whether the server knows no such video, and has no status word for it."""
         return self.state is State.GONE and not self.word
 
 
@@ -98,11 +98,11 @@ def judge_status(
     """What `GET /v1/videos/{video_id}` says, whatever its HTTP code.
 
     vLLM-Omni answers a failed job with an error code and the video object as body.
-    Raises AccessDenied when the token is refused.
+    Raises AccessDenied if the server refuses the token.
     """
-    told = _told_in(code, body, video_id, now_seconds)
-    if told is not None:
-        return told
+    status = _status_in(code, body, video_id, now_seconds)
+    if status is not None:
+        return status
     text = bodies.text_of(body)
     if refuses_token(code, headers, body):
         raise denial(code, body)
@@ -115,14 +115,14 @@ def judge_status(
     return UNSAID
 
 
-def _told_in(
+def _status_in(
     code: int, body: bytes, video_id: str, now_seconds: float
 ) -> Status | None:
-    """What the video object in *body* says; None if it holds none."""
+    """What the video object in *body* says; None if *body* has none."""
     outer = bodies.parsed_json(body)
     found = video_in(outer, video_id)
-    # {"status": "error"} beside "not found" is an envelope, not a video that failed;
-    # and {"status": "unauthorized"} beside a 401 is no state of one.
+    # {"status": "error"} beside "not found" is an envelope, not a video that failed.
+    # {"status": "unauthorized"} beside a 401 is no state of a video.
     envelope = (
         (code == 404 or word_of(found) in ENVELOPE_WORDS)
         and not is_video(found)
@@ -136,9 +136,9 @@ def _told_in(
 
 
 def is_absent(code: int, body: bytes) -> bool:
-    """Whether the server, or this replica of it, knows of no such video.
+    """Whether an answer of any route says that this server knows no such video.
 
-    By its code, or by the words of its error, whichever route they came from.
+    Its code says so, or the words of its error. Another replica may know the video.
     """
     if code in (404, 410):
         return True
@@ -147,7 +147,7 @@ def is_absent(code: int, body: bytes) -> bool:
 
 
 def _words_of_error(code: int, body: bytes) -> str:
-    """The words of an error; "" where *body* is a video, whose words are its own."""
+    """The words of an error; "" if *body* is a video, whose words tell of itself."""
     if code != 200:
         return "" if describes_video(body) else bodies.text_of(body)
     fields = fields_of(bodies.parsed_json(body))
@@ -160,7 +160,7 @@ def _words_of_error(code: int, body: bytes) -> str:
 def status_of(found: Object, outer: object, now_seconds: float) -> Status:
     """What the video object *found* says; UNSAID if it has no status word.
 
-    *outer* is what it was wrapped in, if anything.
+    *outer* is the JSON around it.
     """
     word = word_of(found)
     if not word:
@@ -172,7 +172,7 @@ def status_of(found: Object, outer: object, now_seconds: float) -> Status:
     times = times_of(found, outer)
     return Status(
         state,
-        sys.intern(word),  # one of a few, in thousands of rows
+        sys.intern(word),  # thousands of rows share a few words
         _reason_in(found, outer) if fails else "",
         *times,
         expired=times.expires_at is not None and times.expires_at <= now_seconds,
@@ -180,10 +180,10 @@ def status_of(found: Object, outer: object, now_seconds: float) -> Status:
 
 
 def _url_in(found: Object, outer: object) -> str:
-    """Where the bytes are by *found*, else by what it is wrapped in; "" if untold."""
+    """The URL of the bytes in *found*, else in the JSON around it; "" if there is none."""
     url = url_of_result(found)
     if url is None and isinstance(outer, dict):
-        # In an array of several there are other videos.
+        # An array beside the video holds other videos.
         around = {k: v for k, v in fields_of(outer).items() if not _is_rows(k, v)}
         url = url_of_result(around)
     return url or ""
@@ -193,8 +193,8 @@ def _is_rows(name: str, value: object) -> bool:
     return name in WRAPPERS and isinstance(value, list)
 
 
-def _reason_in(*places: object) -> str:
-    for fields in map(fields_of, places):
+def _reason_in(*objects: object) -> str:
+    for fields in map(fields_of, objects):
         for name in _REASON:
             said = fields.get(name)
             said = fields_of(said).get("message") if isinstance(said, dict) else said

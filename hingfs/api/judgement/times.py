@@ -1,8 +1,8 @@
 """When a video was made and when it expires, by the times in its status object. Pure.
 
 Servers write times as numbers, as text or in milliseconds, and put them beside the
-status or into an object of their own. The names they use are the tables below, in order
-of trust.
+status or into an object of their own. The tables below hold their names for these, in
+order of trust. Leaves to `video_object` which object is the video.
 """
 
 import re
@@ -36,11 +36,11 @@ _EXPIRES = (
     *("expires", "expiration", "expiration_time", "expires_on", "gmt_expire"),
 )
 _TIMES = frozenset((*_COMPLETED, *_CREATED, *_EXPIRES))
-# What a time is in, where it is an object: of protobuf, of Firestore, of MongoDB.
+# Fields of a time that is an object: protobuf's, Firestore's, MongoDB's.
 _TIME_INSIDE = ("seconds", "$date", "value", "timestamp")
-# Where times stand that are not beside the status.
+# Names of objects beside the status that hold times.
 _ASIDE = ("meta", "metadata", "timestamps", "times", "timing", *WORD_NAMES)
-# Earlier is no time of a video, but a number of another kind: seconds of a clip, a year.
+# A smaller number is no time of a video: it may be the seconds of a clip, or a year.
 _EARLIEST_SECONDS = 1e9
 
 
@@ -54,33 +54,33 @@ class Times(NamedTuple):
 
 def times_of(found: Object, outer: object) -> Times:
     """The times of the video object *found*, which *outer* may be wrapped around."""
-    places = _places_of_times(found, outer)
+    objects = _objects_with_times(found, outer)
     return Times(
-        _time_in(places, _COMPLETED),
-        _time_in(places, _CREATED),
-        _time_in(places, _EXPIRES),
+        _time_in(objects, _COMPLETED),
+        _time_in(objects, _CREATED),
+        _time_in(objects, _EXPIRES),
     )
 
 
-def _places_of_times(found: Object, outer: object) -> list[Fields]:
-    """Where the times of *found* may stand, the nearest first."""
+def _objects_with_times(found: Object, outer: object) -> list[Fields]:
+    """The objects that hold times of *found*, the nearest first."""
     fields = fields_of(found)
-    places = [fields]
+    objects = [fields]
     for name in _ASIDE:
         value = fields.get(name)
         if isinstance(value, dict):
-            places.append(fields_of(value))
-    # Beside an id of its own, the times around it are those of the request.
+            objects.append(fields_of(value))
+    # Around a video with an id of its own stand the times of the request.
     if outer is not found and not id_of(fields):
         around = fields_of(outer)
-        places += [around] if id_of(around) else []
-    return [place for place in places if not _TIMES.isdisjoint(place)]
+        objects += [around] if id_of(around) else []
+    return [fields for fields in objects if not _TIMES.isdisjoint(fields)]
 
 
-def _time_in(places: list[Fields], candidates: tuple[str, ...]) -> float | None:
-    for place in places:
+def _time_in(objects: list[Fields], candidates: tuple[str, ...]) -> float | None:
+    for fields in objects:
         for name in candidates:
-            value = place.get(name)
+            value = fields.get(name)
             seconds = None if value is None else _unix_seconds(value)
             if seconds is not None:
                 return seconds
@@ -88,7 +88,7 @@ def _time_in(places: list[Fields], candidates: tuple[str, ...]) -> float | None:
 
 
 def _unix_seconds(value: object) -> float | None:
-    """*value* as a time, None if it is none; 0 means unknown to the servers."""
+    """*value* as a time, None if it is none; servers write 0 for an unknown time."""
     if isinstance(value, dict):
         fields = fields_of(value)
         value = next((fields[name] for name in _TIME_INSIDE if name in fields), None)
@@ -106,8 +106,8 @@ def _unix_seconds(value: object) -> float | None:
     return seconds if _EARLIEST_SECONDS < seconds < 1e11 else None
 
 
-# "2026/09/21 14:13:20", "2026-9-21 14:13:20.5 +0000 UTC" as Go writes it, and what of it
-# is ISO 8601: day, time, fraction, zone.
+# "2026/09/21 14:13:20", and "2026-9-21 14:13:20.5 +0000 UTC" as Go writes it. The groups
+# are the parts of ISO 8601: year, month, day, time, fraction, zone.
 _MOMENT = re.compile(
     r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?[T\s]\s*(\d{1,2}:\d\d(?::\d\d)?)"
     r"(?:[.,](\d{1,9}))?\s*(?:Z|UTC|GMT|([+-]\d\d):?(\d\d)(?:\s+[A-Z+-].*)?)?",
@@ -116,9 +116,9 @@ _MOMENT = re.compile(
 
 
 def _seconds_of_text(text: str) -> float:
-    """A time by ISO 8601 and its kin, or by RFC 9110 as in headers; 0 if it is neither.
+    """The time in *text*, by ISO 8601 and its kin or by RFC 9110; 0 if it is neither.
 
-    Where no zone is named it is taken as UTC.
+    A time without a zone is taken as UTC.
     """
     for parse in (datetime.fromisoformat, _moment_of, parsedate_to_datetime):
         try:
@@ -130,7 +130,7 @@ def _seconds_of_text(text: str) -> float:
 
 
 def _moment_of(text: str) -> datetime:
-    """The time that *text* is in one of the ways of `_MOMENT`; ValueError if it is none."""
+    """The time in *text* as `_MOMENT` reads it; ValueError if it does not."""
     found = _MOMENT.fullmatch(text)
     if found is None:
         raise ValueError(text)

@@ -3,7 +3,7 @@
 No two servers agree: an error may come as 200 with type video/mp4, and a Range may be
 ignored by a server that announces ranges. The functions here hold these rules; they get
 plain values and have no effects, so each rule is a table row and each row a test.
-What an answer without content means is `refusals`'.
+Leaves to `refusals` what an answer without content means.
 """
 
 import re
@@ -17,18 +17,18 @@ from .sniffing import PROOF_BYTES, Sort, is_container, sort_of
 
 # A HEAD that announces less than this describes an error page, not a clip.
 SMALLEST_BELIEVED_BYTES = 4096
-# How much of a probe's body is read to see whether it is video.
+# The bytes that a probe asks for, to see whether they begin a video.
 PROBE = ByteRange(0, PROOF_BYTES)
 
-# What servers write into Content-Encoding that changes no byte: how a body travelled
-# to the storage (aws-chunked), charsets, the type once more, words for none.
+# Values of Content-Encoding that change no byte: how a body travelled to the storage
+# (aws-chunked), charsets, the type once more, words for none.
 _NO_CODING = re.compile(
     r"|identity|none|null|no|off|raw|plain|aws-chunked|chunked|binary|8bit|7bit|"
     r"utf-?8|(us-)?ascii|iso-8859-1|video/[a-z0-9.+-]+|(application|binary)/octet-stream",
     re.IGNORECASE,
 )
-# Codings in use (IANA's, and compressions). Under one of these only one whole answer is
-# believed to be as it is: others of the same server may be coded.
+# Codings in use (IANA's, and compressions). Bytes that came uncoded under one of these
+# prove nothing of the next answer, which may be coded: the file is read from one answer.
 _CODINGS = re.compile(
     r"(x-)?(gzip|compress|deflate|br|zstd|bzip2|bzip|bz2|xz|lzma|lz4|snappy|zip)|"
     r"dcb|dcz|exi|pack200-gzip",
@@ -39,33 +39,30 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASC
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a content answer tells about a video.
+    """What a content answer tells about a video."""
 
-    *size_bytes* None: the server does not say. *ranges* None: not tried yet.
-    """
-
-    size_bytes: int | None
+    size_bytes: int | None  # None: the server does not say
     validator: Validator
-    ranges: bool | None
+    ranges: bool | None  # None: not tried yet
     last_modified: str | None = None
-    # The type, no video's, under which bytes came that begin as a container does.
+    # A type other than a video's, under which the bytes of a container came.
     odd_type: str | None = None
-    # The coding, none that anybody uses, under which such bytes came as they are.
+    # A coding that nobody uses, under which the bytes of a container came uncoded.
     odd_coding: str | None = None
 
 
 def judge_head(status: int, headers: Headers) -> Facts | None:
     """The facts of a HEAD answer, or None if it proves nothing.
 
-    FastAPI answers 405, gin 404, a presigned GET URL 403; redirects and tiny or
-    encoded bodies describe something else than the clip.
+    FastAPI answers 405, gin 404, a presigned GET URL 403. A redirect, and a tiny or
+    encoded body, describe something else than the clip.
     """
     if status != 200 or not _is_media(headers) or is_encoded(headers):
         return None
     size_bytes = length_of(headers)
     if size_bytes is None or size_bytes < SMALLEST_BELIEVED_BYTES:
         return None
-    # Only a hint, since some servers announce ranges and ignore them.
+    # A hint only: some servers announce ranges and ignore them.
     announced = headers.get("Accept-Ranges", "").strip().lower() == "bytes"
     return Facts(
         size_bytes,
@@ -79,13 +76,13 @@ def judge_probe(status: int, headers: Headers, first: bytes) -> Facts | None:
     """The facts of a GET for `PROBE`, or None if the answer is no content.
 
     *first* holds the body's first bytes. Raises ServerBroken for a size that no video
-    has; taken as unknown, it would bring the whole file.
+    has: if it were taken as unknown, the whole file would be asked for.
     """
     odd_type = odd_type_of(headers)
     needs_proof = not _is_media(headers)
     if status not in (200, 206) or (needs_proof and odd_type is None):
         return None
-    # Of a 200 as much was read as it takes; what follows in a 206 was not asked for.
+    # The caller reads as much of a 200 as a judgement takes. A 206 ends with the probe.
     ended = status == 200 or len(first) < len(PROBE)
     sort = sort_of(first, needs_proof=needs_proof, ended=ended)
     if sort is Sort.MESSAGE or (needs_proof and sort is Sort.UNTOLD):
@@ -120,17 +117,17 @@ def is_empty_video(status: int, headers: Headers) -> bool:
 
 
 def may_be_message(headers: Headers, odd_type: str | None) -> bool:
-    """Whether the type of a 200 says that its body is for reading, not for playing.
+    """Whether the type of a 200 says that its body is text or an image, not a video.
 
-    *odd_type* is the one under which this video's bytes are known to come.
+    *odd_type* is a type under which this video's bytes are known to come.
     """
     return not _is_media(headers) and _type_of(headers) != odd_type
 
 
 def odd_type_of(headers: Headers) -> str | None:
-    """The type of an answer, if it is no video's and could stand above one.
+    """The type of an answer, if it is no video's type and video bytes may come under it.
 
-    A body in parts (multipart) is never the bytes themselves.
+    A body in parts (multipart) never is the bytes themselves.
     """
     kind = _type_of(headers)
     return None if _is_media(headers) or kind.startswith("multipart/") else kind
@@ -169,13 +166,13 @@ def judge_range(
     inside = span.start == asked.start and span.stop <= asked.stop
     if not inside or (length is not None and length > len(span)):
         raise ServerBroken(f"206 for [{span.start}, {span.stop}), not as asked")
-    if not content.learn(seen):  # another answer told one meanwhile
+    if not content.learn(seen):  # another thread learnt a validator meanwhile
         raise ContentChanged("the server's validator is another one now")
     return span
 
 
 def refuse_absurd_size(status: int, headers: Headers) -> None:
-    """Raise ServerBroken where an answer names a size that no video has."""
+    """Raise ServerBroken if an answer names a size that no video has."""
     named = headers.get("Content-Range" if status == 206 else "Content-Length", "")
     for digits in re.findall("[0-9]+", named):
         if len(digits.lstrip("0")) > 13 or int(digits) > LARGEST_VIDEO_BYTES:
@@ -203,9 +200,9 @@ def changed_by_416(headers: Headers, content: Content) -> bool:
 
 
 def is_encoded(headers: Headers) -> bool:
-    """Whether a body is said to be coded, so that its bytes are not those of the file.
+    """Whether the headers name a coding, so that the body is not the file's bytes.
 
-    A coding that nobody knows counts as one, until its first bytes tell otherwise.
+    An unknown word counts as a coding until the first bytes of the body disprove it.
     """
     codings = _coding_of(headers).split(",")
     return not all(_NO_CODING.fullmatch(coding.strip()) for coding in codings)
@@ -260,7 +257,7 @@ def _modified(headers: Headers) -> str | None:
 
 
 def length_of(headers: Headers) -> int | None:
-    """The Content-Length, None if there is none that can be believed."""
+    """The Content-Length; None if it is absent or absurd."""
     value = headers.get("Content-Length", "").strip()
     if not (value.isascii() and value.isdecimal() and len(value) <= 19):
         return None

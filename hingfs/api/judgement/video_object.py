@@ -1,8 +1,8 @@
-"""Which object in JSON is the video that is meant, its id and its status word. Pure.
+"""Which object in JSON is the video asked for, its id and its status word. Pure.
 
 Servers wrap the object once or twice, call the id `task_id`, and put the word into an
-object of its own. The names they use are the tables below, in order of trust. Leaves to
-`statuses` what the word means, and to `times` when the video was made.
+object of its own. The tables below hold their names for these, in order of trust. Leaves
+to `statuses` what the word means, and to `times` when the video was made.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,21 +13,21 @@ from .wording import Fields, fields_of
 
 Object = Mapping[str, object]
 
-# Names of fields stand here plainly: `fields_of` reads them in every case.
+# All names are plain: `fields_of` reads any spelling of them.
 _ID = ("id", "task_id", "video_id", "generation_id", "job_id")
 WORD_NAMES = (
     *("status", "task_status", "video_status", "job_status", "generation_status"),
     *("state", "task_state", "job_state"),
 )
-# Where the word stands if there is an object in its place: {"status": {"state": …}}.
+# Names of the word in an object of its own: {"status": {"state": …}}.
 _WORD_INSIDE = (*WORD_NAMES, "name", "value", "code", "phase", "label", "key", "text")
-# What the object may be wrapped in, whatever it holds. Under any other name it must look
-# like a video itself.
+# Names of objects that may wrap the video. Under any other name, an object must look like
+# a video itself.
 WRAPPERS = (
     *("data", "video", "task", "result", "response", "output", "job", "generation"),
     *("payload", "body", "record", "content", "item", "info"),
 )
-# A word beside `data` and no id is that of the request, not that of a video.
+# Beside `data` and without an id, one of these is the word of the request, not of a video.
 ENVELOPE_WORDS = frozenset({"success", "ok", "error", "fail"})
 _MOST_WORD = 80
 
@@ -41,7 +41,7 @@ def describes_video(body: bytes) -> bool:
 def id_of(found: Object) -> str:
     """The id in a video object; "" if it has none.
 
-    Text before numbers: where there are both, the number is that of a table's row.
+    Text comes before numbers: beside a text, the number is that of a row in a table.
     """
     fields = fields_of(found)
     numbers = []
@@ -57,8 +57,8 @@ def id_of(found: Object) -> str:
 def word_of(found: Object) -> str:
     """The status word of a video object as the tables have it; "" if it has none.
 
-    It may stand in an object of its own. What is no word, such as a number or an object
-    of other things, is one too beside an id: nobody knows what it means.
+    It may stand in an object of its own. Beside an id, any other value, such as a number,
+    is made into a word, which is unknown then.
     """
     fields = fields_of(found)
     odd = bool(id_of(fields))
@@ -70,7 +70,7 @@ def word_of(found: Object) -> str:
 
 
 def _word_in(value: object, *, odd: bool) -> str:
-    """The word that *value* is, or has one level deep; with *odd* also what is none."""
+    """The word that *value* is, or has one level deep; with *odd* one made of any value."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     words = [value]
@@ -84,7 +84,7 @@ def _word_in(value: object, *, odd: bool) -> str:
 
 
 def _odd_word(value: object) -> str:
-    """What stands for *value*, which is no word, where words are compared and logged."""
+    """A word made of *value*, which is none: words are compared, and logged."""
     if isinstance(value, dict):
         # In braces: {"completed": false} is not the word "completed".
         value = f"{{{' '.join(list(value)[:4])[:36]}}}" if value else ""
@@ -96,15 +96,15 @@ def _odd_word(value: object) -> str:
 
 
 def is_video(found: Object) -> bool:
-    """Whether *found* has what tells a video from an envelope: an id, or its kind."""
+    """Whether *found* is a video, not an envelope: it has an id, or names its kind."""
     return bool(id_of(found)) or "object" in fields_of(found)
 
 
 def video_in(outer: object, video_id: str) -> Fields:
     """The object in *outer* that tells of *video_id*; empty if there is none.
 
-    One with that id comes first, then the outermost with any id: LiteLLM makes an id
-    of its own. Without ids, the innermost: the status around it is the request's.
+    The one with that id comes first, then the outermost with any id: LiteLLM makes an id
+    of its own. Without ids the innermost is meant: the status around it is the request's.
     """
     found = [fields for fields in _objects_in(outer, video_id) if word_of(fields)]
     named = [fields for fields in found if id_of(fields)]
@@ -120,7 +120,8 @@ def video_in(outer: object, video_id: str) -> Fields:
 def _objects_in(value: object, video_id: str, depth: int = 2) -> Iterator[Fields]:
     """*value* and what it wraps, outermost first."""
     if isinstance(value, list):
-        # The one of a search for one; of several, only the one that is meant.
+        # A single row answers a search for one. Of several, only the one with the id is
+        # meant.
         rows = [row for row in value[:100] if isinstance(row, dict)]
         value = rows[0] if len(rows) == len(value) == 1 else None
         value = value or next((row for row in rows if id_of(row) == video_id), None)
@@ -135,10 +136,10 @@ def _objects_in(value: object, video_id: str, depth: int = 2) -> Iterator[Fields
 
 
 def _videos_beside(fields: Fields, video_id: str) -> Iterator[Fields]:
-    """What looks like a video in *fields*, under a name that is no wrapper's.
+    """The videos in *fields* under names that are no wrapper's.
 
-    In an object with an id it may be another video, such as the one that was remixed;
-    in an array it may be any.
+    If *fields* has an id, such a video may be another one, as the remixed original is. In
+    an array it may be any. So both must have the id asked for.
     """
     alone = not id_of(fields)
     for name, value in fields.items():

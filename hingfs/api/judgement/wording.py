@@ -1,8 +1,8 @@
 """The words that servers use: names of fields, status words, refusals. Pure.
 
-Data, and how to look things up in it. A word stands here only if its meaning is certain,
-whoever uses it; of all others the content of the video decides. Which of the words
-decides where several answers disagree is left to `statuses` and `refusals`.
+Tables, and how to look words up in them. A word stands here only if every server means
+the same by it; under any other word the content of the video decides. Leaves to
+`statuses` and `refusals` which word decides where several disagree.
 """
 
 import re
@@ -17,14 +17,14 @@ def _words(*lines: str) -> frozenset[str]:
 
 
 class Fields(dict[str, object]):
-    """The fields of an object of JSON, under their plain names; as `fields_of` reads it."""
+    """The fields of an object of JSON under their plain names, as `fields_of` makes them."""
 
 
 def fields_of(value: object) -> Fields:
     """The fields of *value*; none if it is no object.
 
-    "completedAt", "CompletedAt" and "COMPLETED-AT" are all "completed_at". Of several,
-    the one that is written plainly comes before the others, and any before null.
+    "completedAt", "CompletedAt" and "COMPLETED-AT" are all "completed_at". If several of
+    these stand in one object, the plain spelling wins, and any value wins over null.
     """
     if isinstance(value, Fields):
         return value
@@ -71,14 +71,15 @@ def _having(words: Iterable[str], *signs: str) -> re.Pattern[str]:
     return re.compile("|".join((rf"(?:\A|_)(?:{'|'.join(words)})(?:_|\Z)", *signs)))
 
 
-# What the parts of a word tell that nobody listed: GENERATE_FAILED, internal_error.
-# That is a hint, not a certainty, so another sign must agree.
+# Parts of a word that no table has: GENERATE_FAILED, internal_error. They are a hint, not
+# a certainty, so another sign must agree.
 _HAVING_FAILURE = _having(
     FAILED_WORDS | _words("errors failures fails failing denied violation not_passed"),
     *("失败", "错误", "异常", "违规", "拒绝", "取消", "超时", "不通过", "未通过"),
 )
 _HAVING_ABSENCE = _having(GONE_WORDS, "过期", "删除", "不存在")
-# It goes on, or the failure is denied: failed_retrying, no_error.
+# Parts of a word that denies the failure, or says that work goes on: no_error,
+# failed_retrying.
 _HAVING_HOPE = _having(
     NOT_READY_WORDS | _words("retry no non without"),
     r"(?:\A|_)not_(?!found|exist|passed)",
@@ -88,7 +89,7 @@ _MOST_NAME = 64
 _MOST_SHOWN = 40
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _BETWEEN = re.compile(r"[\s\-.:/_]+")
-# What vendors put before the word itself: TASK_STATUS_SUCCEED, JOB_STATE_RUNNING.
+# Vendors put these before the word itself: TASK_STATUS_SUCCEED, JOB_STATE_RUNNING.
 _BEFORE = re.compile(r"(?:(?:task|job|video|media|generation|render|status|state)_)+")
 
 STATUS_IN_TEXT = re.compile(
@@ -105,7 +106,7 @@ GONE_TEXT = re.compile(
     r"(?:can.?not|can.t|could not|couldn.t|unable to) find|unknown (?:video|task|job|id)\b",
     re.IGNORECASE,
 )
-# Of the bytes, that is: a token, a session or a trial may expire as well.
+# The bytes have expired. A token, a session or a trial may expire as well.
 EXPIRED_TEXT = re.compile(
     r"\b(?:video|clip|content|file|asset|media|result|output|generation|job|task)s?\b"
     r"[^.;\"]{0,40}\bexpired|\bexpired[ _-](?:video|clip|content|file|asset|job|task)|"
@@ -117,7 +118,7 @@ _DENIED_TEXT = re.compile(
     r"incorrect api key|unauthori[sz]ed|authentication|no api key|no connected db",
     re.IGNORECASE,
 )
-# One-API and its kin, Express and NestJS, Fastify, Laravel, Kong.
+# Sentences of One-API and its kin, Express and NestJS, Fastify, Laravel, Kong.
 NO_ROUTE_TEXT = re.compile(
     r"invalid url \(|cannot (get|head) /|route (get|head):/|no route matched|"
     r"the route \S+ could not be found",
@@ -126,19 +127,19 @@ NO_ROUTE_TEXT = re.compile(
 UPSTREAM_410 = re.compile(r"upstream service returned status 410", re.IGNORECASE)
 UPSTREAM_GONE = re.compile(r"upstream service returned status (404|410)", re.IGNORECASE)
 
-# A web page, also where a gateway quotes the one of its upstream inside its own JSON.
+# A web page; also one that a gateway quotes from its upstream inside its own JSON.
 _PAGE_TEXT = re.compile(r"<(?:!doctype\s+html|html|head|title|body)\b", re.IGNORECASE)
 _PAGE_TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 _TAGS = re.compile(
     r"<(script|style)\b.*?(?:</\1>|\Z)|<[^>]*>", re.IGNORECASE | re.DOTALL
 )
-# What firewalls say of themselves: Cloudflare, Envoy, ModSecurity, Alibaba, Tencent.
+# Words of firewalls: Cloudflare, Envoy, ModSecurity, Alibaba, Tencent.
 _FIREWALL_TEXT = re.compile(
     r"error code: 1\d{3}\b|rbac: access denied|cloudflare|captcha|mod_security|"
     r"firewall|\bwaf\b|拦截|安全威胁|防火墙",
     re.IGNORECASE,
 )
-# They refuse with these as well, where a server's own page is just as likely.
+# Firewalls refuse with these as well, and so do pages of the server itself.
 _OTHER_FIREWALL_CODES = frozenset({405, 406, 418, 451})
 
 DENIED_CODES = frozenset({401, 402, 403})
@@ -146,19 +147,19 @@ DENIED_CODES = frozenset({401, 402, 403})
 
 @lru_cache(maxsize=256)  # a list says the same few words thousands of times
 def plain_word(word: str) -> str:
-    """*word*, of few characters, as the tables have it, and fit for a log line.
+    """*word*, cut to a few characters, as the tables have it and a log line may show it.
 
     "In-Progress", "inProgress" and "TASK_STATUS_IN_PROGRESS" are all "in_progress".
     """
     plain = _plain_name(word.strip())
     rest = _BEFORE.sub("", plain, count=1) if _BEFORE.match(plain) else plain
     if rest in _KNOWN_WORDS or len(plain) > _MOST_SHOWN:
-        plain = rest  # else the end is lost, which tells most
+        plain = rest  # a cut would lose the end, which tells most
     return printable(plain, _MOST_SHOWN)
 
 
 def hints_at_failure(word: str) -> bool:
-    """Whether a *word* that nobody listed tells of a failure by one of its parts."""
+    """Whether a *word* that no table has tells of a failure by one of its parts."""
     return bool(_HAVING_FAILURE.search(word)) and not _HAVING_HOPE.search(word)
 
 
@@ -168,9 +169,10 @@ def hints_at_absence(word: str) -> bool:
 
 
 def is_refusal_of_token(code: int, text: str) -> bool:
-    """Some gateways refuse a token with 400 or 500 and say so only in words.
+    """Whether an answer of *code* with these words refuses the token.
 
-    A web page is no word of the API, whatever stands in it; 401 needs no words.
+    401 needs no words. Some gateways refuse a token with 400 or 500 and say so only in
+    words; a web page under these is not from the API.
     """
     if code in (400, 500):
         return bool(_DENIED_TEXT.search(text)) and not _PAGE_TEXT.search(text)
@@ -178,7 +180,7 @@ def is_refusal_of_token(code: int, text: str) -> bool:
 
 
 def is_firewall(code: int, text: str, *, is_page: bool) -> bool:
-    """Whether a firewall or gateway speaks, and not the API behind it.
+    """Whether *text* is from a firewall or gateway, and not from the API behind it.
 
     *is_page*: its type is that of a web page, which a short *text* may not show.
     """

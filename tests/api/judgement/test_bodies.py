@@ -50,12 +50,10 @@ texts = st.builds(
 )
 
 
-def read_by_elements(text: bytes, window_bytes: int) -> object:
+def read_by_elements(text: bytes, piece_bytes: int) -> object:
     """The page in *text*, however small."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bodies, "SMALL_PAGE_BYTES", 0)
-        patch.setattr(bodies, "_WINDOW_BYTES", window_bytes)
-        page = bodies.parsed_page(text, ["data", "rows"], lambda row: (row,))
+    pieces = bodies.Pieces(0, piece_bytes)
+    page = bodies.parsed_page(text, ["data", "rows"], lambda row: (row,), pieces)
     return with_rows(page)
 
 
@@ -82,8 +80,8 @@ def with_rows(page: object) -> object:
 @example(b'{"data":{"rows":[{}]}}', 1)
 @example(b'{"data":[{"a":-Infinity}],"b":1}', 1)
 @example(b'{"object":"-Infinity","data":[{}],"b":"NaN"}', 1)
-def test_a_page_read_by_elements_is_the_page(text: bytes, window_bytes: int) -> None:
-    assert read_by_elements(text, window_bytes) == json.loads(text)
+def test_a_page_read_by_elements_is_the_page(text: bytes, piece_bytes: int) -> None:
+    assert read_by_elements(text, piece_bytes) == json.loads(text)
 
 
 @given(texts, st.integers(0, 200), st.binary(max_size=2), st.integers(0, 3))
@@ -107,14 +105,12 @@ def test_a_spoilt_page_is_none(text: bytes, at: int, new: bytes, lost: int) -> N
     assert page == whole
 
 
-def test_a_page_is_cut_short_wherever_it_ends(monkeypatch) -> None:
+def test_a_page_is_cut_short_wherever_it_ends() -> None:
     page = b'{"data":[{"id":"a"},{"id":"b"}],"has_more":false}'
+    pieces = bodies.Pieces(0, 1)
 
-    monkeypatch.setattr(bodies, "SMALL_PAGE_BYTES", 0)
-    monkeypatch.setattr(bodies, "_WINDOW_BYTES", 1)
-
-    assert not listing.is_cut_short(page)
-    assert all(listing.is_cut_short(page[:end]) for end in range(1, len(page)))
+    assert not listing.is_cut_short(page, pieces)
+    assert all(listing.is_cut_short(page[:end], pieces) for end in range(1, len(page)))
 
 
 # --- memory ------------------------------------------------------------------------------
