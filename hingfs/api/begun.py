@@ -1,11 +1,9 @@
-"""Answers with a whole file whose bytes nobody has asked for yet.
+"""Open answers with a whole file, kept for the download that may follow.
 
-Some servers read all of a file before they send any of it, and some tell its size in no
-other way than by sending it. The answer that told the size, or came late, is kept for
-the download that follows: asked for again, it would cost the server, and whoever waits,
-as much once more. Decides how many are kept, and for how long.
-
-Thread safety: all methods; `_lock` guards the table, and no answer is closed under it.
+Some servers read all of a file before they send any of it, and some tell its size only by
+sending it. An answer that told the size, or came late, is kept: a second request would
+cost the server and the waiting program as much again. Decides how many answers are kept,
+and for how long. Leaves to `probing` which answers are worth it.
 """
 
 import threading
@@ -13,26 +11,27 @@ import time
 
 from ..http.answer import Answer
 
-# Each holds a connection, and its server a file in memory. A guess.
+# Each answer holds a connection, and its server may hold the file in memory. A guess.
 _MOST_KEPT = 8
-# Whoever wanted it asks again within seconds. A guess.
+# A program that asked for a size reads the file within seconds. A guess.
 _KEPT_SECONDS = 60.0
 
 
 class BegunAnswers:
-    """Open answers by video. See the module docstring."""
+    """Open answers, by video. Thread safety: all methods."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, kept_seconds: float = _KEPT_SECONDS) -> None:
+        self._kept_seconds = kept_seconds
+        self._lock = threading.Lock()  # guards _kept; no answer is closed under it
         # video id -> (answer, monotonic time until which it is kept), oldest first
         self._kept: dict[str, tuple[Answer, float]] = {}
 
     def keep(self, video_id: str, answer: Answer) -> None:
-        """*answer*, of which no byte is lost, is for whoever takes it first."""
+        """Keep *answer*, of which no byte is lost, for the first caller of `take`."""
         with self._lock:
             dropped = self._kept.pop(video_id, None)
             old = self._old_locked(_MOST_KEPT - 1)
-            self._kept[video_id] = (answer, time.monotonic() + _KEPT_SECONDS)
+            self._kept[video_id] = (answer, time.monotonic() + self._kept_seconds)
         for kept, _until in (*old, *filter(None, [dropped])):
             kept.close()
 
@@ -51,7 +50,7 @@ class BegunAnswers:
             return video_id in self._kept
 
     def _old_locked(self, most: int) -> list[tuple[Answer, float]]:
-        """What is too old to be kept, or too much; no longer in the table."""
+        """Remove and return the answers that are too old, or more than *most*."""
         now = time.monotonic()
         old = [video_id for video_id, (_, until) in self._kept.items() if until < now]
         extra = len(self._kept) - len(old) - most

@@ -1,8 +1,8 @@
-"""What is believed of an endpoint until enough speaks against it.
+"""What is believed of an endpoint until enough evidence speaks against it.
 
-Decides how much evidence ends a belief, and how long it stays ended. Each change is
-said in one INFO line, so that the log tells the story of a server. Leaves to
-`endpoint_facts` what counts as evidence.
+Decides how much evidence ends a belief, and how long it stays ended. Each change is one
+INFO line, so that the log tells the story of a server. Leaves to `endpoint_facts` which
+answers are evidence.
 """
 
 import enum
@@ -15,14 +15,14 @@ from ..errors import printable
 
 log = logging.getLogger(__name__)
 
-# A server may be mended or replaced: what was learnt of it is tried again after a day.
+# A server may be mended or replaced: a belief that ended is tried again after a day.
 LESSON_SECONDS = 86_400.0
 # One video may be odd; two that say the same speak for the server.
 ENOUGH_VIDEOS = 2
 
 
 class Belief(enum.Enum):
-    """What can be believed of an endpoint; the value says what happens without it."""
+    """A belief about an endpoint; its value is the log's sentence once it ends."""
 
     HEAD = "HEAD is not asked any more"
     ANNOUNCED_RANGES = "an announcement of ranges is not believed any more"
@@ -41,22 +41,21 @@ class Belief(enum.Enum):
 class Beliefs:
     """The beliefs about one endpoint.
 
-    A belief holds until it ends; it is taken up again after a day, or by `resume`.
+    A belief holds until it ends; it holds again after a day, or by `resume`.
 
-    Thread safety: all methods; `_lock` guards every field, and nothing is logged while
-    it is held.
+    Thread safety: all methods.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
-        # Both are guarded by _lock.
-        self._ended: dict[Belief, float] = {}  # until when each is not held (monotonic)
-        # Belief -> the videos that speak against it, while they are not enough
+        self._lock = threading.Lock()  # guards both tables; nothing is logged under it
+        # Belief -> monotonic time until which it does not hold
+        self._ended: dict[Belief, float] = {}
+        # Belief -> videos that speak against it, fewer than ENOUGH_VIDEOS
         self._evidence: dict[Belief, set[str]] = {}
 
     def holds(self, belief: Belief) -> bool:
-        """Whether *belief* is held; one that ended is taken up again after a day."""
+        """Whether *belief* holds. This resumes a belief that ended a day ago."""
         with self._lock:
             until = self._ended.get(belief)
             if until is not None and self._clock() < until:
@@ -66,12 +65,12 @@ class Beliefs:
         return True
 
     def is_contradicted_by(self, belief: Belief, video_id: str) -> bool:
-        """Whether *video_id* spoke against *belief*, which others may still uphold."""
+        """Whether *video_id* alone spoke against *belief*, which may still hold."""
         with self._lock:
             return video_id in self._evidence.get(belief, ())
 
     def testify(self, belief: Belief, video_id: str, why: str) -> None:
-        """*video_id* speaks against *belief*; two videos that do so end it."""
+        """*video_id* speaks against *belief*; two videos that do end it."""
         with self._lock:
             videos = self._evidence.setdefault(belief, set())
             videos.add(video_id)
@@ -80,7 +79,7 @@ class Beliefs:
             self.end(belief, why)
 
     def end(self, belief: Belief, why: str) -> None:
-        """*belief* is not held for a day from here on; *why* tells the log the reason."""
+        """*belief* does not hold for a day from here on; *why* is the log's reason."""
         with self._lock:
             self._evidence.pop(belief, None)
             news = belief not in self._ended
@@ -89,7 +88,7 @@ class Beliefs:
             log.info("%s: %s", belief.value, printable(why))
 
     def resume(self, belief: Belief, why: str) -> None:
-        """*belief* is held again, if it had ended."""
+        """*belief* holds again, if it had ended; *why* is the log's reason."""
         with self._lock:
             news = self._ended.pop(belief, None) is not None
         if news:

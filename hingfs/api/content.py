@@ -1,9 +1,9 @@
-"""Where the bytes of a video are had if not by GET alone: status and list may say.
+"""The bytes of a video, which GET brings, or a URL that its status or the list names.
 
-Decides when these are asked where the bytes are, which pauses that come in place of
-bytes are waited for, and under which type an answer may be content. Leaves to
-`get_route` what one GET brings, to `verdict` what an answer means, and to `results`
-where JSON names a URL.
+Decides when status and list are asked for that URL, when a message in place of bytes is a
+pause to be kept, and under which type an answer may be content. Leaves to `get_route`
+the GET itself, to `verdict` what an answer means, and to `results` which URL in JSON is
+that of the bytes.
 
 Threads: every method may be called from any thread.
 """
@@ -21,11 +21,11 @@ from ..http.patience import Patience
 from ..http.pauses import named_pause
 from ..http.transport import HttpTransport
 from ..version import Content
+from .content_urls import ContentUrls
 from .get_route import GetRoute, Served, Wanted
 from .judgement import refusals, verdict
 from .judgement.sniffing import Sort, sort_of
 from .judgement.statuses import UNSAID, State, Status
-from .places import Places
 from .sender import MOST_ERROR_BYTES, Sender
 from .status_route import StatusRoute
 
@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 
 
 class Rows(Protocol):
-    """Where a URL may stand if there is no status route."""
+    """The list of the API, which may name a URL if there is no status route."""
 
     def row_of(self, video_id: str, *, whole: bool) -> Status | None:
-        """What the list says of *video_id*; None where it cannot be had."""
+        """What the list says of *video_id*; None if it says nothing."""
 
 
 class ContentRoute:
@@ -47,15 +47,15 @@ class ContentRoute:
         sender: Sender,
         status: StatusRoute,
         transport: HttpTransport,
-        places: Places,
+        urls: ContentUrls,
         rows: Rows,
     ) -> None:
         self._sender = sender
         self._rows = rows
         self._status = status
         self._transport = transport
-        self._places = places
-        self._get = GetRoute(sender, transport, places)
+        self._urls = urls
+        self._get = GetRoute(sender, transport, urls)
 
     def content_of(
         self,
@@ -65,10 +65,10 @@ class ContentRoute:
         span: ByteRange | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Served:
-        """As `served`, of a version that is known.
+        """As `served`, for a version that is known.
 
-        A type that is no video's is believed of it once its first bytes, under that
-        type, were seen to be a container's.
+        A type other than a video's is believed once the first bytes under it began a
+        container.
         """
         wanted = Wanted(
             content.video_id, patience, span, headers, odd_type=content.odd_type
@@ -89,7 +89,7 @@ class ContentRoute:
     def _is_proven(
         self, video_id: str, odd_type: str, served: Served, patience: Patience
     ) -> bool:
-        """Whether the first bytes, asked for if *served* has none, are a container's."""
+        """Whether the first bytes begin a container; asked for if *served* has none."""
         if served.body:
             return not served.message
         answer, first, *_ = self.probed(video_id, patience, None, known=True)
@@ -100,45 +100,45 @@ class ContentRoute:
     def probed(
         self, video_id: str, patience: Patience, status: Status | None, *, known: bool
     ) -> Served:
-        """The answer to a GET of `PROBE`, with the first bytes of its body."""
+        """The answer to a GET of `PROBE`, and the first bytes of its body."""
         wanted = Wanted(video_id, patience, verdict.PROBE, known=known)
         number = 0
         while True:
             served = self.served(wanted, status)
-            answer, body, place, _ = served
+            answer, body, url, _ = served
             try:
                 if answer.status in (200, 206) and not body:
                     body = _first_bytes(answer, patience.deadline)
             except (BodyCut, ServerBroken) as error:
                 answer.close()
-                self._places.forget(video_id, place)
+                self._urls.forget(video_id, url)
                 patience.failed(error)
             except BaseException:
                 answer.close()
                 raise
             else:
                 served = served._replace(body=body)
-                if not self._pauses(served, number):
+                if not self._began_pause(served, number):
                     return served
                 number += 1
 
     def served(self, wanted: Wanted, status: Status | None) -> Served:
-        """What GET brings; what the API refuses is had where its status names it.
+        """The answer of GET, or of the URL that the status names if the API refuses.
 
-        *status* None: it is asked if it could matter. A pause that the API asks for, in
-        words in place of content, is waited for.
+        *status* None: the status route is asked if it could matter. If the API asks for a
+        pause, in words in place of content, this waits and asks again.
         """
         number = 0
         while True:
-            served = self._served(wanted, status)
-            if not self._pauses(served, number):
+            served = self._served_once(wanted, status)
+            if not self._began_pause(served, number):
                 return served
             number += 1
 
-    def _pauses(self, served: Served, number: int) -> bool:
-        """Whether *served* is no more than a wish for a pause; the next turn keeps it.
+    def _began_pause(self, served: Served, number: int) -> bool:
+        """Whether *served* only asks for a pause; then the next request waits for it.
 
-        *number* is how many of them this call had before.
+        *number* is how many pauses this call had before.
         """
         answer, message, status = served.answer, served.message, served.status
         if not (message and answer.from_api):
@@ -150,12 +150,12 @@ class ContentRoute:
         self._transport.limit.pause(named or pause_after(number))
         return True
 
-    def _served(self, wanted: Wanted, status: Status | None) -> Served:
-        """As `served`, once."""
+    def _served_once(self, wanted: Wanted, status: Status | None) -> Served:
+        """As `served`, without pauses."""
         video_id = wanted.video_id
-        if self._places.is_named(video_id):
+        if self._urls.is_in_status(video_id):
             status = self._status_with_url(video_id, status)
-            found = self._at_status(wanted, status)
+            found = self._from_url_in(wanted, status)
             if found is not None:
                 return found
         elsewhere = status is not None and bool(status.url)
@@ -166,28 +166,29 @@ class ContentRoute:
         ):
             status = self._status_with_url(video_id, status)
             if not status.url:
-                status = self._row(video_id, whole=wanted.known) or status
-            served = self._at_status(wanted, status) or served
+                row = self._row_with_url(video_id, whole=wanted.known)
+                status = row or status
+            served = self._from_url_in(wanted, status) or served
         return served._replace(status=status)
 
-    def _at_status(self, wanted: Wanted, status: Status) -> Served | None:
-        """What comes from where *status* names the bytes; None if it names nothing."""
+    def _from_url_in(self, wanted: Wanted, status: Status) -> Served | None:
+        """The answer from the URL that *status* names; None if it names none."""
         waits = status.state in (State.NOT_READY, State.FAILED, State.GONE)
         if not status.url or waits:
             return None
-        served = self._get.at_named(wanted, status.url)
+        served = self._get.from_named(wanted, status.url)
         if served is not None and served.answer.status in (200, 206):
-            self._places.note_named(wanted.video_id)
+            self._urls.remember_named(wanted.video_id)
         return served and served._replace(status=status)
 
     def _status_with_url(self, video_id: str, status: Status | None) -> Status:
-        """*status*, asked for where it is unknown or comes of a list, without URLs."""
+        """*status*, or that of the status route if no URL was looked for in *status*."""
         if status is not None and status.url is not None:
             return status
-        told = self._status.told(video_id)
-        return told if status is None or told.word else status
+        asked = self._status.ask_or_unsaid(video_id)
+        return asked if status is None or asked.word else status
 
-    def _row(self, video_id: str, *, whole: bool) -> Status | None:
+    def _row_with_url(self, video_id: str, *, whole: bool) -> Status | None:
         """The row of *video_id* in the list, if that names its URL."""
         try:
             row = self._rows.row_of(video_id, whole=whole)
@@ -199,7 +200,7 @@ class ContentRoute:
 
 
 def _first_bytes(answer: Answer, deadline: float) -> bytes:
-    """Enough of a content answer to tell video from a message; never the whole."""
+    """Enough of a content answer to tell video from a message; never a whole video."""
     first = answer.read_up_to(verdict.PROBE.stop)
     if sort_of(first, needs_proof=False) is not Sort.VIDEO:
         first += answer.read_text(deadline, MOST_ERROR_BYTES)

@@ -1,8 +1,7 @@
-"""The bytes of one range in order, whatever becomes of the connections.
+"""The bytes of one range in order, over as many connections as it takes.
 
-A body that breaks off is resumed at the byte reached. Decides when to ask again, and
-whether bytes come fast enough to be waited for. Leaves to `range_answers` what an
-answer is worth.
+Decides when a request is sent again, from the byte reached on, and whether bytes come
+fast enough to be waited for. Leaves to `range_answers` whether an answer is believed.
 """
 
 import time
@@ -21,9 +20,9 @@ from .sender import MOST_ERROR_BYTES
 
 
 class RangeDownload:
-    """The bytes of one range in order, whatever becomes of the connections.
+    """A transfer of one range. See the module docstring.
 
-    Thread safety: one thread reads and closes; `abort` may come from any other.
+    Thread safety: one thread reads and closes; any other may call `abort`.
     """
 
     def __init__(
@@ -50,10 +49,10 @@ class RangeDownload:
     ) -> int:
         """Put the next bytes over *buffers*, laid end to end, from *start* on.
 
-        Returns how many: at least *least_bytes*, and more where they are there and
-        fit. Raises ContentChanged, NotAVideo, RangesIgnored (`take_whole` may then have
-        the whole file), or what the refusal means; and TransportError once patience is
-        over.
+        Returns how many: at least *least_bytes*, and more if they have arrived and fit.
+        Raises ContentChanged, NotAVideo, RangesIgnored (`take_whole` may then have the
+        whole file), the error that a refusal means, and TransportError after the last
+        try.
         """
         at_start = self._position == 0
         count = 0
@@ -80,9 +79,9 @@ class RangeDownload:
         self._answers.close()
 
     def take_whole(self) -> Answer | None:
-        """The open answer with the whole file that came instead, if one did.
+        """The open answer with the whole file that came instead; the caller closes it.
 
-        It is the caller's to close. None too where no answer may be used.
+        None if none came, or none may be used.
         """
         return self._answers.take_whole()
 
@@ -91,25 +90,26 @@ class RangeDownload:
     ) -> int:
         """Put at least one byte over *buffers* from *start* on; returns how many.
 
-        Fewer than *least_bytes* only where the body ends, breaks off or comes slowly.
+        Fewer than *least_bytes* only if the body ends, breaks off or comes slowly.
         """
         while True:
             if self._aborted:
                 raise BodyCut("the transfer was cut off here")
             try:
-                answer = self._answer or self._ask()
+                answer = self._answer or self._open_answer()
                 views = views_of(buffers, start, start + self._answer_left)
                 count = answer.read_into(views, least_bytes, self._pace.judged_at)
             except (BodyCut, ServerBroken, NotAVideo) as error:
                 trouble: TransportError | NotAVideo = error
             else:
                 if count:
-                    self._took(count)
+                    self._advance(count)
                     return count
                 trouble = BodyCut("the body ended before its range")
-            self._failed(trouble)
+            self._wait_to_retry(trouble)
 
-    def _took(self, count: int) -> None:
+    def _advance(self, count: int) -> None:
+        """Count *count* bytes that came; drop an answer that ended, or is too slow."""
         self._position += count
         self._answer_left -= count
         self._pace.took(count)
@@ -120,15 +120,15 @@ class RangeDownload:
             if self._pace.good:
                 self._progressed()
             else:
-                self._failed(BodyCut("the body came too slowly"))
+                self._wait_to_retry(BodyCut("the body came too slowly"))
 
     def _progressed(self) -> None:
         self._patience.progressed()
         self._pace.restart()
 
-    def _failed(self, trouble: TransportError | NotAVideo) -> None:
-        """Wait before another request for what is missing; raise if there is none."""
-        self._leave()
+    def _wait_to_retry(self, trouble: TransportError | NotAVideo) -> None:
+        """Drop the answer and wait for the next try; raise *trouble* after the last."""
+        self._abandon_answer()
         if self._pace.good:  # this attempt does not count against the tries
             self._patience.progressed()
         self._pace.restart()
@@ -139,11 +139,11 @@ class RangeDownload:
         try:
             refuse_message(self._content, first, ended=ended)
         except NotAVideo:
-            self._leave()
+            self._abandon_answer()
             raise
 
-    def _leave(self) -> None:
-        """Close after trouble; the next answer shall come by the API."""
+    def _abandon_answer(self) -> None:
+        """Close the answer after trouble; the next request goes to the API's own URL."""
         self._drop_answer()
         self._answers.distrust()
 
@@ -152,8 +152,8 @@ class RangeDownload:
             self._answer.close()
             self._answer = None
 
-    def _ask(self) -> Answer:
-        """An answer with what is missing, from the byte reached on."""
+    def _open_answer(self) -> Answer:
+        """Ask for the rest of the range, from the byte reached on."""
         asked = ByteRange(self._position, self._stop)
         self._answer, self._answer_left = self._answers.ask(asked)
         self._pace.restart()

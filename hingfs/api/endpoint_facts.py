@@ -1,9 +1,9 @@
-"""What is learnt about an endpoint, by what it is about: one class for each.
+"""What is learnt about an endpoint: one class for each subject.
 
-Servers announce what they do not do, lack routes, and stamp equal bytes with other
-validators each time. Decides which answers speak for or against a belief. Leaves to
-`beliefs` how many of them end it, to `metadata` and `probing` what is asked, and to `verdict` what one
-answer means.
+Servers announce ranges and send none, lack routes, and give equal bytes other validators
+each time. Decides which answers speak for or against a belief. Leaves to `beliefs` how
+many of them end it, to `metadata` and `probing` which requests are sent, and to `verdict`
+what one answer means.
 """
 
 import logging
@@ -23,45 +23,43 @@ _LATE_SECONDS = 5.0
 # HEAD is not implemented (RFC 9110 §15.5.6, §15.6.2): no video is needed to prove it.
 _NO_HEAD_CODES = frozenset({405, 501})
 _MOST_WORDS = 100
-# They pass, or ask for a pause: what GET does a moment later proves nothing.
+# Codes that pass, or ask for a pause. GET may succeed a moment later without HEAD having
+# lied.
 _PASSING_CODES = frozenset({408, 429, *range(500, 600)}) - _NO_HEAD_CODES
 
 
 class TokenFacts:
-    """What the token was good for.
-
-    Thread safety: all methods; `_lock` guards every field.
-    """
+    """Whether the API took the token, and for what. Thread safety: all methods."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        # All are guarded by _lock.
+        self._lock = threading.Lock()  # guards every field
         self._has_served = False
-        self._works = False
-        self._denied: set[str] = set()  # videos, since the token was good for anything
+        self._works = False  # since the token was read
+        # Videos refused since the API last took the token; at most ENOUGH_VIDEOS.
+        self._denied: set[str] = set()
 
     @property
     def has_served(self) -> bool:
-        """Whether any video was served, to this token or to one before it."""
+        """Whether the API served any video, to this token or an earlier one."""
         with self._lock:
             return self._has_served
 
     def served(self) -> None:
-        """A video was served."""
+        """The API served a video."""
         with self._lock:
             self._has_served = True
             self._worked_locked()
 
     def worked(self) -> None:
-        """The API told something that it tells nobody without a token."""
+        """The API sent something that it sends to nobody without a token."""
         with self._lock:
             self._worked_locked()
 
     def is_about_video(self, video_id: str) -> bool:
-        """Whether the refusal of *video_id* just now is about it, not about the token.
+        """Whether the refusal of *video_id* just now is about the video, not the token.
 
-        Once the token was good for something, it is, until another is refused as well
-        and nothing was had in between.
+        It is about the video if the API took the token before, and has refused no second
+        video since.
         """
         with self._lock:
             if len(self._denied) < ENOUGH_VIDEOS:
@@ -69,7 +67,7 @@ class TokenFacts:
             return self._works and len(self._denied) < ENOUGH_VIDEOS
 
     def renewed(self) -> None:
-        """Another token is used from here on."""
+        """Requests carry another token from here on."""
         with self._lock:
             self._works = False
 
@@ -106,50 +104,53 @@ class HeadFacts:
 
 
 class DeliveryFacts:
-    """How content is delivered: in ranges or whole, at once or late, under what.
+    """How content comes: in ranges or whole, at once or late, under which validators.
 
-    Thread safety: all methods. `_has_sized` only ever turns True, so no lock guards it.
+    Thread safety: all methods.
     """
 
     def __init__(self, beliefs: Beliefs) -> None:
         self._beliefs = beliefs
-        self._has_sized = False
+        self._has_sized = False  # only ever turns True, so no lock guards it
 
     def ranges_announced_falsely(self) -> None:
-        """A video announced ranges and sent the whole."""
+        """The server announced ranges of a video and sent the whole."""
         why = "a range was answered with the whole file"
         self._beliefs.end(Belief.ANNOUNCED_RANGES, why)
 
     def ranges_ignored(self) -> None:
-        """A video that announced no ranges sent the whole; each finds out for itself."""
+        """The server announced no ranges of a video and sent the whole.
+
+        This proves nothing once announcements are not believed: then each video is tried.
+        """
         if self._beliefs.holds(Belief.ANNOUNCED_RANGES):
             why = "a range was answered with the whole file"
             self._beliefs.end(Belief.RANGES, why)
 
     @property
     def sizes_are_cheap(self) -> bool:
-        """Whether a size came without the file, and none ever cost the whole of it."""
+        """Whether the size of a video came without its file, and never with it."""
         return self._has_sized and self._beliefs.holds(Belief.CHEAP_SIZES)
 
     def size_told(self) -> None:
-        """HEAD or a range told a size: no more of the file was asked for."""
+        """HEAD or a range told a size, without the rest of the file."""
         self._has_sized = True
 
     def size_cost_all(self) -> None:
-        """A size came with the whole file, or behind it."""
+        """A size came with the whole file, or at its end."""
         why = "the server sends all of a file to tell its size"
         self._beliefs.end(Belief.CHEAP_SIZES, why)
 
     @property
     def may_be_asked_again(self) -> bool:
-        """Whether content that does not begin to come may be asked for once more.
+        """Whether a request for content may be given up early and sent again.
 
-        It costs nothing where parts of files are sent, and at once.
+        That is cheap if the server sends parts of files, and sends them at once.
         """
         return self.sizes_are_cheap and self._beliefs.holds(Belief.PROMPT)
 
     def began(self, video_id: str, seconds: float) -> None:
-        """Content of *video_id*, or what HEAD says of it, began after *seconds*."""
+        """An answer to GET or HEAD for the content of *video_id* took *seconds*."""
         if seconds >= _LATE_SECONDS:
             why = f"it took {seconds:.0f} s with two videos"
             self._beliefs.testify(Belief.PROMPT, video_id, why)
@@ -157,43 +158,42 @@ class DeliveryFacts:
             self._beliefs.resume(Belief.PROMPT, f"one that took {seconds:.1f} s")
 
     def validators_contradicted(self, video_id: str) -> None:
-        """Equal bytes of *video_id* were seen under two validators."""
+        """Equal bytes of *video_id* came under two validators."""
         why = "two videos had equal bytes under another one each time"
         self._beliefs.testify(Belief.VALIDATORS, video_id, why)
 
 
 class StatusFacts:
-    """What the status route told, and which of its words stand for whole videos.
+    """Whether there is a status route, and which unknown words mean whole videos.
 
-    Thread safety: all methods; `_lock` guards `_passed`. `_has_told` only ever turns
-    True, so no lock guards it.
+    Thread safety: all methods.
     """
 
     def __init__(self, beliefs: Beliefs, token: TokenFacts) -> None:
         self._beliefs = beliefs
         self._token = token
-        self._has_told = False
-        self._lock = threading.Lock()
-        self._passed: set[str] = set()  # unknown words of what was whole
+        self._has_told = False  # only ever turns True, so no lock guards it
+        self._lock = threading.Lock()  # guards _passed
+        self._passed: set[str] = set()  # unknown status words of videos that were whole
 
     @property
     def has_told(self) -> bool:
-        """Whether the status route told the state of any video."""
+        """Whether the status route ever told the state of a video."""
         return self._has_told
 
     def told(self) -> None:
-        """The status route told the state of a video: there is one."""
+        """The status route told the state of a video, so there is such a route."""
         self._has_told = True
         self._token.worked()
         self._beliefs.resume(Belief.STATUS, "it told a status")
 
     def missing(self, why: str) -> None:
-        """The server has no status route, as *why* tells; not after it told a status."""
+        """The server seems to have no status route. Ignored if it ever told a status."""
         if not self._has_told:
             self._beliefs.end(Belief.STATUS, why)
 
     def word_passed(self, word: str, video_id: str) -> None:
-        """*video_id* was whole, though its status is a *word* that nobody knows."""
+        """*video_id* was whole under the unknown status *word*."""
         with self._lock:
             news = word not in self._passed and len(self._passed) < _MOST_WORDS
             if news:
@@ -206,25 +206,25 @@ class StatusFacts:
             )
 
     def has_passed(self, word: str) -> bool:
-        """Whether any video of that status was whole."""
+        """Whether any video of the status *word* was whole."""
         with self._lock:
             return word in self._passed
 
 
 class ListFacts:
-    """Whether the API has a list, and gives it to this token.
+    """Whether the API has a list, and sends it to this token.
 
-    Thread safety: all methods. `_has_come` only ever turns True, so no lock guards it.
+    Thread safety: all methods.
     """
 
     def __init__(self, beliefs: Beliefs, token: TokenFacts) -> None:
         self._beliefs = beliefs
         self._token = token
-        self._has_come = False
+        self._has_come = False  # only ever turns True, so no lock guards it
 
     @property
     def has_come(self) -> bool:
-        """Whether the API gave its list once."""
+        """Whether the API ever sent its list."""
         return self._has_come
 
     def came(self) -> None:
@@ -235,11 +235,11 @@ class ListFacts:
             self._beliefs.resume(belief, "the server gave it")
 
     def withheld(self, why: str) -> None:
-        """The list is refused to a token that is good for other routes."""
+        """The API refuses its list to a token that other routes take."""
         self._beliefs.end(Belief.LIST, why)
 
     def missing(self, why: str) -> None:
-        """The server said that it has no such route."""
+        """The server said that it has no route for a list."""
         self._beliefs.end(Belief.HAVING_LIST, why)
 
 
@@ -256,7 +256,7 @@ class EndpointFacts:
 
     @classmethod
     def of_stranger(cls, clock: Callable[[], float] = time.monotonic) -> Self:
-        """Those of an endpoint of which nothing is known: all of it is believed."""
+        """The facts of an unknown endpoint: every belief holds."""
         beliefs, token = Beliefs(clock), TokenFacts()
         return cls(
             beliefs=beliefs,

@@ -1,8 +1,8 @@
-"""GET for the content of a video: at a remembered place, at the API, where JSON says.
+"""GET for the content of a video: from a remembered URL, the API, or a URL in JSON.
 
-Decides which of them is asked, in which order, and what of an answer is read before it
-is handed on. Leaves to `sender` how often a request is tried, to `content` what is asked
-of the status route and of the list, and to `verdict` what an answer means.
+Decides which of these is asked, in which order, and how much of an answer is read before
+it is handed on. Leaves to `sender` how often a request is tried, to `content` when status
+route and list are asked, and to `verdict` what an answer means.
 
 Threads: every method may be called from any thread.
 """
@@ -18,10 +18,10 @@ from ..errors import TransportError, printable
 from ..http.answer import Answer, inline_answer
 from ..http.patience import Patience
 from ..http.transport import HttpTransport
+from .content_urls import ContentUrls
 from .judgement import results, verdict
 from .judgement.sniffing import is_container
 from .judgement.statuses import Status
-from .places import Places
 from .sender import MOST_ERROR_BYTES, Sender, asked_around
 
 log = logging.getLogger(__name__)
@@ -29,79 +29,70 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for of one video, and how long it is tried.
-
-    *span* None: no range is asked for, unless *headers* do. *odd_type*: the type, no
-    video's, that is believed of it. What a replica does not know of a *known* video,
-    others are asked. A *fresh* answer comes by a connection of its own, and from no
-    remembered place.
-    """
+    """A request for bytes of one video, and how long it is tried."""
 
     video_id: str
     patience: Patience
-    span: ByteRange | None = None
+    span: ByteRange | None = None  # None: no range, unless *headers* ask for one
     headers: Mapping[str, str] | None = None
+    # A type other than a video's under which this video's bytes are known to come.
     odd_type: str | None = None
-    known: bool = True
-    fresh: bool = False
+    known: bool = True  # if one replica does not know the video, others are asked
+    fresh: bool = False  # by a connection of its own, and from no remembered URL
 
 
 class Served(NamedTuple):
-    """An answer to a GET of content.
-
-    *body* is what was read of it for judging, else b"". *place* is the URL of the bytes
-    where that is not the API's own: to be remembered once they are known to be content.
-    *status* is what the status route told meanwhile, if it was asked.
-    """
+    """An answer to a GET of content."""
 
     answer: Answer
-    body: bytes
-    place: str | None
-    status: Status | None = None
+    body: bytes  # the part that was read for judging, else b""
+    # Where the bytes came from, if not from the API's own URL. The caller remembers it
+    # once it knows that they are content.
+    url: str | None
+    status: Status | None = None  # None: the status route was not asked
 
     @property
     def message(self) -> bytes:
-        """What came in place of a video, as far as it was read; b"" where one came."""
+        """The body that came in place of a video, as far as it was read; else b""."""
         return b"" if is_container(self.body) else self.body
 
 
 class GetRoute:
-    """What GET brings. See the module docstring."""
+    """GET for content. See the module docstring."""
 
     def __init__(
-        self, sender: Sender, transport: HttpTransport, places: Places
+        self, sender: Sender, transport: HttpTransport, urls: ContentUrls
     ) -> None:
         self._sender = sender
         self._transport = transport
-        self._places = places
+        self._urls = urls
 
     def ask(self, wanted: Wanted) -> Served:
         """The answer to a GET of a video's content, wherever the API keeps it.
 
-        What comes under a type for reading is read for judging. A remembered place is
-        asked first; where there is any trouble, it is forgotten, and the API is asked as
-        if there had been none. A URL that the API sends as JSON instead of bytes is
-        followed like a redirect.
+        A remembered URL is asked first. At any trouble it is forgotten, and the API is
+        asked as if there had been none. A body under a type for text is read for judging;
+        a URL in JSON that the API sends instead of bytes is followed like a redirect.
         """
         video_id = wanted.video_id
-        place = None if wanted.fresh else self._places.of(video_id)
-        if place is not None:
-            found = self._at_place(wanted, place)
+        remembered = None if wanted.fresh else self._urls.of(video_id)
+        if remembered is not None:
+            found = self._from_remembered(wanted, remembered)
             if found is not None:
                 return found
-            self._places.forget(video_id, place)
-        served = self._at_api(wanted)
+            self._urls.forget(video_id, remembered)
+        served = self._from_api(wanted)
         if not (served.answer.from_api and served.answer.status == 200):
             return served
         named = results.url_in_json(served.message)
         if named is None:
             return served
-        return self.at_named(wanted, named) or served
+        return self.from_named(wanted, named) or served
 
-    def at_named(self, wanted: Wanted, url: str) -> Served | None:
-        """What comes from *url*, said in the API's JSON of the video, as of a redirect.
+    def from_named(self, wanted: Wanted, url: str) -> Served | None:
+        """The answer from *url*, which the API's JSON named, followed like a redirect.
 
-        None if it leads to where it was said.
+        None if *url* is the API's own URL of the content.
         """
         data = results.inline_bytes(url)
         if data is not None:
@@ -113,8 +104,8 @@ class GetRoute:
         answer, body = self._send(replace(wanted, fresh=False), target)
         return Served(answer, body, answer.url)
 
-    def _at_api(self, wanted: Wanted) -> Served:
-        """What the API answers, or the storage that it redirects to."""
+    def _from_api(self, wanted: Wanted) -> Served:
+        """The answer of the API, or of the storage that it redirects to."""
         url = self._sender.content_url(wanted.video_id)
 
         def send(*, fresh: bool = wanted.fresh) -> tuple[Answer, bytes]:
@@ -125,23 +116,25 @@ class GetRoute:
         answer, body = asked_around(wanted.video_id, send) if asks_others else send()
         return Served(answer, body, None if answer.from_api else answer.url)
 
-    def _at_place(self, wanted: Wanted, place: str) -> Served | None:
-        """What looks like content at *place*; None for anything else, or trouble."""
+    def _from_remembered(self, wanted: Wanted, url: str) -> Served | None:
+        """An answer from *url* that looks like content; None for any other or trouble."""
         try:
             answer = self._transport.request(
                 "GET",
-                place,
+                url,
                 deadline=wanted.patience.prompt_deadline,
                 span=wanted.span,
                 headers=wanted.headers,
             )
         except TransportError as error:
             name = printable(wanted.video_id, 80)
-            log.debug("%s: a place used before is in trouble: %s", name, error)
+            log.debug(
+                "%s: trouble at the URL of its bytes used before: %s", name, error
+            )
             return None
         message = verdict.may_be_message(answer.headers, wanted.odd_type)
         if answer.status in (200, 206) and not message:
-            return Served(answer, b"", place)
+            return Served(answer, b"", url)
         answer.close()
         return None
 
@@ -157,9 +150,10 @@ class GetRoute:
 
 
 def _message_in(answer: Answer, wanted: Wanted) -> bytes:
-    """What the API sends as 200 under a type for reading, other than the odd one.
+    """The body of a 200 of the API under a type for text; b"" under any other type.
 
-    *answer* is closed then, unless that begins as a video after all.
+    The odd type of *wanted* is no type for text. This closes *answer* unless the body
+    begins as a container after all.
     """
     message = verdict.may_be_message(answer.headers, wanted.odd_type)
     if not answer.from_api or answer.status != 200 or not message:

@@ -1,4 +1,7 @@
-"""HEAD for the content of a video, and what it says where it is believed.
+"""HEAD for the content of a video, if HEAD is believed.
+
+Decides whether HEAD is asked, and what its answer says of the server. Leaves to `verdict`
+which facts an answer proves, and to `endpoint_facts` whether HEAD is believed.
 
 Threads: every method may be called from any thread.
 """
@@ -16,22 +19,19 @@ from .sender import Sender
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What HEAD answered: its code, 0 where it was not asked, and its length.
+    """The answer to HEAD."""
 
-    *facts* None: it proves nothing.
-    """
-
-    code: int
-    facts: Facts | None
-    size_bytes: int | None = None
+    code: int  # 0: HEAD was not asked
+    facts: Facts | None  # None: the answer proves nothing
+    size_bytes: int | None = None  # its Content-Length
 
     def tells(self, size_bytes: int | None) -> bool:
-        """Whether it told the size that GET tells, if GET does."""
+        """Whether HEAD told *size_bytes*, which GET tells; None for no size."""
         return self.code == 200 and self.size_bytes == size_bytes
 
 
 class HeadRoute:
-    """What HEAD says. See the module docstring."""
+    """HEAD for content. See the module docstring."""
 
     def __init__(self, sender: Sender, endpoint: EndpointFacts) -> None:
         self._sender = sender
@@ -43,7 +43,7 @@ class HeadRoute:
         patience: Patience,
         headers: Mapping[str, str] | None = None,
     ) -> Head:
-        """What HEAD says of the content; nothing where HEAD is not believed."""
+        """The answer to HEAD for *video_id*; an empty `Head` if HEAD is not believed."""
         if not self._endpoint.head.is_believed_of(video_id):
             return Head(0, None)
         url = self._sender.content_url(video_id)

@@ -1,9 +1,9 @@
-"""What a video is, as the API tells it: size, validator, status, and who is listed.
+"""Size, validator and status of videos, as the API tells them.
 
-Decides what is asked to know a video, and which answer is believed. Leaves to `sender`
-how often a request is tried, to `head_route`, `status_route`, `probing` and `pages`
-what each of them asks, to `proving` what an unknown status leads to, and to `verdict`
-what one answer means.
+Decides which requests are sent to know a video, and which answer is believed. Leaves to
+`sender` how often a request is tried, to `head_route`, `status_route`, `probing` and
+`pages` the requests themselves, to `proving` what an unknown status leads to, and to
+`verdict` what one answer means.
 
 Threads: every method may be called from any thread.
 """
@@ -20,13 +20,13 @@ from .judgement.verdict import Facts
 from .probing import Look, Prober
 from .proving import Proving
 from .routes import Routes
-from .status_route import awaited
+from .status_route import result_by
 from .whole import UNKNOWN_SIZE
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What the first sight of a video gave: its bytes' facts and its status."""
+    """The result of a first look at a video: the facts of its bytes, and its status."""
 
     facts: Facts
     status: Status
@@ -35,7 +35,7 @@ class Probe:
 class VideoMetadata:
     """What videos are. See the module docstring.
 
-    *pages* lists them; *validators* tells what those of one are worth.
+    `pages` lists them; `validators` tells whether the validators of a video count.
     """
 
     def __init__(self, routes: Routes) -> None:
@@ -53,7 +53,7 @@ class VideoMetadata:
             routes.content,
             routes.statuses,
             routes.endpoint,
-            routes.places,
+            routes.urls,
             routes.begun,
         )
 
@@ -67,52 +67,55 @@ class VideoMetadata:
     ) -> Probe:
         """Size, validator and status of a video, seen for the first time.
 
-        The status route is asked beside the HEAD; *listed*, a status that the API's
-        list gave just now, saves that request if it tells when the video was completed:
-        some lists tell less than the status route, and the time must not depend on who
-        was asked. Of a video that is *known*, for it was served or listed before, a 404
-        is believed when several replicas say so. One that is asked *ahead* of whoever may
-        want it gives way once the API counts requests. Raises what `refusals` makes of
-        the answers, and TransportError, GivenWay among it.
+        The status route is asked beside the HEAD. *listed* is a status from the API's
+        list of just now; it saves that request if it tells when the video was completed.
+        Some lists tell less than the status route, and the time must not depend on which
+        of the two was asked. *known*: the video was served or listed before, so a 404 is
+        believed when several replicas say so. *ahead*: no program asked for the video, so
+        the look-up gives way once the API counts requests. Raises the errors of `refusals`
+        and TransportError, which includes GivenWay.
         """
         tries = self._sender.terms.tries()
         patience = self._sender.terms.of_name(video_id, tries, gives_way=ahead)
         if listed is not None and listed.completed_at_seconds is None:
             listed = None
-        ask = partial(self._statuses.asked, video_id, tries, gives_way=ahead)
-        asked = ask() if listed is None else None
+        begin = partial(self._statuses.begin, video_id, tries, gives_way=ahead)
+        asking = begin() if listed is None else None
         look = Look(video_id, patience, self._heads.ask(video_id, patience))
         status, facts = listed or UNSAID, look.head.facts
-        if asked is not None:
-            status, facts = self._with_status(look, asked)
+        if asking is not None:
+            status, facts = self._status_and_facts(look, asking)
         if status.unknown:
             facts = facts or self._prober.facts(look, status, known=known)
-            # It is served: one replica knows it.
-            status = self._statuses.of_known(video_id, status)
+            # The video is served, so some replica knows it.
+            status = self._statuses.ask_replicas(video_id, status)
         if status.state in (State.NOT_READY, State.FAILED):
-            # Some servers serve a file that is still being written.
+            # The bytes prove nothing: some servers serve a file while they write it.
             raise refusals.refusal(200, {}, b"", status)
         if facts is None:
             known = known or (status.state is State.READY and not status.expired)
             facts = self._prober.facts(look, status, known=known)
-        self._accept(look, status, facts, was_asked=asked is not None)
+        self._check_shown(look, status, facts, was_asked=asking is not None)
         return Probe(facts, status)
 
-    def _accept(
+    def _check_shown(
         self, look: Look, status: Status, facts: Facts, *, was_asked: bool
     ) -> None:
-        """Raise unless what is served may be shown under its *status*."""
+        """Raise unless a video that is served may be shown under its *status*.
+
+        *was_asked*: the status is from the status route.
+        """
         if status.state is State.UNCERTAIN or (
             status.unknown and self._endpoint.status.has_told
         ):
             content = self.content_of(look.video_id, facts)
             self._proving.prove(content, status, look.patience)
         if was_asked:
-            self._check_told(status)
+            self._check_route_told(status)
         self._endpoint.token.served()
 
     def content_of(self, video_id: str, facts: Facts) -> Content:
-        """A sighting of *video_id*, of which *facts* were told."""
+        """A new sighting of *video_id* with these *facts*."""
         return Content(
             self._config.base_url,
             video_id,
@@ -124,45 +127,45 @@ class VideoMetadata:
         )
 
     def can_be_read(self, status: Status) -> bool:
-        """Whether a listed video of that *status* is to be shown.
+        """Whether a listed video of that *status* is shown.
 
-        Where nobody knows its word, once a video of the same word was whole. Where it
-        has none: `rsync --delete` would erase the copy of what is left out, and deletes
-        nothing where a name turns out not to be ready.
+        Under an unknown word it is, once a video with that word was whole. Without a word
+        it is: `rsync --delete` would erase the copy of a name that is left out, and
+        deletes nothing if a name turns out not to be ready.
         """
         if status.state is State.UNCERTAIN:
             return self._endpoint.status.has_passed(status.word)
         return status.state in (State.READY, State.UNSAID)
 
-    def _with_status(
-        self, look: Look, asked: Future[Status]
+    def _status_and_facts(
+        self, look: Look, asking: Future[Status]
     ) -> tuple[Status, Facts | None]:
-        """The status, and the facts as far as they are known beside it.
+        """The status by *asking*, and the facts as far as they are known by then.
 
-        Where the status alone is refused to this token, the content may be read all the
-        same. Raises TransportError where it cannot be had.
+        If the API refuses only the status to this token, the content may be read all the
+        same. Raises TransportError at any other trouble with the status.
         """
         head = look.head
         try:
-            return awaited(asked, look.patience.deadline), head.facts
+            return result_by(look.patience.deadline, asking), head.facts
         except TransportError:
             if head.facts is None:  # the words of a refusal may still decide
                 self._prober.facts(look, UNSAID)
-            raise  # it is served, and nobody says whether all of it is there
+            raise  # the video is served, but all of it may not be there yet
         except AccessDenied as error:
             if head.code in (401, 402):
-                raise self._statuses.denied(error, look.video_id) from error
+                raise self._statuses.warned_denial(error, look.video_id) from error
             facts = head.facts or self._prober.facts(look, UNSAID)
             why = f"it is refused to this token (HTTP {error.code})"
             self._endpoint.status.missing(why)
             return UNSAID, facts
 
-    def _check_told(self, status: Status) -> None:
-        """Judge the *status* of a video that is served.
+    def _check_route_told(self, status: Status) -> None:
+        """Judge what the status route said of a video that is served.
 
-        Raises ServerBroken if it says nothing, and the endpoint told others: the file
-        may be half written, and its time would come from another source than later. Of
-        one that the route does not know, the content was the proof.
+        Raises ServerBroken if it said nothing, and told the status of other videos: the
+        file may be half written, and its time would come from another source than later.
+        A video that the route does not know was proved by its content before.
         """
         known = self._endpoint.status.has_told
         if status.word or (status.unknown and known):
@@ -179,26 +182,27 @@ class VideoMetadata:
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether it costs little to ask about videos that nobody has asked for.
+        """Whether asking about videos that no program wants yet does little harm.
 
-        And takes nothing from who wants one: an API that seems dead gets few tries.
+        It does harm if the API counts requests, if its sizes cost whole files, or if it
+        seems dead: then it gets few tries, and wanted videos need them.
         """
         if self.counts_requests or self._transport.breaker.seems_dead:
             return False
         return self._endpoint.delivery.sizes_are_cheap
 
     def has_begun(self, video_id: str) -> bool:
-        """Whether an answer with all of *video_id* waits to be read: `open_whole`."""
+        """Whether an open answer with all of *video_id* is kept for `open_whole`."""
         return self._begun.has(video_id)
 
     def completed_at(self, video_id: str) -> float | None:
-        """When *video_id* was made, if the status route tells that it is completed."""
-        status = self._statuses.told(video_id)
+        """When *video_id* was made; None unless the status route says it is completed."""
+        status = self._statuses.ask_or_unsaid(video_id)
         return status.mtime_seconds if status.state is State.READY else None
 
     @property
     def sizes_are_cheap(self) -> bool:
-        """Whether the facts of a video can be had without all of its bytes."""
+        """Whether the API tells the facts of a video without sending all of its bytes."""
         return self._endpoint.delivery.sizes_are_cheap
 
     def now(self) -> float:
@@ -224,5 +228,5 @@ class VideoMetadata:
         return self._prober.facts(look, None, known=True)
 
     def distrust_head(self, video_id: str) -> None:
-        """HEAD said something of *video_id* that GET contradicted."""
+        """Record that GET contradicted what HEAD told of *video_id*."""
         self._endpoint.head.contradicted(video_id, 200)

@@ -1,8 +1,8 @@
-"""Whether a video proves itself whole, of which no status says that it is.
+"""Whether a video is whole though no status says so: its content must prove it.
 
-Decides what an unknown status word leads to: it is told once, the content is looked at,
-and the word counts from then on if the content was whole. Leaves to `readiness` when
-content is whole, and to `refusals` which error a doubt is.
+Decides what an unknown status word leads to: one warning, then a look at the content. If
+that is whole, listed videos with the word are shown from then on. Leaves to `readiness`
+when content is whole, and to `refusals` which error a doubt is.
 
 Threads: every method may be called from any thread.
 """
@@ -27,10 +27,10 @@ class Proving:
         self._readiness = Readiness(routes.config.settle_seconds)
 
     def prove(self, content: Content, status: Status, patience: Patience) -> None:
-        """Raise as `refusals.unproven` unless *content* proves itself whole.
+        """Raise the error of `refusals.unproven` unless *content* is whole.
 
-        It is served, under a status word that nobody knows, or though the status route
-        tells of others and not of it.
+        The API serves *content* under an unknown status word, or has a status for other
+        videos and none for this one.
         """
         self._routes.statuses.warn_of_word(content.video_id, status)
         pace = partial(Pace, self._routes.config.stall_seconds)
@@ -43,7 +43,7 @@ class Proving:
         )
         if doubt is not None:
             begun = self._routes.begun.take(content.video_id)
-            if begun is not None:  # of what is not whole
+            if begun is not None:  # nobody shall download a part as the whole
                 begun.close()
             raise refusals.unproven(status, doubt.reason, passing=doubt.passing)
         if status.word:

@@ -1,9 +1,9 @@
-"""Answers to Range requests for one content, as far as they can be believed.
+"""Which answers to Range requests for one version are believed.
 
-Decides what an answer is worth: whether it brings the bytes asked for, of the version
-that was opened, or is trouble to be tried again, or is the end. One odd answer may be
-a fault; a second that says the same is believed. Leaves to `download` when to ask
-again, and to `verdict` and `refusals` what a single answer says.
+Decides whether an answer brings the bytes asked for of the opened version, is trouble
+that another try may mend, or ends the transfer. One odd answer may be a fault; a second
+that says the same is believed. Leaves to `download` when to ask again, and to `verdict`
+and `refusals` what a single answer says.
 """
 
 from ..blocks import ByteRange
@@ -24,58 +24,57 @@ from .judgement.sniffing import Sort, sort_of
 from .routes import Routes
 from .sender import MOST_ERROR_BYTES
 
-# How often all replicas that are asked may know nothing of a video that was opened. Of
-# replicas drawn at random, where one of three knows it, one read in 500 fails then.
+# How often in a row all replicas that are asked may deny a video that is open. If one of
+# three replicas, drawn at random, knows the video, one read in 500 fails then.
 _MOST_DENIALS = 3
 
 
 class RangeAnswers:
-    """What was asked for *content*, and what is doubted since a good answer came.
-
-    Used by one thread.
-    """
+    """The answers for *content*, and the doubts since the last good one. For one thread."""
 
     def __init__(self, routes: Routes, content: Content, patience: Patience) -> None:
         self._routes = routes
         self._content = content
         self._patience = patience
-        self._whole: Answer | None = None  # sent in place of the range
-        self._place: str | None = None  # where the last answer came from
-        # All three since a good answer came.
-        self._contradicting: list[Validator] = []
-        self._denials = 0  # in a row, of what was served before
-        self._doubted: set[type[HingError]] = set()
+        self._whole: Answer | None = None  # a whole file in place of the range
+        self._url: str | None = None  # of the last answer; None: the API's own
+        # A good answer empties these three.
+        self._contradicting: list[
+            Validator
+        ] = []  # shown by answers that seemed changed
+        self._denials = 0  # answers "not found" or "not ready"
+        self._seen_once: set[type[HingError]] = set()  # meanings of odd answers
 
     def ask(self, asked: ByteRange) -> tuple[Answer, int]:
         """An open answer that begins where *asked* does, and how many bytes it brings.
 
-        Raises TransportError or NotAVideo where another try may help, RangesIgnored
-        (`take_whole` may then have the whole file), or what the refusal means.
+        Raises TransportError or NotAVideo if another try may help, RangesIgnored
+        (`take_whole` may then have the whole file), and the error that a refusal means.
         """
-        if self._content.shifting:  # another transfer found it out
+        if self._content.shifting:  # another transfer saw the validators shift
             raise RangesIgnored("it is read whole, from one answer")
         etag = self._content.validator.etag
-        answer, body, self._place, status = self._routes.content.content_of(
+        answer, body, self._url, status = self._routes.content.content_of(
             self._content,
             self._patience,
             span=asked,
             headers={"If-Range": etag} if etag else None,
         )
         if answer.status in (200, 206) and not body:
-            size_bytes = len(self._judged(answer, asked))
-            self._believe()
+            size_bytes = len(self._bytes_in(answer, asked))
+            self._end_doubts()
             answer.expect(size_bytes)
             return answer, size_bytes
         answer.close()
         if answer.status == 416:
-            raise self._outside(answer)
-        raise self._refused(
-            self._routes.statuses.refused(self._content.video_id, answer, body, status)
+            raise self._error_of_416(answer)
+        raise self._error_of_refusal(
+            self._routes.statuses.error_of(self._content.video_id, answer, body, status)
         )
 
     def distrust(self) -> None:
-        """There was trouble with the last answer; the next shall come by the API."""
-        self._routes.places.forget(self._content.video_id, self._place)
+        """Forget the URL of the last answer after trouble; the API is asked next."""
+        self._routes.urls.forget(self._content.video_id, self._url)
 
     def take_whole(self) -> Answer | None:
         """The open answer with the whole file that came instead, if one did."""
@@ -88,33 +87,34 @@ class RangeAnswers:
             self._whole.close()
             self._whole = None
 
-    def _believe(self) -> None:
-        self._doubted.clear()
+    def _end_doubts(self) -> None:
+        """Record that a good answer came."""
+        self._seen_once.clear()
         self._contradicting.clear()
         self._denials = 0
-        self._routes.places.remember(self._content.video_id, self._place)
+        self._routes.urls.remember(self._content.video_id, self._url)
 
-    def _judged(self, answer: Answer, asked: ByteRange) -> ByteRange:
-        """The bytes of *asked* that *answer* brings; closed if there are none."""
+    def _bytes_in(self, answer: Answer, asked: ByteRange) -> ByteRange:
+        """The bytes of *asked* that *answer* brings; else raises, and closes or keeps it."""
         try:
             return verdict.judge_range(
                 answer.status, answer.headers, asked, self._content
             )
         except RangesIgnored as error:
-            raise self._ignored(answer, error) from error
+            raise self._error_of_whole(answer, error) from error
         except ContentChanged as error:
-            raise self._contradicted(answer, error) from error
+            raise self._error_of_change(answer, error) from error
         except HingError:
             answer.close()
             raise
 
-    def _ignored(self, answer: Answer, error: RangesIgnored) -> HingError:
-        """What the download meets where *answer* is the whole file; it is kept.
+    def _error_of_whole(self, answer: Answer, error: RangesIgnored) -> HingError:
+        """The error for *answer*, which is the whole file; believed, it is kept open.
 
-        A server that has answered, or announced, ranges: one 200 may be a fault, and
-        what it leads to is for good, the whole file in the spool.
+        If the server has sent or announced ranges, one 200 may be a fault; believing it
+        would put the whole file into the spool for good.
         """
-        if self._content.ranges and self._seen_once(error):
+        if self._content.ranges and self._is_first(error):
             answer.close()
             return ServerBroken(f"seen once: {error}")
         if self._content.ranges:
@@ -124,12 +124,12 @@ class RangeAnswers:
         self._whole = answer
         return error.again()
 
-    def _contradicted(self, answer: Answer, error: ContentChanged) -> HingError:
-        """What the download meets where *answer* seems to be of another version."""
+    def _error_of_change(self, answer: Answer, error: ContentChanged) -> HingError:
+        """The error for *answer*, which seems to be of another version."""
         with answer:
             self._refuse_short_message(answer)
         self._contradicting.append(verdict.validator_of(answer.headers))
-        if self._seen_once(error):
+        if self._is_first(error):
             return ServerBroken(f"seen once: {error}")
         size_bytes = self._content.size_bytes
         if not verdict.tells_size(answer.status, answer.headers, size_bytes):
@@ -140,42 +140,42 @@ class RangeAnswers:
         return ServerBroken("it came under another validator, and equal bytes do")
 
     def _refuse_short_message(self, answer: Answer) -> None:
-        """Raise NotAVideo if all that *answer* brings is a message.
+        """Raise NotAVideo if the body of *answer* is a message.
 
-        Its length is another than the video's, which alone would mean a change.
+        Otherwise its length, which is not the video's, would mean a change.
         """
         length = answer.headers.get("Content-Length", "")
         if length.isdecimal() and int(length[:9]) <= MOST_ERROR_BYTES:
             body = answer.read_text(self._patience.deadline, MOST_ERROR_BYTES)
             refuse_message(self._content, body, ended=True)
 
-    def _outside(self, answer: Answer) -> HingError:
-        """What the download meets where *answer* says that the file ends before."""
+    def _error_of_416(self, answer: Answer) -> HingError:
+        """The error for *answer*, which says that the file ends before the range."""
         changed = ContentChanged("the size is another one now")
         said = verdict.changed_by_416(answer.headers, self._content)
-        if said and not self._seen_once(changed):
+        if said and not self._is_first(changed):
             return changed
         return ServerBroken("416 for a range inside the file")
 
-    def _refused(self, error: HingError) -> HingError:
-        """*error*, or trouble to be tried again where it contradicts what was served."""
+    def _error_of_refusal(self, error: HingError) -> HingError:
+        """*error*, or trouble to be tried again if it denies what was served before."""
         trouble = refusals.of_opened(error)
         self._denials += trouble is not error
         if self._denials < _MOST_DENIALS or trouble is error:
             return trouble
         return VideoNotServed(str(trouble))
 
-    def _seen_once(self, error: HingError) -> bool:
-        """Whether this answer is the first to say *error* since a good one came."""
-        once = type(error) not in self._doubted
-        self._doubted.add(type(error))
-        return once
+    def _is_first(self, error: HingError) -> bool:
+        """Whether this answer is the first to mean *error* since a good one came."""
+        first = type(error) not in self._seen_once
+        self._seen_once.add(type(error))
+        return first
 
 
 def refuse_message(content: Content, first: bytes, *, ended: bool) -> None:
-    """Raise NotAVideo if what begins with *first* is a message called a video.
+    """Raise NotAVideo if a body that begins with *first* is a message.
 
-    *ended*: no more of it is judged.
+    *ended*: no more of the body is judged.
     """
     odd = (content.odd_type or content.odd_coding) is not None
     if sort_of(first, needs_proof=odd, ended=ended) is Sort.MESSAGE:

@@ -1,9 +1,9 @@
-"""One address may stand for several servers that do not know the same. Pure but for time.
+"""How many servers behind one address are asked before "no such video" is believed.
 
-Behind a load balancer the job is known to the replica that made it, and perhaps to no
-other; a connection that is kept goes to the same one each time. Decides how many are
-asked, on fresh connections, before "I know nothing of it" is believed of what another
-one knows. Leaves to `sender` what is asked, and to `refusals` what is such an answer.
+Behind a load balancer, perhaps only the replica that made a video knows it, and a kept
+connection goes to the same replica each time. So others are asked on fresh connections.
+Decides how many, for how long, and how many searches go on at once. Leaves to its callers
+what is asked, and which answer knows the video.
 """
 
 import logging
@@ -16,18 +16,19 @@ from ..errors import TransportError, printable
 
 log = logging.getLogger(__name__)
 
-# With two replicas in turn one is enough; drawn at random, one look-up in 32 still
-# meets the wrong one only. More would cost more where the video is gone indeed.
+# Of two replicas in turn, one more request finds the other. Of two drawn at random, one
+# look-up in 32 still meets only the wrong one. A higher number would cost more for videos
+# that are gone indeed.
 MOST_ASKED = 4
-# A program waits for it, and what is gone must not take long to be gone.
+# A program waits meanwhile, and must soon hear that a video is gone.
 ASKING_SECONDS = 2.0
 
-# Whose turn it is to search. Behind a round robin of two, two searches that asked in
-# step would each meet the same replica each time. Not a lock: it guards nothing, and who
-# does not get it in time goes on without.
+# One search at a time: behind a round robin of two, two searches in step would each meet
+# the same replica each time. Not a lock: it guards nothing, and a search that does not get
+# its turn in time goes on without one.
 _TURN = threading.Semaphore()
-# For so long a turn is waited for: two or three round trips. With a second, searches that
-# met a stalled server held all others up: 40 reads in a soak of 30 s instead of 400
+# How long a search waits for its turn: two or three round trips. With a second, searches
+# that met a stalled server held all others up: 40 reads in a soak of 30 s instead of 400
 # (scripts/soak, 2026-11-27).
 _TURN_SECONDS = 0.1
 
@@ -40,10 +41,10 @@ def ask_around(
     ask: Callable[[], Found],
     knows: Callable[[Found], bool],
 ) -> Found:
-    """*found*, or what *ask* brings from others, up to the first that *knows* *about*.
+    """The first of *found* and the results of *ask* that *knows* about the video *about*.
 
-    The last one where none does. *ask* uses a fresh connection each time; trouble on
-    the way to another replica ends the search.
+    If none does, the last result. *ask* uses a fresh connection each time; trouble on the
+    way to another replica ends the search.
     """
     if knows(found):
         return found

@@ -1,7 +1,8 @@
-"""The routes of one endpoint's API, wired, and what is learnt there.
+"""The parts that ask one endpoint's API, wired, and the tables of what they learn.
 
-Nothing is cached here but what is learnt about the *server* (`endpoint_facts`), where it
-keeps the bytes (`places`), and what it has begun to send (`begun`).
+Decides which part gets which other. Nothing here remembers videos, except the URLs of
+their bytes (`content_urls`) and answers that were begun (`begun`); `endpoint_facts` is
+about the server.
 """
 
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ from ..workers import DaemonPool
 from .admission import Admission
 from .begun import BegunAnswers
 from .content import ContentRoute
+from .content_urls import ContentUrls
 from .endpoint_facts import EndpointFacts
 from .head_route import HeadRoute
 from .pages import PagedList
-from .places import Places
 from .samples import FreshSamples
 from .sender import Sender
 from .shifting import Settling
@@ -25,7 +26,7 @@ from .status_route import StatusRoute
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """What asks for a video, and what is told what it learns. Thread safety: all of it."""
+    """The parts of one endpoint's API. Thread safety: that of each part, which is full."""
 
     transport: HttpTransport
     config: EndpointConfig
@@ -37,21 +38,21 @@ class Routes:
     heads: HeadRoute
     content: ContentRoute
     settling: Settling
-    places: Places
+    urls: ContentUrls
     begun: BegunAnswers
 
     @classmethod
     def of(
         cls, transport: HttpTransport, config: EndpointConfig, pool: DaemonPool
     ) -> Self:
-        """Those of the endpoint of *config*; *pool* runs the requests for statuses."""
-        endpoint, places = EndpointFacts.of_stranger(), Places()
+        """The parts for the endpoint of *config*; *pool* runs requests for statuses."""
+        endpoint, urls = EndpointFacts.of_stranger(), ContentUrls()
         sender = Sender(transport, config, endpoint)
         statuses = StatusRoute(sender, transport, config, endpoint, pool)
         heads = HeadRoute(sender, endpoint)
         admission = Admission(sender, transport, config, endpoint)
         pages = PagedList(sender, endpoint, admission)
-        content = ContentRoute(sender, statuses, transport, places, pages)
+        content = ContentRoute(sender, statuses, transport, urls, pages)
         samples = FreshSamples(sender, heads, content)
         return cls(
             transport=transport,
@@ -64,6 +65,6 @@ class Routes:
             heads=heads,
             content=content,
             settling=Settling(samples, endpoint),
-            places=places,
+            urls=urls,
             begun=BegunAnswers(),
         )

@@ -1,4 +1,7 @@
-"""Fresh looks at a known video, to learn what its validators are worth.
+"""Fresh answers about a known video, from which `shifting` judges its validators.
+
+Decides how a sample is asked for, and which answers are one. Leaves to `shifting` how many
+are needed, and what they mean.
 
 Threads: every method may be called from any thread.
 """
@@ -15,7 +18,7 @@ from .whole import is_coded
 
 
 class FreshSamples:
-    """What `shifting` asks of the endpoint."""
+    """Samples of the videos of one endpoint. See the module docstring."""
 
     def __init__(
         self,
@@ -28,15 +31,15 @@ class FreshSamples:
         self._content = content
 
     def head_validator(self, video_id: str) -> Validator | None:
-        """What HEAD tells, if it is believed of *video_id*."""
+        """The validator that HEAD shows of *video_id*; None if HEAD is not believed."""
         patience = self._sender.terms.of_name(video_id, 1)
         head = self._heads.ask(video_id, patience)
         return head.facts.validator if head.facts is not None else None
 
     def sample(self, content: Content) -> tuple[Validator, bytes]:
-        """The validator, and the first bytes under it, of a fresh answer to GET.
+        """The validator of a fresh answer to GET, and its first bytes.
 
-        Raises TransportError, or what else came.
+        Raises TransportError, or ServerBroken for an answer that is no sample.
         """
         patience = self._sender.terms.of_name(content.video_id, 1)
         wanted = Wanted(

@@ -1,7 +1,7 @@
 """The bytes of a version: a range of them, or all from an offset on.
 
-Decides what an answer with a whole file is worth. Leaves what a range's answers are
-worth to `download`, and where the bytes are had to `content`.
+Decides whether an answer with a whole file is believed. Leaves to `download` the answers
+to ranges, and to `content` which URL has the bytes.
 
 Threads: every method may be called from any thread.
 """
@@ -18,13 +18,13 @@ from .routes import Routes
 
 
 class VideoSource:
-    """Where the bytes of videos come from. See the module docstring."""
+    """The bytes of the videos of one endpoint. See the module docstring."""
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
         self._begun = routes.begun
         self._endpoint = routes.endpoint
-        self._places = routes.places
+        self._urls = routes.urls
         self._sender = routes.sender
         self._settling = routes.settling
 
@@ -34,20 +34,20 @@ class VideoSource:
         return self._routes.transport.limit.known
 
     def open_range(self, content: Content, span: ByteRange) -> RangeDownload:
-        """The bytes of *span*, to be read in order; nothing is sent before `read`."""
+        """A download of *span*; it sends no request before it is first read."""
         self._settling.believe(content)
         patience = self._sender.terms.of_read(content.video_id)
         if not (content.ranges and self._endpoint.beliefs.holds(Belief.PROMPT)):
-            patience.wait_long()  # it may bring all of it
+            patience.wait_long()  # the whole file may come
         pace = Pace(self._routes.config.stall_seconds)
         return RangeDownload(self._routes, content, span, patience=patience, pace=pace)
 
     def open_whole(self, content: Content, offset: int) -> Answer:
         """A 200 with the whole file, or a 206 that goes on at *offset* > 0.
 
-        The 200 may be one that told the size, or that came late, before. Raises
-        ContentChanged for another version than *content*, NotAVideo for a
-        message, what the refusal means for anything else, and TransportError.
+        The 200 may be an open answer that was kept since it told the size, or came late.
+        Raises ContentChanged for another version than *content*, NotAVideo for a message,
+        the error that a refusal means, and TransportError.
         """
         self._settling.believe(content)
         begun = self._begun.take(content.video_id)
@@ -60,25 +60,25 @@ class VideoSource:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         if offset and content.validator.etag:
             headers["If-Range"] = content.validator.etag
-        answer, body, place, status = self._routes.content.content_of(
+        answer, body, url, status = self._routes.content.content_of(
             content, patience, headers=headers
         )
-        # Who asks for another has met trouble there.
-        self._places.forget(content.video_id, place)
+        # A second download only follows trouble with the first: it shall ask the API.
+        self._urls.forget(content.video_id, url)
         if answer.status in (200, 206) and not body:
-            return self._of_version(answer, content)
+            return self._checked(answer, content)
         answer.close()
-        if answer.status == 416:  # only said to what goes on at an offset
+        if answer.status == 416:  # only a request from an offset on gets one
             if content.size_bytes >= 0 and verdict.changed_by_416(
                 answer.headers, content
             ):
                 raise ContentChanged("the size is another one now")
             raise ServerBroken("416 for a range inside the file")
-        error = self._routes.statuses.refused(content.video_id, answer, body, status)
+        error = self._routes.statuses.error_of(content.video_id, answer, body, status)
         raise refusals.of_opened(error)
 
-    def _of_version(self, answer: Answer, content: Content) -> Answer:
-        """*answer*, where it may be that of *content*, whole or from an offset on."""
+    def _checked(self, answer: Answer, content: Content) -> Answer:
+        """*answer* if it may be of *content*; else it is closed, and this raises."""
         try:
             seen = verdict.validator_of(answer.headers)
             if content.contradicted_by(seen):
@@ -92,7 +92,7 @@ class VideoSource:
         except HingError:
             answer.close()
             raise
-        if not content.taken_from(seen):  # another answer told one meanwhile
+        if not content.taken_from(seen):  # another thread learnt a validator meanwhile
             answer.close()
             raise ContentChanged("its validator is another one now")
         return answer

@@ -1,10 +1,10 @@
-"""The status route, and what a refusal of content means by it.
+"""The status route, and the meaning of a refused content in its light.
 
-Decides when the route is asked, and how often. What its answer says is `statuses`', and
-what a refusal means `refusals`'.
+Decides when the route is asked, and how often. Leaves to `statuses` what its answer says,
+and to `refusals` what a refusal means under a status.
 
-Threads: every method may be called from any thread; what is asked beside another
-request runs on the pool `hingfs-status`.
+Threads: every method may be called from any thread; `begin` runs its request on the pool
+`hingfs-status`.
 """
 
 import logging
@@ -37,11 +37,11 @@ from .sender import Sender, broken
 
 log = logging.getLogger(__name__)
 
-_MOST_STATUS_BYTES = 1 * MIB  # the prompt may be in it, and pictures in that
+_MOST_STATUS_BYTES = 1 * MIB  # it may hold the prompt, with pictures
 
 
 class StatusRoute:
-    """What the API tells of one video. See the module docstring."""
+    """The status route of one endpoint. See the module docstring."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class StatusRoute:
         self._endpoint = endpoint
         self._pool = pool
 
-    def status(
+    def ask(
         self,
         video_id: str,
         tries: int,
@@ -67,7 +67,7 @@ class StatusRoute:
     ) -> Status:
         """The status of *video_id*; with *fresh* by a connection of its own.
 
-        One that *gives_way* ends with GivenWay once the API counts requests.
+        With *gives_way*, raises GivenWay once the API counts requests.
         """
         patience = self._sender.terms.of_name(video_id, tries, gives_way=gives_way)
         url = self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}")
@@ -84,39 +84,39 @@ class StatusRoute:
             self._endpoint.status.missing(f"there is none (HTTP {answer.status})")
         return status
 
-    def of_known(self, video_id: str, status: Status) -> Status:
-        """*status*, or that of a replica that knows *video_id*, which some do."""
+    def ask_replicas(self, video_id: str, status: Status) -> Status:
+        """*status*, or if it is unknown, that of a replica that knows *video_id*."""
         return ask_around(
             video_id,
             status,
-            lambda: self.status(video_id, 1, fresh=True),
+            lambda: self.ask(video_id, 1, fresh=True),
             lambda found: not found.unknown,
         )
 
-    def asked(
+    def begin(
         self, video_id: str, tries: int, *, gives_way: bool = False
     ) -> Future[Status] | None:
-        """As `status`, on its way; None where the server has no route for it."""
+        """Start `ask` on the pool; None if the server has no status route."""
         if not self._endpoint.beliefs.holds(Belief.STATUS):
             return None
-        ask = partial(self.status, video_id, tries, gives_way=gives_way)
+        ask = partial(self.ask, video_id, tries, gives_way=gives_way)
         return self._pool.submit(ask)
 
-    def told(self, video_id: str) -> Status:
-        """The status of *video_id*, `UNSAID` where it cannot be had."""
-        asked = self.asked(video_id, METADATA_TRIES)
-        if asked is None:
+    def ask_or_unsaid(self, video_id: str) -> Status:
+        """The status of *video_id*; `UNSAID` at any trouble."""
+        asking = self.begin(video_id, METADATA_TRIES)
+        if asking is None:
             return UNSAID
         deadline = time.monotonic() + self._config.metadata_seconds
         try:
-            return self.of_known(video_id, awaited(asked, deadline))
+            return self.ask_replicas(video_id, result_by(deadline, asking))
         except (TransportError, AccessDenied) as error:
-            # What was refused is judged by its words.
+            # The caller judges a refused content by its words then.
             name = printable(video_id, 80)
             log.debug("%s: the status route does not tell: %s", name, error)
             return UNSAID
 
-    def refused(
+    def error_of(
         self, video_id: str, answer: Answer, body: bytes, status: Status | None = None
     ) -> HingError:
         """The error that *answer*, which is no content, means for *video_id*.
@@ -134,20 +134,23 @@ class StatusRoute:
                 f"{self._config.base_url} answers with a web page; check the base URL",
             )
         if status is None and refusals.is_final(answer.status, answer.headers, body):
-            status = self.told(video_id)
+            status = self.ask_or_unsaid(video_id)
         status = status or UNSAID
         self.warn_of_word(video_id, status)
         error = refusals.refusal(answer.status, answer.headers, body, status)
         if isinstance(error, AccessDenied):
-            return self.denied(error, video_id)
+            return self.warned_denial(error, video_id)
         if isinstance(error, RateLimited):
             self._transport.limit.pause(
                 named_pause(answer.headers, body, self._sender.now())
             )
         return error
 
-    def denied(self, error: AccessDenied, video_id: str) -> AccessDenied:
-        """*error*, said once; of *video_id* alone where the token is good for others."""
+    def warned_denial(self, error: AccessDenied, video_id: str) -> AccessDenied:
+        """The refusal that *error* is, after one warning about it.
+
+        It names *video_id* if the API takes the token for other videos.
+        """
         about_video = error.code == 403 and self._endpoint.token.is_about_video(
             video_id
         )
@@ -163,7 +166,7 @@ class StatusRoute:
         return own
 
     def warn_of_word(self, video_id: str, status: Status) -> None:
-        """Say once for each word that nobody knows it; *video_id* is the first."""
+        """Warn once for each unknown status word; *video_id* is the first to have it."""
         if status.state is State.UNCERTAIN:
             self._sender.warn(
                 f"word {status.word}",
@@ -172,9 +175,9 @@ class StatusRoute:
             )
 
 
-def awaited(asked: Future[Status], deadline: float) -> Status:
-    """The status that was *asked* for; DeadlineExceeded past *deadline* (monotonic)."""
+def result_by(deadline: float, asking: Future[Status]) -> Status:
+    """The status from *asking*; DeadlineExceeded past *deadline* (monotonic)."""
     try:
-        return asked.result(max(0.0, deadline - time.monotonic()))
+        return asking.result(max(0.0, deadline - time.monotonic()))
     except TimeoutError:
         raise DeadlineExceeded("the status route did not answer in time") from None

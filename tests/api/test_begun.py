@@ -2,7 +2,6 @@
 
 import pytest
 
-from hingfs.api import begun as begun_module
 from hingfs.api.begun import BegunAnswers
 
 
@@ -49,10 +48,14 @@ def test_the_oldest_goes_where_there_are_too_many(begun):
     assert begun.take("v9") is answers[9]
 
 
-def test_what_nobody_takes_is_closed_after_a_while(begun, monkeypatch):
-    answer = FakeAnswer()
-    monkeypatch.setattr(begun_module, "_KEPT_SECONDS", -1.0)
-    begun.keep("v", answer)
+@pytest.fixture
+def forgetful():
+    return BegunAnswers(kept_seconds=-1.0)
 
-    assert begun.take("v") is None
+
+def test_what_nobody_takes_is_closed_after_a_while(forgetful):
+    answer = FakeAnswer()
+    forgetful.keep("v", answer)
+
+    assert forgetful.take("v") is None
     assert answer.closed

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.api import endpoint_facts, places
+from hingfs.api import content_urls, endpoint_facts
 from hingfs.api import pages as pages_module
 from hingfs.api.client import VideoClient
 from hingfs.api.judgement import bodies, statuses
@@ -1492,7 +1492,7 @@ class TestPlaces:
     def test_r4_a_place_is_given_up_after_its_time(
         self, build, endpoint, content, monkeypatch
     ):
-        monkeypatch.setattr(places, "_PLACE_SECONDS", 0.0)
+        monkeypatch.setattr(content_urls, "_URL_SECONDS", 0.0)
         client = build().engine.client
 
         for _ in range(2):
@@ -1564,13 +1564,13 @@ class TestPlaces:
         assert [record.server for record in asked] == ["api", "storage", "storage"]
         assert "authorization" not in asked[1].headers
 
-    def test_places_are_bounded_by_their_memory(self):
+    def test_urls_are_bounded_by_their_memory(self):
         """Of 64 KiB each, as a Location may have: 64 MiB for a thousand once."""
-        table = places.Places()
+        table = content_urls.ContentUrls()
         with little_memory(7_000_000):
             for number in range(1000):
                 table.remember(f"v{number}", f"https://h/{number:065536}")
-                table.note_named(f"{number:04096}")
+                table.remember_named(f"{number:04096}")
 
         assert table.of("v999") == f"https://h/{999:065536}"
         assert table.of("v0") is None

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 from hingfs import blocks, errors, settings
-from hingfs.api import pages, places, sender, status_route
+from hingfs.api import content_urls, pages, sender, status_route
 from hingfs.api.judgement import listing
 from hingfs.fetch import room
 from hingfs.http import chunks, exchange, transport
@@ -144,7 +144,7 @@ BOUNDS: list[tuple[str, str, str]] = [
     ),
     (
         "URLs of storage",
-        text_of(places._MOST_PLACES_BYTES),
+        text_of(content_urls._MOST_URLS_BYTES),
         "the API is asked for them",
     ),
     ("one URL", text_of(transport.LONGEST_URL), "not followed"),
