@@ -1,5 +1,5 @@
-"""What the video API says. It asks, and remembers no videos.
+"""The video API of an endpoint: this room asks it, and remembers no videos.
 
-`client` wires it for one endpoint: `metadata` tells what a video is, `source` has its
-bytes, `pages` the list. What an answer means, a 404 for one, is told by `judgement`.
+`client` wires the room for one endpoint. `metadata` tells what a video is, `source` brings
+its bytes, `pages` the list. `judgement` tells what an answer means, such as a 404.
 """

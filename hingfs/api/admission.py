@@ -1,8 +1,8 @@
-"""Whether a video API is there, and lets this token in.
+"""Whether a video API is there, and takes this token.
 
-Decides what is asked before a mount, and what is asked once more where the list is
-refused or something else answers in its place: many servers have no list, and some keys
-may not have it. What one answer shows is `signs`'.
+Decides which requests are sent before a mount, and which once more if the list is refused
+or is no list: many servers have none, and some keys may not read it. Leaves to `signs`
+what one answer shows.
 
 Threads: every method may be called from any thread.
 """
@@ -41,7 +41,7 @@ Trouble = AccessDenied | TransportError
 
 
 class Admission:
-    """What is asked of one endpoint to find that it is the API. See the module docstring."""
+    """The proof that one endpoint is a video API. See the module docstring."""
 
     def __init__(
         self,
@@ -54,17 +54,17 @@ class Admission:
         self._transport = transport
         self._config = config
         self._endpoint = endpoint
-        # Whether the status route showed the API. A lost update costs one request.
+        # True once the status route showed the API. A lost update costs one request.
         self._recognised = False
 
     def check(self) -> str:
         """Ask the API for one list entry, as a test of address and token.
 
-        Where that does not show the API, its status route is asked once as well.
-        Returns a warning where the list cannot be had and the token is good all the
-        same, or where it stays in doubt whether this is the API; "" otherwise. Raises
-        TokenError when the token is refused everywhere, EndpointError when nothing
-        answers, NoSuchApi when something else does.
+        If the answer does not show the API, this asks its status route once as well.
+        Returns a warning if the list does not come though the token is good, or if it
+        stays in doubt whether this is the API; else "". Raises TokenError if every route
+        refuses the token, EndpointError if nothing answers, NoSuchApi if something else
+        does.
         """
         base_url = self._config.base_url
         try:
@@ -72,10 +72,10 @@ class Admission:
                 self._sender.list_url({"limit": "1"}), self._config.metadata_seconds
             )
             if isinstance(listed, Heard):
-                return self._judged(listed)
+                return self._warning_after(listed)
             if isinstance(listed, RateLimited):  # the API is there
                 return f"the token was not tried: {listed}"
-            self._find_access(listed)
+            self._require_access(listed)
         except AccessDenied as error:
             raise TokenError(
                 f"{base_url}: {error}; the token is from {self._config.token.source}"
@@ -90,13 +90,13 @@ class Admission:
         )
 
     def without_list(self, refusal: AccessDenied) -> None:
-        """Return where the list alone is refused to this token; else raise.
+        """Return if the API refuses only the list to this token; else raise.
 
-        Once that is known, another look costs no more than the refusal.
+        Once that is known, a further *refusal* of the list causes no more requests.
         """
         if self._endpoint.beliefs.holds(Belief.LIST):
             try:
-                self._find_access(refusal)
+                self._require_access(refusal)
             except AccessDenied:
                 self._sender.warn(f"denied: {refusal.code}", str(refusal))
                 raise
@@ -105,9 +105,9 @@ class Admission:
             )
 
     def instead_of_list(self, answer: Answer, body: bytes) -> None:
-        """Return where *answer*, which is no list, says that the API has none.
+        """Return if *answer*, which is no list, says that the API has none.
 
-        Raises ServerBroken where it says anything else: an empty listing would make
+        Raises ServerBroken if it says anything else: an empty listing would make
         `rsync --delete` erase copies.
         """
         listed = _heard(self._transport.url_of("/v1/videos"), answer, body)
@@ -115,7 +115,7 @@ class Admission:
         if signs.says_no_list(listed) and (spoken or self._has_shown_itself(listed)):
             self._endpoint.list.missing(f"it answers {listed}")
             return
-        if listed.body and not spoken:  # one that broke off says nothing of the address
+        if listed.body and not spoken:  # a body that broke off says nothing of the URL
             self._sender.warn(
                 "base URL",
                 f"the list of {self._config.base_url} came as {listed}: there is no "
@@ -124,17 +124,17 @@ class Admission:
         raise ServerBroken(f"no list came, but {listed}")
 
     def _has_shown_itself(self, listed: Heard) -> bool:
-        """Whether the API has spoken so far, or does so by its status route."""
+        """Whether the API has answered before, or its status route answers now."""
         known = self._endpoint.token.has_served or self._endpoint.status.has_told
         if not (known or self._recognised):
             sign, _ = self._sign_of_status(listed)
             self._recognised = sign is Sign.SPEAKS
         return known or self._recognised
 
-    def _judged(self, listed: Heard) -> str:
-        """A warning, or "", where *listed* came for the list and the API is there.
+    def _warning_after(self, listed: Heard) -> str:
+        """A warning, or "" if the API is there, after *listed* came for the list.
 
-        Raises NoSuchApi where nothing shows it.
+        Raises NoSuchApi if nothing shows the API.
         """
         with self._sender.parsing:
             sign, told = signs.of_list(listed, self._sender.now()), ""
@@ -157,21 +157,21 @@ class Admission:
         )
 
     def _sign_of_status(self, listed: Heard) -> tuple[Sign, str]:
-        """What one look at the status of a video that is none shows, and what came."""
+        """What a request for the status of an invented video shows, and its result."""
         url = self._transport.url_of(f"/v1/videos/{_NO_VIDEO}")
         heard = self._ask(url, self._config.metadata_seconds / 3, tries=1)
         if isinstance(heard, Heard):
             return signs.of_status(heard, listed), f"answers {heard}"
-        # What refuses the token, or asks for a pause, has the route; and what is broken
-        # may be the API, as long as no page says otherwise.
+        # A server that refuses the token, or asks for a pause, has the route. One that
+        # fails may be the API.
         speaks = isinstance(heard, AccessDenied | RateLimited)
         return Sign.SPEAKS if speaks else Sign.DOUBTFUL, f"does not: {heard}"
 
-    def _find_access(self, listless: Trouble) -> None:
+    def _require_access(self, listless: Trouble) -> None:
         """Return if any route but the list takes the token; else raise.
 
-        *listless* is what came instead of the list. The video asked about is none:
-        whoever is let in hears that, and an error of the server is no refusal.
+        *listless* came instead of the list. The requests ask about an invented video: a
+        route that takes the token says so, and an error of the server is no refusal.
         """
         if isinstance(listless, Unreachable):
             raise listless
@@ -192,7 +192,7 @@ class Admission:
     def _ask(
         self, url: str, seconds: float, tries: int = METADATA_TRIES
     ) -> Heard | Trouble:
-        """What GET *url* gives, or the refusal of the token or trouble in its place."""
+        """The answer to GET *url*, or the refusal of the token, or the trouble met."""
         patience = self._sender.terms.of_check(seconds, tries)
         try:
             answer, body = self._sender.send("GET", url, patience)
@@ -202,7 +202,7 @@ class Admission:
         except TransportError as error:
             return error
         refusal = refusals.refusal(answer.status, answer.headers, body, UNSAID)
-        # The token is sent to the API alone: what another host refuses is no token.
+        # Only the API gets the token, so another host cannot refuse it.
         if isinstance(refusal, AccessDenied) and answer.from_api:
             return refusal
         return _heard(url, answer, body)

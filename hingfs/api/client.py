@@ -1,4 +1,7 @@
-"""One endpoint's API: what its videos are, and their bytes."""
+"""The API of one endpoint: what its videos are, and their bytes.
+
+Decides nothing: it wires `metadata` and `source` to the same `routes`.
+"""
 
 from ..http.transport import HttpTransport
 from ..settings import EndpointConfig
@@ -11,7 +14,7 @@ from .source import VideoSource
 class VideoClient:
     """Videos at one endpoint: `metadata` tells what they are, `source` has their bytes.
 
-    *pool* runs the requests for statuses. Every method may be called from any thread.
+    *pool* runs requests for statuses. Thread safety: all methods.
     """
 
     def __init__(
@@ -24,7 +27,7 @@ class VideoClient:
         self.source = VideoSource(routes)
 
     def check(self) -> str:
-        """Prove that the API is there and takes the token: see `Admission.check`."""
+        """Check that the API is there and takes the token: see `Admission.check`."""
         return self._admission.check()
 
     def renew_token(self) -> bool:

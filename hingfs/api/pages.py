@@ -1,6 +1,7 @@
 """The API's list, page by page, whole or not at all.
 
-Decides how it is paged and where it ends; what one page says is `listing`'s.
+Decides how the list is paged, and where it ends. Leaves to `listing` what one page says,
+and to `admission` what an answer in place of a page means.
 
 Threads: every method may be called from any thread.
 """
@@ -39,28 +40,34 @@ class Listed:
 
 
 class PagedList:
-    """The list of one endpoint; *admission* judges what comes in its place."""
+    """The list of one endpoint. See the module docstring."""
 
     def __init__(
         self,
         sender: Sender,
         endpoint: EndpointFacts,
         admission: Admission,
+        *,
+        most_pages: int = _MOST_PAGES,
+        most_page_bytes: int = _MOST_PAGE_BYTES,
     ) -> None:
         self._sender = sender
         self._endpoint = endpoint
         self._admission = admission
-        self._paused = ""  # what was said last, in place of the list, of a pause
+        self._most_pages = most_pages
+        self._most_page_bytes = most_page_bytes
+        # The last request for a pause in place of the list. A race costs one log line.
+        self._paused = ""
 
     def list_videos(self, wanted: Callable[[str], bool]) -> list[Listed] | None:
         """The videos of the API's list whose ids are *wanted*, newest first.
 
-        None if the API never had a list. Raises TransportError if the list cannot be
-        had whole.
+        None if the API never had a list. Raises TransportError unless the whole list
+        comes.
         """
         found: dict[str, Listed] = {}
         after, rows, held_bytes = "", 0, 0
-        for _ in range(_MOST_PAGES):
+        for _ in range(self._most_pages):
             page = self._list_page(after)
             if page is None:
                 return None
@@ -73,19 +80,19 @@ class PagedList:
                 break
             if page.has_more is False:
                 return list(found.values())
-            # A page of nothing that is wanted is told from a repeated one by its end.
+            # A page may have no wanted video; its end shows whether it is a repeated one.
             seen = page.last_id in found or page.last_id in ("", after)
             if len(found) == known and seen:
                 _check_whole(page, rows)
                 return list(found.values())
             after, rows = page.last_id, rows + page.rows
         raise ServerBroken(
-            f"the list has more than {_MOST_PAGES} pages, or ids that take more than "
+            f"the list has more than {self._most_pages} pages, or ids that take more than "
             f"{listing.MOST_LISTED_BYTES // MIB} MiB"
         )
 
     def newest_videos(self, wanted: Callable[[str], bool]) -> list[Listed] | None:
-        """As `list_videos`, but its first page alone, for one request."""
+        """As `list_videos`, but only the first page, by one request."""
         page = self._list_page("")
         if page is None:
             return None
@@ -94,8 +101,8 @@ class PagedList:
     def row_of(self, video_id: str, *, whole: bool) -> Status | None:
         """What the list says of *video_id*, with the URL of its bytes, if it names one.
 
-        Only asked where there is no status route to tell it; of the *whole* list, or of
-        its newest page. None where it cannot be had.
+        Searches the *whole* list, or its newest page. None if *video_id* is not there,
+        and if the status route tells it instead.
         """
         if (
             self._endpoint.beliefs.holds(Belief.STATUS)
@@ -103,7 +110,7 @@ class PagedList:
         ):
             return None
         after = ""
-        for _ in range(_MOST_PAGES if whole else 1):
+        for _ in range(self._most_pages if whole else 1):
             page = self._list_page(after, video_id)
             if page is None:
                 return None
@@ -120,7 +127,7 @@ class PagedList:
         try:
             page = self._page_in(answer, body, after, with_url_of)
         except RateLimited as error:
-            if str(error) != self._paused:  # a program sees no more than EAGAIN
+            if str(error) != self._paused:  # a program only sees EAGAIN
                 self._paused = str(error)
                 log.warning("there is no listing for now: %s", error)
             raise
@@ -132,9 +139,9 @@ class PagedList:
     def _page_in(
         self, answer: Answer, body: bytes, after: str, with_url_of: str
     ) -> ListPage | None:
-        """The page that *answer* has; None where the API has no list for this token.
+        """The page in *answer*; None if the API has no list for this token.
 
-        Raises ServerBroken for anything else, and RateLimited where that asks for a pause.
+        Raises RateLimited if *answer* asks for a pause, else ServerBroken.
         """
         if answer.status == 204 and after:
             return ListPage(0, (), "", None)
@@ -152,7 +159,7 @@ class PagedList:
             self._admission.instead_of_list(answer, body)
         if not self._endpoint.list.has_come:
             return None
-        # What gave a list once has one: anything else from it is trouble.
+        # An API that sent its list once has one: any other answer is trouble.
         said = printable(wording.words_of_page(bodies.said_in(body)), 120)
         raise ServerBroken(f"no list came, but HTTP {answer.status}: {said!r}")
 
@@ -169,13 +176,17 @@ class PagedList:
         if len(url) > LONGEST_URL:
             raise ServerBroken("the list cannot be paged: an id is too long to be sent")
         ask = partial(
-            self._sender.json, url, patience, _MOST_PAGE_BYTES, listing.is_cut_short
+            self._sender.json,
+            url,
+            patience,
+            self._most_page_bytes,
+            listing.is_cut_short,
         )
-        # Another replica may not know the video to go on after.
+        # A replica may not know the video that the page shall follow.
         answer, body = asked_around("the list", ask) if after else ask()
-        if len(body) > _MOST_PAGE_BYTES:
+        if len(body) > self._most_page_bytes:
             raise ServerBroken(
-                f"a page of the list is larger than {_MOST_PAGE_BYTES // MIB} MiB"
+                f"a page of the list is larger than {self._most_page_bytes // MIB} MiB"
             )
         return answer, body
 
@@ -183,9 +194,9 @@ class PagedList:
 def _check_whole(page: ListPage, rows: int) -> None:
     """Raise ServerBroken unless *page*, which brought nothing new, ends the list.
 
-    *rows* came before it. Servers that page without saying has_more end with an empty
-    page; those that ignore `after` send the first one again, which is the whole if it
-    is a short one, and holds as many as there are in all.
+    *rows* came before it. A server that never says has_more ends its list with an empty
+    page. A server that ignores `after` sends the first page again: that is the whole list
+    if it is a short page and has as many rows as the total.
     """
     short = page.total is not None and page.total > rows
     if page.has_more or page.rows >= _PAGE_ENTRIES or short:

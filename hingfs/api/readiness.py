@@ -1,12 +1,10 @@
-"""Whether a video is whole, where the server calls it by a word that nobody knows.
+"""Whether a video is whole, if its status word is unknown.
 
-Such a word says neither yes nor no, and a file that is still being written is served
-with a length as well. Decides by the content: it is whole if it had the same size and
-validator some seconds ago and its container ends where the file does. Nothing is waited
-for: the first sight is remembered, and a later look-up compares. Leaves to `closing`
+Such a word says neither yes nor no, and a file that is still being written has a length
+as well. Decides by the content: it is whole if it had the same size and validator some
+seconds ago, and its container ends where the file does. No thread waits for these
+seconds: the first sight is remembered, and a later look-up compares. Leaves to `closing`
 what the headers of a container say.
-
-Thread safety: all methods; `_lock` guards the sights, and is not held while bytes come.
 """
 
 import threading
@@ -22,10 +20,10 @@ from ..remembered import Remembered, bytes_of_texts
 from ..version import Content, Validator
 from .judgement.closing import closes
 
-# What one request brings: the head of a file in fragments, which is some KiB of index
-# before each second of media, then costs a request for each.
-_WINDOW_BYTES = 4 * KIB
-# An MP4 written at once needs two or three, one in fragments one for each. A guess.
+# How much one request asks for. An MP4 in fragments has some KiB of index before each
+# second of media, so it takes one request for each.
+_HEADER_BYTES = 4 * KIB
+# An MP4 written at once takes two or three, one in fragments one for each. A guess.
 _MOST_REQUESTS = 64
 _PIECE_BYTES = 256 * KIB
 _MOST_SIGHTS_BYTES = 1 * MIB
@@ -38,13 +36,13 @@ class Download(Protocol):
     def read_into(
         self, buffers: Sequence[bytearray], start: int, least_bytes: int
     ) -> int:
-        """Put the next bytes over *buffers*; raises RangesIgnored for a whole file."""
+        """Put the next bytes over *buffers*; RangesIgnored if the whole file came."""
 
     def take_whole(self) -> "Stream | None":
-        """That whole file, the caller's to close."""
+        """The whole file that came; the caller closes it."""
 
     def close(self) -> None:
-        """Nothing more is read."""
+        """Read no more."""
 
 
 class Stream(Protocol):
@@ -56,14 +54,14 @@ class Stream(Protocol):
         """At least one byte; b"" at the end."""
 
     def close(self) -> None:
-        """Let go of what is left."""
+        """Drop the rest of the file."""
 
 
 class Doubt(NamedTuple):
-    """Why a video is not known to be whole; *passing*: it is looked at again."""
+    """Why a video is not known to be whole."""
 
     reason: str
-    passing: bool
+    passing: bool  # a later look may end the doubt
 
 
 @dataclass(slots=True)
@@ -75,21 +73,21 @@ class _Sight:
 
 
 class Readiness:
-    """What was seen of videos whose status nobody understands. See the module."""
+    """First sights of videos with unknown status words. Thread safety: all methods."""
 
     def __init__(
         self, settle_seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._settle_seconds = settle_seconds
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards the table; not held while bytes come
         self._sights: Remembered[_Sight] = Remembered(
             _MOST_SIGHTS_BYTES,
             lambda sight: (
                 _SIGHT_BYTES
                 + bytes_of_texts(sight.validator.etag, sight.validator.last_modified)
             ),
-        )  # guarded by _lock
+        )
 
     def doubt(
         self,
@@ -99,8 +97,9 @@ class Readiness:
     ) -> Doubt | None:
         """Why *content*, seen just now, is not known to be whole; None if it is.
 
-        Reads headers by *open_range* only if it may be; until *deadline* (monotonic)
-        where the server sends the whole instead. Raises as a download does.
+        Reads headers by *open_range* only if the content has not changed for long enough.
+        If the server sends the whole file instead, reads it until *deadline* (monotonic).
+        Raises as a download does.
         """
         if content.size_bytes < 0:
             return Doubt("its size is not told", passing=False)
@@ -123,7 +122,7 @@ class Readiness:
         return Doubt("its container does not end where the file does", passing=False)
 
     def _sight_of(self, content: Content) -> _Sight:
-        """The first sight of *content* as it is now."""
+        """The first sight of *content* with its present size and validator."""
         size_bytes, validator = content.size_bytes, content.validator
         with self._lock:
             sight = self._sights.get(content.video_id)
@@ -141,7 +140,7 @@ class Readiness:
 
 
 class _Headers:
-    """Headers of one file, at offsets that only grow: by ranges, else by the whole.
+    """Headers of one file, at growing offsets: by ranges, or from the whole file.
 
     Used by one thread.
     """
@@ -155,17 +154,17 @@ class _Headers:
         self._size_bytes = size_bytes
         self._open_range = open_range
         self._deadline = deadline
-        self._start = 0  # where the window begins
-        self._window = b""
+        self._start = 0  # the offset of _held in the file
+        self._held = b""
         self._requests = 0
-        self._stream: Stream | None = None
+        self._stream: Stream | None = None  # the whole file, if it came for a range
 
     def read(self, offset: int, count: int) -> bytes:
-        """As `closing.Read`; b"" once it would take too many requests."""
+        """As `closing.Read`, but b"" after `_MOST_REQUESTS`."""
         stop = min(offset + count, self._size_bytes)
         if offset >= stop:
             return b""
-        if stop > self._start + len(self._window) or offset < self._start:
+        if stop > self._start + len(self._held) or offset < self._start:
             if self._stream is not None:
                 self._skip_to(self._stream, offset, stop)
             elif self._requests < _MOST_REQUESTS:
@@ -173,34 +172,34 @@ class _Headers:
                 self._fetch(offset, stop)
             else:
                 return b""
-        return self._window[offset - self._start : stop - self._start]
+        return self._held[offset - self._start : stop - self._start]
 
     def close(self) -> None:
-        """Let go of the whole file, if it came."""
+        """Close the whole file, if it came."""
         if self._stream is not None:
             self._stream.close()
 
     def _fetch(self, offset: int, stop: int) -> None:
-        span = ByteRange(offset, offset + _WINDOW_BYTES).clip(self._size_bytes)
-        window = bytearray(len(span))
+        span = ByteRange(offset, offset + _HEADER_BYTES).clip(self._size_bytes)
+        buffer = bytearray(len(span))
         with closing(self._open_range(span)) as download:
             try:
-                download.read_into([window], 0, len(span))
+                download.read_into([buffer], 0, len(span))
             except RangesIgnored:
                 self._stream = download.take_whole()
                 if self._stream is None:
                     raise
-                self._start, self._window = 0, b""
+                self._start, self._held = 0, b""
             else:
-                self._start, self._window = offset, bytes(window)
+                self._start, self._held = offset, bytes(buffer)
         if self._stream is not None:
             self._skip_to(self._stream, offset, stop)
 
     def _skip_to(self, stream: Stream, offset: int, stop: int) -> None:
-        while self._start + len(self._window) < stop:
+        while self._start + len(self._held) < stop:
             piece = stream.read_some(_PIECE_BYTES, until=self._deadline)
             if not piece:
                 raise BodyCut("the file ended before its length")
-            passed = self._start + len(self._window)
-            kept = self._window[max(0, offset - self._start) :]
-            self._start, self._window = passed - len(kept), kept + piece
+            passed = self._start + len(self._held)
+            kept = self._held[max(0, offset - self._start) :]
+            self._start, self._held = passed - len(kept), kept + piece

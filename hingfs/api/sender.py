@@ -1,8 +1,8 @@
 """Requests of the API, each tried several times.
 
 Decides which answers are passing trouble, how a pause that the server asks for is kept,
-and when a token is read again. Leaves to `patience` how long a request is tried, to
-`transport` how an answer is had, and to those above what it means.
+and when the token is read again. Leaves to `patience` how long a request is tried, to
+`transport` a single request, and to the callers what an answer means.
 
 Threads: every method may be called from any thread.
 """
@@ -30,7 +30,7 @@ from .replicas import ask_around
 
 log = logging.getLogger(__name__)
 
-# What is read of a message, for judging.
+# How much of a message is read for judging.
 MOST_ERROR_BYTES = 64 * KIB
 
 
@@ -44,8 +44,8 @@ class Sender:
         self._transport = transport
         self._endpoint = endpoint
         self._warned: set[str] = set()
-        # One status or page is parsed at a time: as objects a body takes fifteen times
-        # its size, and each of the threads that ask may have one.
+        # Held while a status or page is parsed, so that one is at a time: parsed, a body
+        # takes fifteen times its size, and every thread that asks may have one.
         self.parsing = threading.Lock()
 
     def send(
@@ -69,7 +69,7 @@ class Sender:
                     answer = ask(deadline=patience.head_deadline)
             except TransportError as error:
                 if isinstance(error, NoAnswer) and method == "HEAD":
-                    self._bear_silence(patience, began)
+                    self._allow_silence(patience, began)
                 patience.failed(error)
                 continue
             patience.answered()
@@ -87,30 +87,30 @@ class Sender:
     def _is_final(
         self, method: str, answer: Answer, body: bytes, patience: Patience
     ) -> bool:
-        """Whether *answer* to *method* is no passing trouble; that is waited out first."""
+        """Whether *answer* to *method* is no passing trouble; if it is, wait here."""
         if asks_for_pause(answer.status, answer.headers, body):
             self._pause(answer, body, patience)
             return False
         self._transport.limit.answered()
-        if method == "HEAD":  # what it refuses, GET may serve
+        if method == "HEAD":  # GET may serve what HEAD refuses
             return True
         if refusals.is_final(answer.status, answer.headers, body):
             return True
         patience.failed(broken(answer, body))
         return False
 
-    def _bear_silence(self, patience: Patience, since: float) -> None:
-        """HEAD has had no answer *since* then: where the API answers others, wait.
+    def _allow_silence(self, patience: Patience, since: float) -> None:
+        """Let HEAD wait on without an answer if the API answered others *since* then.
 
-        A proxy may fetch the whole file to answer it, and does so for each.
+        A proxy may fetch a whole file to answer HEAD, and does so for each.
         """
         if self._transport.breaker.answered_since(since):
             patience.bear_silence()
 
     def _pause(self, answer: Answer, body: bytes, patience: Patience) -> None:
-        """*answer* asks for a pause: quiet everybody, or this call alone.
+        """Keep the pause that *answer* asks for.
 
-        A storage host does not speak for the API.
+        The API's pause binds every request, that of a storage host only this call.
         """
         seconds = named_pause(answer.headers, body, self.now())
         if answer.from_api:
@@ -127,10 +127,10 @@ class Sender:
         *,
         fresh: bool = False,
     ) -> tuple[Answer, bytes]:
-        """What the API tells at *url*, closed, with its body up to *most_bytes* + 1.
+        """The API's answer at *url*, closed, and its body up to *most_bytes* + 1.
 
-        A body that *is_cut_short* is asked for again: as it is, it would be taken for a
-        page in place of what was asked for.
+        A body that *is_cut_short* is asked for again: judged, it would pass for a message
+        in place of the JSON.
         """
         while True:
             answer, body = self.send("GET", url, patience, fresh=fresh)
@@ -145,7 +145,7 @@ class Sender:
             patience.failed(BodyCut("the JSON breaks off, or is more than is read"))
 
     def _has_new_token(self, answer: Answer, body: bytes) -> bool:
-        """Whether *answer* refuses a token, and the token file holds another by now."""
+        """Whether *answer* refuses the token, and a newer one is there to be tried."""
         if not (answer.from_api and refuses_token(answer.status, answer.headers, body)):
             return False
         # Of requests refused at the same time, only one finds a new token.
@@ -157,21 +157,21 @@ class Sender:
         """Read the token file again; True if it holds another token than before."""
         renewed = self._transport.authorization.renew()
         if renewed:
-            # Those of another token are news.
+            # A refusal of the new token is worth another warning.
             self._warned -= {f"denied: {code}" for code in DENIED_CODES}
             self._endpoint.token.renewed()
         return renewed
 
     def content_url(self, video_id: str) -> str:
-        """Where the API serves the bytes of *video_id*."""
+        """The API's own URL of the bytes of *video_id*."""
         return self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}/content")
 
     def list_url(self, query: Mapping[str, str]) -> str:
-        """Where the API serves a page of its list."""
+        """The API's URL of a page of its list."""
         return self._transport.url_of(f"/v1/videos?{urlencode(query)}")
 
     def warn(self, subject: str, message: str) -> None:
-        """Log *message* once for each *subject*; what is said often is not read."""
+        """Log *message* once for each *subject*: nobody reads a repeated warning."""
         if subject not in self._warned and len(self._warned) < 100:
             self._warned.add(subject)
             log.warning("%s", message)
@@ -184,7 +184,7 @@ class Sender:
 def asked_around(
     about: str, ask: Callable[..., tuple[Answer, bytes]]
 ) -> tuple[Answer, bytes]:
-    """What *ask* gives of *about*, by fresh connections where one does not know it."""
+    """The result of *ask*; by fresh connections while replicas do not know *about*."""
     return ask_around(about, ask(), partial(ask, fresh=True), _is_known)
 
 
@@ -194,7 +194,7 @@ def _is_known(found: tuple[Answer, bytes]) -> bool:
 
 
 def broken(answer: Answer, body: bytes) -> ServerBroken:
-    """The trouble that *answer* is, which is neither content nor a final word."""
+    """The error for *answer*, which is neither content nor a final refusal."""
     host = urlsplit(answer.url).hostname or ""
     trouble = refusals.trouble(
         answer.status, answer.headers, body, host, from_api=answer.from_api

@@ -1,15 +1,14 @@
-"""Whether a server's validators change while the bytes do not.
+"""Whether a server's validators shift: they change while the bytes do not.
 
-A fresh temporary copy for each download has a new ETag and Last-Modified each time,
-the edges of a CDN have one each, and so have replicas with other times of files. A file
-that was overwritten looks alike at first, but settles on its new validator at once.
-Decides from samples, taken one after the other, which of both it is, and what becomes
-of the version. Where validators tell nothing, one answer alone is sure to be of one
-version: the file is read whole from it, and only a sample tells that it is another one
-now. Leaves to `samples` how samples are had, to `endpoint_facts` what two
-videos say about the endpoint.
+A server that makes a temporary copy for each download has a new ETag and Last-Modified
+each time; edges of a CDN, and replicas, have one each. A file that was overwritten looks
+alike at first, but keeps its new validator from then on. Decides by samples, taken one
+after the other, which of the two it is. If validators shift, only the bytes of one answer
+are sure to be of one version: the file is read whole from it, and only a sample shows
+that the file has changed. Leaves to `samples` the requests, and to `endpoint_facts` what
+two videos say about the endpoint.
 
-Threads: those of the callers; what they find out is kept by `Content`.
+Threads: those of the callers. `Content` keeps the result.
 """
 
 import logging
@@ -25,28 +24,25 @@ from .endpoint_facts import EndpointFacts
 
 log = logging.getLogger(__name__)
 
-# What of a file is compared. Compressed video that is equal so far is the same file; a
-# header alone would not say so. A guess.
+# The bytes of a file that are compared. Compressed video that is equal so far is the same
+# file; a header alone would not prove it. A guess.
 SAMPLE = ByteRange(0, 16 * KIB)
-# Of two edges drawn at random, as many in a row are the same once in 16 times.
+# Of two edges drawn at random, so many samples in a row are of one edge once in 16 times.
 MOST_SAMPLES = 4
 
 
 @dataclass(slots=True)
 class Trial:
-    """What was seen since answers contradicted the validator *opened*; one thread's.
+    """The evidence since answers contradicted a version's validator. For one thread."""
 
-    *seen* are the validators that did, *samples* those of later answers to GET with
-    the first bytes that came under each.
-    """
-
-    opened: Validator
-    seen: Sequence[Validator]
+    opened: Validator  # that of the version
+    seen: Sequence[Validator]  # those that contradicted it
+    # Validators of later answers to GET, each with the first bytes under it.
     samples: list[tuple[Validator, bytes]] = field(default_factory=list)
 
     @property
     def shifts(self) -> bool:
-        """Whether they contradict one another, or some tell nothing against the opened."""
+        """Whether the validators seen contradict one another, or not all the opened one."""
         later = [*self.seen, *(validator for validator, _ in self.samples)]
         untold = not all(self.opened.contradicts(mine) for mine, _ in self.samples)
         return untold or any(
@@ -55,9 +51,9 @@ class Trial:
 
     @property
     def came_again(self) -> bool:
-        """Whether an answer after those that contradicted it had the opened one.
+        """Whether a sample had the opened validator.
 
-        One that tells nothing may be of the new bytes as well.
+        A sample without a comparable validator may be of new bytes, so it proves nothing.
         """
         return any(
             self.opened.compares_with(mine) and not self.opened.contradicts(mine)
@@ -66,10 +62,10 @@ class Trial:
 
     @property
     def tells_nothing(self) -> bool:
-        """Whether equal bytes came under validators that never come again, or all do.
+        """Whether equal bytes came under validators that all differ, or fall into groups.
 
-        One that is odd among others that agree is the fault of one answer: where one
-        in twenty lies, the bytes of another file may come under the next.
+        A single validator that differs is the fault of one answer: a server that is wrong
+        once in twenty times may send the bytes of another file the next time.
         """
         validators = [validator for validator, _ in self.samples]
         pieces = {piece for _, piece in self.samples}
@@ -85,26 +81,26 @@ class Trial:
 
 
 class Samples(Protocol):
-    """What is asked of the endpoint."""
+    """The requests that a decision takes."""
 
     def sample(self, content: Content) -> tuple[Validator, bytes]:
-        """The validator, and the first bytes under it, of a fresh answer to GET."""
+        """The validator of a fresh answer to GET, and its first bytes."""
 
     def head_validator(self, video_id: str) -> Validator | None:
-        """What HEAD tells, if it is believed of *video_id*."""
+        """The validator that HEAD shows of *video_id*; None if HEAD is not believed."""
 
 
 class Settling:
-    """Settles what contradicting validators mean. Thread safety: all methods."""
+    """Decides what contradicting validators mean. Thread safety: all methods."""
 
     def __init__(self, api: Samples, endpoint: EndpointFacts) -> None:
         self._api = api
         self._endpoint = endpoint
 
     def believe(self, content: Content) -> None:
-        """Let *content* be read whole where validators of the endpoint tell nothing.
+        """Have *content* read whole if the validators of the endpoint tell nothing.
 
-        One that goes on by its own validator does so.
+        Content whose own validator was seen to come again is read on in ranges.
         """
         if (
             not self._endpoint.beliefs.holds(Belief.VALIDATORS)
@@ -115,38 +111,38 @@ class Settling:
     def settle(self, content: Content, seen: Sequence[Validator]) -> None:
         """Find out why *seen* contradict the validator of *content*, of equal size.
 
-        Afterwards it is read whole, or its validator comes again; or ContentChanged is
-        raised, since the file is another one now.
+        On return, *content* is read whole, or its validator comes again. Raises
+        ContentChanged if the file is another one now.
         """
         opened = content.validator
         if self._is_settled(content, seen) or self._shifts(content, opened, seen):
             return
-        # HEAD may tell one, and GET another all the time: that of GET counts, unless GET
-        # told the one of HEAD before. Blocks of that time may be there: they are left.
-        told = self._api.head_validator(content.video_id)
-        if told == opened and not content.handed_out:
+        # HEAD may always show one validator and GET another. Then GET's counts, unless a
+        # program has bytes that GET brought under HEAD's. Cached blocks are set aside.
+        of_head = self._api.head_validator(content.video_id)
+        if of_head == opened and not content.handed_out:
             self._endpoint.head.contradicted(content.video_id, 200)
             content.take_whole()
         if not self._is_settled(content, seen):
             raise ContentChanged("the server's validator is another one now")
 
     def _is_settled(self, content: Content, seen: Sequence[Validator]) -> bool:
-        """Whether *seen* contradict *content* no more; perhaps by another thread."""
+        """Whether *seen* contradict *content* no more, since a thread settled it."""
         return content.is_explained or not any(map(content.contradicted_by, seen))
 
     def shifts(self, content: Content, seen: Sequence[Validator]) -> bool:
         """Whether validators change while the bytes of *content* may not.
 
-        Then it is read whole from here on; or by ranges, where its own validator comes
-        again.
+        If so, *content* is read whole from here on, or in ranges if its own validator
+        comes again.
         """
         return self._shifts(content, content.validator, seen)
 
     def differs(self, content: Content, held: bytes) -> bool | None:
-        """Whether *content* is another file now, by its first bytes; None: nobody tells.
+        """Whether *content* is another file now, by a sample; None if nothing tells.
 
-        *held* are those that it began with. Where its validators are believed, those of
-        the same answer may tell as well.
+        *held* are the first bytes of the version. If its validators are believed, the
+        validator of the sample tells as well.
         """
         try:
             validator, piece = self._api.sample(content)
@@ -165,7 +161,7 @@ class Settling:
     def _shifts(
         self, content: Content, opened: Validator, seen: Sequence[Validator]
     ) -> bool:
-        trial = self._tried(content, opened, seen)
+        trial = self._take_samples(content, opened, seen)
         if trial.tells_nothing:
             self._endpoint.delivery.validators_contradicted(content.video_id)
         if trial.came_again and content.keep_to_ranges():
@@ -179,7 +175,7 @@ class Settling:
             )
         return trial.shifts
 
-    def _tried(
+    def _take_samples(
         self, content: Content, opened: Validator, seen: Sequence[Validator]
     ) -> Trial:
         trial = Trial(opened, seen)

@@ -1,10 +1,9 @@
-"""What one answer brings of a whole file, and whether its end is that of the file.
+"""Whether an answer brings the rest of a whole file, and whether its end is the file's.
 
-A finished download is one answer's extent that agrees with all that came before. What
-earlier answers said of the size, and what they brought, binds the later ones; where
-nothing says how long a body is, its end is told from its container. Decides what the
-bytes and headers of an answer are worth; leaves to `spool` where they are kept, and how
-often it is tried.
+A download is finished when an answer ends where all answers so far say that the file does.
+The size that an earlier answer told, and the bytes that it brought, bind the later ones.
+If no header tells the length of a body, its container must end where the body does. Leaves
+to `spool` where bytes are kept, and how often a request is tried.
 """
 
 from collections.abc import Iterator
@@ -22,32 +21,37 @@ from .judgement.verdict import (
 )
 
 UNKNOWN_SIZE = -1
-# No service renders a clip of none: it is not written yet, or the answer is a fault.
+# No service renders an empty clip: the file is not written yet, or the answer is a fault.
 _NO_BYTES = "the file has no bytes yet"
 
 
 class OtherExtent(TransportError):
-    """An answer of another extent than those before: a fault once, a change twice."""
+    """An answer of another extent than earlier ones: a fault once, a change twice."""
 
 
 class Extent:
-    """How long the answers to one download say that the file is. Used by one thread.
+    """How long the file is, by the answers to one download. Used by one thread.
 
-    *size_bytes* is what is known of that, else `UNKNOWN_SIZE`.
+    *size_bytes* is its size if it is known, else `UNKNOWN_SIZE`.
     """
 
     def __init__(self, size_bytes: int) -> None:
         self._known = size_bytes != UNKNOWN_SIZE
-        self._said = size_bytes if self._known else None  # by the first that did
-        self._claim: int | None = None  # what the answer that is read now says
+        # The size by the first answer that told one, else the known one.
+        self._said = size_bytes if self._known else None
+        self._claim: int | None = None  # the size by the answer that is read now
+        # Where a body without a length ended before its container; the same end twice
+        # is believed.
         self._doubted_end: int | None = None
-        self.coded = False  # the answer that is read now
+        self.coded = False  # whether the answer that is read now is coded
         self.resumable = True  # False once a part of the file would prove nothing
 
     def begin(self, answer: Answer) -> int:
-        """Where in the file *answer* starts; TransportError for what tells nothing."""
+        """The offset where *answer* starts; TransportError if it does not tell."""
         headers, coded = answer.headers, is_encoded(answer.headers)
-        self.resumable &= not coded  # what has arrived is no offset into the coded body
+        self.resumable &= (
+            not coded
+        )  # a count of decoded bytes is no offset in a coded body
         coded = self.coded = is_coded(answer) if answer.status == 200 else coded
         refuse_absurd_size(answer.status, headers)
         start, size = 0, None if coded else length_of(headers)
@@ -67,9 +71,9 @@ class Extent:
         return start
 
     def bind(self, held: int) -> None:
-        """The answer that is read now is no message: what it says of the size counts.
+        """Let the size by the answer that is read now count, as it is no message.
 
-        Raises OtherExtent where an earlier one said otherwise, or brought more: *held*.
+        Raises OtherExtent if an earlier answer told another size, or brought more: *held*.
         """
         if self._claim is None:
             return
@@ -78,9 +82,9 @@ class Extent:
         self._said = self._claim
 
     def end(self, answer: Answer, stop: int, held: int, read: Read) -> None:
-        """*answer* ended at *stop* in the file, of which *held* bytes are there.
+        """Check that *answer*, which ended at *stop*, ended at the end of the file.
 
-        Raises BodyCut or OtherExtent unless that is the end of the file.
+        *held* bytes of the file have arrived. Raises BodyCut or OtherExtent.
         """
         if not stop:
             raise BodyCut(_NO_BYTES)
@@ -97,24 +101,24 @@ class Extent:
             or self._doubted_end == stop
         ):
             return
-        # It ends where its connection does, which may have been cut. What is no
-        # container, or one whose end nobody can tell, has nothing else to say.
+        # The body ends where its connection does, which may have been cut. A container
+        # may tell; of any other body nothing tells.
         if is_container(read(0, PROBE.stop)) and not closes(read, stop):
             self._doubted_end, self.resumable = stop, False
             raise BodyCut(f"the body ended at {stop}, and its container does not")
 
     def _is_delimited(self, answer: Answer) -> bool:
-        """Whether more than the end of the connection tells where the body ends."""
+        """Whether framing or coding, not just the connection, tells the body's end."""
         headers = answer.headers
         named = "Content-Length" in headers or "Transfer-Encoding" in headers
         return named or self.coded
 
 
 def is_coded(answer: Answer) -> bool:
-    """Whether a body from the first byte on is coded; *answer* is not read yet.
+    """Whether the body of *answer* is coded; it starts at the file's first byte.
 
-    What begins as a container is the file itself, whatever coding it names. Raises as a
-    read of its first bytes.
+    *answer* must be unread. A body that begins as a container is the file itself, under
+    any named coding. Raises as a read of its first bytes does.
     """
     if not is_encoded(answer.headers):
         return False
@@ -126,8 +130,8 @@ def is_coded(answer: Answer) -> bool:
 def judged(pieces: Iterator[bytes], *, needs_proof: bool) -> Iterator[bytes]:
     """The same bytes, held back until they are known to be no message.
 
-    A message may come in small pieces, and blanks before it. Raises NotAVideo for one,
-    and for all but a container where a video *needs_proof*: see `sniffing`.
+    A message may come in small pieces, after blanks. Raises NotAVideo for a message, and
+    with *needs_proof* for any body but a container: see `sniffing`.
     """
     head, sort = b"", Sort.UNTOLD
     for piece in pieces:

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from hingfs.api import content_urls, endpoint_facts
-from hingfs.api import pages as pages_module
 from hingfs.api.client import VideoClient
 from hingfs.api.judgement import bodies, statuses
 from hingfs.api.judgement.statuses import State, Status
+from hingfs.api.pages import PagedList
 from hingfs.blocks import ByteRange
 from hingfs.errors import (
     AccessDenied,
@@ -424,6 +424,12 @@ class TestProbe:
 # --- list ----------------------------------------------------------------------
 
 
+def bounded_list(client: VideoClient, **bounds: int) -> PagedList:
+    """The list of *client*'s endpoint, with other bounds."""
+    metadata, admission = client.metadata, client._admission
+    return PagedList(metadata._sender, metadata._endpoint, admission, **bounds)
+
+
 def serve_pages(endpoint, *pages):
     """Answer list requests with *pages* in turn, the last one for ever."""
     for number, page in enumerate(pages):
@@ -694,20 +700,18 @@ class TestList:
         with pytest.raises(ServerBroken):
             client.metadata.pages.list_videos(has_name)
 
-    def test_a_list_that_does_not_end_is_an_error(self, client, endpoint, monkeypatch):
-        monkeypatch.setattr(pages_module, "_MOST_PAGES", 3)
+    def test_a_list_that_does_not_end_is_an_error(self, client, endpoint):
         pages = [{"data": entries(n, n + 100), "has_more": True} for n in (0, 100, 200)]
         serve_pages(endpoint, *pages, {"data": entries(300, 400), "has_more": True})
 
-        with pytest.raises(ServerBroken):
-            client.metadata.pages.list_videos(has_name)
+        with pytest.raises(ServerBroken, match="more than 3 pages"):
+            bounded_list(client, most_pages=3).list_videos(has_name)
 
-    def test_a_page_beyond_all_size_is_an_error(self, client, endpoint, monkeypatch):
-        monkeypatch.setattr(pages_module, "_MOST_PAGE_BYTES", 1000)
+    def test_a_page_beyond_all_size_is_an_error(self, client, endpoint):
         serve_pages(endpoint, {"data": entries(0, 100)})
 
-        with pytest.raises(ServerBroken):
-            client.metadata.pages.list_videos(has_name)
+        with pytest.raises(ServerBroken, match="a page of the list is larger"):
+            bounded_list(client, most_page_bytes=1000).list_videos(has_name)
 
     def test_a_refused_token_is_told(self, build, endpoint, expected_log):
         expected_log("refused the token")
