@@ -1,8 +1,9 @@
 """Where the token goes, and which token.
 
-The token goes to the scheme, host and port of the base URL and nowhere else: it is
-added to each request as that is sent, never kept in session headers, so no redirect can
-carry it off. Decides when a renewed token takes the place of the old one.
+Decides which requests carry the token, and when a new token replaces the old one. The
+token goes to the scheme, host and port of the base URL and nowhere else. It is added to
+each request as that is sent, and never kept in session headers, so no redirect can
+carry it off.
 """
 
 import logging
@@ -22,7 +23,7 @@ Origin = tuple[str, str, int]
 
 
 def origin_of(url: str) -> Origin:
-    """(scheme, host, port) of *url*: what decides whether the token may be sent."""
+    """(scheme, host, port) of *url*, which decide whether the token may be sent."""
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").lower(), port_of(url)
 
@@ -35,14 +36,14 @@ class Authorization:
         self._api_origin = origin_of(config.base_url)
         self._lock = threading.Lock()  # guards both fields below
         self._token = config.token.read()
-        self._number = 0  # counts the renewals
+        self._number = 0  # of the token: how often it was renewed
 
     def covers(self, url: str) -> bool:
-        """Whether *url* is the API's own: it alone gets the token."""
+        """Whether *url* belongs to the API, which alone gets the token."""
         return origin_of(url) == self._api_origin
 
     def of(self, url: str) -> tuple[requests.auth.AuthBase, int]:
-        """What adds the token to a request for *url*, if it may; the token's number."""
+        """The `auth` of a request for *url*, with the token if allowed; its number."""
         with self._lock:
             token, number = self._token, self._number
         if not self.covers(url):
@@ -54,7 +55,7 @@ class Authorization:
         try:
             token = self._source.read()
         except TokenError as error:
-            log.warning("%s; the token before stays in use", error)
+            log.warning("%s; the old token stays in use", error)
             return False
         with self._lock:
             renewed = token != self._token
@@ -66,7 +67,7 @@ class Authorization:
         return renewed
 
     def renewed_since(self, number: int) -> bool:
-        """Whether the token is another by now than the one of that *number*."""
+        """Whether the token is newer than the one with *number*."""
         with self._lock:
             return number != self._number
 
@@ -74,7 +75,7 @@ class Authorization:
 class _Bearer(requests.auth.AuthBase):
     """The token as `auth`, since a netrc entry would override a plain header.
 
-    It looks at the URL as it is sent, whatever was meant: no other origin gets it.
+    Checks the URL of the request as it is sent: no other origin gets the token.
     """
 
     def __init__(self, token: str, origin: Origin) -> None:

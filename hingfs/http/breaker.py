@@ -1,9 +1,8 @@
-"""Whether the API answers: what has no answer yet, and when it counts as down.
+"""Whether the API answers, or counts as down.
 
-Decides when calls fail without asking, so that a dead server costs seconds, and how
-soon it is asked again. Leaves to `patience` how often a server that answers is tried.
-
-Thread safety: all methods; none waits.
+Decides when calls fail without a request, so that a dead server costs seconds, and when
+the API is asked again. Leaves to `patience` how often a call tries a server that
+answers.
 """
 
 import contextlib
@@ -16,31 +15,32 @@ from ..errors import NoAnswer, NotAsked, TransportError, Unreachable
 
 log = logging.getLogger(__name__)
 
-# Failures in a row (no connection, or no answer in time, while nothing else was
-# answered) after which names fail at once, and for how long: twice what the last one
-# took, within these bounds. A hundred names on a dead server must cost seconds, also
-# where it swallows packets or takes connections and stays silent. Guesses.
+# After so many failures in a row, calls about names fail at once, for twice the time that
+# the last failure took, within these bounds. A failure is no connection, or no answer in
+# time while the API answered nothing else. A hundred names on a dead server must cost
+# seconds, also where it swallows packets or accepts connections and stays silent.
+# Guesses.
 FAILURES = 4
 _LEAST_SECONDS = 2.0
 _MOST_SECONDS = 10.0
 
 
 class Breaker:
-    """Opens when the API did not answer several times in a row. See the module docstring.
+    """Opens when the API did not answer several times in a row.
 
-    Silence about one video counts once, however often it is met: one slow video is no
-    dead server.
+    Silence about one video counts once, however often it repeats: one slow video is no
+    dead server. Thread safety: all methods; none waits.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards every field
-        # In a row: how often there was no connection, and what the API was asked about
-        # when it was silent.
+        # Failures in a row: attempts without a connection, and the videos about which
+        # the API was silent.
         self._unreachable = 0
         self._silent_about: set[str] = set()
         self._answered_at = 0.0  # when the API last answered (monotonic)
         self._open_until = 0.0  # monotonic; 0 while it is closed
-        # Requests without an answer yet: what each is about, and since when (monotonic).
+        # Requests without an answer yet -> (video, when it was sent (monotonic)).
         self._unanswered: dict[object, tuple[str, float]] = {}
 
     @property
@@ -52,7 +52,7 @@ class Breaker:
     def tries(self, most: int) -> int:
         """How many tries a call may have: *most*, or one while the API seems dead.
 
-        That one is given to one call at a time. Raises NotAsked for the others.
+        Only one call at a time gets that try. Raises NotAsked for the others.
         """
         with self._lock:
             failures = self._failures_locked()
@@ -64,16 +64,20 @@ class Breaker:
                     f"the server did not answer {failures} times in a row; "
                     f"asked again in {self._open_until - now:.0f} s"
                 )
-            self._open_until = now + _MOST_SECONDS  # or until that call ends
+            self._open_until = now + _MOST_SECONDS  # unless that call ends before
             return 1
 
     def silence_about(self, about: str) -> float:
-        """Seconds for which the oldest request about *about* has had no answer.
+        """How many seconds the oldest request about *about* has waited for its answer.
 
-        0 where none waits for one: pauses, and bodies on their way, are no silence.
+        0 where none waits: pauses and bodies on their way are no silence.
         """
         with self._lock:
-            starts = [at for what, at in self._unanswered.values() if what == about]
+            starts = [
+                sent_at
+                for video, sent_at in self._unanswered.values()
+                if video == about
+            ]
         return time.monotonic() - min(starts) if starts else 0.0
 
     def answered_since(self, when: float) -> bool:
@@ -83,7 +87,7 @@ class Breaker:
 
     @contextlib.contextmanager
     def unanswered(self, about: str, started: float) -> Iterator[None]:
-        """Meanwhile a request about *about*, sent at *started*, has no answer."""
+        """Count a request about *about*, sent at *started*, as unanswered meanwhile."""
         request = object()
         with self._lock:
             self._unanswered[request] = about, started
@@ -94,7 +98,7 @@ class Breaker:
                 del self._unanswered[request]
 
     def answered(self) -> None:
-        """The API answered: it is not down."""
+        """Close the breaker: the API answered."""
         with self._lock:
             was_open = self._open_until > 0.0
             self._unreachable = 0
@@ -105,18 +109,18 @@ class Breaker:
             log.info("the server answers again")
 
     def failed(self, error: TransportError, about: str, started: float) -> None:
-        """The API did not answer a request about *about*, sent at *started*."""
+        """Count a failed request about *about*, sent at *started*; perhaps open."""
         now = time.monotonic()
         with self._lock:
             if self._answered_at > started:
-                return  # it answers others
+                return  # the API answers other requests
             if isinstance(error, Unreachable):
                 self._unreachable += 1
             elif isinstance(error, NoAnswer):
                 if len(self._silent_about) < FAILURES:
                     self._silent_about.add(about)
             else:
-                return  # an answer that breaks HTTP is an answer: the server is there
+                return  # broken HTTP is an answer too: the server is there
             failures = self._failures_locked()
             if failures < FAILURES:
                 return

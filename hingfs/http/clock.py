@@ -1,7 +1,7 @@
-"""What time it is at the API: Unix seconds by its own clock.
+"""The time at the API: Unix seconds by its own clock.
 
-Servers name times (`expires_at`, dates in Retry-After) by their clock, and the one of
-this machine may be hours off: after a suspend, in a virtual machine, without NTP.
+Servers name times (`expires_at`, dates in Retry-After) by their own clock. This
+machine's clock may be hours off: after a suspend, in a virtual machine, without NTP.
 Each answer of the API carries its Date (RFC 9110 §6.6.1); the last one is believed.
 """
 
@@ -10,19 +10,18 @@ from email.utils import parsedate_to_datetime
 
 
 class ServerClock:
-    """The API's clock; this machine's until an answer has told.
+    """The API's clock; until an answer has named a Date, this machine's.
 
-    Thread safety: all methods. `_ahead` is one assignment, and any of two that race is
-    right.
+    Thread safety: all methods. If two assignments to `_ahead` race, either is right.
     """
 
     def __init__(self) -> None:
-        # What the API's Unix time was when the monotonic clock stood at 0. That clock
-        # does not jump when somebody sets the time of this machine.
+        # The API's Unix time when the monotonic clock stood at 0. That clock does not
+        # jump when somebody sets the time of this machine.
         self._ahead: float | None = None
 
     def learn(self, date: str | None) -> None:
-        """Take over *date*, an HTTP date; what is none of those changes nothing."""
+        """Set the clock to *date*; ignore it if it is no HTTP date."""
         if not date or len(date) > 64:
             return
         try:
@@ -32,7 +31,7 @@ class ServerClock:
         self._ahead = seconds - time.monotonic()
 
     def now(self) -> float:
-        """Unix seconds, up to a second behind: a Date has whole ones."""
+        """Unix seconds, up to one behind: a Date has whole seconds."""
         if self._ahead is None:
             return time.time()
         return self._ahead + time.monotonic()

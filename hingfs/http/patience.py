@@ -1,11 +1,11 @@
-"""How long everything is tried: names, ranges and whole files.
+"""How long a call keeps trying: for names, ranges and whole files.
 
-A call about a name has `METADATA_TRIES` within --metadata-timeout; a range has
-`READ_TRIES` in vain, within --read-timeout of its last progress; a whole file has
-`WHOLE_TRIES` attempts in vain, each as patient as a range. Decides how a call waits
-between its tries, and for how long the head of an answer. Leaves pauses that the API
-asks for to `limits`, a server that is down to `breaker`, a body that trickles to `pace`,
-connections that died to `sessions`, and replicas that know less to `api.replicas`.
+A call about a name has `METADATA_TRIES` within --metadata-timeout. A range has
+`READ_TRIES` without progress, within --read-timeout of its last progress. A whole file
+has `WHOLE_TRIES` attempts without progress, each with the terms of a range. Decides how
+long a call waits between tries, and for the head of an answer. Leaves pauses that the
+API asks for to `limits`, a server that is down to `breaker`, a body that trickles to
+`pace`, dead connections to `sessions`, and replicas that know less to `api.replicas`.
 """
 
 import math
@@ -22,12 +22,12 @@ from .transport import HttpTransport
 # dead server is quick.
 READ_TRIES = 8
 METADATA_TRIES = 3
-# Attempts in a row that bring nothing new of a whole file before it is given up.
+# A whole file is given up after so many attempts in a row that bring nothing new.
 WHOLE_TRIES = 4
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 3.0
-# The head of an answer is waited for at most this part of a call's time, so that one
-# attempt that gets no answer leaves time for another. A guess.
+# The part of a call's time that one attempt may wait for the head of its answer: an
+# attempt without an answer must leave time for another. A guess.
 _HEAD_SHARE = 0.5
 
 
@@ -41,14 +41,14 @@ class Terms:
     def tries(self) -> int:
         """How many tries a call about names has now; one while the API seems dead.
 
-        Raises NotAsked where another call has that one.
+        Raises NotAsked while another call has that try.
         """
         return self._transport.breaker.tries(METADATA_TRIES)
 
     def of_name(
         self, about: str = "", tries: int = METADATA_TRIES, *, gives_way: bool = False
     ) -> "Patience":
-        """That of a call about names: *tries* in vain, or --metadata-timeout."""
+        """Terms of a call about names: *tries*, within --metadata-timeout."""
         return Patience(
             self._transport,
             self._config,
@@ -60,7 +60,7 @@ class Terms:
         )
 
     def of_check(self, seconds: float, tries: int) -> "Patience":
-        """That of a question before mounting: *tries* in vain, or *seconds*."""
+        """Terms of a request before mounting: *tries*, within *seconds*."""
         return Patience(
             self._transport,
             self._config,
@@ -71,7 +71,7 @@ class Terms:
         )
 
     def of_read(self, about: str) -> "Patience":
-        """That of a read, which waits for a pause as long as for anything else."""
+        """Terms of a read: a pause may use all of its time."""
         return Patience(
             self._transport,
             self._config,
@@ -83,13 +83,14 @@ class Terms:
 
 
 class Patience:
-    """How long one call keeps trying: until its deadline, or *tries* in vain.
+    """How long one call keeps trying: until its deadline, or *tries* without progress.
 
-    *about* is the video that the call is for, "" where it is for none. Pauses that the
-    API asks for use up no try, but at most *pause_seconds* in all. An answer has to begin
-    within a part of the time, or *config*'s `stall_seconds`; where `wait_long` was called,
-    within its `first_byte_seconds`, which goes beyond the deadline. A call that *gives_way*
-    ends with GivenWay once the API counts requests. Used by one thread.
+    *about* is the video that the call is for, "" for none. Pauses that the API asks for
+    cost no try; together they may last *pause_seconds*. An answer must begin within a
+    part of the time left, or within *config*'s `stall_seconds` if that is longer. After
+    `wait_long` it has *config*'s `first_byte_seconds`, beyond the deadline if need be. A
+    call that *gives_way* ends with GivenWay once the API counts requests. One thread
+    uses it.
     """
 
     def __init__(
@@ -124,42 +125,43 @@ class Patience:
 
     @property
     def prompt_deadline(self) -> float:
-        """As `head_deadline`, where another way is left that costs nothing."""
+        """As `head_deadline`, for a request that another, cheap one can replace."""
         left = self.deadline - time.monotonic()
         return time.monotonic() + max(
             left * _HEAD_SHARE, min(left, self._stall_seconds)
         )
 
     def wait_long(self) -> None:
-        """To ask again may cost the server the whole file: it may take its time."""
+        """Allow late answers: to ask again may cost the server the whole file."""
         self._waits_long = True
 
     def bear_silence(self) -> None:
-        """A server that answers others was silent: the next answer may take its time.
+        """Allow a late answer, and start the time again, after the server was silent.
 
-        Once; a second silence ends the call as its deadline says.
+        For a server that answers other requests. Works once: a second silence ends the
+        call by its deadline.
         """
         if not self._waits_long:
             self._waits_long = True
             self.deadline = time.monotonic() + self._seconds
 
     def answered(self) -> None:
-        """An answer began: what is left to do gets its time, however late it is."""
+        """Start the time again where a late answer was allowed and has begun."""
         if self._waits_long:
             self.deadline = time.monotonic() + self._seconds
 
     def progressed(self) -> None:
-        """Bytes arrived: what failed before does not count any more."""
+        """Forget earlier failures, and start the time again: bytes arrived."""
         self._failures = 0
         self.deadline = time.monotonic() + self._seconds
 
     def failed(
         self, error: TransportError | NotAVideo, asked_seconds: float = 0.0
     ) -> None:
-        """Wait before the next try; raise *error* if there is none left.
+        """Wait before the next try; raise *error* if none is left.
 
-        The wait is *asked_seconds* where that is longer, unless it is too long for
-        this call.
+        Waits *asked_seconds* if that is longer, and not too long for this call. Raises
+        DeadlineExceeded where the wait would reach the deadline.
         """
         self._failures += 1
         if self._failures >= self._tries:
@@ -174,14 +176,13 @@ class Patience:
         self._sleep(delay, error)
 
     def limited(self, seconds: float | None) -> None:
-        """The API asked for a pause of *seconds*, None if it named no time."""
+        """Make all calls pause: the API asked for *seconds*, None without a time."""
         self._transport.limit.pause(seconds)
 
     def turn(self) -> Turn:
-        """Wait until the API may be asked; the request belongs into its `with` block.
+        """Wait until the API may be asked; send the request in the `with` block.
 
-        Raises RateLimited where the API wants to be left alone for longer than this
-        call may wait for that.
+        Raises RateLimited where the API's pause is longer than this call may wait.
         """
         began = time.monotonic()
         turn = self._transport.limit.take_turn(
@@ -191,6 +192,7 @@ class Patience:
         return turn
 
     def _longest_pause(self) -> float:
+        """The longest pause that this call can still keep, in seconds."""
         return min(self._pause_left, self.deadline - time.monotonic())
 
     def _sleep(self, seconds: float, error: Exception) -> None:

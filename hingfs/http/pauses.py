@@ -1,10 +1,10 @@
-"""Whether an answer asks to be left alone, and for how long. Pure.
+"""Whether an answer asks for a pause, and for how long. Pure.
 
-A pause is named in many ways: Retry-After (RFC 9110 §10.2.3) in seconds or as a date,
-its relatives under longer names or in milliseconds, the fields of the RateLimit draft,
-the X-RateLimit fields of vendors, a field of the JSON in the body, or a sentence.
-Decides which answers ask for a pause and which of several times is meant. Leaves to
-`patience` who waits for it.
+Servers name a pause in many ways: Retry-After (RFC 9110 §10.2.3) in seconds or as a
+date, its relatives under longer names or in milliseconds, the fields of the RateLimit
+draft, the X-RateLimit fields of vendors, a field of the JSON in the body, or a sentence.
+Decides which answers ask for a pause, and which of several times counts. Leaves to
+`patience` which calls wait for it.
 """
 
 import re
@@ -16,8 +16,8 @@ Headers = Mapping[str, str]
 
 # "Too many requests" in three dialects: RFC 6585, Twitter's, Anthropic's.
 _LIMIT_CODES = frozenset({420, 429, 529})
-# They ask for a pause only if they name one: Google answers 403 to too many requests,
-# nginx 503; else they are a refusal and an outage.
+# These ask for a pause only if their words or headers say so: Google answers too many
+# requests with 403, nginx with 503. Else they are a refusal and an outage.
 _PERHAPS_LIMIT_CODES = frozenset({403, 503})
 _LIMIT_TEXT = re.compile(
     r"rate.{0,3}limit|too.many.requests|throttl|slow.?down|reduce your request rate|"
@@ -26,8 +26,8 @@ _LIMIT_TEXT = re.compile(
 )
 _MOST_TEXT_BYTES = 4096
 _ESCAPE = re.compile(r"\\+u([0-9a-fA-F]{4})")
-# A number beyond this is a time since the epoch, not a span: it is the year 2001, or
-# thirty years. Beyond the second one it is in milliseconds.
+# A number above the first is a time since the epoch (the year 2001), not a span (thirty
+# years). Above the second it is in milliseconds.
 _EPOCH_SECONDS = 1e9
 _EPOCH_MILLISECONDS = 1e11
 
@@ -41,22 +41,22 @@ _UNIT_SECONDS = (
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
 _UNIT = "|".join(names for names, _seconds in _UNIT_SECONDS)
 _PART = re.compile(rf"({_NUMBER})\s*(?:more\s+)?({_UNIT})", re.IGNORECASE)
-# "20s", "6m0s", "1 minute 30 seconds"; not the start of a longer word.
+# "20s", "6m0s", "1 minute 30 seconds", but not before more letters.
 _SPAN = (
     rf"(?:{_NUMBER}\s*(?:more\s+)?(?:{_UNIT})(?:\s*(?:,|and)?\s*(?={_NUMBER}))?)"
     r"{1,4}(?![A-Za-z])"
 )
-# "PT1H30S" (ISO 8601), where M before the T would be a month.
+# "PT1H30S" (ISO 8601). An M before the T would mean months.
 _DURATION = re.compile(
     r"P(?=\d|T\d)(?:(\d{1,6})D)?"
     r"(?:T(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,9}(?:\.\d{1,9})?)S)?)?",
     re.IGNORECASE | re.ASCII,
 )
-# What is left as a clock shows it, "in 1:00:37"; what is at 10:30 is a time of day.
+# A span as a clock shows it: "in 1:00:37". "at 10:30" is a time of day.
 _IN_CLOCK = re.compile(
     r"\b(in|after|for) ((?:[0-9]{1,3}:)?[0-9]{1,2}:[0-9]{2})(?![\d:])", re.IGNORECASE
 )
-# Numbers in words, before a unit. "a second" may be the second one.
+# Numbers in words, before a unit. No "a second": that may mean the next one.
 _ENGLISH = {
     "half a": 0.5,
     "half an": 0.5,
@@ -115,27 +115,27 @@ _SENTENCES = (
         re.IGNORECASE,
     ),
 )
-# Fields of limits that are not counted in requests: no request of ours uses tokens.
+# Not the limits counted in tokens: our requests use none.
 _RESET_NAME = re.compile(r"rate-?limit(?!.*token).*reset", re.IGNORECASE)
 
 
 def asks_for_pause(status: int, headers: Headers, body: bytes) -> bool:
-    """Whether the answer says: not now, for you ask too often or I am overloaded."""
+    """Whether the answer says that we ask too often, or that the server is overloaded."""
     if status in _LIMIT_CODES:
         return True
     if status in _PERHAPS_LIMIT_CODES:
         named = (*_after_headers(headers, 0.0), *_in_body(body, 0.0))
         return bool(named) or _used_up(headers) or speaks_of_limit(body)
-    # Gateways pass on, as an error of their own, what their upstream said.
+    # Gateways pass their upstream's words on in an error of their own.
     return status >= 500 and speaks_of_limit(body)
 
 
 def named_pause(headers: Headers, body: bytes, now_seconds: float) -> float | None:
     """The seconds of quiet that an answer asks for; None where it names no time.
 
-    *now_seconds* is the Unix time, used for dates where the answer has no Date of its
-    own. What is nearest to the request wins: Retry-After, then the words of the body,
-    then the end of the server's window. A moment in the past is no pause: 0.
+    The most specific source wins: Retry-After, then the words of the body, then the end
+    of the server's counting period. A moment in the past gives 0. *now_seconds* (Unix
+    time) is for dates in an answer without a Date of its own.
     """
     now_seconds = _unix_date(headers.get("Date", "")) or now_seconds
     passed = None
@@ -151,7 +151,7 @@ def named_pause(headers: Headers, body: bytes, now_seconds: float) -> float | No
 
 
 def _after_headers(headers: Headers, now_seconds: float) -> Iterator[float]:
-    """What Retry-After and its relatives say; milliseconds first, then its own name."""
+    """The seconds in Retry-After and its relatives; milliseconds first, then itself."""
     named = [(name, _AFTER_NAME.search(name)) for name in headers]
     units = [(name, (found[1] or "").lower()) for name, found in named if found]
     units.sort(key=lambda each: (each[1] != "ms", each[0].lower() != "retry-after"))
@@ -160,6 +160,7 @@ def _after_headers(headers: Headers, now_seconds: float) -> Iterator[float]:
 
 
 def _in_body(body: bytes, now_seconds: float) -> Iterator[float]:
+    """The seconds in fields of the body, then in its sentences."""
     text = _with_digits(_text_of(body))
     for field in _FIELD.finditer(text):
         yield from _seconds_until(field[2], field[1] or "", now_seconds)
@@ -169,7 +170,7 @@ def _in_body(body: bytes, now_seconds: float) -> Iterator[float]:
 
 
 def _reset_headers(headers: Headers, now_seconds: float) -> list[float]:
-    """The end of the window that is used up; of several that may be, the nearest."""
+    """The end of the used-up counting period; if none is known as such, the nearest."""
     ends: list[tuple[bool, float]] = []
     for name, value in headers.items():
         if name.lower() == "ratelimit":
@@ -186,24 +187,24 @@ def _reset_headers(headers: Headers, now_seconds: float) -> list[float]:
 
 
 def _structured(value: str) -> Iterator[tuple[bool, float]]:
-    """(whether it is used up, seconds) of each window in a RateLimit field.
+    """(whether it is used up, seconds to its end) per period in a RateLimit field.
 
-    As `"default";r=0;t=30` (draft-ietf-httpapi-ratelimit-headers-08 and later), or as
+    Reads `"default";r=0;t=30` (draft-ietf-httpapi-ratelimit-headers-08 and later) and
     `limit=100, remaining=0, reset=30` (draft 07).
     """
     value = re.sub(r'"[^"]*"', "", value)  # a name may hold anything
     older = re.search(r"(?:^|,)\s*reset\s*=\s*(\d{1,9})", value)
     if older:
         yield True, float(older[1])
-    for window in value.split(","):
-        end = re.search(r";\s*t\s*=\s*(\d{1,9})", window)
-        left = re.search(r";\s*r\s*=\s*(\d{1,18})", window)
+    for period in value.split(","):
+        end = re.search(r";\s*t\s*=\s*(\d{1,9})", period)
+        left = re.search(r";\s*r\s*=\s*(\d{1,18})", period)
         if end and (left is None or int(left[1]) == 0):
             yield left is not None, float(end[1])
 
 
 def _used_up(headers: Headers) -> bool:
-    """Whether a field says that no request is left, as GitHub's does beside a 403."""
+    """Whether a header says that no request is left, as GitHub's does beside a 403."""
     return any(
         re.search(r"rate-?limit(?!.*token).*remaining", name, re.IGNORECASE)
         and value.strip() == "0"
@@ -212,12 +213,12 @@ def _used_up(headers: Headers) -> bool:
 
 
 def speaks_of_limit(body: bytes) -> bool:
-    """Whether *body* says that too much was asked for, whatever code it came with."""
+    """Whether *body* speaks of a rate limit, under any status."""
     return bool(_LIMIT_TEXT.search(_text_of(body)))
 
 
 def _text_of(body: bytes) -> str:
-    """*body* as it is, JSON or not, with its escapes of characters undone."""
+    """*body* as text, JSON or not, with its character escapes undone."""
     text = body[:_MOST_TEXT_BYTES].decode("utf-8", "replace")
     return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
 
@@ -247,9 +248,9 @@ def _with_digits(text: str) -> str:
 
 
 def _seconds_until(value: str, unit: str, now_seconds: float) -> Iterable[float]:
-    """The seconds that *value* stands for, if any: a number, a span or a moment.
+    """The seconds that *value* means: a number, a span or a moment; empty for none.
 
-    *unit* is that of a bare number: "ms", or anything else for seconds.
+    *unit* is the unit of a bare number: seconds, unless it begins with "m".
     """
     value = value.strip().strip("\"'").strip()
     if value.isascii() and value.isdecimal():
@@ -284,7 +285,7 @@ def _part_seconds(number: str, unit: str) -> float:
 
 
 def _unix_date(value: str) -> float | None:
-    """The moment that begins *value*, as HTTP or ISO 8601 writes it; None if none does."""
+    """The HTTP or ISO 8601 date at the start of *value* as Unix time; None without one."""
     iso = _ISO.match(value.strip())
     try:
         if iso:

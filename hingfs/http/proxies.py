@@ -1,4 +1,4 @@
-"""Which proxy of the environment a request goes by, if any."""
+"""Decides which proxy of the environment a request uses, if any."""
 
 import contextlib
 import ipaddress
@@ -11,14 +11,14 @@ from ..base_url import is_loopback
 
 
 class Proxies:
-    """The proxies of the environment as it was at construction, for each host.
+    """The proxies that the environment named at construction.
 
-    This machine is never reached through one: a token that may go to it in clear
-    text would go to the proxy. Thread safety: all methods; nothing changes.
+    No proxy is used for this machine: a token may go there in clear text, and the proxy
+    would see it. Thread safety: all methods; nothing changes.
     """
 
     def __init__(self) -> None:
-        # GNOME writes socks://, and has the proxy look names up (as curl's socks5h).
+        # GNOME writes socks://, and means that the proxy looks names up (socks5h).
         self._found = {
             scheme: proxy.replace("socks://", "socks5h://", 1)
             if proxy.startswith("socks://")
@@ -30,16 +30,16 @@ class Proxies:
         """Scheme -> proxy for *url*; empty where NO_PROXY names its host."""
         parts = urlsplit(url)
         host = parts.hostname or ""
-        place = f"{host}:{parts.port}" if parts.port else host
+        authority = f"{host}:{parts.port}" if parts.port else host
         direct = (
             is_loopback(host)
-            or proxy_bypass(place, self._found)
+            or proxy_bypass(authority, self._found)
             or _in_networks(host, self._found.get("no", ""))
         )
         return {} if direct else self._found
 
     def serve(self, url: str) -> bool:
-        """Whether a request for *url* goes by one of them."""
+        """Whether a request for *url* goes through a proxy."""
         return bool(requests.utils.select_proxy(url, self.of(url)))
 
 

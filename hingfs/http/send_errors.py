@@ -1,7 +1,7 @@
-"""What may go wrong before an answer, as errors of ours.
+"""Errors of the libraries before an answer, turned into errors of ours.
 
-Decides which of them is no connection, which is no TLS, and which is an answer that is
-broken. What goes wrong while an answer is read is told by `exchange`.
+Decides which errors mean no connection, no TLS, or a broken answer. Leaves errors while
+an answer is read to `exchange`.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import urllib3.exceptions
 
 from ..errors import NoTls, ServerBroken, TransportError, Unreachable, printable
 
-# What OpenSSL says of bytes that are no record of TLS, as those of plain HTTP.
+# OpenSSL's reasons for bytes that are no TLS record, such as plain HTTP.
 _NO_TLS_SPOKEN = frozenset(
     {
         "WRONG_VERSION_NUMBER",
@@ -27,12 +27,12 @@ _NO_TLS_SPOKEN = frozenset(
 
 @contextlib.contextmanager
 def send_errors() -> Iterator[None]:
-    """Turn what a request can raise before its answer into TransportError."""
+    """Turn every error of a request before its answer into TransportError."""
     try:
         yield
     except requests.exceptions.SSLError as error:
         raise NoTls(f"TLS: {_reason_of(error)}") from error
-    except requests.exceptions.Timeout as error:  # an answer's is told by `exchange`
+    except requests.exceptions.Timeout as error:  # not of an answer: see `exchange`
         raise Unreachable("no connection within the connect time-out") from error
     except requests.exceptions.ConnectionError as error:
         raise Unreachable(_reason_of(error)) from error
@@ -42,12 +42,12 @@ def send_errors() -> Iterator[None]:
         http.client.HTTPException,
     ) as error:
         raise ServerBroken(f"the exchange failed: {_reason_of(error)}") from error
-    except (OSError, ValueError) as error:  # ValueError: what cannot stand in a request
+    except (OSError, ValueError) as error:  # ValueError: bad characters in a request
         raise TransportError(f"the exchange failed: {_reason_of(error)}") from error
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """*error* and what it came of, innermost last; urllib3 wraps it in several coats."""
+    """*error* and its causes, innermost last; urllib3 wraps an error several times."""
     for _ in range(8):
         yield error
         around = None if error.__suppress_context__ else error.__context__

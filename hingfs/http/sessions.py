@@ -1,11 +1,8 @@
-"""Requests sent by the sessions of `requests`, which serve all threads.
+"""Sends requests by two sessions of `requests`, which serve all threads.
 
-Decides how a request looks on the wire, which kept connections are opened ahead or
-given up, and what of the environment is used. Leaves to `transport` where a request may
+Decides how a request looks on the wire, which connections are opened ahead or given up,
+and which variables of the environment count. Leaves to `transport` where a request may
 go, and to `connections` how it gets there.
-
-Thread safety: all methods. What threads share in a session is its connection pool,
-which is thread-safe; cookies are refused, and nothing else changes after construction.
 """
 
 import logging
@@ -28,14 +25,15 @@ from .send_errors import send_errors
 
 log = logging.getLogger(__name__)
 
-# After the first that had died, no connection kept as long is used: more are new ones,
-# which other requests have kept and lost meanwhile. A guess.
+# How many dead connections a request meets before it fails. Once one has died, none kept
+# as long is used: another dead one was new, and other requests kept and lost it
+# meanwhile. A guess.
 _MOST_STALE = 3
-# Threads that may hold a connection at once beside the fetch workers: the metadata
-# workers. A pool that is too small would throw warm connections away.
+# The metadata workers, which hold connections beside the fetch workers. A pool that is
+# too small would throw warm connections away.
 _METADATA_CONNECTIONS = 16
 
-# Makes the adapter of a session that keeps so many connections to each host.
+# Makes the adapter of a session; called with the connections to keep to each host.
 MakeAdapter = Callable[[int], requests.adapters.HTTPAdapter]
 
 # urllib3 logs each request with its whole URL, which may be a signed one.
@@ -43,7 +41,11 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 class Sessions:
-    """Sends requests. See the module docstring."""
+    """Sends requests. See the module docstring.
+
+    Thread safety: all methods. Threads share the sessions' connection pools, which are
+    thread-safe. Cookies are refused, and nothing else changes after construction.
+    """
 
     def __init__(
         self, config: EndpointConfig, proxies: Proxies, adapter: MakeAdapter
@@ -51,7 +53,7 @@ class Sessions:
         self._connect_seconds = config.connect_seconds
         self._proxies = proxies
         self._session = _session(adapter(config.connections + _METADATA_CONNECTIONS))
-        # Its connections are used once: see `send`.
+        # For requests that want a new connection; each is used once: see `send`.
         self._fresh_session = _session(adapter(1))
 
     def send(
@@ -64,10 +66,10 @@ class Sessions:
         deadline: float,
         fresh: bool,
     ) -> requests.Response:
-        """The answer of *url*, its head read; by *deadline* (monotonic).
+        """Return the answer of *url*, its head read, by *deadline* (monotonic).
 
-        A kept connection that had died costs no try. A *fresh* request goes by a
-        connection of its own. Raises TransportError.
+        A kept connection that was dead costs no try. A *fresh* request goes by a new
+        connection. Raises TransportError.
         """
         session = self._fresh() if fresh else self._session
         for _ in range(_MOST_STALE):
@@ -89,15 +91,15 @@ class Sessions:
         raise Unreachable("connections to the server die as soon as they are kept")
 
     def _fresh(self) -> requests.Session:
-        """A session that holds no connection; those in use are not its own any more."""
+        """The session for fresh requests, its pool emptied; busy connections go on."""
         self._fresh_session.close()
         return self._fresh_session
 
     def warm(self, url: str, count: int) -> None:
         """Open up to *count* connections to the host of *url*, TLS included; send nothing.
 
-        A failure is left for the first request to report. Does nothing behind a
-        proxy, where a connection belongs to one request.
+        The first request will report a failure. Does nothing behind a proxy, where a
+        connection belongs to one request.
         """
         if self._proxies.serve(url):
             return
@@ -121,10 +123,10 @@ class Sessions:
 
 
 def as_sent(url: str) -> str:
-    r"""*url* as it will be sent; raises ValueError where it is none.
+    r"""*url* as it will be sent; raises ValueError where it is no URL.
 
-    urllib3 reads "http://a\@b/" as host a, urlsplit as host b: what is checked must be
-    what is connected to.
+    urllib3 reads "http://a\@b/" as host a, urlsplit as host b: the host that is checked
+    must be the host that is connected to.
     """
     try:
         return requests.Request("GET", url).prepare().url or ""
@@ -133,19 +135,19 @@ def as_sent(url: str) -> str:
 
 
 class _Session(requests.Session):
-    """A session for which no answer is a redirect: `transport` looks at each.
+    """A session for which no answer is a redirect: `transport` follows them.
 
-    Told not to follow one, requests reads its whole body all the same.
+    Even if told not to follow a redirect, requests reads its whole body.
     """
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """None, whatever *resp* says."""
+        """None, even if *resp* is a redirect."""
 
 
 def _session(adapter: requests.adapters.HTTPAdapter) -> requests.Session:
     session = _Session()
-    # With trust_env, requests reads netrc for each request and for each host that a
-    # redirect names. What of the environment is wanted is copied, once: see `proxies`.
+    # With trust_env, requests would read netrc for each request and for each host that a
+    # redirect names. We copy the variables that we want, once: see `proxies` too.
     session.trust_env = False
     session.verify = next(
         (

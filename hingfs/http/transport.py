@@ -1,12 +1,12 @@
-"""Answers to requests: by TLS where it can be, through redirects, before a deadline.
+"""Answers to requests: by TLS if possible, through redirects, before a deadline.
 
 Decides which redirects are followed, and when plain http is asked. Leaves to `sessions`
-how a request is sent, to `authorization` who sees the token, to `destinations` where the
-API may send us, and to its callers what an answer means and whether to try again.
+how a request is sent, to `authorization` which host sees the token, to `destinations`
+where the API may send us, and to its callers the meaning of an answer and further tries.
 
-A public API cannot send us into the private network: the names it redirects to are
-looked up, and each connection's peer is looked at before anything is sent, since a
-name may lead elsewhere a moment later.
+A public API cannot send us into the private network: each redirect's host is looked up,
+and each connection's peer is checked before anything is sent, since a name may lead
+elsewhere a moment later.
 
 Threads: those of `resolver`, and none of its own.
 """
@@ -52,7 +52,7 @@ _KEEPING = Keeping()
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is asked, wherever it leads to: as of `HttpTransport.request`."""
+    """The parts of a request that redirects keep: see `HttpTransport.request`."""
 
     method: str
     headers: Mapping[str, str]
@@ -63,8 +63,8 @@ class _Request:
 class HttpTransport:
     """The one way to the endpoint. Thread safety: all methods.
 
-    *clock*, *limit*, *breaker* and *authorization* are the parts that its callers use
-    themselves; each has its own lock.
+    Its callers use *clock*, *limit*, *breaker* and *authorization* themselves; each is
+    thread-safe.
     """
 
     def __init__(self, config: EndpointConfig, keeping: Keeping = _KEEPING) -> None:
@@ -98,23 +98,23 @@ class HttpTransport:
         headers: Mapping[str, str] | None = None,
         fresh: bool = False,
     ) -> Answer:
-        """The answer to one request, body unread; of any status.
+        """Return the answer to one request, of any status, its body unread.
 
-        GET follows redirects (at most five, and where `destinations` lets them lead);
-        HEAD does not. By *deadline* (monotonic seconds) the head of an answer must be
-        there. *about* is the video that is asked for, "" for what is none: silence
-        about one says nothing of the others. A *fresh* one goes by a connection of its
-        own, which may lead to another replica than those that are kept. Raises
-        TransportError, or Closing once `close` was called.
+        GET follows at most five redirects, where `destinations` allows them; HEAD
+        follows none. The head must be here by *deadline* (monotonic). *about* is the
+        video that the request is for, "" for none: silence about one video says nothing
+        of the others. A *fresh* request goes by a new connection, which may lead to
+        another replica than the kept ones. Raises TransportError, or Closing once
+        `close` was called.
         """
         sent = dict(headers or {})
         if span is not None:
             sent["Range"] = span.to_header()
         request = _Request(method, sent, deadline, about)
-        ask = partial(self._exchange, fresh=True) if fresh else self._ask
+        ask = partial(self._ask_as_is, fresh=True) if fresh else self._ask_by_tls_first
         for _ in range(MOST_REDIRECTS + 1):
             answer = ask(request, url)
-            ask = self._ask  # where it leads to, any connection will do
+            ask = self._ask_by_tls_first  # a redirect may use any connection
             target = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or method != "GET" or not target:
                 return answer
@@ -123,7 +123,7 @@ class HttpTransport:
         raise ServerBroken(f"more than {MOST_REDIRECTS} redirects in a row")
 
     def warm(self, count: int) -> None:
-        """Open up to *count* connections to the API, and send nothing."""
+        """Open up to *count* connections to the API; send nothing."""
         self._sessions.warm(self._config.base_url, count)
 
     def wait(self, seconds: float) -> None:
@@ -132,10 +132,10 @@ class HttpTransport:
             raise Closing("the mount is ending")
 
     def close(self) -> None:
-        """Refuse new requests, wake every thread that waits for one, close connections.
+        """Refuse new requests, wake the threads that wait for one, close connections.
 
-        A thread that reads a body closes it when it has been woken; one that connects,
-        by the end of its connect time-out.
+        A thread that reads is woken, and closes its own connection; a thread that
+        connects does so by the end of its connect time-out.
         """
         self._closed.set()
         self.limit.close(Closing("the mount is ending"))
@@ -143,38 +143,38 @@ class HttpTransport:
         self._open.close()
 
     def join(self, seconds: float) -> bool:
-        """Whether its threads have ended within *seconds* each; after `close`."""
+        """Whether its threads have ended within *seconds*; after `close`."""
         return self._resolver.join(seconds)
 
-    def _ask(self, request: _Request, url: str) -> Answer:
-        """The answer at *url*; for one that is named by http, by https if it can be."""
+    def _ask_by_tls_first(self, request: _Request, url: str) -> Answer:
+        """The answer of *url*; an http URL is asked by https first."""
         secure = self._destinations.by_tls(url)
         if secure is None:
             try:
-                return self._exchange(request, url)
+                return self._ask_as_is(request, url)
             except Unreachable:
                 self._destinations.set_plain(url, served=False)
                 raise
         try:
-            answer = self._exchange(request, secure)
+            answer = self._ask_as_is(request, secure)
         except Unreachable as error:
             if self.authorization.covers(secure):
                 raise
             reason = str(error)
         else:
-            reason = "" if answer.from_api else self._why_plain(answer, url)
+            reason = "" if answer.from_api else self._reason_for_plain(answer, url)
             if not reason:
                 if answer.status >= 400 and not answer.from_api:
                     answer.hint = self._destinations.hint_of(url)
                 return answer
             answer.close()
         self._destinations.allow_plain(url, reason)
-        answer = self._exchange(request, url)
+        answer = self._ask_as_is(request, url)
         self._destinations.set_plain(url, served=answer.status < 400)
         return answer
 
-    def _why_plain(self, answer: Answer, url: str) -> str:
-        """Why *answer*, had by https, is none to *url*, an http one; "" if it is."""
+    def _reason_for_plain(self, answer: Answer, url: str) -> str:
+        """Why *answer*, which came by https, is not that of the http *url*; "" if it is."""
         target = answer.headers.get("Location", "")
         if answer.status in _REDIRECTS and urljoin(answer.url, target) == url:
             return "it redirects to http"
@@ -182,8 +182,8 @@ class HttpTransport:
             return f"it answered HTTP {answer.status}"  # another server may be there
         return ""
 
-    def _exchange(self, request: _Request, url: str, *, fresh: bool = False) -> Answer:
-        """The answer at *url* itself."""
+    def _ask_as_is(self, request: _Request, url: str, *, fresh: bool = False) -> Answer:
+        """The answer of *url* by its own scheme, redirects not followed."""
         if self._closed.is_set():
             raise Closing("the mount is ending")
         if request.deadline <= time.monotonic():
@@ -214,13 +214,13 @@ class HttpTransport:
             stall_seconds=self._config.stall_seconds,
             waited_seconds=time.monotonic() - started,
         )
-        self._note_answer(request, url, answer)
+        self._record(request, url, answer)
         return answer
 
-    def _note_answer(self, request: _Request, url: str, answer: Answer) -> None:
-        """What *answer* tells of the API, and a line in the log."""
+    def _record(self, request: _Request, url: str, answer: Answer) -> None:
+        """Tell clock and breaker of *answer*, and log it."""
         if answer.from_api:
-            # A cache's answer (Age) is as old as it says.
+            # The Date of a cached answer, which has an Age, is old.
             if "Age" not in answer.headers:
                 self.clock.learn(answer.headers.get("Date"))
             self.breaker.answered()
@@ -234,9 +234,9 @@ class HttpTransport:
         )
 
     def redirect_target(self, url: str, location: str) -> str:
-        """The URL that *location*, said by the answer to *url*, leads to.
+        """The URL that *location*, in an answer of *url*, leads to.
 
-        Raises ServerBroken where that is no place to go.
+        Raises ServerBroken where the API may not send us there.
         """
         if len(location) > LONGEST_URL:
             raise ServerBroken(f"redirected to a URL of {len(location)} characters")
@@ -253,7 +253,7 @@ class HttpTransport:
         return target
 
     def _look_up(self, host: str) -> list[str]:
-        """The addresses of *host*; none where a proxy looks it up, and may be alone to."""
+        """The addresses of *host*; none where a proxy, perhaps alone, can look it up."""
         url = f"https://[{host}]/" if ":" in host else f"https://{host}/"
         if self._proxies.serve(url):
             return []

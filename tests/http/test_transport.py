@@ -985,7 +985,7 @@ class TestBreaker:
         transport = make(endpoint.base_url, token=Token(file=file))
         file.write_text("")
         expected_log(
-            "holds no token; put the API token there.*; the token before stays in use"
+            "holds no token; put the API token there.*; the old token stays in use"
         )
 
         assert not transport.authorization.renew()
