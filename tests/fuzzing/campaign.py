@@ -1,4 +1,4 @@
-"""A fuzzed mount: phases of mutation and of health, and what may not happen in them.
+"""A fuzzed mount: phases of mutation and of health, and the violations they may show.
 
 One campaign is one binding's: rounds of mounts before servers without TLS, with it and
 behind a proxy. In each round phases of mutation are followed by health, or by answers
@@ -71,7 +71,7 @@ LAUNCHER = ("prlimit", f"--as={MOST_ADDRESS_SPACE}", sys.executable, "-m", "hing
 
 @dataclass(slots=True)
 class Outcome:
-    """What one binding's campaign found."""
+    """The findings of one binding's campaign."""
 
     binding: str
     seed: int
@@ -136,7 +136,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a campaign does. *kinds* are those of answers, *handshakes* those of TLS."""
+    """The plan of a campaign. *kinds* are those of answers, *handshakes* those of TLS."""
 
     seed: int
     seconds: float
@@ -144,7 +144,7 @@ class Plan:
     handshakes: Sequence[str] = tuple(HANDSHAKES)
     varieties: Sequence[str] = VARIETIES
     share: float = SHARE
-    # One reader and one connection, so that what is asked comes in the same order.
+    # One reader and one connection, so that requests come in the same order.
     replay: bool = False
 
     def again(self, binding: str, kind: str) -> str:
@@ -154,7 +154,7 @@ class Plan:
 
 
 class Readers:
-    """The reader processes of one mount, and what they tell."""
+    """The reader processes of one mount, and their reports."""
 
     def __init__(
         self, mounted: Mounted, server: FuzzServer, seed: str, count: int
@@ -401,8 +401,8 @@ class Round:
         self._outcome.counts["wrong bytes"] += wrong["bytes"]
         clip = clip_of(wrong["video_id"])
         manner = clip.manner if clip else ""
-        place = f"{wrong['video_id']} ({manner}) at {wrong['offset']}, {self._name}"
-        said = f"{place}: {wrong['words']}; answers that may have brought it:"
+        read = f"{wrong['video_id']} ({manner}) at {wrong['offset']}, {self._name}"
+        said = f"{read}: {wrong['words']}; answers that may have brought it:"
         words = [said, *(sent.text() for sent in suspects)]
         self._violated("wrong bytes", "\n".join(words), _guilty(suspects))
 

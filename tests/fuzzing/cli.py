@@ -8,7 +8,7 @@ deadlines or did not return, the mount logged a traceback, used a connection aga
 it could not trust, took too much memory, did not read everything right within 15 s of
 the server's health, or did not leave at once when it was told to.
 
-A violation is printed with its seed, the kind, the place, the raw answers that may have
+A violation is printed with its seed, the kind, the offset, the raw answers that may have
 brought it, and the command that runs just that. `--list` names the kinds.
 
 Needs what the tests need: run it with the Python that runs them, for example
@@ -72,7 +72,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run what the arguments say; 1 if anything was violated."""
+    """Run by the arguments; return 1 if anything was violated."""
     arguments = parsed(argv)
     if arguments.list:
         print(*TABLE, *HANDSHAKES, sep="\n")

@@ -1,4 +1,4 @@
-"""What the videos of a fuzzed server hold, as server and readers both know it.
+"""The bytes of the videos of a fuzzed server, as server and readers both know them.
 
 The versions that a server has held are numbers in a file that all processes map; a
 number is raised before its version is served, so that no reader sees bytes that it
@@ -15,12 +15,12 @@ from typing import Self
 from tests.support import personalities
 from tests.support.personalities import PERIOD, ramp
 
-# Of most videos alike, so that one in another's place is not noticed by its size.
+# Most videos have the same size, so that no size shows a swapped video.
 EQUAL_BYTES = 2_097_169
 FRESH = "fresh-"
 # More bytes in a row than agree by chance.
 _SHORTEST_RUN = 16
-# Transfers end where a block does: what is left of one that was cut may be a few bytes.
+# Transfers end where a block does: the rest of a cut transfer may be a few bytes.
 _BLOCK_BYTES = 128 * 1024
 
 

@@ -1,4 +1,4 @@
-"""JSON and pages: statuses, lists, errors, and what comes in place of a video."""
+"""JSON and pages: statuses, lists, errors, and documents instead of a video."""
 
 import gzip
 import json
@@ -30,7 +30,7 @@ MIB = 1 << 20
 def instead(
     answer: Answer, body: bytes, code: int = 200, content_type: str = "application/json"
 ) -> Answer:
-    """*body* in place of what was asked for."""
+    """*body* instead of the honest body."""
     bare = replace(answer, code=code, fields=(("Content-Type", content_type),))
     return bare.with_body(body).with_field("Content-Length", str(len(body)))
 
@@ -101,13 +101,13 @@ def heavy(name: str) -> bytes:
 
 
 def _heavy(name: str, answer: Answer, chance: Random) -> Script:
-    """In place of any answer, under any code."""
+    """A document instead of any answer, under any status."""
     code = chance.choice((200, 200, 400, 404, 500, 503, answer.code))
     return [instead(answer, heavy(name), code).whole()]
 
 
 def _replaceable(answer: Answer) -> bool:
-    """Not so large a body in place of a range: that is a fault of the range."""
+    """Instead of a range, no body this large: that is a fault of the range."""
     return document(answer) or sized_video(answer)
 
 

@@ -42,7 +42,7 @@ def split(body: bytes, chance: Random, most: int = 12) -> list[bytes]:
 
 
 def chunk(piece: bytes, size: bytes | None = None, extension: bytes = b"") -> bytes:
-    """One chunk, which says that it has *size*, in place of its own."""
+    """One chunk, whose line says *size* instead of its own size."""
     said = b"%x" % len(piece) if size is None else size
     return said + extension + b"\r\n" + piece + b"\r\n"
 
@@ -211,7 +211,7 @@ def _(answer: Answer, chance: Random) -> Script:
 
 @kind("framing/chunk-beyond-the-range", part)
 def _(answer: Answer, chance: Random) -> Script:
-    """One chunk brings what was asked for, and bytes of another video."""
+    """One chunk brings the range, and bytes of another video."""
     more = answer.world.other(answer.request).body[: chance.choice((1, 5, 4096))]
     return [framed_head(answer) + chunk(answer.body + more) + LAST]
 
@@ -334,7 +334,7 @@ def _(answer: Answer, chance: Random) -> Script:
 
 @kind("framing/unasked-timeout", from_server)
 def _(answer: Answer, chance: Random) -> Script:
-    """What load balancers say on an idle connection before they close it."""
+    """Load balancers send this on an idle connection before they close it."""
     late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
     end = (End.CLOSE,) if chance.random() < 0.5 else ()
     return [answer.whole(), Unasked(late, chance.uniform(0.0, 1.0)), *end]

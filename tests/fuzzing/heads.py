@@ -352,7 +352,7 @@ def _(answer: Answer, _: Random) -> Script:
 
 @kind("heads/content-coding", video)
 def _(answer: Answer, chance: Random) -> Script:
-    """What says that it is compressed, and is not."""
+    """A body that is not compressed, though its head says so."""
     value = chance.choice(("gzip", "br", "deflate", "gzip, gzip", "zstd", "x" * 300))
     return [answer.with_field("Content-Encoding", value).whole()]
 

@@ -79,7 +79,7 @@ def _(answer: Answer, _: Random) -> Script:
 
 @kind("interim/with-a-body", from_server, doubtful=True)
 def _(answer: Answer, chance: Random) -> Script:
-    """What looks like a body follows it, where a status line must stand."""
+    """Bytes like a body follow it, where a status line must stand."""
     other = answer.world.other(answer.request).body[:5000] or b"{}"
     code = chance.choice(CODES)
     lines = [f"HTTP/1.1 {code} Wait", f"Content-Length: {len(other)}"]

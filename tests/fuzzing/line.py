@@ -30,9 +30,9 @@ from tests.support.endpoint import Alarm
 
 # A script that a client listens to for longer is ended, so that no thread stays.
 LONGEST_SCRIPT_SECONDS = 40.0
-# Of what an endless script may send.
+# The most that an endless script may send.
 MOST_BYTES = 64 << 20
-# What is kept of an answer for the report of a violation.
+# The most that is kept of an answer for the report of a violation.
 SHOWN_BYTES = 600
 _HANG_UP = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
@@ -71,7 +71,7 @@ class Line:
         return head
 
     def start_tls(self, context: ssl.SSLContext, plan: Handshake) -> None:
-        """Shake hands by *plan*. What came before belongs to it."""
+        """Shake hands by *plan*. Bytes that came before belong to the handshake."""
         self.play(plan.before)
         self._incoming.write(bytes(self._received))
         self._received.clear()

@@ -1,4 +1,4 @@
-"""Answers to ranges that are not what was asked for, each honest about its bytes."""
+"""Answers with other ranges than the request's, each honest about its bytes."""
 
 from dataclasses import replace
 from random import Random
@@ -53,7 +53,7 @@ def _(answer: Answer, chance: Random) -> Script:
 
 @kind("legal/range-shorter", part, legal=True)
 def _(answer: Answer, chance: Random) -> Script:
-    """RFC 9110 §15.3.7: a server may send a part of what was asked for."""
+    """RFC 9110 §15.3.7: a server may send a part of the range."""
     start, stop = _span(answer)
     kept = chance.randrange(max(1, (stop - start) // 4), stop - start + 1)
     return [other_range(answer, start, start + kept).whole()]

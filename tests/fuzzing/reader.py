@@ -32,11 +32,11 @@ from tests.fuzzing.clips import (
 Result = TypeVar("Result")
 
 READERS = 5
-# What the mount is given for a read, and for a name.
+# The time-outs of the mount for a read, and for a name.
 DEADLINE_SECONDS = 5.0
 # Two cores are shared by the readers, the mount and the server, and by other work.
 SLACK_SECONDS = 3.0
-# What the kernel asks for with one request to either binding, at most.
+# The most bytes that the kernel asks either binding for at once.
 REQUEST_BYTES = 128 * 1024
 COUNTS = (1, 511, 4096, 65_536, 300_000, 1 << 20)
 _PAGE = 4096
@@ -151,7 +151,7 @@ class Reader:
         return Handle(clip, descriptor, direct, said)
 
     def _close(self, handle: Handle) -> None:
-        # What the kernel holds is dropped, so that the next reads ask the mount.
+        # Drop the kernel's pages, so that the next reads ask the mount.
         os.posix_fadvise(handle.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(handle.descriptor)
 
@@ -275,7 +275,7 @@ class Reader:
         requests: int = 1,
         names: int = 0,
     ) -> Result:
-        """What *call* returns; told if it outlasts the deadlines of its requests.
+        """Return the result of *call*; report it if it outlasts its requests' deadlines.
 
         A call that looks up *names* may wait for those of others: in one directory
         the kernel asks for one at a time.
@@ -374,7 +374,7 @@ def _first_wrong(clip: Clip, newest: int, start: int, data: bytes) -> int:
 
 
 def main() -> None:
-    """Run what the arguments say."""
+    """Run by the arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("number", type=int)

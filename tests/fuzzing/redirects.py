@@ -54,8 +54,8 @@ PLACES = {
 
 def _place(text: str, answer: Answer, chance: Random) -> Script:
     world = answer.world
-    place = text.format(closed=world.closed_origin, plain=world.plain_origin)
-    return [to(place, chance)]
+    location = text.format(closed=world.closed_origin, plain=world.plain_origin)
+    return [to(location, chance)]
 
 
 for _name, _text in PLACES.items():

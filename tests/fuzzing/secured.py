@@ -28,7 +28,7 @@ from tests.fuzzing.table import (
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What is done before and in a handshake.
+    """The steps before and in a handshake.
 
     *before* is sent without TLS; then the server's part in pieces of *piece_bytes*
     each followed by *seconds*, up to *most_bytes*, after which *then* is played.
@@ -128,7 +128,7 @@ def _(answer: Answer, chance: Random) -> Script:
 
 @kind("legal/connect-with-length", _connect, legal=True)
 def _(answer: Answer, chance: Random) -> Script:
-    """RFC 9110 §9.3.6: a client ignores what would say that a body follows."""
+    """RFC 9110 §9.3.6: a client ignores headers that announce a body."""
     framing = chance.choice(("Content-Length: 5", "Transfer-Encoding: chunked"))
     return [head_of([*answer.lines(), framing])]
 

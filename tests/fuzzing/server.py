@@ -50,9 +50,9 @@ _MOST_LOGGED = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """What is done to answers: *share* of them is spoilt by one of *kinds*.
+    """How answers are spoilt: *share* of them, each by one of *kinds*.
 
-    *name* is part of what decisions are made of. *handshakes* are names of
+    *name* is an input of every decision. *handshakes* are names of
     `secured.HANDSHAKES`, tried on the same share of connections.
     """
 
@@ -98,7 +98,7 @@ class Sent:
 
 
 def _innocence(sent: Sent) -> int:
-    """How little an answer, or what the connection had seen, is to be suspected."""
+    """How little an answer, or the past of its connection, is to be suspected."""
     kinds = [kind for kind in (sent.kind, *sent.before) if kind]
     if not kinds:
         return 2
@@ -107,7 +107,7 @@ def _innocence(sent: Sent) -> int:
 
 @dataclass(slots=True)
 class State:
-    """What is known of one connection. Used by its thread."""
+    """The state of one connection. Used by its thread."""
 
     line: Line
     server: str
@@ -216,7 +216,7 @@ class FuzzServer:
         self.versions.remove()
 
     def set_mode(self, mode: Mode) -> None:
-        """From the next answer on. What is being sent goes on as it began."""
+        """Take effect from the next answer on; a started answer goes on as it began."""
         self._mode = mode
 
     def renew(self, clip: Clip) -> None:
@@ -254,7 +254,7 @@ class FuzzServer:
         return f"{self.scheme}://{host}:{self._servers['storage'].port}{path}"
 
     def other(self, request: Request) -> Answer:
-        """What *request* would be answered for another video of the same size."""
+        """The honest answer to *request* for another video of the same size."""
         own = clip_of(request.video_id or "")
         name = "bare" if own is not None and not own.has_validators else "equal"
         clips = [clip for clip in CLIPS if clip.video_id.startswith(f"{name}-")]

@@ -1,4 +1,4 @@
-"""The table of mutations: a name, what it suits, and what it makes of an honest answer.
+"""The table of mutations: each has a name, its requests, and its steps on the wire.
 
 A mutation is a function of the answer and a source of chance; it gives steps, which
 `line` takes on the wire. It has no effects, so that a seed makes it again.
@@ -37,7 +37,7 @@ class Drip:
 
 @dataclass(frozen=True, slots=True)
 class Shred:
-    """As `Drip`, but the pieces are cut from what TLS made of *data*."""
+    """As `Drip`, but the pieces are cut from the ciphertext of *data*."""
 
     data: bytes
     piece_bytes: int
@@ -54,7 +54,7 @@ class Endless:
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """*data*, some KiB at most, in one piece: whoever sees its begin can see its end."""
+    """*data*, some KiB at most, in one piece: it arrives as a whole."""
 
     data: bytes
 
@@ -89,7 +89,7 @@ Script = Sequence[Step]
 
 
 class World(Protocol):
-    """What a mutation may know of the server."""
+    """The knowledge of the server that a mutation may use."""
 
     @property
     def origin(self) -> str:
@@ -107,7 +107,7 @@ class World(Protocol):
         """The same bytes at the storage."""
 
     def other(self, request: Request) -> "Answer":
-        """What *request* would be answered for another video of the same size."""
+        """The honest answer to *request* for another video of the same size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class Answer:
         )
 
     def with_field(self, name: str, value: str) -> "Answer":
-        """With *value*, in the old place if there was a field of that *name*."""
+        """With *value*, where a field of that *name* stood if there was one."""
         if not self.get(name):
             return replace(self, fields=(*self.fields, (name, value)))
         return replace(
@@ -199,7 +199,7 @@ class Answer:
         return head_of(self.lines())
 
     def payload(self) -> bytes:
-        """What follows the head: the body as it is framed; b"" where there is none."""
+        """The framed body, which follows the head; b"" where there is none."""
         if not self.has_body:
             return b""
         return chunked(self.body) if self.is_chunked else self.body

@@ -43,7 +43,7 @@ def destinations(
 
 
 def refused(where: Destinations, host: str) -> str:
-    """Why *host* is no place to go; "" if it is one."""
+    """Why *host* is refused; "" if it is not."""
     try:
         where.check(host)
     except ServerBroken as error:

@@ -1,4 +1,4 @@
-"""An answer belongs to its request: what is read of a connection, and what it is worth."""
+"""An answer belongs to its request: reading a connection, and trusting the bytes."""
 
 import gzip
 import itertools
@@ -89,7 +89,7 @@ def read(transport: HttpTransport, path: str, **options) -> bytes:
 
 
 def name_of(asked: Asked) -> bytes:
-    """What each path holds, all of one length."""
+    """The body of each path; all have one length."""
     return asked.target.rjust(40).encode()
 
 
@@ -267,7 +267,7 @@ def test_a_connection_is_kept_as_its_server_says(serve, line, again):
 def test_what_tls_has_deciphered_already_ends_the_connection(
     serve, tmp_path, monkeypatch
 ):
-    """The socket shows nothing of it: it lies in the record that was read."""
+    """The socket does not show the bytes: TLS has read their record."""
     files = certificate(tmp_path, "127.0.0.1")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", files[0])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -294,7 +294,7 @@ def test_what_tls_has_deciphered_already_ends_the_connection(
     [b"X-Note no colon", b"X-Note : blank", b"X\0: x", b"X: a\rb"],
 )
 def test_a_header_line_in_doubt_spoils_the_answer(serve, line):
-    """What stands behind it would be lost: here, that the body is in chunks."""
+    """The line behind it would be lost: here, that the body is in chunks."""
 
     def script(asked: Asked) -> Iterator[bytes]:
         yield (
@@ -390,7 +390,7 @@ def test_a_chunk_in_doubt_is_refused(serve, text):
 
 
 def test_a_chunk_that_is_longer_than_it_said_is_refused(serve):
-    """What came before it is true; nothing of it is handed out."""
+    """The bytes before are true, but none of them is handed out."""
 
     def script(_asked: Asked) -> Iterator[bytes]:
         yield CHUNKS + b"2\r\nab\r\n5\r\ncdefghi\r\n0\r\n\r\n"
@@ -430,7 +430,7 @@ def test_a_chunk_that_takes_in_the_framing_behind_it_is_refused(serve, more):
 
 
 def test_a_chunk_that_hardly_comes_is_cut(serve):
-    """It is handed out as a whole, and waited for as long as any body."""
+    """A chunk is handed out as a whole; its wait is that of any body."""
 
     def script(_asked: Asked) -> Iterator[bytes | float]:
         yield CHUNKS + b"10000\r\n"
@@ -643,7 +643,7 @@ WANTED = b"0123456789"
 
 
 def expected(serve, text: bytes, *, hangup: bool = True) -> bytes:
-    """What is handed out of a body that must have ten bytes."""
+    """The bytes that are handed out of a body that must have ten."""
 
     def script(_asked: Asked) -> Iterator[bytes]:
         yield text
@@ -799,7 +799,7 @@ def test_a_proxy_that_makes_no_tunnel_is_told_in_time(
 
 
 def test_silence_about_one_video_is_not_the_server_s(serve):
-    """However often it is asked for; silence about several is."""
+    """However often we ask for it. Silence about several videos is the server's."""
     over = False
 
     def script(asked: Asked) -> Iterator[bytes | float]:

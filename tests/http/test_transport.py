@@ -1,4 +1,4 @@
-"""One HTTP exchange: what goes out and to whom, and what every failure becomes."""
+"""One HTTP exchange: its request, the host that gets it, and its failures."""
 
 import datetime as dt
 import ipaddress
@@ -254,7 +254,7 @@ class TestRequests:
     def test_a_proxy_is_not_asked_for_what_is_secret_or_its_own(
         self, make, monkeypatch, host
     ):
-        """It alone looks names up, so the name must tell."""
+        """Only the proxy looks names up, so the name alone must show it."""
         with FakeEndpoint(SECRET) as proxy:
             monkeypatch.setenv("http_proxy", proxy.base_url)
             options = {"insecure_http": True, "private_storage": True}
@@ -291,7 +291,7 @@ class TestRequests:
     def test_no_proxy_is_respected_wherever_a_redirect_leads(
         self, make, endpoint, monkeypatch, exempt
     ):
-        """And whatever the environment is by then."""
+        """A later change of the environment does not matter."""
         host = "10.1.2.3" if exempt.startswith("10") else "cdn.example"
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.1.2.3", 81))]
         place = f"http://{host}:81/v1/videos/v/content"
@@ -317,7 +317,7 @@ class TestRequests:
     def test_a_host_that_is_not_exempt_is_asked_through_the_proxy(
         self, make, endpoint, monkeypatch
     ):
-        """Though the API is: each host of a chain of redirects is looked at."""
+        """Though the API is exempt: each host of a chain of redirects is checked."""
         place = "http://cdn.example:81/v1/videos/v/content"
         with FakeEndpoint(SECRET) as proxy:
             proxy.add("v", size_bytes=SIZE)
@@ -450,7 +450,7 @@ class TestRedirects:
 
 
 class TestSilence:
-    """What the API is asked and has not answered yet."""
+    """Requests that the API has not answered yet."""
 
     def test_a_request_without_an_answer_is_silence_about_its_video_alone(
         self, transport, endpoint
@@ -811,7 +811,7 @@ class TestBodies:
     def test_a_text_that_is_compressed_is_unpacked(
         self, transport, endpoint, *, coding, window_bits, cut
     ):
-        """Nobody asked for it; and what a cut leaves is unpacked as far as it goes."""
+        """Nobody asked for it; a body that was cut is unpacked as far as it goes."""
         packer = zlib.compressobj(9, zlib.DEFLATED, window_bits)
         packed = packer.compress(b"text " * 1000) + packer.flush()
         body = packed[: len(packed) - cut]
