@@ -1,5 +1,5 @@
 # ruff: noqa: ARG002 (methods of a fake server get what an override may want)
-"""The endpoint's vocabulary over HTTP: probe, list, ranges that resume, patience."""
+"""Requests of the API over HTTP: probes, lists, ranges that resume, tries, pauses."""
 
 import contextlib
 import json
@@ -84,7 +84,7 @@ def taken(body, size_bytes: int) -> bytes:
 
 
 def all_of(answer) -> bytes:
-    """What is left of an answer."""
+    """The rest of an answer."""
     pieces = []
     while piece := answer.read_some(SIZE):
         pieces.append(piece)
@@ -300,7 +300,7 @@ class TestProbe:
     def test_r13_what_is_served_while_its_status_cannot_be_had_is_not_taken(
         self, build, endpoint, *, personality, status, fault
     ):
-        """It may be half written, and its time would depend on luck."""
+        """The file may be half written, and its time would depend on luck."""
         endpoint.personality = PERSONALITIES[personality]
         endpoint.add("v", status=status, size_bytes=SIZE)
         client = build(metadata_seconds=0.6).engine.client
@@ -351,7 +351,7 @@ class TestProbe:
     def test_r13_a_status_route_that_worked_once_is_there(
         self, build, endpoint, answer
     ):
-        """One page in its place is trouble: not to be remembered, not to be believed."""
+        """One web page in its place is trouble: neither remembered nor believed."""
         endpoint.personality = PERSONALITIES["sglang_partial"]
         endpoint.add("v", size_bytes=SIZE)
         endpoint.add("w", status="in_progress", size_bytes=SIZE)
@@ -359,7 +359,7 @@ class TestProbe:
         client.metadata.probe("v")
         endpoint.inject(answer, where=lambda r: r.kind == "status")
 
-        # One replica's 404 of what is served is no word of the others.
+        # The 404 of one replica does not speak for the others.
         missed = VideoNotReady if answer.name == "status_404" else ServerBroken
         with pytest.raises(missed):
             client.metadata.probe("w")
@@ -462,7 +462,7 @@ NO_LIST = [
     ),
 ]
 ROW = {"id": "v"}
-# What says nothing of the route, and why it is no listing.
+# Answers that say nothing of the route, and why they are no listing.
 TROUBLE = [
     *(faults.status(code) for code in (400, 404, 405, 418, 501)),
     in_place("locked", 400, {"error": {"message": "database is locked"}}),
@@ -607,7 +607,7 @@ class TestList:
     def test_r23_a_server_that_never_gave_a_list_has_none(
         self, client, endpoint, answer
     ):
-        """It is asked again all the same: that answer may have been a fault."""
+        """The list is asked for again all the same: the answer may have been a fault."""
         endpoint.add("v")
         endpoint.inject(answer, 2, where=lambda r: r.kind == "list")
 
@@ -633,7 +633,7 @@ class TestList:
     def test_a_list_that_asks_for_a_pause_is_one_that_may_be_had_later(
         self, client, endpoint, expected_log, answer
     ):
-        """A program sees EAGAIN; the log says why, once for each time that it is news."""
+        """A program sees EAGAIN; the log says why, once until a list has come."""
         expected_log("no listing for now.*rate limit exceeded")
         endpoint.add("v")
         for _ in range(2):
@@ -807,7 +807,7 @@ class TestRanges:
         assert len(endpoint.log) == 2
 
     def test_r18_after_a_first_cut_nothing_is_sent_twice(self, client, endpoint):
-        """The fast way of reading may lose what arrived when it fails, once."""
+        """A fast read that fails may lose bytes that had arrived, once."""
         endpoint.inject(faults.close_at(50_000), times=5)
         content = content_of(endpoint)
 
@@ -981,7 +981,7 @@ class TestRanges:
         assert endpoint.content_bytes("big") < 20_000_000  # what nobody wants is cut
 
     def test_r14_two_200s_in_a_row_are_a_server_without_ranges(self, client, endpoint):
-        """Then its announcements prove nothing, either."""
+        """After that, announcements of the server prove nothing either."""
         content = content_of(endpoint)
         content.ranges_served()
         endpoint.inject(faults.answer_200_to_range(), 2)
@@ -1237,7 +1237,7 @@ class TestPauses:
         assert [record.status for record in endpoint.log] == [code, 206]
 
     def test_r21_a_read_waits_for_longer_than_a_name(self, build, endpoint):
-        """Its own time-out is the bound; before, it was the one for names."""
+        """The time-out of reads is the bound; before, that of names was."""
         endpoint.add("v", size_bytes=SIZE)
         client = build(retry_after_seconds=0.5).engine.client
         endpoint.inject(faults.status(429, retry_after="1"), times=2)
@@ -1518,7 +1518,7 @@ class TestPlaces:
     def test_r21_a_pause_that_a_storage_host_asks_for_is_not_the_api_s(
         self, build, endpoint, content, monkeypatch, code
     ):
-        """It is kept within the call, if it is short; others do not notice."""
+        """A short pause is kept within the call; other calls do not notice."""
         mount = build(retry_after_seconds=5.0)
         endpoint.inject(faults.status(code, "1"), where=lambda r: r.server == "storage")
         waits: list[float] = []

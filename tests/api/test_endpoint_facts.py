@@ -1,4 +1,4 @@
-"""What is learnt about an endpoint: how much evidence, for how long, said once."""
+"""Facts about an endpoint: how much evidence they take, how long they hold, one log line."""
 
 import logging
 

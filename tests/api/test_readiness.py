@@ -217,7 +217,7 @@ def test_what_is_refused_under_such_a_word_is_not_ready_unless_it_failed(
     assert errno_of(lambda: files.size_bytes("v")) == errno
 
 
-# What is served, seconds between two looks, what stat says.
+# The bytes served, the seconds between two looks, the result of stat.
 UNDER_FAILURE = {
     "whole": (CLIP, 0.0, "none"),
     "whole at first sight": (CLIP, 3600.0, "EAGAIN"),
@@ -241,7 +241,7 @@ def test_what_is_served_under_an_odd_word_for_failure_is_judged_by_its_content(
 
 
 def test_trouble_on_the_way_to_the_proof_is_trouble_and_no_verdict(view, endpoint):
-    """A cut is resumed; what follows is judged as if there had been none."""
+    """A cut is resumed, and the container judged as if there had been none."""
     endpoint.add("v", data=CLIP)
     files = view()
     endpoint.inject(faults.close_at(7), 2)

@@ -1,5 +1,5 @@
 # ruff: noqa: ARG002 (fakes get what the real ones use)
-"""Whether validators change while the bytes do not: from samples, and what follows."""
+"""Samples show whether validators change while the bytes do not, and what follows."""
 
 import threading
 
@@ -48,7 +48,7 @@ def test_samples_tell_a_shift_from_a_change(seen, samples, shifts, tells_nothing
 
 
 class Samples:
-    """Samples as they are given, then none; and what HEAD tells."""
+    """Gives samples in turn, then none, and one validator for HEAD."""
 
     def __init__(self, *samples, head=None) -> None:
         self._samples = iter(samples)
@@ -108,7 +108,7 @@ def test_what_was_handed_out_goes_on_where_its_validator_comes_again():
 
 
 def test_a_head_of_another_mind_is_not_asked_again():
-    """HEAD tells one, GET always another: what one GET brings is taken."""
+    """HEAD shows one validator and GET always another: one answer of GET is taken."""
     facts, video = EndpointFacts.of_stranger(), content()
 
     Settling(Samples(*[(B, FULL)] * 4, head=OPENED), facts).settle(video, [B, B])

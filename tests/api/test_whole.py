@@ -92,14 +92,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a download ended with: its bytes, or an error after so many."""
+    """The end of a download: its bytes, or an error after so many bytes."""
 
     data: bytes
     error: HingError | None
 
 
 def download(source: Source, size: int = UNKNOWN_SIZE) -> Outcome:
-    """What becomes of a content of *size* from *source*."""
+    """The end of a download of *size* bytes from *source*."""
     store = SpoolStore(
         source,  # type: ignore[arg-type]
         MemoryBlockCache(MIB),
@@ -117,7 +117,7 @@ def download(source: Source, size: int = UNKNOWN_SIZE) -> Outcome:
 
 
 def bytes_from(source: Source) -> bytes:
-    """What is downloaded of a content of unknown size; raises what ended it."""
+    """The bytes of a download of unknown size; raises the error that ended it."""
     outcome = download(source)
     if outcome.error is not None:
         raise outcome.error
@@ -159,7 +159,7 @@ def test_what_is_finished_is_the_extent_of_one_answer(attempts: list[Attempt]) -
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("resumes", [False, True])
 def test_a_file_that_became_shorter_is_no_mixture(framing, resumes, size) -> None:
-    """It ends properly before what a download that broke off had brought."""
+    """An answer ends properly before the end of an earlier one that broke off."""
     first = Attempt("chunked", 4000, brings=3000)
     source = Source(first, Attempt(framing, 2000, resumes=resumes))
 
@@ -231,7 +231,7 @@ def test_a_container_that_is_cut_with_its_connection_is_not_whole(brings) -> Non
 
 
 def test_a_container_that_ends_twice_at_one_place_is_taken() -> None:
-    """Some have no end that can be told, and are what the server has all the same."""
+    """The end of some containers cannot be told; their files are whole all the same."""
     odd = FILM + b"odd"
     source = Source(Attempt("close", len(odd), whole=odd))
 

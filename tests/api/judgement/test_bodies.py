@@ -1,4 +1,4 @@
-"""JSON and words of servers: what they say, and that they take little memory."""
+"""JSON and words of servers are read right, and in little memory."""
 
 import contextlib
 import json
@@ -58,7 +58,7 @@ def read_by_elements(text: bytes, piece_bytes: int) -> object:
 
 
 def with_rows(page: object) -> object:
-    """*page* with its rows in place of what was kept of them."""
+    """*page* with its rows in place of the values kept of them."""
     if isinstance(page, tuple):
         return page[0]
     if isinstance(page, list):
@@ -93,7 +93,7 @@ def test_a_page_read_by_elements_is_the_page(text: bytes, piece_bytes: int) -> N
 @example(b'{"data":[{}]}', 8, b"", 5)
 @example(b'{"data": [0, {}]}', 1, b"", 0)
 def test_a_spoilt_page_is_none(text: bytes, at: int, new: bytes, lost: int) -> None:
-    """What the whole is not, its elements cannot make of it."""
+    """Read by elements, a page that is no JSON is no page either."""
     spoilt = text[:at] + new + text[at + lost :]
     try:
         whole = json.loads(spoilt)

@@ -85,13 +85,13 @@ NAMED = [
     {"resultJson": json.dumps({"resultUrls": [CDN]})},  # kie
     {"data": {"resp_data": json.dumps({"urls": [CDN]})}},  # Jimeng
     {"status": "SUCCESS", "fail_reason": CDN},  # new-api of old
-    # What may be another route, or what was sent, comes after all others.
+    # A URL that may be another route, or the user's own, comes after all others.
     {"response_url": MINE, "status_url": MINE, "video": {"url": CDN}},  # fal
     {"origin_url": MINE, "video_url": CDN},
     {"fail_reason": MINE, "video_url": CDN},
     {"response_url": CDN},
 ]
-# Under which some echo what they were sent, the user's own video among it.
+# Names under which some servers echo the request, with the user's own video.
 ECHOES = [
     {"video": MINE},
     {"video": {"url": MINE}},

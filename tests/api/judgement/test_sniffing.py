@@ -1,4 +1,4 @@
-"""Video or message, told from the first bytes: the one rule of all who read bodies."""
+"""Video or message, by the first bytes: the one rule for every body that is read."""
 
 import pytest
 

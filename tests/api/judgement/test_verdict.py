@@ -405,7 +405,7 @@ def test_r9_the_status_object_counts_whatever_its_code(word, state, code):
         ("timedOut", State.FAILED, "timed_out"),
         ("MEDIA_GENERATION_STATUS_FAILED", State.FAILED, "failed"),
         ("MEDIA_GENERATION_STATUS_SUCCESSFUL", State.READY, "successful"),
-        # What begins so, and is no word that is known.
+        # Unknown words that begin like known ones.
         ("task_paused", State.UNCERTAIN, "task_paused"),
         ("completed_partially", State.UNCERTAIN, "completed_partially"),
         (3, State.UNCERTAIN, "3"),
@@ -542,7 +542,7 @@ def test_the_reason_of_a_failure_has_several_names(fields):
         ("unknown", "unknown"),  # as new-api calls what it cannot map
         ("UNKNOWN", "unknown"),
         ({"state": "marinating"}, "marinating"),
-        # What is there, and is no word.
+        # Values that are no words.
         ({"completed": False}, "{completed}"),
         ({"code": 200, "message": "ok"}, "{code message}"),
         ([7], "7"),
@@ -1070,7 +1070,7 @@ def test_r19_an_encoded_range_is_no_range():
     ],
 )
 def test_a_coding_that_changes_no_byte_is_none(coding):
-    """Storage says aws-chunked of what came to it so; others name a charset."""
+    """Storage keeps the aws-chunked of an upload; other servers name a charset."""
     headers = {"Content-Encoding": coding}
 
     head = verdict.judge_head(200, sized(**headers))
@@ -1371,7 +1371,7 @@ def test_r23_anything_else_is_no_page_of_a_list(body):
     ],
 )
 def test_the_end_of_a_list_is_only_what_can_mean_nothing_else(body):
-    """Go sends a nil slice as null; `rsync --delete` erases what is not listed."""
+    """Go sends a nil slice as null; `rsync --delete` erases copies that are not listed."""
     page = listing.judge_list(body, NOW)
 
     assert page is not None
