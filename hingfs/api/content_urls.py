@@ -20,11 +20,11 @@ _MOST_NAMED_BYTES = 1 * MIB
 class ContentUrls:
     """URLs of content, by video. Thread safety: all methods."""
 
-    def __init__(self) -> None:
+    def __init__(self, url_seconds: float = _URL_SECONDS) -> None:
         self._lock = threading.Lock()  # guards both tables
         # video id -> URL that its bytes came from a moment ago
         self._urls: Remembered[str] = Remembered(
-            _MOST_URLS_BYTES, bytes_of_texts, _URL_SECONDS
+            _MOST_URLS_BYTES, bytes_of_texts, url_seconds
         )
         # Videos whose bytes came from a URL in their status, and not from the API.
         self._named: Remembered[None] = Remembered(_MOST_NAMED_BYTES, lambda _: 0)

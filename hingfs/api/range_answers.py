@@ -38,10 +38,9 @@ class RangeAnswers:
         self._patience = patience
         self._whole: Answer | None = None  # a whole file in place of the range
         self._url: str | None = None  # of the last answer; None: the API's own
-        # A good answer empties these three.
-        self._contradicting: list[
-            Validator
-        ] = []  # shown by answers that seemed changed
+        # A good answer empties these three. The validators are of answers that seemed to
+        # be of another version.
+        self._contradicting: list[Validator] = []
         self._denials = 0  # answers "not found" or "not ready"
         self._seen_once: set[type[HingError]] = set()  # meanings of odd answers
 

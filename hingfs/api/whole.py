@@ -49,9 +49,8 @@ class Extent:
     def begin(self, answer: Answer) -> int:
         """The offset where *answer* starts; TransportError if it does not tell."""
         headers, coded = answer.headers, is_encoded(answer.headers)
-        self.resumable &= (
-            not coded
-        )  # a count of decoded bytes is no offset in a coded body
+        # A count of decoded bytes is no offset in a coded body.
+        self.resumable &= not coded
         coded = self.coded = is_coded(answer) if answer.status == 200 else coded
         refuse_absurd_size(answer.status, headers)
         start, size = 0, None if coded else length_of(headers)

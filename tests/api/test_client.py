@@ -1381,7 +1381,7 @@ def test_a_dead_endpoint_is_given_up_quickly_after_some_failures(
 LOGIN = text_response(200, b"<html>Log in", "text/html")
 
 
-class TestPlaces:
+class TestContentUrls:
     @pytest.fixture(autouse=True)
     def redirecting(self, endpoint) -> None:
         endpoint.personality = PERSONALITIES["hingnet_sora_redirect"]
@@ -1493,16 +1493,11 @@ class TestPlaces:
         (number,) = [n for n, record in enumerate(asked) if record.fault == "page"]
         assert asked[number + 1].server == "api"
 
-    def test_r4_a_place_is_given_up_after_its_time(
-        self, build, endpoint, content, monkeypatch
-    ):
-        monkeypatch.setattr(content_urls, "_URL_SECONDS", 0.0)
-        client = build().engine.client
+    def test_r4_a_url_is_given_up_after_its_time(self):
+        table = content_urls.ContentUrls(url_seconds=0.0)
+        table.remember("v", "https://h/v")
 
-        for _ in range(2):
-            download(client, content, ByteRange(0, 10))
-
-        assert self.servers(endpoint) == ["api", "storage"] * 2
+        assert table.of("v") is None
 
     def test_r4_a_storage_host_cannot_deny_or_remove_a_video(
         self, client, endpoint, content
