@@ -89,7 +89,7 @@ class _Bearer(requests.auth.AuthBase):
 
 
 class _Nothing(requests.auth.AuthBase):
-    """No credentials, whatever the session or the environment holds."""
+    """No credentials, even if the session or the environment holds some."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers.pop("Authorization", None)

@@ -35,7 +35,7 @@ LookUp = Callable[[str], list[str]]
 
 
 class Destinations:
-    """What the API at the base URL may name. See the module docstring.
+    """Judges what the API at the base URL names. See the module docstring.
 
     Thread safety: all methods.
     """

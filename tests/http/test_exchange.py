@@ -824,7 +824,7 @@ def test_silence_about_one_video_is_not_the_server_s(serve):
         transport.breaker.tries(3)
 
 
-def test_close_wakes_who_waits_for_headers(serve):
+def test_close_wakes_a_thread_that_waits_for_headers(serve):
     def script(_asked: Asked) -> Iterator[bytes | float]:
         yield 1000.0
 

@@ -51,7 +51,7 @@ class TestPause:
         limit.pause(named)
         assert pause_of(limit) == pytest.approx(0.4)
 
-    def test_those_refused_together_make_one_pause_of_it(self, limit):
+    def test_requests_refused_together_make_one_pause(self, limit):
         for _ in range(16):
             limit.pause(None)
 
@@ -74,7 +74,7 @@ class TestPause:
 
         assert limited.value.retry_after_seconds == pytest.approx(30, abs=1)
 
-    def test_close_wakes_who_waits(self, limit):
+    def test_close_wakes_every_caller(self, limit):
         limit.pause(30)
         with ThreadPoolExecutor(1) as threads:
             waiting = threads.submit(take, limit, FOR_EVER, 60)
@@ -116,7 +116,7 @@ class TestTurns:
         with take(limit), pytest.raises(GivenWay):
             limit.take_turn(FOR_EVER, deadline, gives_way=True)
 
-    def test_who_waits_for_a_turn_hears_of_another_pause(self, limit):
+    def test_a_call_that_waits_for_a_turn_hears_of_another_pause(self, limit):
         limit.pause(0.01)
         turn = take(limit)
         with ThreadPoolExecutor(1) as threads:

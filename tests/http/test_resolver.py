@@ -92,7 +92,7 @@ class TestResolver:
         with pytest.raises(TimeoutError, match="name lookup took too long"):
             make().look_up("a.test", 80, SOON)
 
-    def test_those_who_want_one_name_wait_for_one_lookup(self, system, make):
+    def test_callers_for_one_name_wait_for_one_lookup(self, system, make):
         resolver = make()
         system.hanging.add("a.test")
         with ThreadPoolExecutor(9) as threads:
@@ -162,7 +162,7 @@ class TestResolver:
 
         eventually(lambda: len(system.asked) == 3, "three look-ups")
 
-    def test_close_wakes_who_waits(self, system, make):
+    def test_close_wakes_every_caller(self, system, make):
         resolver = make()
         system.hanging.add("a.test")
         with ThreadPoolExecutor(1) as threads:

@@ -168,7 +168,7 @@ class TestRequests:
         (asked,) = endpoint.log
         assert asked.path == "http://api.example:81/v1/videos/v/content"
 
-    def test_a_proxy_for_https_is_told_the_place_and_nothing_else(
+    def test_a_proxy_for_https_is_told_the_host_and_nothing_else(
         self, make, endpoint, monkeypatch
     ):
         monkeypatch.setenv("https_proxy", endpoint.base_url)
@@ -251,7 +251,7 @@ class TestRequests:
             *("api.metadata.cloud.ibm.com", "metadata.google.internal%2e"),
         ],
     )
-    def test_a_proxy_is_not_asked_for_what_is_secret_or_its_own(
+    def test_a_proxy_is_not_asked_for_secrets_or_for_itself(
         self, make, monkeypatch, host
     ):
         """Only the proxy looks names up, so the name alone must show it."""
@@ -398,7 +398,9 @@ class TestRedirects:
             "data:,x",
         ],
     )
-    def test_a_redirect_to_no_place_is_refused(self, transport, endpoint, location):
+    def test_a_redirect_that_leads_nowhere_is_refused(
+        self, transport, endpoint, location
+    ):
         endpoint.inject(faults.redirect_to(location))
 
         with pytest.raises(TransportError):
@@ -826,7 +828,7 @@ class TestBodies:
         assert len(text) == 5000 if not cut else len(text) > 0
 
     @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip"])
-    def test_a_text_that_is_not_what_it_says_is_what_it_is(
+    def test_a_text_not_in_its_announced_coding_is_left_as_it_is(
         self, transport, endpoint, coding
     ):
         answer = text_response(200, b'{"a": 1}', "application/json")
