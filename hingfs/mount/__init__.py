@@ -1,7 +1,7 @@
 """A mount: FUSE in front of an engine, the mount table, and the process that serves.
 
-`serving` runs it, in a `daemon` where it is to be in the background. `binding` drives
-libfuse, `operations` answers the kernel; they meet in `filesystem`. `mountpoint` makes
-way for a mount by `mount_table` and `fusermount`; `threads` and `heap` know what the
-process may take.
+`serving` runs a mount; `daemon` puts it into the background. `binding` drives libfuse,
+`operations` serves the calls of the kernel; both know `filesystem` alone. `mountpoint`
+checks and clears the directory, with `mount_table` and `fusermount`. `threads` bounds
+the threads of the process, `heap` the memory that it holds unused.
 """

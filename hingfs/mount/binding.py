@@ -1,16 +1,15 @@
 """The FUSE library: mfusepy with libfuse 3, or fusepy with libfuse 2.
 
-Nothing else imports either. What they do not share lives here: how they are loaded,
-which mount options they take, how `init` hands over the connection, how an open
-file's flags are set. Both serve one small protocol, `filesystem.Filesystem`.
+Nothing else imports either. This module knows where they differ: in loading, in mount
+options, in `init`, in the flags of an open file. Both serve `filesystem.Filesystem`.
 
-Every callback passes `_wrapper`, which overrides the one of the library: fusepy 3.0.1
-answers an OSError without errno (every `requests` exception is one) with
-uninitialised memory, which reads as garbage data or as end of file.
-A `Refusal` becomes its errno, everything else EIO.
+Every callback passes `_wrapper`, which replaces the library's own: fusepy 3.0.1 turns
+an OSError without errno (every `requests` exception is one) into uninitialised memory,
+which a program reads as garbage or as end of file. `_wrapper` turns a `Refusal` into
+its errno, and every other exception into EIO.
 
-Threads: callbacks run on libfuse's threads. Python gives them a new thread state for
-each callback, so thread-local values do not survive and nothing may rely on them.
+Threads: callbacks run on threads of libfuse. Python gives each callback a new thread
+state, so no thread-local value survives it.
 """
 
 import ctypes
@@ -35,58 +34,59 @@ log = logging.getLogger(__name__)
 MFUSEPY = "mfusepy"
 FUSEPY = "fusepy"
 
-# How far the kernel should read ahead. Film on loopback and CPU a GB through libfuse 3
+# How far the kernel reads ahead. A film on loopback, and CPU a GB, through libfuse 3
 # at 128, 256, 512, 1024 KiB: 418, 613, 629, 714 MB/s; 2.2, 1.5, 1.4, 1.5 s; ffprobe of a
 # 200 MB clip fetched 1.3, 1.3, 1.5, 6.7 MB (scripts/bench, 2 cores, 2026-11-22). Through
 # libfuse 2, which stays at 128 KiB a request, at 128, 256, 512: 495, 543, 550 MB/s; 2.0,
 # 1.9, 1.9 s; 4096 reads a tenth slower (medians of four, 2026-11-24).
 READAHEAD_KIB = 512
 # Buffered reads that the kernel may have under way for the whole mount, read-ahead
-# included; more wait in the kernel, those of other videos too, which may be in memory.
-# One program that reads 1 MiB has one under way, or four through libfuse 2.
+# included. Further reads wait in the kernel, even for a video that is in memory.
+# A program that reads 1 MiB has one read under way, or four through libfuse 2.
 MAX_BACKGROUND = 512
-# From here on the kernel reads nothing ahead.
+# With this many reads under way, the kernel reads nothing ahead.
 CONGESTED = 48
 # A call that waits for a server keeps a thread, which takes 30 KB (300 readers, Linux 6.18,
-# 2026-11-27). libfuse 2, and 3 before 3.12, start as many as there are calls; later ones
-# stop at 10, or at this. With no more than MAX_BACKGROUND, stalled readers kept them all.
+# 2026-11-27). libfuse 2, and 3 before 3.12, start a thread for each call; later versions
+# stop at 10, or at this number. Of MAX_BACKGROUND threads, stalled reads took all.
 MAX_THREADS = 1024
-# As many calls may wait; the threads left answer, from memory or with an error.
+# This many calls may wait for a server. The other threads end calls at once, from memory
+# or with an error.
 MAX_WAITING = MAX_THREADS - 64
-# Starting a thread for a burst of reads costs more than keeping it. Left unset,
+# Starting a thread for a burst of reads costs more than keeping it. Without this option,
 # libfuse 3.14 complains about its own default.
 IDLE_THREADS = 16
 # libfuse 3 knows the option max_threads from this minor version on.
 MAX_THREADS_SINCE = 12
 
-# Seconds for which the kernel believes that a name exists. Attributes it must ask for
-# each time (they are answered from memory): with a second, a video that changed was
-# read at its old length; with an hour, old bytes were followed by new ones.
+# Seconds for which the kernel believes that a name exists. It asks for attributes each
+# time, and gets them from memory: when it believed them for a second, programs read a
+# changed video at its old length; with an hour, they read new bytes after old ones.
 NAME_SECONDS = 1.0
-# libfuse 3, fuse_common.h: ask for attributes before each read of a cached page. Pages
-# are dropped by an open that does not keep them; this would cost every read a callback.
+# libfuse 3, fuse_common.h: ask for attributes before each read of a cached page. It would
+# cost every read a callback, and an open drops old pages without it.
 CAP_AUTO_INVAL_DATA = 1 << 12
-# Look up names of one directory side by side. Without, one that hangs holds up all others
-# and `ls`. libfuse before 3.17 knows the capability and does not tell the kernel; four
-# names of 0.2 s took 0.4 s with 3.17.2, and 1.0 s without (Linux 6.18, 2026-11-25).
+# Look up names of one directory side by side. Without it, a name that hangs holds up all
+# others, and `ls`. libfuse before 3.17 has the capability and does not tell the kernel.
+# Four names of 0.2 s took 0.4 s with 3.17.2, and 1.0 s without (Linux 6.18, 2026-11-25).
 CAP_PARALLEL_DIROPS = 1 << 18
 PARALLEL_DIROPS_SINCE = (3, 17)
-# Has libfuse leave its loop, and means nothing else to anybody: see `leave`.
+# Makes libfuse leave its loop, and has no other meaning: see `leave`.
 LEAVE_SIGNAL = signal.SIGRTMAX
 
 
 class _Callbacks:
     """The callbacks, in the form both libraries share; mixed in before their FUSE.
 
-    Their own methods look up the operations object for each call; these go straight
-    to the filesystem and, for reads, fill the kernel's buffer in place.
+    The libraries' own methods look up the operations object for each call. These call
+    the filesystem directly, and a read fills the kernel's buffer in place.
     """
 
     _filesystem: Filesystem
     _overheard: Overheard
     _set_attributes: Any
     _stat_type: Any
-    started = False  # of the class, since the constructor of FUSE is the whole mount
+    started = False  # on the class, since the constructor of FUSE is the whole mount
 
     def _wrapper(self, callback: Any, *args: Any) -> int:
         try:
@@ -174,9 +174,9 @@ class _Callbacks:
 
 
 class _Registration:
-    """Which operations are registered with libfuse; all others answer ENOSYS.
+    """Which operations are registered with libfuse; it refuses all others with ENOSYS.
 
-    The kernel asks for an operation that is not there once, and never again.
+    The kernel asks once for an operation that is missing, and never again.
     Only presence counts: `_Callbacks` takes the calls.
     """
 
@@ -208,7 +208,7 @@ class Binding:
 
     @property
     def looks_up_in_parallel(self) -> bool:
-        """Whether a name that hangs holds up no other; the kernel can since 4.7."""
+        """True if a name that hangs holds up no other; Linux can since 4.7."""
         return self.libfuse_version >= PARALLEL_DIROPS_SINCE
 
     def run(
@@ -221,8 +221,8 @@ class Binding:
         """Mount and serve until unmounted or ended by a signal.
 
         *mountpoint* is absolute: libfuse 3 changes directory to "/". *options* are
-        mount options common to both libraries. *most_threads* serve calls, where the
-        library can bound them. Call it in the main thread.
+        mount options common to both libraries. The library starts at most
+        *most_threads*, where it can bound them. Call it in the main thread.
         Raises MountpointError or FuseUnavailable if the mount did not come up.
         """
         overheard = Overheard()
@@ -241,8 +241,8 @@ class Binding:
         except RuntimeError as error:
             if not bridge.started:
                 raise fusermount.refused_mount(mountpoint, overheard.end()) from error
-            # Ended by a signal (8 on libfuse 3), or by `umount -l` while in use
-            # (1 on libfuse 2): both are ends that somebody asked for.
+            # A signal gives 8 on libfuse 3, `umount -l` of a mount in use 1 on
+            # libfuse 2. Somebody asked for either end.
             log.debug("libfuse ended with code %s", error)
         finally:
             overheard.end()
@@ -267,7 +267,7 @@ class Binding:
         return merged
 
     def _bridge(self, filesystem: Filesystem, overheard: Overheard) -> Any:
-        """A class of the library's FUSE whose callbacks are ours, to be called once."""
+        """The library's FUSE with our callbacks. Call it once: the call is the mount."""
         module = self._module
 
         class Bridge(_Callbacks, module.FUSE):  # type: ignore[name-defined,misc]
@@ -276,7 +276,7 @@ class Binding:
             _set_attributes = staticmethod(module.set_st_attrs)
             _stat_type = module.c_stat
 
-        # libfuse 3 calls two of them with more arguments, and mfusepy names both kinds.
+        # libfuse 3 passes two callbacks more arguments, and mfusepy names both kinds.
         old = self.libfuse_version[0] == 2
         suffix = "" if self.name == FUSEPY else "_fuse_2" if old else "_fuse_3"
         setattr(Bridge, f"init{suffix}", Bridge.init_2 if old else Bridge.init_3)
@@ -287,11 +287,11 @@ class Binding:
 
 
 def leave() -> None:
-    """Have libfuse end its loop, and `Binding.run` return; from any thread.
+    """Make libfuse end its loop, so that `Binding.run` returns; from any thread.
 
-    libfuse ends it for SIGINT, SIGTERM and SIGHUP, in the main thread. Those are others'
-    to send, and to be answered by more than that, so they stay blocked there. Its handler
-    serves one more signal, which is sent to that thread alone.
+    libfuse ends its loop for SIGINT, SIGTERM and SIGHUP, in the main thread. There they
+    stay blocked, since `serving` has more to do when they come. LEAVE_SIGNAL has the
+    same handler, and goes to that thread alone.
     """
     main = threading.main_thread().ident
     assert main is not None, "the main thread was started"
@@ -299,7 +299,7 @@ def leave() -> None:
 
 
 def _copy_handler(source: int, target: int) -> None:
-    """Let what handles signal *source*, which Python may not know, handle *target*."""
+    """Give signal *target* the handler of *source*, which Python may not know."""
     libc = ctypes.CDLL(None)
     action = ctypes.create_string_buffer(1024)  # a struct sigaction has 152 bytes
     libc.sigaction(source, None, action)
@@ -334,7 +334,7 @@ def _load_mfusepy() -> Binding:
 
 def _load_fusepy() -> Binding:
     if "libfuse3" in os.environ.get("FUSE_LIBRARY_PATH", ""):
-        # It would mount, and then every call would reach the wrong operation.
+        # fusepy would mount it, and every call would reach the wrong operation.
         raise OSError("FUSE_LIBRARY_PATH names libfuse 3, which fusepy cannot drive")
     module = importlib.import_module("fuse")
     if not (hasattr(module, "FUSE") and hasattr(module, "set_st_attrs")):
@@ -347,7 +347,7 @@ def _load_fusepy() -> Binding:
 
 @contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
-    """Set a variable while a library that reads it at import is imported."""
+    """Set a variable during the import of a library that reads it."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:

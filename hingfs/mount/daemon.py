@@ -1,10 +1,10 @@
-"""A mount in the background: a daemon that serves, and a parent that waits until it does.
+"""A mount in the background: a daemon that serves, and a parent that waits for it.
 
-Daemonising happens before any thread exists. The parent returns when the mount
-answers, or with the child's reason and exit status: whatever fails before the mount
-answers ends the mount, and one that is silent is killed after `UP_SECONDS`.
+The process forks before any thread exists. The parent returns when the mount is up, or
+with the daemon's reason and exit status. Any failure before that ends the mount; the
+parent kills a daemon that reports nothing within `UP_SECONDS`.
 
-Decides how the two part. Leaves to its caller what the daemon serves.
+Decides how the two processes part. Its caller decides what the daemon serves.
 """
 
 import contextlib
@@ -26,18 +26,17 @@ from . import mountpoint
 
 log = logging.getLogger(__name__)
 
-# How long a mount in the background may take until it answers; some 0.2 s do. A guess.
+# How long a mount in the background may take to come up; it takes 0.2 s. A guess.
 UP_SECONDS = 30.0
 
 
 def serve_in_background(
     config: Config, serve: Callable[[Callable[[], None]], None]
 ) -> None:
-    """Call *serve* in a daemon; returns once it has called its argument.
+    """Call *serve* in a daemon; returns once *serve* has called its argument.
 
-    Raises the SetupError that the daemon met, with its exit status, or MountpointError
-    after `UP_SECONDS`, when it has ended the daemon. No thread may exist when this is
-    called.
+    Raises the SetupError that the daemon met, with its exit status. After `UP_SECONDS`
+    kills the daemon and raises MountpointError. Call it before any thread exists.
     """
     reading, writing = os.pipe()
     daemon = os.fork()
@@ -46,7 +45,7 @@ def serve_in_background(
         _serve_as_daemon(_Report(writing, config.endpoint.token.hide), serve)
     os.close(writing)
     try:
-        outcome = json.loads(_said(reading, UP_SECONDS))
+        outcome = json.loads(_read_report(reading, UP_SECONDS))
     except TimeoutError:
         os.kill(daemon, signal.SIGKILL)
         mountpoint.cut_off(config.mount.directory)
@@ -67,48 +66,48 @@ def serve_in_background(
         raise error
 
 
-def _said(reading: int, seconds: float) -> bytes:
-    """All that comes by the pipe *reading*; raises TimeoutError after *seconds*."""
+def _read_report(reading: int, seconds: float) -> bytes:
+    """All bytes of the pipe *reading*; raises TimeoutError after *seconds*."""
     until = time.monotonic() + seconds
     readable = select.poll()
     readable.register(reading, select.POLLIN)
-    said = b""
+    report = b""
     while readable.poll(1000 * max(0.0, until - time.monotonic())):
         piece = os.read(reading, 64 * KIB)
         if not piece:
-            return said
-        said += piece
+            return report
+        report += piece
     raise TimeoutError
 
 
 class _Report:
     """The one report of a daemon to its parent; later ones are dropped.
 
-    Thread safety: `send`; `_lock` guards the pipe, whose number is another file's
-    once it is closed.
+    Thread safety: `send`.
     """
 
     def __init__(self, writing: int, hide: Callable[[str], str]) -> None:
         self._hide = hide
+        # Guards _writing: once closed, its number may be that of another file.
         self._lock = threading.Lock()
-        self._writing: int | None = writing  # guarded by _lock
+        self._writing: int | None = writing
 
     def send(self, status: int, message: str) -> None:
-        """Tell the parent how it ends: with *status*, and *message* if that is not 0."""
-        said = {"status": status, "message": self._hide(message)}
+        """Tell the parent its exit *status*, and the *message* to it."""
+        report = {"status": status, "message": self._hide(message)}
         with self._lock:
             writing, self._writing = self._writing, None
         if writing is None:
             return
-        with contextlib.suppress(OSError):  # nobody listens
-            os.write(writing, json.dumps(said).encode())
+        with contextlib.suppress(OSError):  # the parent is gone
+            os.write(writing, json.dumps(report).encode())
         os.close(writing)
 
 
 def _serve_as_daemon(
     report: _Report, serve: Callable[[Callable[[], None]], None]
 ) -> NoReturn:
-    """The child's side of `serve_in_background`."""
+    """The daemon's side of `serve_in_background`."""
 
     def up() -> None:
         _detach_streams()
@@ -132,7 +131,7 @@ def _serve_as_daemon(
 
 
 def leave(status: int) -> NoReturn:
-    """End the process now. Threads that still wait for a server are left behind."""
+    """End the process now, with the threads that still wait for a server."""
     logging.shutdown()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()

@@ -1,8 +1,8 @@
-"""What a FUSE library serves: the calls of the kernel, as a protocol without FUSE.
+"""The calls of the kernel, as a protocol without FUSE.
 
-`operations` answers them, `binding` passes them on. Neither knows the other.
+`binding` makes them, `operations` serves them. Neither knows the other.
 
-Threads: a binding calls from libfuse's threads, many at once.
+Threads: the calls come from libfuse's threads, many at once.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Protocol
 
 
 class Refusal(Exception):
-    """What a filesystem raises to answer a call with an errno."""
+    """Ends a call with an errno."""
 
     def __init__(self, number: int) -> None:
         super().__init__(os.strerror(number))
@@ -21,10 +21,10 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OpenedFile:
-    """The answer to open.
+    """What open gives.
 
     *keep_cache*: the pages that the kernel holds of this file are of this version.
-    *direct_io*: bypass those pages, and leave them as they are.
+    *direct_io*: reads bypass those pages, and leave them as they are.
     """
 
     handle: int
@@ -33,17 +33,17 @@ class OpenedFile:
 
 
 class Filesystem(Protocol):
-    """What is mounted. Paths are "/"-rooted and may hold surrogate escapes.
+    """A mounted file system. Paths begin with "/" and may hold surrogate escapes.
 
-    Any method but `start` and `stop` is called from many threads at once, and
-    raises `Refusal` and nothing else.
+    All methods but `start` and `stop` run on many threads at once, and raise nothing
+    but `Refusal`.
     """
 
     def start(self) -> None:
         """Begin work; called once, in the process that serves the mount."""
 
     def stop(self) -> None:
-        """The mount is gone; called once."""
+        """End work, since the mount is gone; called once."""
 
     def getattr(self, path: str | None, handle: int | None) -> Mapping[str, int]:
         """The stat fields of *handle* where given, else of *path*; times in ns."""
@@ -58,7 +58,7 @@ class Filesystem(Protocol):
         """Fill *buffer* from *offset*; the count is short only at end of file."""
 
     def release(self, handle: int) -> None:
-        """The last user of *handle* is gone."""
+        """Forget *handle*; its last user is gone."""
 
     def statfs(self) -> Mapping[str, int]:
         """The statvfs fields."""

@@ -1,8 +1,8 @@
 """fusermount3, which mounts and unmounts for users, and what its refusals mean.
 
-It tells on standard error what it could not do, and leaves the reader to find out why.
-The tables below turn its words, and those of libfuse, which mounts by itself as root,
-into the cause and the ways out.
+fusermount3 says on standard error what it could not do, and not why. So does libfuse,
+which mounts by itself as root. The tables below turn their words into the cause and the
+ways out.
 """
 
 import os
@@ -43,7 +43,7 @@ _NO_MTAB = (
     "fusermount3 wants /etc/mtab, which this system lacks; as root: "
     "ln -s /proc/self/mounts /etc/mtab"
 )
-# What it says -> what that means, for this machine whatever the directory.
+# A pattern in their words -> the cause, where the machine is at fault.
 _OF_MACHINE = (
     (r"device not found", NO_DEVICE),
     (r"failed to open /dev/fuse", NO_ACCESS),
@@ -64,7 +64,7 @@ _OF_MACHINE = (
         ),
     ),
 )
-# The same, for the directory.
+# The same, where the directory is at fault.
 _OF_DIRECTORY = (
     (
         r"no write access to mountpoint|not owned by user",
@@ -95,12 +95,12 @@ _OF_DIRECTORY = (
 
 
 def program() -> str | None:
-    """The path of fusermount3, or of what libfuse 2 calls it; None without any."""
+    """The path of fusermount3, else of libfuse 2's fusermount; None without either."""
     return shutil.which("fusermount3") or shutil.which("fusermount")
 
 
 def refused_mount(directory: str, said: str) -> SetupError:
-    """Why *directory* was not mounted, as libfuse and fusermount3 *said* it."""
+    """Why *directory* was not mounted, by what libfuse and fusermount3 *said*."""
     head = f"cannot mount on {plain(directory)}"
     for pattern, meaning in _OF_MACHINE:
         if re.search(pattern, said):
@@ -121,7 +121,7 @@ def refused_mount(directory: str, said: str) -> SetupError:
 
 
 def refused_unmount(directory: str, said: str) -> SetupError:
-    """Why *directory* was not unmounted, as fusermount3 *said* it."""
+    """Why *directory* was not unmounted, by what fusermount3 *said*."""
     head = f"cannot unmount {plain(directory)}"
     if "failed to open /etc/mtab: No such file" in said:
         return FuseUnavailable(f"{head}: {_NO_MTAB}")
@@ -142,7 +142,7 @@ def _quoted(said: str) -> str:
 
 
 def _apparmor(directory: str) -> str:
-    """That the profile of Ubuntu since 25.04 allows few places, and the ways out."""
+    """The profile of Ubuntu since 25.04 allows few directories; the ways out."""
     local = "/etc/apparmor.d/local/fusermount3"
     return (
         "AppArmor allows FUSE mounts below your home, /mnt, /media and /tmp alone.\n"
@@ -155,7 +155,7 @@ def _apparmor(directory: str) -> str:
 
 
 def _unprivileged() -> str:
-    """Why fusermount3 had no right to do what it is there for."""
+    """Why fusermount3 had no right to mount or unmount."""
     path = program()
     if os.geteuid() != 0:
         if "NoNewPrivs:\t1" in _process_status():

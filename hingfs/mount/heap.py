@@ -1,7 +1,7 @@
-"""The memory that the C library keeps for blocks: reused while it is needed, then returned.
+"""The memory that the C library keeps for blocks: reused at first, returned later.
 
-Decides how glibc's allocator is set for this process. Elsewhere than on glibc, nothing
-is done. `give_back` runs on a thread of its caller's.
+Decides how glibc's allocator works in this process; does nothing with another C
+library. `give_back` runs on a thread of its caller.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import threading
 
 from ..blocks import MIB
 
-# How often memory that lies free is given back.
+# Between two returns of free memory.
 _TRIM_SECONDS = 5.0
 
 
@@ -20,8 +20,8 @@ def tune() -> None:
     By default each thread gets an arena, and a block of 256 KiB is mapped and
     unmapped, which costs 64 page faults. One arena and no early return: peak RSS of
     a film 166 instead of 210 MB, page faults 39,000 instead of 105,000 (2026-11-22).
-    It must come before the first thread, which would get an arena that stays: 202 MB.
-    Elsewhere than on glibc there is no mallopt, and nothing is done.
+    Call it before the first thread, which would keep an arena of its own: 202 MB.
+    Another C library than glibc has no mallopt, and nothing is done.
     """
     m_trim_threshold, m_mmap_threshold, m_arena_max = -1, -3, -8  # malloc.h
     with contextlib.suppress(AttributeError, OSError):
@@ -32,10 +32,10 @@ def tune() -> None:
 
 
 def give_back(ended: threading.Event) -> None:
-    """Now and then, until *ended*, return what lies free between blocks to the system.
+    """Return the free memory between blocks to the system, every 5 s until *ended*.
 
-    Blocks and the buffers of libfuse come and go in one heap, whose holes would stay
-    ours. Random reads by eight processes for 150 s: peak RSS 96 instead of 106 MB, 89
+    Blocks and the buffers of libfuse come and go in one heap, which would keep its
+    holes. Random reads by eight processes for 150 s: peak RSS 96 instead of 106 MB, 89
     instead of 102 MB afterwards; a film is as fast (one run each, every 2 s, 2026-11-22).
     """
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone

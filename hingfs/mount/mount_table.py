@@ -1,8 +1,8 @@
-"""What is mounted where, and who uses it, by the kernel's own tables.
+"""What is mounted where, and which processes use it, by the kernel's own tables.
 
-A mount whose process was killed still stands in the table and answers every call with
-ENOTCONN; `os.path.exists` and `ismount` then say False. So the table is asked, and
-nothing on a mount, which may not answer. Reads only; `mountpoint` acts on it.
+A mount whose process was killed stays in the table and fails every call with ENOTCONN;
+`os.path.exists` and `ismount` then say False. So this module reads the table, and
+nothing on a mount, which may hang. `mountpoint` acts on what it finds.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _MOUNTINFO = Path("/proc/self/mountinfo")
 class MountEntry:
     """One line of the mount table; *device* is "major:minor".
 
-    *user_id* is that of whoever mounted it, None where the kernel does not tell.
+    *user_id* is the user who mounted it, None where the kernel does not tell.
     """
 
     directory: str
@@ -31,7 +31,7 @@ class MountEntry:
 
 
 def entries() -> Iterator[MountEntry]:
-    """All mounts, those above others after them."""
+    """All mounts; a mount on top of another comes after it."""
     for line in _MOUNTINFO.read_text(errors="surrogateescape").splitlines():
         head, separator, tail = line.partition(" - ")
         fields, rest = head.split(" "), tail.split(" ")
@@ -55,12 +55,12 @@ def entry_at(directory: Path) -> MountEntry | None:
 
 
 def is_ours(entry: MountEntry | None) -> bool:
-    """Whether *entry* is a mount of hingfs."""
+    """True if *entry* is a mount of hingfs."""
     return entry is not None and entry.fs_type == _FS_TYPE
 
 
 def ours_above(directory: Path) -> str | None:
-    """The hingfs mount that *directory* is inside of."""
+    """The hingfs mount around *directory*, None if there is none."""
     return next(
         (
             entry.directory
@@ -74,7 +74,7 @@ def ours_above(directory: Path) -> str | None:
 def users_of(device: str) -> Iterator[str]:
     """The processes that have something of *device* open, as "name (pid)".
 
-    Reads the kernel's tables and nothing on the mount itself, which may not answer.
+    Reads the kernel's tables and nothing on the mount itself, which may hang.
     """
     major, _, minor = device.partition(":")
     # /proc/PID/maps writes the same numbers in hexadecimal.

@@ -1,7 +1,7 @@
 """Where a mount may be made, and how it is taken away again.
 
-Decides what to do about the directory, and tells the user what stands in the way. Leaves
-what is mounted to `mount_table`; only mounts that it calls ours are ever touched.
+Decides what to do about the directory, and tells the user what stands in the way.
+`mount_table` tells what is mounted; this module touches mounts of hingfs alone.
 """
 
 import contextlib
@@ -47,9 +47,9 @@ def absolute(directory: str | os.PathLike[str]) -> Path:
 
 
 def prepare(directory: Path) -> None:
-    """Make sure that *directory* can be mounted on, as soon as `clear` was called.
+    """Make sure that *directory* can be mounted on, once `clear` was called.
 
-    Raises MountpointError with what to do where it cannot.
+    Raises MountpointError with what to do about it.
     """
     entry = mount_table.entry_at(directory)
     if mount_table.is_ours(entry):
@@ -59,7 +59,7 @@ def prepare(directory: Path) -> None:
                 f"end it first: {invocation.command()} umount {command_word(directory)}"
             )
         _demand_own(entry, directory)
-        return  # dead: what is below it can be seen once it is gone
+        return  # dead: the directory below can be seen once the mount is gone
     above = mount_table.ours_above(directory)
     name = plain(str(directory))
     if above is not None:
@@ -85,10 +85,10 @@ def prepare(directory: Path) -> None:
 
 
 def clear(directory: Path) -> None:
-    """Take away a dead mount of ours, which tells programs that there are no videos.
+    """Take away a dead hingfs mount at *directory*; raises as `prepare`.
 
-    Not before the new one is about to come: they would meet an empty directory. Raises
-    as `prepare`.
+    Call it just before the new mount: programs that find an empty directory meanwhile
+    believe that there are no videos.
     """
     if mount_table.is_ours(mount_table.entry_at(directory)) and _is_dead(directory):
         _detach(directory, lazy=True)
@@ -113,10 +113,10 @@ def check_fuse(*, allow_other: bool) -> None:
 
 
 def raise_kernel_readahead(directory: Path, size_kib: int) -> bool:
-    """Let the kernel ask for *size_kib* KiB at once; whether it was allowed.
+    """Let the kernel ask for *size_kib* KiB at once; True if that was allowed.
 
-    A FUSE mount starts with 128 KiB and only the kernel's own file in /sys, writable
-    by root, raises it, once the kernel has had the answer to its first message.
+    A FUSE mount starts with 128 KiB. Only a file in /sys raises that, which root alone
+    may write, and only after the kernel's first message was replied to.
     """
     entry = mount_table.entry_at(directory)
     if entry is None:
@@ -132,7 +132,7 @@ def unmount(directory: Path, *, lazy: bool) -> None:
     """Take away the hingfs mount at *directory*.
 
     *lazy* detaches it at once, and readers that have files open get errors.
-    Raises NotMounted, or MountBusy naming who uses it.
+    Raises NotMounted, or MountBusy with the names of the processes that use it.
     """
     entry = mount_table.entry_at(directory)
     if entry is None:
@@ -154,12 +154,12 @@ def unmount(directory: Path, *, lazy: bool) -> None:
         ) from None
 
 
-def cut_off(directory: Path) -> None:
-    """Take away the hingfs mount at *directory*, if there is one, whoever waits in it.
+def cut_off(directory: Path, connections: Path = _CONNECTIONS) -> None:
+    """Take away the hingfs mount at *directory*, if any, even if processes wait in it.
 
     A process that waits for its own mount dies of no signal until the kernel gives the
-    mount up. Root has it do so by a forced unmount; others by a file, which is there
-    where fusectl is mounted.
+    mount up. Root makes the kernel do so by a forced unmount; other users by a file of
+    fusectl, where that is mounted: on *connections*.
     """
     entry = mount_table.entry_at(directory)
     if entry is None or not mount_table.is_ours(entry):
@@ -168,7 +168,7 @@ def cut_off(directory: Path) -> None:
         umount2 = ctypes.CDLL(None).umount2
         umount2(os.fsencode(directory), _MNT_FORCE | _MNT_DETACH)
         return
-    connection = _CONNECTIONS / entry.device.partition(":")[2]
+    connection = connections / entry.device.partition(":")[2]
     with contextlib.suppress(OSError):
         (connection / "abort").write_text("1")
     with contextlib.suppress(SetupError):
@@ -176,7 +176,7 @@ def cut_off(directory: Path) -> None:
 
 
 def _no_empty_directory(directory: Path, error: OSError) -> str:
-    """What *directory* is instead, as *error* shows, and what to do."""
+    """Why *directory* is no empty directory, by *error*, and what to do."""
     name = plain(str(directory))
     if error.errno == errno.ENOENT:
         return f"{name} does not exist; make it: mkdir -p {command_word(directory)}"
@@ -260,7 +260,7 @@ def _detach(directory: Path, *, lazy: bool) -> None:
 
 
 def _of_another(entry: MountEntry | None) -> str:
-    """Whose mount *entry* is, with "of" before it; "" where it is the caller's."""
+    """The words "of NAME" for the owner of *entry*; none if that is the caller."""
     if entry is None or entry.user_id in (None, os.getuid()):
         return ""
     assert entry.user_id is not None
@@ -271,7 +271,7 @@ def _of_another(entry: MountEntry | None) -> str:
 
 
 def _demand_own(entry: MountEntry | None, directory: Path) -> None:
-    """Raise MountpointError where only somebody else can unmount *entry*."""
+    """Raise MountpointError if only another user can unmount *entry*."""
     owner = _of_another(entry)
     if owner and os.geteuid() != 0:
         who = "root" if owner == " of root" else "they or root"

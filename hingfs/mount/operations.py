@@ -1,11 +1,11 @@
 """The FUSE protocol adapter: paths, stat fields, handles and errnos. Nothing else.
 
-Every operation passes `_answering`, which turns any exception into an errno; the two
-tables below are the only place where errnos are chosen. `read` never answers EAGAIN
-or EINTR: ffmpeg and cp would spin on them or silently truncate.
+Every operation passes `_refusing_by`, which turns each exception into an errno; the two
+tables below alone choose errnos. `read` never ends with EAGAIN or EINTR: ffmpeg and cp
+would spin on them or silently truncate.
 
-Threads: operations run on libfuse's threads. `_lock` guards the handle table and the
-note of which version's pages the kernel holds.
+Threads: operations run on libfuse's threads. `library` makes the files; this module
+decides what the kernel may keep of them.
 """
 
 import errno
@@ -67,35 +67,35 @@ ERRNO_OF_READ: ErrnoTable = {
     DeadlineExceeded: errno.ETIMEDOUT,
     HingError: errno.EIO,
 }
-# What a program meets in the normal course of things, and refusals of the token, of
-# which `client` warns once; not worth a line at ERROR for each call.
+# Errnos that programs meet every day are logged at DEBUG. EACCES is one of them, since
+# `api` warns once of a refused token.
 _ORDINARY = frozenset({errno.ENOENT, errno.EAGAIN, errno.EROFS, errno.EACCES})
 
 _ROOT_INODE = 1
 _STAT_BLOCK_BYTES = 512  # the unit of st_blocks, whatever st_blksize says
-# Programs size their buffers by it: one read of this size is few callbacks.
+# Programs size their buffers by st_blksize: one read of this size is few callbacks.
 _PREFERRED_READ_BYTES = 1 << 20
 # Large, so that up to 3 PiB of files and what is free fit in 32 bits: programs built
 # without large files get EOVERFLOW for more blocks.
 _STATFS_BLOCK_BYTES = MIB
-# What `df` shows as free: nothing can be written, but alarms, Samba and installers take
-# little or no free space for a full disk. rclone shows 1 PiB as well. It is constant, so
-# that no forecast sees it run out.
+# What `df` shows as free. Nothing can be written, but alarms, Samba and installers take
+# little free space for a full disk. rclone shows 1 PiB as well. The figure is constant,
+# so that no forecast sees it run out.
 _STATFS_FREE_BYTES = 1 << 50
 _MOST_SIZES = 32_768  # of 170 bytes each, however long the names are (2026-11-26)
-# An answer to getattr is on its way to the kernel for this long at most. A guess.
+# The attributes that getattr gives reach the kernel within this time. A guess.
 _SIZE_SETTLED_SECONDS = 1.0
 
 
 def errno_for(error: BaseException, table: ErrnoTable) -> int:
-    """The errno of *error*; EIO for what nobody foresaw."""
+    """The errno of *error*; EIO for an unforeseen one."""
     for kind in type(error).__mro__:
         if kind in table:
             return table[kind]
     return errno.EIO
 
 
-def _answering(
+def _refusing_by(
     table: ErrnoTable,
 ) -> Callable[[Callable[Params, Result]], Callable[Params, Result]]:
     """Let nothing but `Refusal` leave an operation of `HingOperations`."""
@@ -109,10 +109,10 @@ def _answering(
                 raise
             except HingError as error:
                 number = errno_for(error, table)
-                _note(_call(operation, args), number, error)
+                _log_refusal(_words_of(operation, args), number, error)
                 raise Refusal(number) from None
             except Exception as error:
-                log.exception("%s: unforeseen error", _call(operation, args))
+                log.exception("%s: unforeseen error", _words_of(operation, args))
                 raise Refusal(errno.EIO) from error
 
         return guarded
@@ -120,8 +120,8 @@ def _answering(
     return decorate
 
 
-def _call(operation: Callable[..., object], args: Sequence[object]) -> str:
-    """The call in words: "read clip.mp4"; *args* begin with the `HingOperations`."""
+def _words_of(operation: Callable[..., object], args: Sequence[object]) -> str:
+    """The call in words, "read clip.mp4"; *args* begin with the `HingOperations`."""
     operations, subjects = args[0], args[1:]
     assert isinstance(operations, HingOperations)
     subject = next((subject for subject in subjects if subject is not None), "")
@@ -130,7 +130,7 @@ def _call(operation: Callable[..., object], args: Sequence[object]) -> str:
     return f"{verb} {printable(name.removeprefix('/') or '/', 80)}"
 
 
-def _note(call: str, number: int, error: HingError) -> None:
+def _log_refusal(call: str, number: int, error: HingError) -> None:
     quiet = number in _ORDINARY or isinstance(error, Closing | NotAsked)
     level = logging.DEBUG if quiet else logging.ERROR
     log.log(level, "%s: %s (%s)", call, error, errno.errorcode[number])
@@ -139,11 +139,10 @@ def _note(call: str, number: int, error: HingError) -> None:
 @dataclass(slots=True)
 class _Handle:
     file: VideoFile
-    name: str  # by which it was opened; the kernel takes each for a file of its own
+    name: str  # as opened; to the kernel, each name is a file of its own
     reader: VideoReader
-    # Opening it makes the kernel drop the pages of other versions. That is not known
-    # to have happened before the first read comes: until then an open at the same
-    # time could still be served from them.
+    # True from an open that makes the kernel drop the pages of other versions, until a
+    # read proves that it did: another open at that time might still use those pages.
     clears: bool
 
 
@@ -158,24 +157,27 @@ class HingOperations:
         *,
         on_start: Callable[[], None],
         on_stop: Callable[[], None],
+        most_sizes: int = _MOST_SIZES,
     ) -> None:
         self._catalog = catalog
         self._readers = readers
         self._config = config
         self._on_start = on_start
         self._on_stop = on_stop
+        self._most_sizes = most_sizes
         self._mounted_ns = time.time_ns()
         self._numbers = itertools.count(1)
+        # Guards all below, for dictionary work only. The keys of the kernel's tables are
+        # hashes of names, which may be long. Two names with one hash are safe: their
+        # reads bypass the kernel's pages.
         self._lock = threading.Lock()
-        self._handles: dict[int, _Handle] = {}  # guarded by _lock
-        # All below are guarded by _lock. Their keys are hashes of names, which are of
-        # any length; two names with one hash would only be read past the kernel's pages.
+        self._handles: dict[int, _Handle] = {}
         # name -> the version whose pages alone the kernel holds, while there is one
         self._kernel_pages: WeakValueDictionary[int, Content] = WeakValueDictionary()
-        # name -> (the size told to the kernel last, when it replaced another on
-        # the monotonic clock, 0.0 if it never did), the oldest first
+        # name -> (the size that the kernel was given last, the monotonic time when that
+        # replaced another size, 0.0 if it never did), the oldest first
         self._kernel_sizes: dict[int, tuple[int, float]] = {}
-        self._forgot_sizes = False  # that of any name
+        self._forgot_sizes = False  # of any name
 
     def name_of(self, handle: int) -> str:
         """The name by which *handle* was opened."""
@@ -183,31 +185,31 @@ class HingOperations:
         return opened.name if opened is not None else "a closed file"
 
     def start(self) -> None:
-        """The mount is up."""
+        """Begin work, since the mount is up."""
         self._on_start()
 
     def stop(self) -> None:
-        """The mount is gone."""
+        """End work, since the mount is gone."""
         self._on_stop()
 
-    @_answering(ERRNO_OF_NAME)
+    @_refusing_by(ERRNO_OF_NAME)
     def getattr(self, path: str | None, handle: int | None) -> Mapping[str, int]:
-        """The stat fields; of an open file from memory, without asking anybody."""
+        """The stat fields; those of an open file come from memory, without a request."""
         if handle is not None:
             with self._lock:
                 opened = self._handles.get(handle)
             if opened is not None:
                 if opened.file.content.changed:
-                    # The kernel has one size per file: the old one would cut off, or
-                    # pad, what is read through handles of the new version.
+                    # The kernel has one size per file: the old size would cut off, or
+                    # pad, reads through handles of the new version.
                     raise ContentChanged("the video changed since it was opened")
-                return self._told(opened.file, opened.name)
+                return self._stat_noting_size(opened.file, opened.name)
         if path == "/":
             return self._stat_of_root()
         name = _name(path)
-        return self._told(self._catalog.find(name), name)
+        return self._stat_noting_size(self._catalog.find(name), name)
 
-    @_answering(ERRNO_OF_NAME)
+    @_refusing_by(ERRNO_OF_NAME)
     def readdir(self, path: str) -> Iterator[tuple[str, Mapping[str, int]]]:
         """The names that can be read now."""
         if path != "/":
@@ -219,7 +221,7 @@ class HingOperations:
         )
         return itertools.chain([(".", root), ("..", root)], names)
 
-    @_answering(ERRNO_OF_NAME)
+    @_refusing_by(ERRNO_OF_NAME)
     def open(self, path: str, flags: int) -> OpenedFile:
         """A handle for reading the version that the server has now."""
         if flags & os.O_ACCMODE != os.O_RDONLY:
@@ -230,34 +232,34 @@ class HingOperations:
         handle = next(self._numbers)
         reader = self._readers.open(content, self._catalog.following(file.video_id))
         with self._lock:
-            # The kernel keeps one set of pages and one size per file, and mixing versions
-            # is what no one may see. While handles of an older version are open, the
-            # new handle reads past the pages, so that theirs cannot be filled with new
-            # bytes; and what they hold of the old ones is dropped, so that they get
-            # ESTALE. It also reads past them while the kernel may believe the old size.
+            # The kernel keeps one set of pages and one size per file, and no program may
+            # see two versions mixed. While handles of an older version are open, the new
+            # handle bypasses the pages, so that no new byte gets into them. The old pages
+            # are dropped, so that the old handles get ESTALE. The new handle also
+            # bypasses the pages while the kernel may believe the old size.
             mixed = any(
                 other.file.video_id == file.video_id
                 and other.file.content is not content
                 for other in self._handles.values()
             )
-            direct = mixed or self._missized_locked(file, name)
+            direct = mixed or self._may_know_another_size_locked(file, name)
             keep = self._kernel_pages.get(hash(name)) is content
             self._handles[handle] = _Handle(
                 file, name, reader, clears=not keep and not direct
             )
         return OpenedFile(handle, keep_cache=keep, direct_io=direct)
 
-    @_answering(ERRNO_OF_READ)
+    @_refusing_by(ERRNO_OF_READ)
     def read_into(self, handle: int, buffer: memoryview, offset: int) -> int:
         """Exactly the bytes asked for, fewer only at end of file, or an error."""
         opened = self._handles.get(handle)  # one lookup is atomic
         if opened is None:
             raise Refusal(errno.EBADF)
         if opened.clears:
-            self._cleared(opened)
+            self._note_clean_pages(opened)
         return opened.reader.read_into(buffer, offset)
 
-    @_answering(ERRNO_OF_READ)
+    @_refusing_by(ERRNO_OF_READ)
     def release(self, handle: int) -> None:
         """Forget the handle."""
         with self._lock:
@@ -265,11 +267,11 @@ class HingOperations:
         if opened is not None:
             self._readers.close(opened.reader)
 
-    @_answering(ERRNO_OF_NAME)
+    @_refusing_by(ERRNO_OF_NAME)
     def statfs(self) -> Mapping[str, int]:
-        """The files known, and more free space than any alarm minds; never asks.
+        """The size of known files, and free space that no alarm minds; sends no request.
 
-        The kernel adds that it is read-only. Inodes are not counted, as on btrfs.
+        The kernel adds that the mount is read-only. Inodes are not counted, as on btrfs.
         """
         used = -(-self._catalog.known_bytes() // _STATFS_BLOCK_BYTES)
         free = _STATFS_FREE_BYTES // _STATFS_BLOCK_BYTES
@@ -282,33 +284,33 @@ class HingOperations:
             "f_namemax": LONGEST_NAME_BYTES,
         }
 
-    def _cleared(self, opened: _Handle) -> None:
-        """The kernel holds pages of this version alone: its handle is being read."""
+    def _note_clean_pages(self, opened: _Handle) -> None:
+        """Note that the kernel holds pages of this version alone, as a read proves."""
         with self._lock:
             opened.clears = False
             self._kernel_pages[hash(opened.name)] = opened.file.content
 
-    def _told(self, file: VideoFile, name: str) -> Mapping[str, int]:
-        """The stat fields of *file*, with a note of the size the kernel hears of *name*."""
+    def _stat_noting_size(self, file: VideoFile, name: str) -> Mapping[str, int]:
+        """The stat fields of *file*; notes the size that the kernel gets for *name*."""
         size = file.content.size_bytes
         with self._lock:
             known = self._kernel_sizes.get(hash(name))
             if known is None or known[0] != size:
-                if len(self._kernel_sizes) >= _MOST_SIZES:
+                if len(self._kernel_sizes) >= self._most_sizes:
                     self._kernel_sizes.pop(next(iter(self._kernel_sizes)))
                     self._forgot_sizes = True
-                # It may have been told another that is forgotten.
+                # Otherwise the kernel may have been given a size that is forgotten.
                 first = known is None and not self._forgot_sizes
                 since = 0.0 if first else time.monotonic()
                 self._kernel_sizes[hash(name)] = (size, since)
         return self._stat_of(file)
 
-    def _missized_locked(self, file: VideoFile, name: str) -> bool:
-        """Whether the kernel may still believe that *file* has another size.
+    def _may_know_another_size_locked(self, file: VideoFile, name: str) -> bool:
+        """True if the kernel may still believe that *file* has another size.
 
-        It asks for attributes only when a program does, or reads past the end it
-        knows. A file that became shorter is then read with zeros to the end of the
-        page (libfuse 3 on Linux 6.18, one open in three, 2026-11-22).
+        The kernel asks for attributes only when a program does, or reads past the end
+        that the kernel knows. A file that became shorter then reads with zeros to the end
+        of the page (libfuse 3 on Linux 6.18, one open in three, 2026-11-22).
         """
         known = self._kernel_sizes.get(hash(name))
         if known is None:
@@ -347,7 +349,7 @@ class HingOperations:
 
 
 def _name(path: str | None) -> str:
-    """The file name in a path; refuses what can be none in the root."""
+    """The file name in *path*; refuses one that no file in the root can have."""
     name = (path or "").removeprefix("/")
     if "/" in name:
         raise Refusal(errno.ENOENT)

@@ -1,6 +1,6 @@
-"""What others in this process write to standard error, past any log.
+"""What libfuse and fusermount3 write to standard error, past any log.
 
-It has no thread; whoever begins to listen ends it.
+Without a thread: the caller who makes an `Overheard` also ends it.
 """
 
 import os
@@ -10,21 +10,22 @@ _STANDARD_ERROR = 2
 
 
 class Overheard:
-    """What is written to standard error from here to `end`: by libfuse and fusermount3.
+    """Collects what is written to standard error, from its making to `end`.
 
-    Both tell their reasons there, past any log, and to nobody in the background.
+    libfuse and fusermount3 tell their reasons there alone, which nobody reads in the
+    background.
     """
 
     def __init__(self) -> None:
         self._said = ""
         self._before: int | None = None
-        with suppress(OSError):  # it is closed
+        with suppress(OSError):  # standard error is closed
             self._before = os.dup(_STANDARD_ERROR)
             self._file = os.memfd_create("libfuse")
             os.dup2(self._file, _STANDARD_ERROR)
 
     def end(self) -> str:
-        """Give standard error back; what was said. Later calls say the same."""
+        """Give standard error back; returns what was collected, each time the same."""
         if self._before is not None:
             os.dup2(self._before, _STANDARD_ERROR)
             os.close(self._before)

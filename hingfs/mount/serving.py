@@ -1,15 +1,14 @@
 """One mount: an engine, FUSE in front of it, and the process that serves them.
 
-Signals. SIGINT, SIGTERM and SIGHUP are blocked before FUSE runs, and a thread waits for
-them: it sets everything closing first, so that every read in flight ends with EIO, and
-then has libfuse leave its loop. Left to libfuse alone, it would wait for those reads; a
-handler in Python would never run, since the main thread is in C.
-SIGHUP ends a mount whose terminal has gone. Without a controlling terminal, as in the
-background or under systemd, or where `nohup` had it ignored, it asks to read token,
-log and list again.
+SIGINT, SIGTERM and SIGHUP are blocked before FUSE runs; the thread `hingfs-signals` waits
+for them. It closes the engine, so that each read in flight ends with EIO, and then makes
+libfuse leave its loop. libfuse alone would wait for those reads, and a handler in Python
+would never run, since the main thread is in C. SIGHUP ends a mount whose terminal has
+gone. Without a controlling terminal (in the background, under systemd), or where `nohup`
+had SIGHUP ignored, it has token, log and list read again.
 
-Threads of its own: `hingfs-signals` as above, `hingfs-up` until the mount answers, and
-`hingfs-trim`, which gives free memory back and shares nothing but the event that ends it.
+Other threads: `hingfs-up`, until the mount is up, and `hingfs-trim`, which gives free
+memory back and shares nothing but the event that ends it.
 """
 
 import contextlib
@@ -36,12 +35,12 @@ from .threads import shares_of, threads_left
 
 log = logging.getLogger(__name__)
 
-# Connections opened before they are needed: a first stat asks two routes at once, and
-# a first read the head and the tail.
+# Connections opened before they are needed: a first stat sends two requests at once, and
+# a first read fetches the head and the tail.
 WARM_CONNECTIONS = 2
 # How long a thread may keep the interpreter while others want it. All threads here
-# give it up at their next read or wait anyway; taking it earlier only makes them trade
-# it: a film on loopback 850 MB/s at 5 ms, 1,000 at 20 ms (no FUSE, 2026-11-22).
+# give it up at their next read or wait anyway; a shorter time only makes them trade it:
+# a film on loopback 850 MB/s at 5 ms, 1,000 at 20 ms (no FUSE, 2026-11-22).
 SWITCH_SECONDS = 0.02
 # How long the threads of the check may take to end; they are idle by then.
 _CHECK_ENDS_SECONDS = 2.0
@@ -49,9 +48,9 @@ _SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
 class Mount:
-    """Everything one mount consists of. Make it in the process that serves it.
+    """One mount, wired. Make it in the process that serves it.
 
-    *on_up* is called once the mount answers, on a thread of its own.
+    *on_up* is called once the mount is up, on the thread `hingfs-up`.
     """
 
     def __init__(self, config: Config, on_up: Callable[[], None]) -> None:
@@ -130,10 +129,12 @@ class Mount:
             raise
 
     def _finish_start(self) -> None:
-        """What must wait until the kernel has our answer to its first message."""
+        """Do what must wait until the kernel has the reply to its first message."""
         directory, size_kib = self._config.mount.directory, binding.READAHEAD_KIB
         try:
-            os.stat(directory)  # waits for that; inside `init` it would wait for ever
+            os.stat(
+                directory
+            )  # waits for the reply; inside `init` it would wait for ever
         except OSError as error:
             self._fail(f"it does not answer: {error.strerror}")
             return
@@ -141,7 +142,7 @@ class Mount:
             if mountpoint.raise_kernel_readahead(directory, size_kib):
                 log.info("the kernel reads ahead %d KiB", size_kib)
         finally:
-            self._tell_up()  # with that or without
+            self._tell_up()  # allowed or not
         self.engine.transport.warm(WARM_CONNECTIONS)
 
     def _tell_up(self) -> None:
@@ -154,7 +155,7 @@ class Mount:
     def _fail(self, why: BaseException | str) -> None:
         """End a mount that does not come up; `run` raises *why*.
 
-        One that was told to end meanwhile has not failed.
+        A mount that was told to end meanwhile has not failed.
         """
         if self._ended.is_set():
             return
@@ -167,11 +168,11 @@ class Mount:
 
     def _end(self) -> None:
         self.close()
-        # Not before the waits have ended: libfuse leaves when its callbacks have.
+        # Only now: libfuse leaves once its callbacks have returned.
         binding.leave()
 
     def reload(self) -> None:
-        """Read the token file again, go on in the log's new file, list anew when asked."""
+        """Go on in the log's new file, and have token file and list read again."""
         reopen_log()
         self.engine.renew()
         log.info("SIGHUP: token, log and list are read again")
@@ -186,17 +187,17 @@ class Mount:
 
 
 def block_signals() -> None:
-    """Block the signals that end a mount, here and in every thread started after.
+    """Block the signals that end a mount, here and in every thread started later.
 
-    And SIGPIPE: libfuse 2, as it leaves, gives it its default back, which is death to
-    the process of a thread that writes to a connection just then.
+    SIGPIPE too: libfuse 2 restores its default as it leaves, and a thread that writes to
+    a connection just then would end the process.
     """
     signals = _SIGNALS | {binding.LEAVE_SIGNAL, signal.SIGPIPE}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 
 
 def _ends_on_hangup() -> bool:
-    """Whether SIGHUP will mean that a terminal has gone, which cannot be seen then."""
+    """True if a SIGHUP will mean that the terminal has gone; seen only beforehand."""
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         return False
     try:
@@ -207,9 +208,9 @@ def _ends_on_hangup() -> bool:
 
 
 def check(config: Config) -> str:
-    """Prove address and token with one request; a warning, or "".
+    """Prove address and token with one request; returns a warning, or "".
 
-    Raises SetupError where they fail.
+    Raises SetupError if they fail.
     """
     heap.tune()
     engine = Engine(config.endpoint, config.cache)
@@ -218,7 +219,7 @@ def check(config: Config) -> str:
     finally:
         engine.close()
     if not engine.join(_CHECK_ENDS_SECONDS):
-        raise EndpointError(  # a thread that is left would be forked in the middle of it
+        raise EndpointError(  # a fork would cut off a thread that is left
             f"{config.endpoint.host} was found, but another lookup of it hangs; try "
             "again, or skip this check with --no-check"
         )
@@ -226,26 +227,26 @@ def check(config: Config) -> str:
 
 
 def prepare(config: Config) -> None:
-    """Prove that *config* can be mounted here; raises SetupError where it cannot."""
+    """Prove that *config* can be mounted here; raises SetupError if it cannot."""
     mountpoint.check_fuse(allow_other=config.mount.allow_other)
     binding.load(config.mount.fuse)
     mountpoint.prepare(config.mount.directory)
 
 
 def serve(config: Config, on_up: Callable[[], None]) -> None:
-    """Mount in this process and serve until it is over."""
+    """Mount in this process and serve until the mount ends."""
     threading.excepthook = _log_end_of_thread
     heap.tune()
     with contextlib.suppress(OSError):
-        # libfuse ends its threads by pthread_cancel, for which glibc loads this, and
-        # aborts where no file descriptor is left for it.
+        # libfuse ends its threads by pthread_cancel, for which glibc loads this library,
+        # and aborts where no file descriptor is left for that.
         ctypes.CDLL("libgcc_s.so.1")
     sys.setswitchinterval(SWITCH_SECONDS)
     Mount(config, on_up).run()
 
 
 def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
-    """No thread dies silently: in the background nobody sees standard error."""
+    """Log the error that ended a thread; in the background nobody sees standard error."""
     name = ended.thread.name if ended.thread is not None else "a thread"
     error = ended.exc_value or ended.exc_type()
     log.error("%s died of an unforeseen error", name, exc_info=error)

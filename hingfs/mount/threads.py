@@ -1,9 +1,9 @@
 """How many threads the system leaves to this process.
 
-Containers and services are often given a bound on processes (`docker run --pids-limit`,
-systemd's `TasksMax`), users another (`ulimit -u`), and each thread counts. Where libfuse
-gets no more of them, a mount does not fail: it hangs, as soon as all wait for a server.
-Decides what is left, and how many calls may wait for a server by that.
+Containers and services often bound their processes (`docker run --pids-limit`,
+systemd's `TasksMax`), and so do users (`ulimit -u`); each thread counts. A mount that
+gets too few threads does not fail: it hangs, as soon as all of them wait for a server.
+Decides how many threads are left, and so how many calls may wait for a server.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ log = logging.getLogger(__name__)
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _PROCESSES = Path("/proc")
-# Below, what few programs want at once would fail. A guess.
+# With fewer, the calls of a few programs at once would fail. A guess.
 _FEWEST_THREADS = 32
 
 
 def threads_left(cgroups: Path = _CGROUPS, processes: Path = _PROCESSES) -> int | None:
-    """How many more threads may be started here; None where nothing bounds them.
+    """How many more threads this process may start; None without a bound.
 
     *cgroups* and *processes* are where the kernel shows control groups and processes.
     """
@@ -41,8 +41,8 @@ def threads_left(cgroups: Path = _CGROUPS, processes: Path = _PROCESSES) -> int 
 class Shares:
     """How many threads libfuse may have, and how many calls may wait for a server.
 
-    Each that waits keeps a thread of libfuse. Those beyond answer from memory, or with
-    an error; and what asks the server has threads as well.
+    A call that waits keeps a thread of libfuse. Further calls get what is in memory, or
+    an error. The requests to the server need threads as well.
     """
 
     most_threads: int
@@ -50,9 +50,9 @@ class Shares:
 
 
 def shares_of(left: int | None) -> Shares:
-    """The shares where *left* more threads can be started; None: without a bound.
+    """The shares of *left* more threads; None is no bound.
 
-    Raises FuseUnavailable where they are too few for a mount.
+    Raises FuseUnavailable if they are too few for a mount.
     """
     if left is None:
         return Shares(binding.MAX_THREADS, binding.MAX_WAITING)
@@ -74,7 +74,7 @@ def shares_of(left: int | None) -> Shares:
 
 
 def _left_in_groups(cgroups: Path, processes: Path) -> Iterator[int]:
-    """What each control group of this process leaves, and each of those above it."""
+    """The threads that each control group of this process leaves, and each above it."""
     with contextlib.suppress(OSError, ValueError):
         for line in (processes / "self" / "cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
@@ -94,7 +94,7 @@ def _left_in_groups(cgroups: Path, processes: Path) -> Iterator[int]:
 
 
 def _left_in(group: Path) -> Iterator[int]:
-    """What *group* leaves, if it has a bound."""
+    """The threads that *group* leaves, if it has a bound."""
     with contextlib.suppress(OSError, ValueError):  # none here, or "max"
         most = int((group / "pids.max").read_text())
         yield most - int((group / "pids.current").read_text())
@@ -106,7 +106,7 @@ def _threads_of_user(processes: Path) -> int:
     for process in processes.iterdir():
         if not process.name.isdecimal():
             continue
-        with contextlib.suppress(OSError):  # it has ended, or is another's
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
             if process.stat().st_uid == user:
                 count += sum(1 for _ in (process / "task").iterdir())
     return count

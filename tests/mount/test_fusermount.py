@@ -36,7 +36,8 @@ AppArmor allows FUSE mounts below your home, /mnt, /media and /tmp alone.
     umount /data/hing/,
   and run: apparmor_parser -r PROFILE"""
 
-# Who mounts, what is said, the status, and the message after "cannot mount on D: ".
+# The user who mounts, the words of fusermount3, the status, the message after "cannot
+# mount on D: ".
 MOUNTS = [
     (USER, "fusermount3: mount failed: Permission denied\n", 6, APPARMOR),
     (

@@ -13,7 +13,6 @@ from hingfs import errors
 from hingfs.blocks import MIB
 from hingfs.errors import HingError
 from hingfs.library.names import LONGEST_NAME_BYTES, full_name_of, inode_of, name_of
-from hingfs.mount import operations as operations_module
 from hingfs.mount.filesystem import Refusal
 from hingfs.mount.operations import (
     ERRNO_OF_NAME,
@@ -84,7 +83,7 @@ def operations(build: Build, endpoint) -> HingOperations:
 
 
 def refused(call, *args) -> int:
-    """The errno that `call(*args)` answers."""
+    """The errno that `call(*args)` is refused with."""
     with pytest.raises(Refusal) as refusal:
         call(*args)
     return refusal.value.errno
@@ -346,7 +345,7 @@ class TestHandles:
         full, short = (f"/{name('x' * 300)}" for name in (full_name_of, name_of))
 
         def read(path: str) -> bool:
-            """Whether the kernel may use what it holds of *path*."""
+            """True if the kernel may use the pages that it holds of *path*."""
             opened = operations.open(path, os.O_RDONLY)
             assert self.read(operations, opened.handle, 0, 10) == video.read(0, 10)
             operations.release(opened.handle)
@@ -357,12 +356,17 @@ class TestHandles:
         assert [read(short), read(full)] == [False, False]  # both held the old bytes
         assert [read(short), read(full)] == [True, True]
 
-    def test_a_size_that_is_forgotten_may_have_been_another(
-        self, build, endpoint, monkeypatch
-    ):
+    def test_a_size_that_is_forgotten_may_have_been_another(self, build, endpoint):
         """A file that became shorter would be read with zeros behind its end."""
-        monkeypatch.setattr(operations_module, "_MOST_SIZES", 2)
-        operations = build(cache={"metadata_ttl_seconds": 0}).operations
+        mount = build(cache={"metadata_ttl_seconds": 0})
+        operations = HingOperations(
+            mount.engine.catalog,
+            mount.engine.readers,
+            mount._config.mount,
+            on_start=lambda: None,
+            on_stop=lambda: None,
+            most_sizes=2,
+        )
         for name in "abc":
             endpoint.add(name, size_bytes=SIZE)
             operations.getattr(f"/{name}.mp4", None)
@@ -376,7 +380,7 @@ class TestHandles:
         file = operations._catalog.find("v.mp4")
         with little_memory(2_000_000):
             for number in range(5000):
-                operations._told(file, f"{number:01000}")
+                operations._stat_noting_size(file, f"{number:01000}")
 
     def test_two_versions_open_at_once_share_no_pages(
         self, build, endpoint, expected_log

@@ -1,4 +1,4 @@
-"""What bounds the threads of a mount, and what a mount does where they are few."""
+"""Bounds on the threads of a mount, and a mount that gets few."""
 
 import contextlib
 import logging

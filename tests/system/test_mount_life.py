@@ -390,28 +390,28 @@ def test_a_directory_can_be_mounted_again_and_again(binding: str) -> None:
 
 
 @pytest.fixture(params=[0, 1000], ids=["root", "a user"])
-def fusectl(
+def connections(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
+) -> Iterator[Path]:
     """The kernel's files of all connections, which root needs not; as root, or a user."""
     done = run(["mount", "-t", "fusectl", "fusectl", tmp_path])
     assert done.returncode == 0, done.stderr
-    monkeypatch.setattr(mountpoint, "_CONNECTIONS", tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: request.param)
-    yield
+    yield tmp_path
     assert run(["umount", tmp_path]).returncode == 0
 
 
-@pytest.mark.usefixtures("fusectl")
 @each_binding
-def test_a_mount_is_cut_off_while_a_reader_waits_in_it(binding: str) -> None:
+def test_a_mount_is_cut_off_while_a_reader_waits_in_it(
+    binding: str, connections: Path
+) -> None:
     with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
         endpoint.add("video", size_bytes=SIZE_BYTES)
         endpoint.inject(stall_before_headers(threading.Event()), math.inf, content_get)
         with Readers([mounted.path("video")]) as readers:
             eventually(lambda: readers.waiting() == 1, "a read in flight")
 
-            mountpoint.cut_off(mounted.directory)
+            mountpoint.cut_off(mounted.directory, connections)
 
             assert not mounted.is_mounted
             (outcome,) = readers.outcomes()
@@ -540,7 +540,7 @@ def test_a_server_that_stays_away_is_an_error_by_the_deadline(binding: str) -> N
                 assert opened.size_bytes == 30_000_000
             finally:
                 endpoint.start()
-            # And without a remount all is well again.
+            # All is well again without a remount.
             eventually(lambda: reads(opened, video, far), "a read after the outage")
 
 
@@ -596,7 +596,7 @@ def test_a_mount_whose_server_is_gone_can_be_taken_away(binding: str, how: str) 
 
 
 def test_the_token_is_nowhere_to_be_seen(mounted: Mounted) -> None:
-    """Not in ps, the mount table, error texts or the log; `Mounted` checks the last."""
+    """ps, the mount table, error texts and the log lack it; `Mounted` checks the log."""
     endpoint, token = mounted.endpoint, mounted.token
     endpoint.add("failed", status="failed")
     endpoint.add("limited", size_bytes=SIZE_BYTES)
