@@ -1,4 +1,4 @@
-"""The base URL of an API: how people write it, and whether it is this machine."""
+"""The base URL of an API: how people write it, and whether its host is this machine."""
 
 import ipaddress
 import re
@@ -11,9 +11,9 @@ def normalized_base_url(text: str) -> str:
     """*text* without trailing slashes and without one trailing "/v1" or "/v1/videos".
 
     Some services publish their base URL with /v1, some without, and some people paste
-    the address of the list, or of a clip; every request path of ours begins with it.
+    the address of the list, or of a clip; every request of ours adds /v1 itself.
     Any other prefix ("/openai") is kept.
-    Raises UsageError if it is no http(s) URL, or holds credentials or a query.
+    Raises UsageError for what is no http(s) URL, or holds credentials or a query.
     """
     url = re.sub(
         r"/v1(/+videos(/[^/?#]+(/content)?)?)?$", "", text.strip().rstrip("/")
@@ -38,12 +38,12 @@ def normalized_base_url(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """*text* as a message may show it: nothing of what may hold a password."""
+    """*text* as a message may show it: nothing of it if it may hold a password."""
     return "what is given" if "@" in text else repr(printable(text, 80))
 
 
 def is_loopback(host: str) -> bool:
-    """Whether *host*, a name or an address in a URL, is this machine."""
+    """True if *host*, a name or an address in a URL, is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,8 +1,8 @@
 """How a setting is declared: once, at the field that holds its value.
 
 `setting` and `switch` stand where a dataclass has a default. The parser, the variables,
-README's table and the checks read what was declared there with `settings_of`. The table
-itself is `settings`; what was given to a command is read by `cli.given`.
+README's table and the checks read these declarations with `settings_of`. The table
+itself is `settings`; `cli.given` reads the values that a command was given.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ class Setting(Generic[Value]):
 
     @property
     def option(self) -> str:
-        """Its name in what argparse gives back."""
+        """Its name in the namespace of argparse."""
         return self.flag.removeprefix("--").replace("-", "_")
 
     @property
@@ -58,7 +58,7 @@ class Setting(Generic[Value]):
 
     @property
     def is_switch(self) -> bool:
-        """Whether its option takes no value."""
+        """True if its option takes no value."""
         return self.unit is SWITCH
 
 
@@ -67,7 +67,7 @@ def setting(
 ) -> Value:
     """A field with a setting.
 
-    *default* is as people write it, or what makes the value that nobody gave.
+    *default* is a text as people write it, or a function that makes the value.
     """
     if isinstance(default, str):
         metadata = {_DECLARED: Setting(flag, unit, default, meaning)}

@@ -14,21 +14,21 @@ HingError
  ├ TransportError     the exchange failed; trying again may help
  │  ├ Unreachable     no connection (DNS, refused, TLS)
  │  │  ├ NoTls        TLS failed: no such protocol, or no trust
- │  │  └ NotAsked     the server has just not answered several others
+ │  │  └ NotAsked     not sent: the server left several others without an answer
  │  ├ Stale           a kept connection had died unseen
- │  ├ NoAnswer        connected and asked, and no answer in time
+ │  ├ NoAnswer        the request was sent, and no answer began in time
  │  ├ BodyCut         a body ended or stalled before its announced length
  │  ├ ServerBroken    5xx, or an answer that breaks HTTP or the range contract
  │  │  └ Undecodable  a body in a coding that cannot be undone
  │  ├ RateLimited     429; carries how long to wait
- │  │  └ GivenWay     not asked, since nobody waits for it
+ │  │  └ GivenWay     not sent, since nobody waits for it
  │  ├ DeadlineExceeded
  │  └ Unforeseen      a defect of ours, logged with its traceback where it was met
  └ SetupError         nothing is mounted; carries the exit status
     ├ UsageError, TokenError, EndpointError, FuseUnavailable, MountpointError,
     └ MountBusy, NotMounted, NoSuchApi
 
-Which errno each becomes is decided in `operations`, nowhere else.
+`mount.operations` alone decides which errno each becomes.
 Text that came from a server goes through `printable` before it enters a message.
 """
 
@@ -50,8 +50,8 @@ def plain(text: str) -> str:
 def printable(text: object, limit: int = 200) -> str:
     """*text* fit for a terminal or a log line.
 
-    Runs of control and direction characters become one space, and what is longer
-    than *limit* characters is cut: server text is hostile input.
+    Runs of control and direction characters become one space, and text of more than
+    *limit* characters is cut: server text is hostile input.
     """
     cleaned = plain(str(text)[: 4 * limit]).strip()
     cleaned = cleaned.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -59,7 +59,7 @@ def printable(text: object, limit: int = 200) -> str:
 
 
 def command_word(path: str | os.PathLike[str]) -> str:
-    """*path* as a word of a shell command that a message tells to run."""
+    """*path* as a word of a shell command in a message."""
     return shlex.quote(plain(os.fspath(path)))
 
 
@@ -87,7 +87,7 @@ class VideoNotReady(HingError):
 
 
 class VideoNotServed(VideoNotReady):
-    """The API calls it completed, but its bytes cannot be had yet."""
+    """The API calls it completed, but does not serve its bytes yet."""
 
 
 class VideoFailed(HingError):
@@ -107,7 +107,7 @@ class AccessDenied(HingError):
 
 
 class ContentChanged(HingError):
-    """The server now has other bytes than the ones that were opened."""
+    """The server now has other bytes than those that were opened."""
 
 
 class NotAVideo(HingError):
@@ -174,7 +174,7 @@ class RateLimited(TransportError):
 
 
 class GivenWay(RateLimited):
-    """The API counts requests, and this one was asked ahead: nobody waits for it."""
+    """A request ahead, which nobody waits for, is not sent: the API counts requests."""
 
 
 class DeadlineExceeded(TransportError):
@@ -223,7 +223,7 @@ class FuseUnavailable(SetupError):
 
 
 class MountpointError(SetupError):
-    """The directory cannot be mounted on, or what is mounted there be taken away."""
+    """The directory cannot be mounted on, or its mount cannot be taken away."""
 
     exit_status = 6
 

@@ -1,7 +1,7 @@
 """How hingfs was called, and so how it can be called again.
 
-Messages name commands for people to run; where `hingfs` is in no directory of the PATH,
-as in a checkout or a virtual environment, its bare name would not be found.
+Messages name commands for people to run. A shell does not find the bare name `hingfs`
+where no directory of the PATH has it, as in a checkout or a virtual environment.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .errors import command_word
 
-# As it was when the program began: a daemon goes to another directory.
+# Absolute from the start, since a daemon changes its directory.
 _PROGRAM = Path(sys.argv[0]).absolute()
 
 

@@ -2,12 +2,12 @@
 
 A mount in the foreground logs to standard error. One in the background has a file of
 its own, named after its directory, in `$XDG_STATE_HOME/hingfs`: two files of
-`MOST_BYTES` at most, for nobody but their owner. Where standard error is systemd's
-journal, both log there, with the priorities that sd-daemon(3) describes. A file that
-the user named comes before all, and is theirs to rotate.
+`MOST_BYTES` at most, for their owner alone. Where standard error is systemd's journal,
+both log there, with the priorities that sd-daemon(3) describes. A file that the user
+named comes before all; the user rotates it.
 
-Lines of hingfs have the level that was asked for; those of the libraries only from
-WARNING on, since their debugging says little about a mount.
+The user's level is that of hingfs's lines. Lines of libraries need WARNING, since their
+debugging says little about a mount.
 
 Thread safety: all of it, by the lock that `logging` gives each handler.
 """
@@ -35,8 +35,8 @@ _Hide = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the lines go, as a person is told; *warning* says why not where they should."""
+class Target:
+    """Where the lines go, in words; *warning* says why they do not go where they should."""
 
     name: str
     warning: str = ""
@@ -48,22 +48,23 @@ def begin(
     *,
     file: Path | None = None,
     background: Path | None = None,
-) -> Place:
-    """Log lines of *level* and above, each after *hide*; where, the module says.
+    most_bytes: int = MOST_BYTES,
+) -> Target:
+    """Log lines of *level* and above, each through *hide*; returns where they go.
 
-    *background* is the directory of a mount in the background. Raises UsageError if
-    *file* cannot be written.
+    *background* is the directory of a mount in the background, whose own file is
+    rotated at *most_bytes*. Raises UsageError if *file* cannot be written.
     """
     formatter = _LineFormatter(hide)
     if file is not None:
-        place, handler = _chosen(file)
+        target, handler = _chosen(file)
     elif _is_journal():
-        place, handler = Place("the journal"), _stream()
+        target, handler = Target("the journal"), _stream()
         formatter = _JournalFormatter(hide)
     elif background is None:
-        place, handler = Place(""), _stream()
+        target, handler = Target(""), _stream()
     else:
-        place, handler = _own(background)
+        target, handler = _own(background, most_bytes)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     for old in list(root.handlers):
@@ -71,29 +72,29 @@ def begin(
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger(__package__).setLevel(level.upper())
-    return place
+    return target
 
 
-def _chosen(file: Path) -> tuple[Place, logging.Handler]:
+def _chosen(file: Path) -> tuple[Target, logging.Handler]:
     """The *file* that the user named."""
     try:
-        return Place(str(file)), _File(file)
+        return Target(str(file)), _File(file)
     except OSError as error:
         raise UsageError(f"log file {plain(str(file))}: {error.strerror}") from None
 
 
-def _own(directory: Path) -> tuple[Place, logging.Handler]:
-    """The file of the mount at *directory*; none, and a warning, where it cannot be."""
+def _own(directory: Path, most_bytes: int) -> tuple[Target, logging.Handler]:
+    """The own file of the mount at *directory*; a warning if it cannot be made."""
     try:
         file = _directory(os.environ) / f"{name_for(directory)}.log"
-        return Place(str(file)), _OwnFile(file)
+        return Target(str(file)), _OwnFile(file, most_bytes)
     except OSError as error:
         warning = f"there is no log: {_reason(error)}; choose another with --log-file"
-        return Place("", warning), logging.NullHandler()
+        return Target("", warning), logging.NullHandler()
 
 
 def reopen() -> None:
-    """Go on in the file that has the log's name now; after logrotate that is another."""
+    """Go on in the file that has the log's name now, another one after logrotate."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _File):
             handler.reopen()
@@ -102,7 +103,8 @@ def reopen() -> None:
 def name_for(directory: Path) -> str:
     """The name of the log of a mount at *directory*: "mnt-hing" for /mnt/hing.
 
-    No two directories share one: what else stands in their names is escaped as in URLs.
+    No two directories share one: all but letters, digits, "_" and "." is escaped as in
+    URLs.
     """
     parts = [re.sub(r"[^\w.]+", _escaped, part) for part in directory.parts[1:]]
     name = "-".join(parts)
@@ -120,9 +122,9 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def _directory(environ: Mapping[str, str]) -> Path:
-    """Where the logs of this user's mounts are; raises OSError where nowhere."""
+    """The directory for the logs of this user's mounts; raises OSError without one."""
     state, home = Path(environ.get("XDG_STATE_HOME", "")), Path(environ.get("HOME", ""))
-    if state.is_absolute():  # any other is to be ignored, says the XDG specification
+    if state.is_absolute():  # the XDG specification ignores any other
         return state / "hingfs"
     # `sudo` may leave the caller's home to root, whose files would lock the caller out.
     if home.is_absolute() and _is_mine(home):
@@ -144,9 +146,9 @@ def _reason(error: OSError) -> str:
 
 
 def _is_journal() -> bool:
-    """Whether standard error goes to systemd's journal, as sd-daemon(3) tells it.
+    """True if standard error goes to systemd's journal, by the test of sd-daemon(3).
 
-    The variable alone tells nothing: a terminal that was started there inherits it.
+    The variable alone proves nothing: a terminal that was started there inherits it.
     """
     try:
         status = os.fstat(_STANDARD_ERROR)
@@ -182,13 +184,13 @@ class _File(logging.Handler):
         """Append *record*; called with the handler's lock held."""
         line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
         with contextlib.suppress(OSError):
-            self._make_room(len(line))
+            self._make_room_locked(len(line))
             os.write(self._file, line)
 
     def reopen(self) -> None:
-        """Open the path again; what was open stays in use where that fails."""
+        """Open the path again; the file that was open stays in use if that fails."""
         with self.lock or contextlib.nullcontext(), contextlib.suppress(OSError):
-            self._renew()
+            self._renew_locked()
 
     def close(self) -> None:
         """No line comes after this one."""
@@ -197,7 +199,7 @@ class _File(logging.Handler):
         self._file = -1
         super().close()
 
-    def _renew(self) -> None:
+    def _renew_locked(self) -> None:
         before, self._file = self._file, self._open()
         os.close(before)
 
@@ -205,12 +207,16 @@ class _File(logging.Handler):
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         return os.open(self._path, flags, 0o600)
 
-    def _make_room(self, line_bytes: int) -> None:
+    def _make_room_locked(self, line_bytes: int) -> None:
         """Rotate, where this file is ours to rotate."""
 
 
 class _OwnFile(_File):
-    """A log that nobody was asked about: bounded, private, and nobody else's file."""
+    """The log of a user who named no file: bounded, private, and no one else's."""
+
+    def __init__(self, path: Path, most_bytes: int) -> None:
+        super().__init__(path)
+        self._most_bytes = most_bytes
 
     def close(self) -> None:
         """As above; a mount that had nothing to say leaves nothing behind."""
@@ -225,30 +231,30 @@ class _OwnFile(_File):
             directory.parent.mkdir(parents=True, exist_ok=True)
         if not directory.exists():
             directory.mkdir(mode=0o700, exist_ok=True)
-        # Whoever may put names there could have this write through a link to any file.
-        _demand(os.lstat(directory), directory)
+        # A user who may put names there could make us write through a link to any file.
+        _demand_own(os.lstat(directory), directory)
         status = os.stat(directory)
-        _demand(status, directory)
+        _demand_own(status, directory)
         if stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) & 0o077:
             directory.chmod(0o700)
         flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_WRONLY | os.O_APPEND | os.O_CREAT
         file = os.open(self._path, flags, 0o600)
         try:
             status = os.fstat(file)
-            _demand(status, self._path)
-            _demand_plain(status, self._path)
+            _demand_own(status, self._path)
+            _demand_plain_file(status, self._path)
             os.fchmod(file, 0o600)
         except OSError:
             os.close(file)
             raise
         return file
 
-    def _make_room(self, line_bytes: int) -> None:
-        if os.fstat(self._file).st_size + line_bytes <= MOST_BYTES:
+    def _make_room_locked(self, line_bytes: int) -> None:
+        if os.fstat(self._file).st_size + line_bytes <= self._most_bytes:
             return
         if self._is_at_path():  # or another mount of this directory has rotated it
             self._path.replace(f"{self._path}.1")
-        self._renew()
+        self._renew_locked()
 
     def _is_at_path(self) -> bool:
         try:
@@ -257,20 +263,20 @@ class _OwnFile(_File):
             return False
 
 
-def _demand(status: os.stat_result, path: Path) -> None:
-    """Raise OSError unless the caller owns what *status* tells of *path*."""
+def _demand_own(status: os.stat_result, path: Path) -> None:
+    """Raise OSError unless the caller owns *path*, by its *status*."""
     if status.st_uid != os.geteuid():
         raise OSError(0, "belongs to another user", str(path))
 
 
-def _demand_plain(status: os.stat_result, path: Path) -> None:
-    """Raise OSError for what is no file, and for a file that has another name too."""
+def _demand_plain_file(status: os.stat_result, path: Path) -> None:
+    """Raise OSError unless *path* is a file, by its *status*, and has no other name."""
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         raise OSError(0, "is no plain file of one name", str(path))
 
 
 class _LineFormatter(logging.Formatter):
-    """Lines without control characters and tokens, whoever logged them.
+    """Lines without control characters and tokens.
 
     A traceback ends with the text of an exception that may quote the server.
     """

@@ -1,9 +1,9 @@
 """The table of settings: each with its option, unit, default and meaning, once.
 
-A field below is a setting, the class around it the part of `Config` that it goes to; a
-part is also a group of the help. Units and most bounds stand in `units`. What must fit
-another setting is checked here, so that no `Config` exists that cannot be used. Where
-the values come from is decided elsewhere.
+Each field below declares a setting; its class is a part of `Config`, and a group of the
+help. `units` has the units and most bounds. This module checks what must fit another
+setting, so that no `Config` exists that cannot be used. `cli.given` decides where the
+values come from.
 """
 
 import os
@@ -44,7 +44,7 @@ _FEWEST_BLOCKS = 8
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
-    """Which API is spoken to, and how patient each exchange is. Times in seconds."""
+    """Which API hingfs uses, and how long each exchange may take. Times in seconds."""
 
     base_url: str = setting(
         "--base-url",
@@ -103,8 +103,8 @@ class EndpointConfig:
         "25s",
         "pauses the API may ask for inside one stat or open; longer is EAGAIN",
     )
-    # Between two sights of a video whose status is a word that nobody knows: what is
-    # written in pieces grows within it. A guess, and no setting.
+    # Between two looks at a video whose status is a word that nobody knows: a file that
+    # is still being written grows meanwhile. A guess, and no setting.
     settle_seconds: float = 5.0
 
     def __post_init__(self) -> None:
@@ -191,8 +191,8 @@ class MountConfig:
     directory: Path
     uid: int = setting("--uid", USER, os.getuid, "owner of the files (default: you)")
     gid: int = setting("--gid", GROUP, os.getgid, "group of the files (default: yours)")
-    # Writable as programs see them, which the mount is not: copies take them over, and
-    # whoever copied must be able to overwrite and remove what is theirs.
+    # Writable to look at, though the mount is not: copies take the mode over, and their
+    # owners must be able to overwrite and remove them.
     file_mode: int = setting(
         "--file-mode",
         MODE,
@@ -219,7 +219,7 @@ class MountConfig:
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """What is logged, and the file for it, where it is not to be as `log` chooses."""
+    """What is logged, and to which file; `log` chooses if none is named."""
 
     level: str = setting(
         "--log-level",
@@ -240,7 +240,7 @@ class LogConfig:
 
 @dataclass(frozen=True, slots=True)
 class StartConfig:
-    """How `hingfs mount` goes about it."""
+    """How `hingfs mount` starts."""
 
     foreground: bool = switch(
         "--foreground", "stay attached to the terminal until the mount ends"

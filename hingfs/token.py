@@ -1,7 +1,7 @@
 """The bearer token: where it comes from, and how it stays out of what is shown.
 
-A token file is read again by whoever calls `read`; nothing here decides when. Text that
-may quote the token goes through `hide` before anybody sees it.
+Each `read` reads a token file again; its callers decide when. Text that may quote the
+token goes through `hide` before anybody sees it.
 """
 
 import os
@@ -19,7 +19,7 @@ _BESIDE_TOKEN = re.compile(
     r"\A(?:(?:export\s+)?HINGFS_TOKEN\s*=|Authorization\s*:|Bearer(?=\s|\Z))",
     re.IGNORECASE,
 )
-# What is shorter is a placeholder ("none", "EMPTY") and may be part of any word.
+# A shorter token is a placeholder ("none", "EMPTY") and may be part of any word.
 _SHORTEST_SECRET = 6
 
 
@@ -27,17 +27,18 @@ _SHORTEST_SECRET = 6
 class Token:
     """Where the bearer token comes from: a value, or a file that may be renewed.
 
-    Its repr never shows the token, and `hide` keeps it out of what others said.
-    Thread safety: all methods; what was read is only ever added to.
+    Its repr never shows the token, and `hide` takes it out of the words of others.
+    Thread safety: all methods.
     """
 
     value: str | None = field(default=None, repr=False)
     file: Path | None = None
+    # Every token read so far; only ever added to.
     _known: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @property
     def source(self) -> str:
-        """Where it comes from, in words."""
+        """Where the token comes from, in words."""
         if self.file is None:
             return "HINGFS_TOKEN"
         return f"token file {plain(str(self.file))}"
@@ -46,7 +47,7 @@ class Token:
         """The token as it is now.
 
         Raises TokenError if there is none, if it cannot stand in a header, or if
-        the file can be read by others.
+        other users can use the file.
         """
         token = self._read()
         self._known.add(token)
@@ -55,8 +56,8 @@ class Token:
     def hide(self, text: str) -> str:
         """*text* with "[token]" for each token read so far.
 
-        Servers quote the token they refuse, perhaps in small letters; and where their
-        text was cut, half a token is too much as well.
+        Servers quote the token that they refuse, perhaps in small letters. A text that
+        was cut may end with half a token, which is hidden too.
         """
         for token in sorted(self._known, key=len, reverse=True):
             for secret in (token, token[: max(len(token) // 2, _SHORTEST_SECRET)]):
@@ -98,9 +99,9 @@ def _checked_token(text: str, source: str) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    """*text* without what people copy beside a token.
+    """*text* without the things that people copy beside a token.
 
-    That is quotes, "Bearer " of the header, and the name of the variable or header.
+    These are quotes, "Bearer " of the header, and the name of the variable or header.
     """
     before, token = None, text.strip()
     while token != before:

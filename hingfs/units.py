@@ -1,8 +1,8 @@
 """How values are written and what they may be: sizes, times, modes, users, words.
 
-A unit turns what a person wrote into a value, and checks that a value is in bounds. It
-says what is wrong; the caller knows which option or variable held the text. Bounds that
-depend on another setting stand in `settings`.
+A unit turns a person's text into a value, and checks that a value is in bounds. It says
+what is wrong; its caller knows which option or variable held the text. `settings` checks
+bounds that depend on another setting.
 """
 
 import grp
@@ -38,12 +38,12 @@ _OFF = frozenset({"0", "false", "no", "off"})
 
 
 def _is_any(_value: object) -> None:
-    """Every value will do."""
+    """Allow every value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit(Generic[Value]):
-    """One kind of value: how help calls it, how text is read, which values will do.
+    """One kind of value: its name in the help, how text is read, which values fit.
 
     *parse* and *check* raise UsageError, with the reason alone.
     """
@@ -173,7 +173,7 @@ def _parse_directory(text: str) -> Path:
 
 def _parse_file_to_write(text: str) -> Path:
     path = parse_path(text)
-    written = path if path.exists() else path.parent  # which gets a new name
+    written = path if path.exists() else path.parent  # the directory gets a new name
     is_one = path.parent.is_dir() and not path.is_dir()
     if not (is_one and os.access(written, os.W_OK)):
         raise UsageError(

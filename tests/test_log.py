@@ -56,8 +56,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state"
 
 
-def begin(directory: Path = DIRECTORY) -> log.Place:
-    return log.begin("info", str, background=directory)
+def begin(directory: Path = DIRECTORY, most_bytes: int = log.MOST_BYTES) -> log.Target:
+    return log.begin("info", str, background=directory, most_bytes=most_bytes)
 
 
 def say(text: str) -> None:
@@ -108,7 +108,7 @@ def test_only_its_owner_can_read_it(state: Path) -> None:
     file = state / "hingfs" / "mnt-hing.log"
     file.touch(mode=0o644)
 
-    assert begin() == log.Place(str(file))
+    assert begin() == log.Target(str(file))
 
     say("something")
     assert file.read_text().endswith("something\n")
@@ -150,7 +150,7 @@ def test_others_without_a_home_have_no_log_and_are_told(
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
 
-    assert begin() == log.Place(
+    assert begin() == log.Target(
         "",
         "there is no log: HOME names no directory of yours; choose another with "
         "--log-file",
@@ -226,17 +226,14 @@ def test_what_somebody_else_put_there_is_not_written_to(
 # --- its size -----------------------------------------------------------------------------
 
 
-def test_it_is_rotated_at_its_bound(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log, "MOST_BYTES", 1000)
-    place = begin()
+def test_it_is_rotated_at_its_bound(state: Path) -> None:
+    target = begin(most_bytes=1000)
 
     for number in range(100):
         say(f"line {number:02d}")
 
     files = sorted((state / "hingfs").iterdir())
-    assert [str(file) for file in files] == [place.name, f"{place.name}.1"]
+    assert [str(file) for file in files] == [target.name, f"{target.name}.1"]
     assert all(file.stat().st_size <= 1000 for file in files)
     text = "".join(file.read_text() for file in reversed(files))
     said = [line.rpartition(" ")[2] for line in text.splitlines()]
@@ -245,14 +242,11 @@ def test_it_is_rotated_at_its_bound(
     assert [mode_of(file) for file in files] == [0o600, 0o600]
 
 
-def test_two_mounts_of_one_directory_lose_no_line_by_rotation(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_mounts_of_one_directory_lose_no_line_by_rotation(state: Path) -> None:
     """One was detached lazily and lives on; each line stands in one of the files."""
-    monkeypatch.setattr(log, "MOST_BYTES", 1000)
-    begin()
+    begin(most_bytes=1000)
     (one,) = logging.getLogger().handlers
-    begin()
+    begin(most_bytes=1000)
     logging.getLogger().addHandler(one)
     try:
         for number in range(8):  # twice 8 lines: one rotation

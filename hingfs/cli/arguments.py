@@ -1,8 +1,8 @@
 """A parser whose refusals say what was meant: argparse's own, in words for people.
 
-Each begins with what happened, shows the usage of the command that was given, and where
-its help is. An argument may be a token that was typed at the wrong place, so what could
-be one is not repeated.
+Each refusal begins with what happened, then shows the usage of the command and where its
+help is. An argument may be a token typed at the wrong place, so no refusal repeats what
+could be one.
 """
 
 import argparse
@@ -21,9 +21,7 @@ TOKENS_COME_FROM = (
     "tokens come from HINGFS_TOKEN or from --token-file FILE, never from an argument, "
     "since `ps` shows those to everybody"
 )
-
-
-# What the same is called by rclone, sshfs and other mounts.
+# A flag of rclone, sshfs and other mounts -> the same here.
 _ELSEWHERE = {
     "-v": "--log-level debug",
     "--verbose": "--log-level debug",
@@ -35,9 +33,9 @@ _ELSEWHERE = {
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """That of *known* which *word* is most like, or those it begins; "" where none is.
+    """The one of *known* that *word* is most like, or those that it begins; else "".
 
-    What all have in common ("--", "HINGFS_") makes none of them alike.
+    The common beginnings, "--" and "HINGFS_", do not count.
     """
     by_core = {one.removeprefix("--").removeprefix("HINGFS_"): one for one in known}
     core = word.removeprefix("--").removeprefix("HINGFS_")
@@ -53,7 +51,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser as above, which takes no abbreviations; also for its commands."""
+    """A parser, also of commands, that refuses as above and takes no abbreviations."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of argparse
         super().__init__(
@@ -62,13 +60,13 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
-    # argparse leaves what a command does not know to the parser above it.
+    # argparse would leave the unknown arguments of a command to the parser above it.
     def parse_known_args(  # type: ignore[override]
         self,
         args: Sequence[str] | None = None,
         namespace: Any = None,  # noqa: ANN401
     ) -> tuple[argparse.Namespace, list[str]]:
-        """As argparse's, and nothing is left over."""
+        """As argparse's, but refuses unknown arguments."""
         parsed, extra = super().parse_known_args(args, namespace)
         if extra:
             self.error(self._about(extra))
@@ -97,7 +95,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def _in_words(self, message: str) -> str:
-        """*message* of argparse in words of ours, where it is one of the common ones."""
+        """*message* of argparse; the common ones in words of ours."""
         if found := re.search(r"arguments are required: (\S+)", message):
             if found[1] == "DIR":
                 return f"`{self.prog}` needs a directory: DIR"

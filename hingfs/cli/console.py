@@ -1,8 +1,8 @@
 """What the command line says to a person on standard error.
 
-In a pipe each message is one line, so that it can be searched for. On a terminal it is
-laid out for reading: what happened on the first line, what to do on those below, and no
-word cut in two.
+In a pipe each message is one line, so that a search shows all of it. On a terminal it is
+laid out for reading: what happened on the first line, what to do on the lines below, and
+no word cut in two.
 """
 
 import os
@@ -26,7 +26,7 @@ def complain(sentence: str) -> None:
 
 
 def is_terminal() -> bool:
-    """Whether somebody sees what is said."""
+    """True if standard error is a terminal."""
     return os.isatty(_STANDARD_ERROR)  # `sys.stderr` is None where it was closed
 
 

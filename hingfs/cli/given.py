@@ -1,8 +1,8 @@
 """What a command was given: the options it offers, and the variables beside them.
 
-An option comes before its variable, and both before the default. Here it is decided
-which of them a value is taken from, so that a bad one is told with the name that held
-it. The token never comes from an argument, since `ps` shows those to everybody.
+An option comes before its variable, and both before the default. This module decides
+which of them gives a value, so that the refusal of a bad value names its source. The
+token never comes from an argument, since `ps` shows those to everybody.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from .arguments import nearest
 
 Part = TypeVar("Part")
 
-# Of no option.
+# The one variable without an option.
 _TOKEN_VARIABLE = "HINGFS_TOKEN"  # noqa: S105 - the name, not the token
 
 
@@ -46,7 +46,7 @@ def offer(parser: argparse.ArgumentParser) -> None:
 
 
 class Given:
-    """The *options* of a command, by their names, beside the variables of *environ*."""
+    """The *options* of a command, by name, and the variables of *environ*."""
 
     def __init__(
         self, options: Mapping[str, object], environ: Mapping[str, str]
@@ -100,7 +100,7 @@ class Given:
         given = self._options.get(declared.option)
         if given is True:
             return declared.flag, "yes"
-        # An empty option is a mistake, but for what may be without a value.
+        # An empty option is a mistake, except where the default is no fixed value.
         if isinstance(given, str) and (given or declared.default is not None):
             return declared.flag, given
         text = self._environ.get(declared.variable)

@@ -1,7 +1,7 @@
 """The command line: arguments and environment in, exit status out.
 
-Nothing else reads the environment's HINGFS_ variables or prints. What can be set, and
-how it is written, is told in `hingfs.settings`.
+Nothing else reads HINGFS_ variables or prints. `hingfs.settings` declares what can be
+set, and how a person writes it.
 """
 
 import argparse
@@ -43,7 +43,7 @@ EXIT_STATUSES = """exit status:
                      9  the base URL is no video API"""
 _STANDARD_ERROR = 2
 
-# Whoever waits for longer wonders whether anything happens.
+# A person who waits for longer wonders whether anything happens.
 _SILENT_SECONDS = 3.0
 
 
@@ -67,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _open_standard_streams() -> None:
     """Let standard streams that were closed lead nowhere.
 
-    Their numbers would go to the next files that are opened: the parent's pipe, or the
-    connection to the kernel, over which a daemon then puts /dev/null.
+    Otherwise the next files to be opened take their numbers: the parent's pipe, or the
+    connection to the kernel, which a daemon then replaces by /dev/null.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
         os.set_inheritable(number, True)  # noqa: FBT003 - the name says it
@@ -97,7 +97,7 @@ def _add_mount(commands: "_Commands") -> None:
         help="show the videos of an API in a directory",
         description=(
             "Show the videos of an API as <video_id>.mp4 in DIR, read-only. Returns "
-            "when the mount answers; end it with `hingfs umount DIR`. Every option "
+            "when the mount is up; end it with `hingfs umount DIR`. Every option "
             "can be set by a variable too: --cache-size by HINGFS_CACHE_SIZE. The "
             "token comes from HINGFS_TOKEN or a file, never from an argument."
         ),
@@ -158,7 +158,7 @@ def _mount(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     config = given.config(mountpoint.absolute(arguments.directory))
     try:
         return _mount_as(config)
-    except HingError as error:  # which may quote the server
+    except HingError as error:  # it may quote the server
         error.args = (config.endpoint.token.hide(str(error)),)
         raise
 
@@ -167,7 +167,7 @@ def _mount_as(config: Config) -> int:
     config.endpoint.token.read()
     mount.prepare(config)
     if not config.start.no_check:
-        with _telling_what_takes_long(f"waiting for {config.endpoint.base_url}"):
+        with _saying_when_slow(f"waiting for {config.endpoint.base_url}"):
             warning = mount.check(config)
         if warning:
             complain(f"warning: {warning}")
@@ -182,13 +182,16 @@ def _mount_as(config: Config) -> int:
 
 
 @contextlib.contextmanager
-def _telling_what_takes_long(what: str) -> Iterator[None]:
-    """Say *what* is done on a terminal, if the block takes long; no thread is left."""
+def _saying_when_slow(
+    what: str, after_seconds: float = _SILENT_SECONDS
+) -> Iterator[None]:
+    """Say on a terminal *what* takes long, after a while; leaves no thread."""
 
-    def tell() -> None:
+    def say() -> None:
         complain(f"{what}; Ctrl-C ends it")
 
-    timer = threading.Timer(_SILENT_SECONDS, tell)
+    timer = threading.Timer(after_seconds, say)
+    timer.name = "hingfs-slow"
     if is_terminal():
         timer.start()
     try:
@@ -200,19 +203,19 @@ def _telling_what_takes_long(what: str) -> Iterator[None]:
 
 
 def _serve(config: Config, on_up: Callable[[], None], *, foreground: bool) -> None:
-    """Log, mount and serve in this process until it is over.
+    """Log, mount and serve in this process until the mount ends.
 
-    Once the mount is up it says so, and calls *on_up*.
+    Once the mount is up, says so and calls *on_up*.
     """
     directory = config.mount.directory
-    place = log.begin(
+    target = log.begin(
         config.log.level,
         config.endpoint.token.hide,
         file=config.log.file,
         background=None if foreground else directory,
     )
-    if place.warning:
-        complain(f"warning: {place.warning}")
+    if target.warning:
+        complain(f"warning: {target.warning}")
 
     def announce() -> None:
         by_key = "Ctrl-C, or " if foreground else ""
@@ -221,8 +224,8 @@ def _serve(config: Config, on_up: Callable[[], None], *, foreground: bool) -> No
             f"  end it with {by_key}{invocation.command()} umount "
             f"{command_word(directory)}"
         )
-        if place.name:
-            said += f"\n  log: {plain(place.name)}"
+        if target.name:
+            said += f"\n  log: {plain(target.name)}"
         with contextlib.suppress(OSError):  # nobody listens, or the disk is full
             print(said, flush=True)
         on_up()
@@ -248,7 +251,7 @@ def _demo(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _run_demo(directory: Path, environ: Mapping[str, str], *, check: bool) -> int:
-    """Serve the demo endpoint and its mount in this process until it is over."""
+    """Serve the demo endpoint and its mount in this process until the mount ends."""
     mount.block_signals()  # before the endpoint's threads exist, so that they inherit it
     with DemoEndpoint() as endpoint:
         chosen = Given({}, {"HINGFS_FUSE": environ.get("HINGFS_FUSE", "")})
@@ -267,7 +270,7 @@ def _run_demo(directory: Path, environ: Mapping[str, str], *, check: bool) -> in
 
 
 class _Demo:
-    """What happens beside the demo's mount, on a thread of its own."""
+    """Invites a person to try the demo's mount, or checks it, on `hingfs-demo-guide`."""
 
     def __init__(self, endpoint: DemoEndpoint, directory: Path, *, check: bool) -> None:
         self._endpoint = endpoint
@@ -277,7 +280,7 @@ class _Demo:
 
     def start(self) -> None:
         """Begin; called when the mount is up."""
-        start(threading.Thread(target=self._job, name="hingfs-demo", daemon=True))
+        start(threading.Thread(target=self._job, name="hingfs-demo-guide", daemon=True))
 
     def _invite(self) -> None:
         files = self._directory

@@ -1,15 +1,14 @@
 """A small OpenAI-style video endpoint on loopback, for ``hingfs demo``.
 
-It lets hingfs be tried, and looked at, without an account and without a network:
-two videos are ready, one becomes ready after a while, one has failed.  Their
-bytes are the clips packaged in ``hingfs/demo/clips``.  It answers by the book (strong
-ETags, single ranges, If-Range, 416, OpenAI's errors and list pages); servers that
-do not are the business of the tests' fake endpoint.  Nothing here knows about
-mounting, and nothing else of hingfs is imported.
+It needs no account and no network: two videos are ready, one becomes ready after a
+while, one has failed.  Their bytes are the clips in ``hingfs/demo/clips``.  It answers
+by the book (strong ETags, single ranges, If-Range, 416, OpenAI's errors and list
+pages); the tests' fake endpoint plays servers that do not.  It knows nothing of
+mounting and imports nothing else of hingfs.
 
-Concurrency: one daemon thread accepts, from ``start`` to ``close``; one daemon
-thread per connection answers.  What they read is settled before the first of them
-starts and never changes; what a video's status is follows from the clock alone.
+Threads: ``hingfs-demo-endpoint`` accepts, from ``start`` to ``close``; a daemon thread
+per connection answers.  The videos never change while they run; a video's status
+follows from the clock alone.
 """
 
 import functools
@@ -81,7 +80,7 @@ def _error(status: HTTPStatus, message: str, code: str | None = None) -> Answer:
 
 
 class DemoVideo:
-    """One video: what the endpoint tells of it at a time, in Unix seconds.
+    """One video, as the endpoint shows it at a time, in Unix seconds.
 
     *clip* is empty for a video whose rendering fails.
     """
@@ -182,7 +181,9 @@ class DemoEndpoint:
         self._server = _Server(("127.0.0.1", 0), functools.partial(_Handler, self))
         self.base_url = f"http://127.0.0.1:{self._server.server_address[1]}"
         serve = functools.partial(self._server.serve_forever, poll_interval=0.05)
-        self._thread = threading.Thread(target=serve, name="hingfs-demo", daemon=True)
+        self._thread = threading.Thread(
+            target=serve, name="hingfs-demo-endpoint", daemon=True
+        )
 
     def __enter__(self) -> Self:
         self.start()
@@ -196,7 +197,7 @@ class DemoEndpoint:
         self._thread.start()
 
     def close(self) -> None:
-        """Accept no more connections; those open end with their clients."""
+        """Accept no more connections; open ones end with their clients."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -208,7 +209,7 @@ class DemoEndpoint:
         return [v for v in self.clips if self.videos[v].status(now)[0] == "completed"]
 
     def answer(self, method: str, target: str, headers: Message) -> Answer:
-        """What the endpoint says to *method* (GET or HEAD) on *target*."""
+        """The answer to *method* (GET or HEAD) on *target*."""
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         known = secrets.compare_digest(token.strip().encode(), self.token.encode())
         if scheme.lower() != "bearer" or not known:
@@ -271,7 +272,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Speaks HTTP on one connection; what is said comes from the endpoint."""
+    """Speaks HTTP on one connection; the endpoint makes the answers."""
 
     protocol_version = "HTTP/1.1"
     server_version = "hingfs-demo"

@@ -362,13 +362,12 @@ class Told(io.StringIO):
 
 
 def test_a_terminal_is_told_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_SILENT_SECONDS", 0.01)
     for on_terminal, said in ((True, "hingfs: waiting; Ctrl-C ends it\n"), (False, "")):
         stderr = Told()
         monkeypatch.setattr(sys, "stderr", stderr)
         monkeypatch.setattr(os, "isatty", lambda _: on_terminal)  # noqa: B023
         threads = threading.active_count()
-        with cli._telling_what_takes_long("waiting"):
+        with cli._saying_when_slow("waiting", after_seconds=0.01):
             assert stderr.flushed.wait(10 if on_terminal else 0.1) is on_terminal
         assert stderr.getvalue() == said
         assert threading.active_count() == threads
