@@ -36,7 +36,8 @@ from tests.support.mounting import REPOSITORY, Mounted, NotUpError, environment
 
 MB = 1e6
 MOST_RSS_MB = 200.0
-# A mount that is told to leave is gone "within a second or two"; on a busy machine.
+# A mount that is told to leave is gone within five seconds, as README promises; here a
+# little sooner.
 LEAVES_WITHIN_SECONDS = 4.0
 # One that takes more than this is ended by the kernel, not the machine by it.
 MOST_ADDRESS_SPACE = 6 << 30
