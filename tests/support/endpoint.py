@@ -211,7 +211,7 @@ class Connection:
         raise CutError(reset=True)
 
     def _wait(self, events: int, seconds: float = math.inf) -> bool:
-        """Whether one of *events* came within *seconds*."""
+        """True if one of *events* came within *seconds*."""
         poll = select.poll()
         poll.register(self._sock, events)
         poll.register(self._alarm, select.POLLIN)

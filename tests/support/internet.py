@@ -68,7 +68,7 @@ class Internet:
 
     @property
     def launcher(self) -> tuple[str, ...]:
-        """What runs hingfs in a process that has this Internet."""
+        """The command that runs hingfs in a process that has this Internet."""
         return (sys.executable, "-c", _RUN, json.dumps(asdict(self)))
 
     def resolve(self, host, port, *_args, **_options):

@@ -237,7 +237,7 @@ class Mounted:
 
     @property
     def command(self) -> list[str]:
-        """What is run, without setpriv before it."""
+        """The command, without setpriv before it."""
         return [
             *(*self._launcher, "mount", str(self.directory)),
             *("--foreground", "--fuse", self.binding, "--base-url", self.base_url),

@@ -386,7 +386,7 @@ def ranged(request: Request, video: Video) -> Response:
 
 
 class Site(Protocol):
-    """What a personality may know of the endpoint it speaks for."""
+    """The endpoint, as far as a personality may know it."""
 
     token: str
 

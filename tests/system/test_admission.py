@@ -73,7 +73,7 @@ def cannot_get(request: Request) -> Response:
 
 Answer = Callable[[Request], Response]
 
-# What answers and is no video API.
+# Servers that answer and are no video API.
 WEBSITES: dict[str, Answer] = {
     "a page of nginx": lambda _: page(404),
     "an application in one page": lambda _: page(200, APPLICATION),
@@ -83,7 +83,7 @@ WEBSITES: dict[str, Answer] = {
     "an API without videos": invalid_url,
     "an API of another kind": cannot_get,
 }
-# What may be one, for all that can be told.
+# Servers that may be one, as far as anybody can tell.
 DOUBTFUL: dict[str, Answer] = {
     "FastAPI": lambda _: json_response(404, {"detail": "Not Found"}),
     "Spring": spring,
@@ -314,7 +314,7 @@ def files(build: Build) -> Direct:
 def test_an_api_without_a_list_has_an_empty_listing(
     files: Direct, endpoint: FakeEndpoint, site: str
 ) -> None:
-    """What its status route says shows it, and is asked once."""
+    """Its status route shows it, and is asked once."""
     endpoint.add("v", size_bytes=1000)
     endpoint.personality = no_list(SITES[site])
 

@@ -53,7 +53,7 @@ AMPLE_SECONDS = 60
 def in_background(
     directory: Path, serve: str, up_seconds: float = AMPLE_SECONDS
 ) -> list[str]:
-    """What the parent is told of a daemon that does *serve*, and its exit status."""
+    """The parent's message and exit status after a daemon that does *serve*."""
     done = run([sys.executable, "-c", BACKGROUND, directory, serve, str(up_seconds)])
     return done.stdout.splitlines()
 

@@ -131,7 +131,7 @@ def forgive(log: LogWatch, pattern: str) -> None:
 
 @pytest.fixture(autouse=True)
 def failures_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What failed, or was dead, is asked again soon, so that no test has to wait."""
+    """Failed reads and dead servers are tried again soon, so that no test has to wait."""
     monkeypatch.setattr(landings_module, "FAILURE_MEMORY_SECONDS", 0.0)
     monkeypatch.setattr(breaker, "_LEAST_SECONDS", 0.3)
 
@@ -176,7 +176,7 @@ class Case:
 
     @property
     def pauses(self) -> bool:
-        """Whether it names a time of a second or two."""
+        """True if it names a time of a second or two."""
         return bool(re.search("seconds|date", self.name))
 
     @property
@@ -347,7 +347,7 @@ def test_one_failure_wakes_every_waiter(
 def test_a_drip_slower_than_the_deadline_is_etimedout_and_is_not_wasted(
     make: Callable[..., Program], endpoint: FakeEndpoint, expected_log: LogWatch
 ) -> None:
-    """What goes on arriving after the read gave up is there for the next one."""
+    """Bytes that go on arriving after the read gave up are there for the next read."""
     expected_log("read .*ETIMEDOUT")
     video = endpoint.add("video", size_bytes=8_000_000)
     program = make(read_seconds=0.4)
@@ -575,7 +575,7 @@ def test_a_fault_that_stays_hides_a_name_until_it_is_over(
 NOT_SERVED = frozenset({"EAGAIN"})
 REFUSED = frozenset({"EIO"})  # the status says that it is completed
 
-# What may become of the one GET by which a name is learnt where HEAD is not answered.
+# Ends of the one GET by which a name is learnt where HEAD gets no answer.
 # *stays*: what the name is then, while it is not seen as it is.
 PROBE_CASES = [
     Case("206 with a wrong start", faults.wrong_start, ARRIVES),
@@ -775,7 +775,7 @@ def test_expiry_between_open_and_read_is_enoent(
     expected_log: LogWatch,
     what: str,
 ) -> None:
-    """What was read before is still there; what was not is gone, and says so."""
+    """Bytes read before are still there; all others are gone, and the error says so."""
     video = endpoint.add("video", size_bytes=8_000_000)
     program = make()
     with program.opened(video) as handle:
@@ -1320,7 +1320,7 @@ def test_a_hundred_names_on_a_dead_server_cost_seconds(
 def test_a_dead_server_that_is_back_serves_without_a_remount(
     make: Callable[..., Program], endpoint: FakeEndpoint, quiet_log: LogWatch
 ) -> None:
-    """What is known is answered from memory meanwhile."""
+    """Attributes of known videos come from memory meanwhile."""
     videos = [endpoint.add(f"video-{n}", size_bytes=10_000 + n) for n in range(FILES)]
     program = make(cache={"metadata_ttl_seconds": 0.0})
     known = videos[0]

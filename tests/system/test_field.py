@@ -239,7 +239,7 @@ class TestListsThatEnd:
     def test_rsync_deletes_no_copy_over_a_first_list_that_is_odd(
         self, binding: str, code: int, said: dict[str, object], tmp_path: Path
     ) -> None:
-        """Of a new mount, before any list was had: understood, or an error."""
+        """A new mount without any list yet understands it, or gives an error."""
         (tmp_path / "clip.mp4").write_bytes(CLIP.read_bytes())
         with served("openai", binding) as mounted:
             mounted.endpoint.inject(

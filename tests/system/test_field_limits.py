@@ -31,7 +31,7 @@ pytestmark = pytest.mark.fuse
 
 
 def downloads(mounted: Mounted) -> list[str]:
-    """Whose content was asked for, once for each request."""
+    """The videos whose content was asked for, once for each request."""
     mounted.endpoint.wait_until_idle()
     asked = mounted.endpoint.requests_of("content", "GET")
     return sorted(record.video_id or "" for record in asked)
@@ -233,7 +233,7 @@ class TestFirstByteThatIsLate:
                 yield mounted
 
     def copy(self, mounted: Mounted, video_id: str, to: Path) -> list[str]:
-        """What `until cp …` hears before it succeeds."""
+        """The errors of `until cp …` before it succeeds."""
         said = []
         until = time.monotonic() + 10
         while True:

@@ -68,7 +68,7 @@ def server() -> Iterator[FuzzServer]:
 
 
 def check(view: Direct, clip: Clip) -> bool:
-    """Whether all bytes of *clip* are read, by a handle that has its size; none is wrong."""
+    """True if all bytes of *clip* are read, by a handle of its size; none is wrong."""
     with opened(view, clip.video_id) as handle:
         for offset in range(0, handle.size_bytes, READ_BYTES):
             data = handle.read(offset, READ_BYTES)
@@ -359,7 +359,7 @@ def test_a_mixture_is_made_of_versions_that_were_served(runs, mixed):
 
 
 def test_a_seed_makes_the_same_answers(server: FuzzServer) -> None:
-    """Of every kind that suits an answer; so a failing seed can be run again."""
+    """True of each kind that suits an answer; so a failing seed can be run again."""
     answers = [server.other(request) for request in requests_of_all_sorts()]
 
     for kind in TABLE.values():

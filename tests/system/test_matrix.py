@@ -72,7 +72,7 @@ DOUBTFUL: dict[str, Callable[[], Personality]] = {
     "walled": lambda: Walled(wall=Now(one_in=30)),
     "metered": lambda: Metered(TokenBucket(60, 300.0), "Retry-After-Ms"),
 }
-# Whatever counts or draws is made anew for each test of a token and each server.
+# Servers that count or draw are made anew for each test of a token and each server.
 SERVERS: dict[str, Callable[[], Personality]] = {
     **{
         name: partial(lambda server: server, server)
@@ -117,7 +117,7 @@ class Server:
         return f"video_{next(self.numbers)}:openai"
 
     def errnos(self, video_id: str) -> tuple[str, str]:
-        """What stat and open of *video_id* answer."""
+        """The errnos of stat and open of *video_id*."""
         return (
             errno_of(lambda: self.view.size_bytes(video_id)),
             errno_of(lambda: self.view.open(video_id).close()),

@@ -100,7 +100,7 @@ def test_a_failed_video_is_eio_for_good(mounted: Mounted, word: str) -> None:
 
 
 def test_a_token_refused_in_mid_life_is_eacces(own: Mounted) -> None:
-    """What is known stays readable where its bytes are; nothing new can be had."""
+    """Known videos stay readable where their bytes are; new ones cannot be read."""
     video = own.endpoint.add("known", size_bytes=SIZE_BYTES)
     own.endpoint.add("new", size_bytes=SIZE_BYTES)
     assert own.path("known").read_bytes() == video.read(0, SIZE_BYTES)

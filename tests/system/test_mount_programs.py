@@ -125,7 +125,7 @@ def test_ffmpeg_seeks_to_the_same_frame(
 
 
 def test_ffmpeg_says_that_a_video_is_not_ready(mounted: Mounted) -> None:
-    """And ends, rather than retrying for ever."""
+    """It ends, rather than retrying for ever."""
     mounted.endpoint.add("rendering", status="in_progress")
 
     done = run(["ffprobe", "-v", "error", mounted.path("rendering")])

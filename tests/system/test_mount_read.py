@@ -1,4 +1,4 @@
-"""What is read through a mount is what the endpoint serves, and costs no more.
+"""Reads through a mount give the bytes that the endpoint serves, and cost no more.
 
 The read suite runs on `HingOperations` directly and through the mount of either
 binding; the rest needs what only a kernel and other programs do.
@@ -499,7 +499,7 @@ def test_an_old_handle_meets_the_change_by_itself(changing: Mounted) -> None:
 def test_a_reader_in_the_middle_of_a_change_never_gets_a_mixture(
     changing: Mounted, more: list[int]
 ) -> None:
-    """What a copy holds is one version from its first byte to its last, or an error."""
+    """A copy holds one version from its first byte to its last, or fails."""
     endpoint = changing.endpoint
     video = endpoint.add("video", size_bytes=SIZE_BYTES)
     versions = {video.read(0, SIZE_BYTES)}

@@ -136,7 +136,7 @@ def rig(request: pytest.FixtureRequest, way: str) -> Iterator[Rig]:
         personality = SERVERS[request.param]
         endpoint = stack.enter_context(FakeEndpoint(personality=personality))
         rig = Rig(endpoint, build_view(stack, endpoint, way), count(1))
-        # What a server announces is believed until one video showed that it lies.
+        # A server's announcement is believed until one video showed that it lies.
         check_reads(rig.view, rig.add(), [(SIZE_BYTES - 10, 10), (0, 10)])
         yield rig
 
@@ -291,7 +291,7 @@ def test_a_server_with_ranges_that_cuts_is_resumed_where_it_stopped(way: str) ->
         endpoint.wait_until_idle()
 
         assert endpoint.faults_left == 0
-        # What one cut read lost on its way is the block it was in.
+        # A read that was cut loses the block that it was in.
         assert endpoint.bytes_served_twice("cut") <= 3 * 262_144
 
 

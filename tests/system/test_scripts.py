@@ -77,7 +77,7 @@ class Terminal:
         self.said = ""
         self._fd, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            # Whatever runs the tests may ignore SIGHUP, as nohup has it.
+            # The runner of the tests may ignore SIGHUP, as nohup has it.
             ["setsid", "--ctty", "env", "--default-signal=HUP", command],
             stdin=theirs,
             stdout=theirs,
@@ -87,7 +87,7 @@ class Terminal:
         os.close(theirs)
 
     def read_until(self, words: str) -> str:
-        """What it says up to the line with *words*; that line."""
+        """Read up to the line with *words*; that line."""
         while not (found := re.search(f"{words}.*\r\n", self.said)):
             self.said += os.read(self._fd, 65536).decode()
         return found[0].strip()
@@ -220,7 +220,7 @@ def test_an_installation_that_fails_is_shown(checkout: Checkout, bare: Path) -> 
 def test_no_more_is_installed_than_libfuse_3_lacks(
     checkout: Checkout, bare: Path, has: tuple[str, ...], asked: list[str]
 ) -> None:
-    """Whatever way it came: no package need be there. libfuse 2 is for the tests."""
+    """No package need bring libfuse 3. libfuse 2 is for the tests."""
     if "fusermount3" in has:
         program(bare / "fusermount3", "#!/bin/sh\n")
     library = "libfuse3.so.3 => /opt/libfuse3.so.3" if "lib" in has else "none"

@@ -324,7 +324,7 @@ def test_children_of_the_mount_do_not_inherit_the_token(tmp_path) -> None:
 @pytest.mark.fuse
 @pytest.mark.parametrize("binding", BINDINGS)
 def test_the_token_is_in_no_argument_mount_option_or_log(binding, endpoint) -> None:
-    """Not of the process, not of its children, not in the kernel's table."""
+    """The process, its children and the kernel's table are searched."""
     endpoint.add("v", size_bytes=SIZE_BYTES)
     with Mounted(endpoint, binding, token=SECRET) as mounted:
         mounted.path("v").read_bytes()
@@ -562,7 +562,7 @@ def test_text_of_servers_is_stripped_and_cut_in_the_log(
         endpoint.add(f"place {number}", size_bytes=SIZE_BYTES)
         endpoint.personality = Leading("content", location)
         assert errno_of(lambda: view.open(f"place {number}").read(0, 10)) == "EIO"  # noqa: B023
-    # What forgot `printable` is stripped all the same.
+    # The log strips a text that missed `printable`.
     logging.getLogger("hingfs").error("as it came: %s", HOSTILE)
 
     text = log_file.read_text(encoding="utf-8")
@@ -573,7 +573,7 @@ def test_text_of_servers_is_stripped_and_cut_in_the_log(
 
 
 def test_text_of_servers_is_stripped_on_the_terminal(tmp_path, monkeypatch, capsys):
-    """What `hingfs mount` prints of a refusal is one short line without tricks."""
+    """`hingfs mount` prints a refusal as one short line without tricks."""
     message = f"invalid api key {HOSTILE}{'x' * 9000}"
     refusal = text_response(401, message.encode(), "text/plain")
     monkeypatch.setenv("HINGFS_TOKEN", SECRET)
@@ -810,7 +810,7 @@ def test_what_is_beyond_all_bounds_does_no_harm(
 def test_a_redirect_to_a_url_that_no_server_takes_is_not_followed(
     build, endpoint, expected_log
 ) -> None:
-    """What is sent, and what is remembered of it, stays small."""
+    """The requests, and the memory of them, stay small."""
     expected_log("a URL of 9000 characters")
     to_far = faults.redirect_to(f"{endpoint.base_url}/".ljust(9000, "x"))
     endpoint.add("v", size_bytes=SIZE_BYTES)
@@ -1138,7 +1138,7 @@ def test_any_json_names_a_url_or_nothing(body: bytes) -> None:
 
 @given(st.text(max_size=300) | st.text("./%2Fe\\:=+\x00\x1f\x9f", max_size=30))
 def test_any_name_stands_for_one_id_or_none(stem: str) -> None:
-    """And an id never leaves /v1/videos, however its path is normalised."""
+    """An id never leaves /v1/videos, however its path is normalised."""
     video_id = video_id_of(stem + ".mp4")
 
     if video_id is not None:

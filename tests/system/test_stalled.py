@@ -28,7 +28,7 @@ pytestmark = pytest.mark.fuse
 
 PROGRAMS = 80
 SIZE_BYTES = 600_000
-# What waits for the server does so for thirty seconds and more.
+# Calls that wait for the server do so for thirty seconds and more.
 AT_ONCE_SECONDS = 10
 
 # Ways to wait: an expression about *path* that gives a number of bytes.
@@ -157,7 +157,7 @@ def test_eighty_stalled_readers_keep_nobody_waiting(binding: str, way: str) -> N
 def test_eighty_opens_that_wait_keep_nobody_waiting(
     binding: str, *, known: bool
 ) -> None:
-    """Of names whose time is over, and of new ones; who has a file open reads on."""
+    """Names whose time is over, and new ones, wait; a program with an open file reads on."""
     names = [f"video_{number}" for number in range(PROGRAMS)]
     with (
         FakeEndpoint() as endpoint,

@@ -86,7 +86,7 @@ def test_a_small_clip_is_fetched_whole_at_open(endpoint, build):
 
 
 def test_a_probe_of_head_and_tail_stays_small(endpoint, build):
-    """What ffprobe reads of a clip whose index is last costs at most 2.6 MB."""
+    """A probe by ffprobe of a clip whose index is last costs at most 2.6 MB."""
     endpoint.add("clip", size_bytes=CLIP_BYTES)
     mount = build()
 

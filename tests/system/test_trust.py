@@ -1,5 +1,5 @@
 # ruff: noqa: ARG002 (a method that overrides takes what it need not use)
-"""What is believed of servers that cannot be taken at their word.
+"""Servers that cannot be taken at their word, and what hingfs believes of them.
 
 Each kind end to end, as a kernel calls the operations, with the requests it costs.
 `beliefs` has its own tests; test_field mounts one server of each kind.
@@ -428,7 +428,7 @@ def test_nothing_that_answers_is_an_unreachable_endpoint(build, endpoint):
 
 
 def test_a_status_that_is_withheld_hides_no_other_word(view, endpoint, expected_log):
-    """What the content says still tells not ready, failed and missing apart."""
+    """The content route still tells not ready, failed and missing apart."""
     expected_log("rendering failed")
     endpoint.add("rendering", status="in_progress")
     endpoint.add("failed", status="failed")
