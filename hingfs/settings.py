@@ -130,7 +130,7 @@ class EndpointConfig:
 
 @dataclass(frozen=True, slots=True)
 class CacheConfig:
-    """What is remembered, how much of it (bytes) and for how long (seconds)."""
+    """How much hingfs remembers (bytes), and for how long (seconds)."""
 
     cache_bytes: int = setting(
         "--cache-size",
@@ -219,7 +219,7 @@ class MountConfig:
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """What is logged, and to which file; `log` chooses if none is named."""
+    """The level of the log, and its file; `log` chooses a file if none is named."""
 
     level: str = setting(
         "--log-level",

@@ -114,8 +114,8 @@ def _add_umount(commands: "_Commands") -> None:
         "umount",
         help="end a mount",
         description=_wrapped(
-            "End the mount on DIR, whoever started it and however. Where a program "
-            "still uses it, says which, and leaves it."
+            "End the mount on DIR, however it was started. If a program still uses the "
+            "mount, says which, and leaves it."
         ),
         epilog=EXIT_STATUSES,
     )

@@ -569,7 +569,7 @@ def test_a_long_name_is_shown_in_short_and_opens_by_both(view, endpoint):
 
 @pytest.mark.parametrize("name", [".hidden.mp4", ".Trash", "x.txt", "v", "..mp4", "é"])
 def test_a_name_of_no_video_costs_no_request(view, endpoint, name):
-    """A name that can be no video is ENOENT without a request; so is everything hidden."""
+    """A name that no video can have is ENOENT without a request; so is every hidden name."""
     operations = view().mount.operations
 
     assert errno_of(lambda: operations.getattr(f"/{name}", None)) == "ENOENT"
@@ -786,7 +786,7 @@ def test_after_a_change_only_new_bytes(binding, size_bytes):
 
 
 def test_an_expired_video_is_asked_for_again(view, endpoint):
-    """When a video's `expires_at` has passed, it is asked for again: ENOENT if the server no longer has it. An open handle still reads what is in the cache."""
+    """When a video's `expires_at` has passed, hingfs asks for the video again: ENOENT if the server no longer has it. An open handle still reads what is in the cache."""
     expires_at = int(time.time()) + 10**6
     video = endpoint.add("short", size_bytes=SIZE_BYTES, expires_at=expires_at)
     files = view()
@@ -839,7 +839,7 @@ def test_every_call_returns(view, video, endpoint, expected_log, monkeypatch):
 
 
 def test_a_first_byte_that_is_late_is_waited_for(view, endpoint):
-    """A server that reads a whole file before it sends any of it is asked for it once: the request goes on, for `--first-byte-timeout` (5 min) at most, while stat and open are EAGAIN, and what it brings is used."""
+    """A server that reads a whole file before it sends any of it gets one request for the file: the request goes on, for `--first-byte-timeout` (5 min) at most, while stat and open are EAGAIN, and the bytes that it brings are used."""
     endpoint.personality = PERSONALITIES["litellm_new"]
     video = endpoint.videos["v"]
     go_on = threading.Event()
