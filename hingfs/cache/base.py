@@ -1,7 +1,7 @@
-"""What a cache of blocks is to those who fetch and read.
+"""What readers and the fetcher ask of a cache of blocks.
 
-One budget bounds the blocks, and what others hold in memory and *reserve* here. A
-second tier, on disk, is to be another member behind the same protocol.
+One budget bounds the blocks, and the memory that others *reserve* here. A second tier,
+on disk, is to be another member behind the same protocol.
 """
 
 from typing import Protocol
@@ -13,8 +13,8 @@ from ..version import BlockKey
 class BlockCache(Protocol):
     """Blocks under (version, index), within a budget. Thread safety: all methods.
 
-    A block is kept as unread until somebody has read it. None of the methods waits for
-    I/O with a lock held.
+    A block counts as unread until somebody has read it. No method waits for I/O with a
+    lock held.
     """
 
     @property
@@ -25,7 +25,7 @@ class BlockCache(Protocol):
         """The block, or None; marks it as read."""
 
     def __contains__(self, key: BlockKey) -> bool:
-        """Whether the block is there; it is not marked."""
+        """Whether the block is there; does not mark it as read."""
 
     def mark_read(self, key: BlockKey) -> None:
         """Somebody has read this block on its way here."""
@@ -33,11 +33,11 @@ class BlockCache(Protocol):
     def put(self, key: BlockKey, block: Block, reserved_bytes: int = 0) -> None:
         """Keep *block* as unread, in place of *reserved_bytes* of the reservations.
 
-        Those stay as they are if anything is raised.
+        If it raises, the reservations stay as they are.
         """
 
     def reserve(self, size_bytes: int) -> None:
         """Count *size_bytes* held elsewhere against the budget; may be negative."""
 
     def room_bytes(self) -> int:
-        """How many more bytes may be fetched ahead without pushing unread ones out."""
+        """How many more bytes may be fetched ahead before unread blocks are evicted."""

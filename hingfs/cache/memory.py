@@ -1,12 +1,14 @@
 """The memory cache of blocks, bounded in bytes.
 
-Blocks that were fetched ahead and not read yet are kept apart from those that were
-read: a sequential read would otherwise, under plain LRU, throw out what it is about
-to read in favour of what it has just read. Read blocks go first, least recently used
-first; unread ones go only when they alone exceed their share.
+Decides which blocks are evicted. Unread blocks are kept apart from read ones: under
+plain LRU a sequential read would evict the blocks it is about to read, and keep those
+it has just read. So read blocks go first, least recently used first; unread ones go
+only when they alone exceed their share.
 
-What is in flight, and whole-file streams held in memory, are *reserved* here, so
-that one number bounds all of it.
+Transfers reserve their blocks here, and spools their memory, so that one number bounds
+all of it. Leaves to them how much that is.
+
+Threads: any thread may call any method.
 """
 
 import threading
@@ -18,8 +20,8 @@ from ..blocks import Block
 from ..version import BlockKey
 from .base import BlockCache
 
-# The part of the budget that blocks nobody has read yet may fill. Half: the windows
-# of all files together must leave room for what was read.
+# The part of the budget that unread blocks may fill. Half: the windows of all files
+# together must leave room for blocks that were read.
 UNREAD_SHARE = 0.5
 
 
@@ -34,15 +36,16 @@ class CacheStats:
 class MemoryBlockCache(BlockCache):
     """Blocks under (version, index), together with reservations at most *budget_bytes*.
 
-    Thread safety: all methods; `_lock` is held for dictionary work only. cachetools
-    needs it for lookups as well, since they reorder.
+    Thread safety: all methods.
     """
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget_bytes = budget_bytes
         self._unread_bytes = int(budget_bytes * UNREAD_SHARE)
+        # Guards all below, and is held for dictionary work only. Even a look into one
+        # of the two caches needs it, since that reorders the cache.
         self._lock = threading.Lock()
-        # BlockKey -> block; both guarded by _lock
+        # BlockKey -> block, each
         self._unread: FIFOCache[BlockKey, Block] = FIFOCache(self._unread_bytes, len)
         self._read: LRUCache[BlockKey, Block] = LRUCache(budget_bytes, len)
         self._reserved = 0
@@ -70,23 +73,23 @@ class MemoryBlockCache(BlockCache):
     def put(self, key: BlockKey, block: Block, reserved_bytes: int = 0) -> None:
         """Keep *block* as unread, in place of *reserved_bytes* of the reservations.
 
-        Those stay as they are if anything is raised.
+        If it raises, the reservations stay as they are.
         """
         with self._lock:
             while self._unread.currsize + len(block) > self._unread_bytes:
                 self._unread.popitem()
             self._unread[key] = block
             self._reserved -= reserved_bytes
-            self._shrink()
+            self._evict_locked()
 
     def reserve(self, size_bytes: int) -> None:
         """Count *size_bytes* held elsewhere against the budget; may be negative."""
         with self._lock:
             self._reserved += size_bytes
-            self._shrink()
+            self._evict_locked()
 
     def room_bytes(self) -> int:
-        """How many more bytes may be fetched ahead without pushing unread ones out."""
+        """How many more bytes may be fetched ahead before unread blocks are evicted."""
         with self._lock:
             used = int(self._unread.currsize) + self._reserved
             return max(0, self._unread_bytes - used)
@@ -103,8 +106,8 @@ class MemoryBlockCache(BlockCache):
             self._read[key] = block
         return block
 
-    def _shrink(self) -> None:
-        """Evict until the budget holds; call with the lock held."""
+    def _evict_locked(self) -> None:
+        """Evict until the budget holds, or nothing is left to evict."""
         while (
             self._read.currsize + self._unread.currsize + self._reserved
             > self._budget_bytes

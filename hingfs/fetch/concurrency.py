@@ -1,5 +1,6 @@
 """How many requests at once pay off at one endpoint, learnt from the bytes that arrive.
 
+Decides the number. Leaves to `schedule` which requests those are.
 Pure: no I/O, no threads, no clock of its own.
 """
 
@@ -8,11 +9,12 @@ from dataclasses import dataclass
 from ..blocks import MIB
 
 FIRST_LIMIT = 6
-# Keep a larger number only if the rate rose by this part of what as many more
-# connections would bring if each were as fast as the others. A half rejected ten that
-# were faster than six in one of three rsyncs, a third in none of six (2026-11-24).
+# A larger number is kept only if the rate rose by this part of what the added
+# connections would bring if each were as fast as the others. A half rejected ten
+# connections that were faster than six in one of three rsyncs, a third in none of six
+# (2026-11-24).
 RISE_THAT_PAYS = 0.3
-# What was learnt holds for this many bytes; then one more step up is tried.
+# A limit that was learnt holds for this many bytes; then one more step up is tried.
 _RELEARN_BYTES = 512 * MIB
 # A rate is worth comparing after this much time and this many bytes, or after long
 # enough on a slow link. Guesses.
@@ -23,9 +25,9 @@ _LONGEST_RATE_SECONDS = 2.0
 
 @dataclass(slots=True)
 class _Rate:
-    """What arrived, and in what time, while all connections were in use.
+    """The bytes that arrived while all connections were in use, and the time they took.
 
-    That may be in several bursts: a clip asked for at once is over before it tells.
+    It adds up several bursts: one clip may be over before its rate can be compared.
     """
 
     size_bytes: int = 0
@@ -43,7 +45,7 @@ class _Rate:
         """The rate in bytes a second, once it is worth comparing."""
         if not self.in_burst:
             return None
-        if not self.since:  # what came before was a round trip of nothing
+        if not self.since:  # until now a round trip, in which nothing arrives
             self.since = now
             return None
         self.size_bytes += size_bytes
@@ -57,28 +59,28 @@ class _Rate:
 class Concurrency:
     """How many requests at once pay off at one endpoint, learnt from rates.
 
-    Climbs while the measured rate rises and steps back when it does not; trouble
-    halves it. *limit* is what to use now. Not thread-safe: its owner locks.
+    The limit climbs while the measured rate rises, and steps back when it does not;
+    trouble halves it. Not thread-safe: its owner locks.
     """
 
     def __init__(self, most: int) -> None:
         self._most = max(1, most)
         self._rate = _Rate()
-        self.limit = min(FIRST_LIMIT, self._most)
+        self.limit = min(FIRST_LIMIT, self._most)  # how many to use now
         self._best_rate = 0.0
-        self._before = self.limit
+        self._before = self.limit  # the limit one step down
         self._settled_bytes = 0  # to go until the next step; 0 while climbing
         self._doubted = False  # the last rate was too low
 
     def running(self, count: int, now: float) -> None:
-        """So many requests run from *now* (monotonic) on."""
-        # One may be missing for a moment: it ended, and the next is about to begin.
+        """*count* requests run from *now* (monotonic) on."""
+        # In a burst, one may be missing: it ended, and the next is about to begin.
         in_burst = count >= self.limit - self._rate.in_burst
         if in_burst != self._rate.in_burst:
             self._rate.switch(now, in_burst=in_burst)
 
     def arrived(self, size_bytes: int, now: float) -> bool:
-        """*size_bytes* came at *now* (monotonic); whether *limit* is another for it."""
+        """*size_bytes* came at *now* (monotonic); returns whether that changes *limit*."""
         rate = self._rate.add(size_bytes, now)
         if rate is None:
             return False
@@ -96,7 +98,7 @@ class Concurrency:
             return
         rise = RISE_THAT_PAYS * (self.limit - self._before) / self._before
         if rate < self._best_rate * (1 + rise):
-            # One rate may be noise; a second that says the same is believed.
+            # One low rate may be noise; a second one in a row is believed.
             self._doubted = not self._doubted
             if not self._doubted:
                 self.limit = self._before
@@ -106,7 +108,7 @@ class Concurrency:
         self._best_rate = rate
         self._before = self.limit
         step = max(2, self.limit // 2)
-        # No small step at the end: what it brings is lost in the noise of a rate.
+        # No small step at the end: its gain would be lost in the noise of a rate.
         self.limit = min(self._most, self.limit + step)
         if self._most - self.limit < step:
             self.limit = self._most
@@ -114,7 +116,7 @@ class Concurrency:
             self._settled_bytes = _RELEARN_BYTES
 
     def trouble(self) -> None:
-        """The endpoint failed or asked for a pause: use fewer, and learn anew."""
+        """The endpoint failed or asked for a pause: halve the limit, and learn anew."""
         self.limit = max(1, self.limit // 2)
         self._before = self.limit
         self._doubted = False

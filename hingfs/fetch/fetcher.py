@@ -1,12 +1,12 @@
 """Makes blocks present: the door of this room for readers.
 
-However many readers want a block, it is requested once. A *landing* stands for a
-block on its way (`landings`); a *transfer* is one Range request for a run of blocks.
-`schedule` decides which transfer runs next, `pump` has the threads that run it.
+However many readers want a block, it is requested once. A *landing* is a block on its
+way (`landings`); a *transfer* is one Range request for a run of blocks. Leaves to
+`schedule` which transfer runs next, and to `pump` the threads that run it.
 
-Order that keeps single flight true without I/O under a lock: register the landing,
-then look into the cache a second time, then fetch, put into the cache, resolve, and
-only then unregister. There is no lock here, and no thread.
+One order of steps keeps that true without I/O under a lock: register the landing, look
+into the cache a second time, fetch, put the block into the cache, wake its readers, and
+only then unregister the landing. There is no lock here, and no thread.
 """
 
 import itertools
@@ -17,17 +17,18 @@ from ..cache.base import BlockCache
 from ..errors import HingError
 from ..http.answer import Answer
 from ..version import Content
-from .landings import Landing, Landings
+from .landings import FAILURE_MEMORY_SECONDS, LATE_SECONDS, Landing, Landings
 from .pump import Pump
 from .schedule import Schedule
 from .transfer import RangeSource, Transfer
 
 
 class BlockFetcher:
-    """The module docstring tells how it works. Thread safety: all methods.
+    """Makes blocks of *block_bytes* present. Thread safety: all methods.
 
-    *whole_body* is given the open answer of a server that ignored a Range request,
-    to be read as the whole file.
+    At most *connections* transfers run at once. *whole_body* gets the open answer of a
+    server that ignored a Range request, to be read as the whole file. `Landings`
+    explains the other two.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class BlockFetcher:
         block_bytes: int,
         connections: int,
         whole_body: Callable[[Content, Answer | None], object],
+        failure_memory_seconds: float = FAILURE_MEMORY_SECONDS,
+        late_seconds: float = LATE_SECONDS,
     ) -> None:
         self._source = source
         self._cache = cache
         self.block_bytes = block_bytes
-        self._landings = Landings(block_bytes)
+        self._landings = Landings(block_bytes, failure_memory_seconds, late_seconds)
         self._schedule = Schedule(
             source, self._landings, block_bytes=block_bytes, most=connections
         )
@@ -59,10 +62,10 @@ class BlockFetcher:
     def demand(
         self, content: Content, indices: Sequence[int], ahead: Sequence[int] = ()
     ) -> list[Landing]:
-        """Landings of the blocks *indices*, requested at once where they are not.
+        """Landings of the blocks *indices*; requests the blocks that are not on their way.
 
-        The blocks *ahead*, which follow the last of *indices*, come in the same
-        request, as far as they are missing without a gap; nobody waits for them.
+        The blocks *ahead*, which follow the last of *indices*, come in the same request
+        up to the first that is not missing. Nobody waits for them.
         """
         landings, new = self._landings.demand(content, indices)
         if ahead and new and new[-1] == indices[-1]:
@@ -72,46 +75,46 @@ class BlockFetcher:
             new += self._landings.announce_run(content, list(absent))
         transfers = [
             Transfer(content, run.start, run.stop, demand=True)
-            for run in runs_of(self._second_look(content, new))
+            for run in runs_of(self._still_missing(content, new))
         ]
         self._schedule.demand(transfers, zip(indices, landings, strict=True))
-        self._pump.call()
+        self._pump.start_workers()
         return landings
 
     def prefetch(
         self, content: Content, indices: Iterable[int], request_blocks: int
     ) -> list[Landing]:
-        """Request the missing ones of *indices* without waiting; their landings."""
+        """Request the missing ones of *indices* without waiting; returns their landings."""
         wanted = [
             index for index in indices if content.block_key(index) not in self._cache
         ]
         landings = self._landings.announce(content, wanted)
         transfers = [
             Transfer(content, first, stop, demand=False)
-            for run in runs_of(self._second_look(content, landings))
+            for run in runs_of(self._still_missing(content, landings))
             for first, stop in _shares_of(run, request_blocks)
         ]
         self._schedule.ahead(transfers)
-        self._pump.call()
+        self._pump.start_workers()
         return list(landings.values())
 
     def drop_queued(self, content: Content) -> bool:
-        """Forget what is queued ahead for *content* and not started; whether any was."""
+        """Forget the transfers queued ahead for *content*; returns whether any was."""
         return self._schedule.drop_ahead(content)
 
     def room_bytes(self) -> int:
-        """How many more bytes may be fetched ahead, what is queued counted."""
+        """How many more bytes may be fetched ahead, beside those that are queued."""
         queued_bytes = self._schedule.queued_ahead_blocks() * self.block_bytes
         return max(0, self._cache.room_bytes() - queued_bytes)
 
     @property
     def connections(self) -> int:
-        """How many requests at once pay off here; a hint."""
+        """How many requests at once pay off at this endpoint; a hint."""
         return self._schedule.connections
 
     @property
     def counts_requests(self) -> bool:
-        """Whether few large requests are wanted here, rather than many at once."""
+        """Whether this endpoint wants few large requests, rather than many at once."""
         return self._source.counts_requests
 
     def close(self, error: HingError) -> None:
@@ -123,10 +126,10 @@ class BlockFetcher:
         """Whether every thread has ended within *seconds*; after `close`."""
         return self._pump.join(seconds)
 
-    def _second_look(self, content: Content, new: Iterable[int]) -> list[int]:
-        """Those of *new*, which have landings now, that are to be requested.
+    def _still_missing(self, content: Content, new: Iterable[int]) -> list[int]:
+        """Those of *new* that must be requested; they all have landings.
 
-        The others landed in the cache between the first look and the registration.
+        The others came into the cache between the first look and the registration.
         """
         missing = []
         for index in new:

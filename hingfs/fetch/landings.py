@@ -1,11 +1,12 @@
 """Blocks on their way: one *landing* each, however many readers want the block.
 
-Decides that no block is requested twice, who is woken by what arrives, and how long a
-failure is remembered. Leaves to `schedule` which request brings a block, and when.
+Decides that no block is requested twice, which readers an arrival wakes, and how long a
+failure is remembered. Leaves to `schedule` which transfer brings a block, and when.
 
-One lock, that of the table, guards the table and every landing. It is a leaf, held for
-dictionary work only; `schedule` calls here with its own lock held, never the reverse.
-No thread is owned here: readers wait on gates of their own, and workers open them.
+The lock of the table guards the table and every landing. It is a leaf, held for
+dictionary work only: `schedule` calls here with its own lock held, never the reverse.
+
+Threads: none of its own. Each reader waits on a gate, which a worker opens.
 """
 
 import threading
@@ -18,14 +19,14 @@ from ..errors import BodyCut, DeadlineExceeded, HingError
 from ..version import Content
 from .transfer import Transfer
 
-# A failed read makes the kernel ask two or three times more; each must not cost all
-# the tries again.
+# After a failed read the kernel asks two or three times more. Each of those reads must
+# not cost all the tries again.
 FAILURE_MEMORY_SECONDS = 1.5
-# Who joins a transfer this long after its start gets another, should it fail: most of
-# its patience was used up before. A twelfth of what that is.
+# A reader that joins a transfer this long after its start gets another one, should the
+# first fail: its tries were nearly used up by then. A twelfth of their time.
 LATE_SECONDS = 1.0
-# A block is on its way for one sighting, whose answers are judged by what it shows; once
-# it has landed, others of the same version find it in the cache.
+# A block is on its way for one sighting, and answers are judged by what that sighting
+# shows. Once the block has landed, others of the same version find it in the cache.
 LandingKey = tuple[Content, int]  # with the index of the block
 
 
@@ -52,20 +53,21 @@ class Landing:
         self.data: Block | None = None
         self.partial: bytearray | None = None  # of size_bytes, *filled* of them true
         self.filled = 0
-        self.demanded = False  # somebody reads it from here, not from the cache
+        self.demanded = False  # a reader takes it from here, not from the cache
         self.late = False  # demanded when its transfer had tried for some time
         self.error: HingError | None = None
-        self.expires_at = 0.0
-        # What brings it; None before there is one, and once it has landed or failed.
+        self.expires_at = 0.0  # monotonic: the table forgets *error* then
+        # Brings the block; None before there is one, and once it has landed or failed.
         self.transfer: Transfer | None = None
-        # (bytes needed, a lock that is released when they are there). An Event would
-        # do; it costs three times as much, and a fast link waits for every block.
+        # (bytes needed, gate). A gate is a lock that is released when the bytes are
+        # there. An Event costs three times as much, and a fast link waits for every
+        # block.
         self._waiters: list[tuple[int, threading.Lock]] = []
 
     def wait(self, need: int, deadline: float) -> Block:
-        """The block's bytes, at least the first *need*; more may be there.
+        """The block, of which at least the first *need* bytes are true.
 
-        Raises DeadlineExceeded at *deadline* (monotonic), or what the transfer met.
+        Raises DeadlineExceeded at *deadline* (monotonic), or the transfer's error.
         """
         while True:
             with self._lock:
@@ -78,16 +80,16 @@ class Landing:
             left = max(0.0, deadline - time.monotonic())
             if not gate.acquire(timeout=left):
                 raise DeadlineExceeded("the read took longer than its time-out")
-            # A new try for latecomers may have taken back what opened the gate.
+            # Look again: a new try for latecomers may have taken the bytes back.
 
     def show(self, partial: bytearray, filled: int) -> None:
-        """The first *filled* bytes are there, in *partial*."""
+        """The first *filled* bytes are there, in *partial*: wake their readers."""
         with self._lock:
             self.partial, self.filled = partial, filled
             self.wake_locked()
 
     def first_locked(self, need: int) -> Block | None:
-        """The block, of which *need* bytes are true; None where they are not there."""
+        """The block, if its first *need* bytes are true."""
         if self.data is not None:
             return self.data
         return self.partial if self.filled >= need else None
@@ -95,8 +97,7 @@ class Landing:
     def join_locked(self, need: int) -> threading.Lock:
         """A gate that opens when *need* bytes, or an error, are there.
 
-        A reader that passes it looks again, since a new try for the block may have taken
-        them back.
+        The reader that passes it must look again: see `wait`.
         """
         gate = threading.Lock()
         gate.acquire()
@@ -108,7 +109,7 @@ class Landing:
         return bool(self._waiters)
 
     def wake_locked(self) -> None:
-        """Wake who has what it needs, or an error."""
+        """Open the gates of all readers whose bytes are there; of all if it failed."""
         if not self._waiters:
             return
         still = []
@@ -120,7 +121,7 @@ class Landing:
         self._waiters = still
 
     def end_locked(self, outcome: Block | HingError) -> None:
-        """The block is there, or it will not come."""
+        """The block is there, or it has failed: wake its readers."""
         if isinstance(outcome, HingError):
             self.error = outcome
         else:
@@ -130,10 +131,21 @@ class Landing:
 
 
 class Landings:
-    """The table of blocks on their way. Thread safety: all methods."""
+    """The table of blocks on their way. Thread safety: all methods.
 
-    def __init__(self, block_bytes: int) -> None:
+    A failure is remembered for *failure_memory_seconds*. A reader that joins a transfer
+    *late_seconds* after its start gets another one, should the first fail.
+    """
+
+    def __init__(
+        self,
+        block_bytes: int,
+        failure_memory_seconds: float = FAILURE_MEMORY_SECONDS,
+        late_seconds: float = LATE_SECONDS,
+    ) -> None:
         self._block_bytes = block_bytes
+        self._failure_memory_seconds = failure_memory_seconds
+        self._late_seconds = late_seconds
         self._lock = threading.Lock()  # guards all below, and every landing
         self._landings: dict[LandingKey, Landing] = {}
         self._failed: deque[LandingKey] = deque()  # landings kept for their error
@@ -146,7 +158,7 @@ class Landings:
     ) -> tuple[list[Landing], list[int]]:
         """Landings that a reader will wait for, and which of *indices* are new.
 
-        Who gets a new one is to have it requested. Raises what `close` was given.
+        The caller must have the new ones requested. Raises the error of `close`.
         """
         landings, new = [], []
         now = time.monotonic()
@@ -162,12 +174,15 @@ class Landings:
                 landing.demanded = True
                 transfer = landing.transfer
                 if transfer is not None and transfer.started_at is not None:
-                    landing.late |= now - transfer.started_at > LATE_SECONDS
+                    landing.late |= now - transfer.started_at > self._late_seconds
                 landings.append(landing)
         return landings, new
 
     def announce(self, content: Content, indices: Sequence[int]) -> dict[int, Landing]:
-        """New landings of those *indices* that are not on their way; to be requested."""
+        """New landings of the *indices* that are not on their way.
+
+        The caller must have them requested.
+        """
         with self._lock:
             if self._closed:
                 return {}
@@ -179,7 +194,7 @@ class Landings:
             }
 
     def announce_run(self, content: Content, indices: Sequence[int]) -> list[int]:
-        """*indices* up to the first that is on its way; they have landings now."""
+        """New landings of *indices* up to the first that is on its way; their indices."""
         run = []
         with self._lock:
             for index in indices:
@@ -201,14 +216,14 @@ class Landings:
     # -- for workers -------------------------------------------------------------------
 
     def get(self, key: LandingKey) -> Landing | None:
-        """The landing of that block, if it is on its way."""
+        """The landing under *key*, if its block is on its way."""
         with self._lock:
             return self._landings.get(key)
 
     def land(self, content: Content, first: int, blocks: Sequence[Block]) -> list[int]:
-        """Hand *blocks*, from index *first* on, to who waits for them.
+        """Hand *blocks*, from index *first* on, to the readers that wait for them.
 
-        Returns the indices of those that somebody reads from here, and not from the cache.
+        Returns the indices of the blocks that readers take from here, not from the cache.
         """
         demanded = []
         with self._lock:
@@ -223,12 +238,12 @@ class Landings:
     # -- for the schedule, with its lock held --------------------------------------------
 
     def tie(self, transfer: Transfer) -> None:
-        """*transfer* is what brings its blocks now."""
+        """*transfer* brings its blocks from here on."""
         with self._lock:
             self._tie_locked(transfer)
 
     def demanded_stop(self, transfer: Transfer, least: int) -> int:
-        """Behind the last block of *transfer* that a reader waits for, or *least*."""
+        """The end of the last block of *transfer* that a reader demanded, or *least*."""
         stop = transfer.stop
         with self._lock:
             while stop > least:
@@ -239,9 +254,10 @@ class Landings:
         return stop
 
     def retry_late(self, transfer: Transfer) -> Transfer | None:
-        """A transfer with fresh patience for what was demanded late of a failed one.
+        """A new transfer for the blocks of a failed one that were demanded late, if any.
 
-        Who joined a transfer that had used up its tries has not waited long itself.
+        Their readers joined when its tries were nearly used up, and have not waited
+        long. The new transfer has all its tries.
         """
         with self._lock:
             left = dict(self._left_locked(transfer))
@@ -256,8 +272,11 @@ class Landings:
             return again
 
     def fail(self, transfer: Transfer, error: HingError) -> None:
-        """What is left of *transfer* meets *error*, remembered where a reader asked."""
-        expires_at = time.monotonic() + FAILURE_MEMORY_SECONDS
+        """The blocks left of *transfer* fail with *error*.
+
+        The error is remembered for the blocks that readers wanted.
+        """
+        expires_at = time.monotonic() + self._failure_memory_seconds
         with self._lock:
             for key, landing in self._left_locked(transfer):
                 if transfer.demand or landing.is_awaited_locked():
@@ -268,12 +287,12 @@ class Landings:
                 landing.end_locked(error)
 
     def forget(self, transfer: Transfer, error: HingError) -> None:
-        """What is left of *transfer* meets *error*, and may be asked for again."""
+        """The blocks left of *transfer* fail with *error*, which is not remembered."""
         with self._lock:
             self._forget_locked(transfer, error)
 
     def drop(self, transfer: Transfer) -> bool:
-        """Forget what *transfer* was to bring, unless a reader waits for some of it."""
+        """Forget the blocks left of *transfer*, unless a reader demanded one of them."""
         with self._lock:
             if any(landing.demanded for _, landing in self._left_locked(transfer)):
                 return False
@@ -294,7 +313,7 @@ class Landings:
                 landing.transfer = transfer
 
     def _left_locked(self, transfer: Transfer) -> Iterator[tuple[LandingKey, Landing]]:
-        """What *transfer* has still to bring."""
+        """The landings that *transfer* has still to bring."""
         for index in range(transfer.next, transfer.stop):
             key = (transfer.content, index)
             landing = self._landings.get(key)
@@ -307,7 +326,7 @@ class Landings:
             landing.end_locked(error)
 
     def _forget_failures_locked(self, now: float) -> None:
-        """Drop remembered failures that are over."""
+        """Drop the failures that were remembered long enough."""
         while self._failed:
             landing = self._landings.get(self._failed[0])
             if landing is not None and landing.error is not None:

@@ -1,12 +1,12 @@
 """Threads that run transfers: they read each body to its end and land its blocks.
 
-Decides how much is read at once, and in which order a block goes to the cache and to
-its waiters. Leaves to `schedule` which transfer is next and how far it goes, to
-`landings` who is woken, and to the source what becomes of broken connections.
+Decides how much is read at once, and that a block goes to the cache before it goes to
+its readers. Leaves to `schedule` which transfer is next and how far it goes, to
+`landings` which readers are woken, and to the source what becomes of broken connections.
 
-Threads: `hingfs-fetch-N` of a `DaemonPool`, at most one a connection. Each job of it is
-a *worker*, which runs one transfer after the other until none may run. There is no lock
-here: what a transfer reads is its worker's alone until it is handed on.
+Threads: `hingfs-fetch-N` of a `DaemonPool`, at most one a connection. Each job of the
+pool is a *worker*, which runs one transfer after the other until none may run. There is
+no lock here: bytes belong to the worker that reads them until it hands them on.
 """
 
 import logging
@@ -35,21 +35,21 @@ log = logging.getLogger(__name__)
 
 # A demanded block is handed out in pieces of this size while it arrives.
 PIECE_BYTES = 64 * KIB
-# A worker takes what has arrived, up to this much, into several blocks at once: each
-# read costs a hand-over of the interpreter lock, to a reader that is busy copying. A
-# trial that read a fixed number of blocks of 128 KiB at once, film over loopback without
+# A worker reads all bytes that have arrived, up to this many, into several blocks at
+# once: each read hands the interpreter lock over to a reader that is busy copying. A
+# trial read a fixed number of blocks of 128 KiB at once, a film over loopback without
 # FUSE: one 560 MB/s and 2.3 CPU seconds a GB, two 680 and 1.9, four 860 and 1.3, eight
-# 1,260 and 0.9, sixteen 1,060 and 1.0 (medians of six, 2 cores, 2026-11-22; one was not
-# run in turn with the others).
+# 1,260 and 0.9, sixteen 1,060 and 1.0 (medians of six, 2 cores, 2026-11-22; the trial of
+# one block was not run in turn with the others).
 ARRIVING_BYTES = 1 * MIB
 _WHOLE_FILES_ONLY = "the server sends whole files only"
 
 
 class Pump:
-    """The workers of a schedule. Thread safety: `call`, `close` and `join`.
+    """The workers of a schedule. Thread safety: `start_workers`, `close` and `join`.
 
-    *whole_body* is given the open answer of a server that ignored a Range request,
-    to be read as the whole file.
+    *whole_body* gets the open answer of a server that ignored a Range request, to be
+    read as the whole file.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class Pump:
         self._whole_body = whole_body
         self._pool = DaemonPool("hingfs-fetch", connections)
 
-    def call(self) -> None:
-        """Have as many workers as can begin a transfer now."""
-        count = self._schedule.call_workers()
+    def start_workers(self) -> None:
+        """Start as many workers as can begin a transfer now."""
+        count = self._schedule.claim_workers()
         for started in range(count):
             try:
-                self._pool.submit(self._work)
-            except TransportError as error:  # there is no thread, and none can be had
-                self._schedule.lose_workers(count - started, error)
+                self._pool.submit(self._run_transfers)
+            except TransportError as error:  # the system gives no thread
+                self._schedule.give_up_workers(count - started, error)
                 return
 
     def close(self, error: HingError) -> None:
@@ -92,14 +92,14 @@ class Pump:
         """Whether every thread has ended within *seconds*; after `close`."""
         return self._pool.join(seconds)
 
-    def _work(self) -> None:
+    def _run_transfers(self) -> None:
         while (transfer := self._schedule.next()) is not None:
             error = self._run(transfer)
             self._schedule.ended(transfer, error)
-            self.call()
+            self.start_workers()
 
     def _run(self, transfer: Transfer) -> HingError | None:
-        """Run *transfer* to its end; what ended it early. No exception leaves."""
+        """Run *transfer* to its end; returns what ended it early. Raises nothing."""
         try:
             reserved = (transfer.stop - transfer.first) * self._block_bytes
             self._cache.reserve(reserved)
@@ -109,12 +109,12 @@ class Pump:
             finally:
                 self._cache.reserve(-transfer.reserved_bytes)
         except BaseException as met:  # noqa: BLE001 - a worker's job boundary
-            return _understood(transfer.content, met)
+            return _error_for_readers(transfer.content, met)
         return None
 
     def _read(self, transfer: Transfer) -> None:
         content = transfer.content
-        if content.ranges is False:  # seen while this one was queued
+        if content.ranges is False:  # found out while this transfer was queued
             raise RangesIgnored(_WHOLE_FILES_ONLY)
         start = transfer.first * self._block_bytes
         stop = min(transfer.stop * self._block_bytes, content.size_bytes)
@@ -130,7 +130,7 @@ class Pump:
                 raise RangesIgnored(_WHOLE_FILES_ONLY) from None
 
     def _land_first(self, transfer: Transfer, body: RangeBody) -> None:
-        """The blocks that somebody waits for, or soon will, shown as they arrive."""
+        """Read the first blocks, and show them to their readers while they arrive."""
         in_pieces = transfer.first + (2 if transfer.demand else 1)
         while transfer.next < min(in_pieces, transfer.stop):
             landing = self._landings.get((transfer.content, transfer.next))
@@ -139,11 +139,11 @@ class Pump:
             self._land(transfer, [_read_in_pieces(body, landing)])
 
     def _land_runs(self, transfer: Transfer, body: RangeBody) -> None:
-        """The rest of it, several blocks at a time where as many have arrived."""
+        """Read the other blocks, as many at a time as have arrived."""
         most_at_once = max(1, ARRIVING_BYTES // self._block_bytes)
         at_once = min(2, most_at_once)
         run: list[bytearray] = []  # blocks from transfer.next on
-        filled = 0  # so many bytes of them are true, less than of one block
+        filled = 0  # so many bytes of *run* are true; fewer than a block has
         while (first := transfer.next) < transfer.stop:
             stop = self._schedule.reach(transfer, first + at_once)
             del run[stop - first :]
@@ -165,10 +165,10 @@ class Pump:
         return min(self._block_bytes, content.size_bytes - index * self._block_bytes)
 
     def _land(self, transfer: Transfer, blocks: Sequence[Block]) -> None:
-        """The next *blocks* of *transfer* are there."""
+        """Put the next *blocks* of *transfer* into the cache, and wake their readers."""
         content, first = transfer.content, transfer.next
         if content.ranges_served():
-            self.call()  # for what had to wait for this
+            self.start_workers()  # other transfers waited for this first answer
         for index, block in enumerate(blocks, first):
             key = content.block_key(index)
             self._cache.put(key, block, reserved_bytes=self._block_bytes)
@@ -177,14 +177,14 @@ class Pump:
         size_bytes = sum(map(len, blocks))
         if self._schedule.landed(transfer, len(blocks), size_bytes):
             log.debug("requests at once: %d", self._schedule.connections)
-            self.call()
+            self.start_workers()
         for index in demanded:
             self._cache.mark_read(content.block_key(index))
 
 
 def _read_in_pieces(body: RangeBody, landing: Landing) -> bytearray:
     size = landing.size_bytes
-    partial = bytearray(size)  # never resized: readers may look at it meanwhile
+    partial = bytearray(size)  # never resized: readers copy from it meanwhile
     filled = 0
     while filled < size:
         least = min(PIECE_BYTES, size - filled)
@@ -193,8 +193,8 @@ def _read_in_pieces(body: RangeBody, landing: Landing) -> bytearray:
     return partial
 
 
-def _understood(content: Content, met: BaseException) -> HingError:
-    """What the waiters of a block of *content* are told of *met*."""
+def _error_for_readers(content: Content, met: BaseException) -> HingError:
+    """The error that readers of *content* get for *met*, an exception of a transfer."""
     if isinstance(met, ContentChanged):
         content.found_changed()
     if not isinstance(met, HingError):

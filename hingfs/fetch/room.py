@@ -1,11 +1,12 @@
-"""The room that spools take in memory and on disk, and which of them make way.
+"""The room that spools take in memory and on disk.
 
-Small spools live in memory and count against the cache budget; others in an unlinked
-file, bounded together by *disk_bytes*. The least recently used make way, but none that
-is in use: giving it up would fail its readers, or have all of it sent again.
+Decides which spools there are, and which are given up to make room for others. A small
+spool lives in memory and counts against the cache budget. Any other lives in an unlinked
+file; *disk_bytes* bounds all files together. The least recently used spool goes first.
+No spool in use is given up: its readers would fail, or all of it would be sent again.
 
-Decides which spools there are. Leaves to `spool` what counts as in use, and to `stream`
-what fills one. It has no thread: calls run on those of readers and streams.
+Leaves to `spool` when a spool is in use, and to `stream` how it is filled.
+Threads: none of its own; readers and streams call.
 """
 
 import contextlib
@@ -25,17 +26,17 @@ from .storage import File, Memory
 
 log = logging.getLogger(__name__)
 
-# The part of the cache budget that one spool, and all of them, may fill.
+# One spool in memory may fill a quarter of the cache budget, all of them half.
 _LARGEST_MEMORY_SHARE = 4
 _MEMORY_SHARE = 2
-# What a spool in memory takes at least: a page, its mapping, what is known of it. A guess.
+# The least that a spool in memory takes: a page, its mapping, and its objects. A guess.
 _LEAST_MEMORY_BYTES = 16 * KIB
-# Files that are open, those included whose download failed and may be resumed: a process
-# may have 1,024 descriptors. A guess.
+# Open files, with those whose download failed and may be resumed: a process may have
+# 1,024 descriptors. A guess.
 _MOST_FILES = 128
-# A file is off the disk once it is closed; large ones take a system some tenths of a
-# second. A guess.
-_MOST_LEAVING_SECONDS = 10.0
+# How long a closed file may still take room on disk; the system needs some tenths of a
+# second for a large one. A guess.
+MOST_LEAVING_SECONDS = 10.0
 # Contents that found no room are remembered up to this number. A guess.
 _MOST_TOO_LARGE = 1024
 
@@ -43,15 +44,23 @@ _MOST_TOO_LARGE = 1024
 class Room:
     """The spools of a mount, each with its memory or its file.
 
-    Thread safety: all methods. `_lock` guards the fields below it, and is not held while
-    memory or a file is made or given back: a spool is in the table before the first, and
-    no longer at the second.
+    Files that were given up have *most_leaving_seconds* to leave the disk.
+    Thread safety: all methods.
     """
 
     def __init__(
-        self, cache: BlockCache, *, disk_bytes: int, directory: Path | None
+        self,
+        cache: BlockCache,
+        *,
+        disk_bytes: int,
+        directory: Path | None,
+        most_leaving_seconds: float = MOST_LEAVING_SECONDS,
     ) -> None:
         self._directory = directory
+        self._most_leaving_seconds = most_leaving_seconds
+        # Guards both below. It is not held while memory or a file is made or given back:
+        # a spool enters the table before its storage is made, and leaves the table
+        # before its storage is given back.
         self._lock = threading.Lock()
         self._table = _Table(cache, disk_bytes)
         self._closing: HingError | None = None
@@ -59,10 +68,10 @@ class Room:
     def open(self, content: Content) -> tuple[Spool, bool]:
         """The spool of *content*, in use from here on, and whether it needs a stream.
 
-        It does if it is new, or failed and may be resumed; one caller alone is told so.
-        Raises SpoolFull, or what the room was closed with.
+        A spool needs one if it is new, or failed and may be resumed; only one caller is
+        told so. Raises SpoolFull, or the error of `close`.
         """
-        with self._changing():
+        with self._changing_table():
             if self._closing:
                 raise self._closing.again()
             found = self._table.get(content)
@@ -70,7 +79,7 @@ class Room:
             needs_stream = found is None or spool.resume()
             spool.touch()  # or it could be given up before it is read
         if found is None:
-            self._provide(spool)
+            self._provide_storage(spool)
         return spool, needs_stream
 
     def find(self, content: Content) -> Spool | None:
@@ -79,27 +88,27 @@ class Room:
             return self._table.get(content)
 
     def grow(self, spool: Spool, size_bytes: int) -> None:
-        """*spool*, whose size is not known, takes *size_bytes* so far.
+        """Let *spool*, whose size is not known, take *size_bytes* in all.
 
-        Raises SpoolFull where they find no room; then it is given up, and there is
-        room for others at least.
+        Raises SpoolFull where there is no room, and gives *spool* up, which makes room
+        for others.
         """
-        with self._changing():
+        with self._changing_table():
             self._table.grow(spool, size_bytes)
         self._await_disk()
 
     def spools(self) -> list[Spool]:
-        """All there are."""
+        """All spools."""
         with self._lock:
             return self._table.spools()
 
     def held_bytes(self) -> int:
-        """The bytes in memory and on disk."""
+        """The bytes of all spools, in memory and on disk."""
         with self._lock:
             return self._table.held_bytes()
 
     def close(self, error: HingError) -> None:
-        """Fail and give up all spools with *error*, and every later `open`."""
+        """Fail all spools and every later `open` with *error*; give all bytes up."""
         with self._lock:
             self._closing = error
             spools = self._table.spools()
@@ -108,8 +117,8 @@ class Room:
             spool.close()
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Hold the lock; what was given up meanwhile is closed after it."""
+    def _changing_table(self) -> Iterator[None]:
+        """Hold the lock, then close the spools that were given up under it."""
         given_up: list[Spool] = []
         try:
             with self._lock:
@@ -121,35 +130,35 @@ class Room:
             for spool in given_up:
                 spool.close()
 
-    def _provide(self, spool: Spool) -> None:
-        """Get the memory or the file for *spool*, which is in the table.
+    def _provide_storage(self, spool: Spool) -> None:
+        """Make the memory or the file of *spool*, which is in the table.
 
-        Whoever opens it meanwhile waits for its bytes. Raises SpoolFull where there is
-        no file; whatever is raised, it is no longer in the table.
+        A reader that opens it meanwhile waits for its bytes. Raises SpoolFull where no
+        file can be made. If it raises, *spool* is no longer in the table.
         """
         try:
             with self._lock:
                 in_memory = self._table.is_in_memory(spool)
-            storage = self._mapped(spool) if in_memory else None
-            spool.hold(storage or self._made_file())
+            storage = self._new_memory(spool) if in_memory else None
+            spool.hold(storage or self._new_file())
         except BaseException as error:
-            with self._changing():
+            with self._changing_table():
                 spool.fail(foreseen(error))
                 self._table.remove(spool)
             raise
 
-    def _mapped(self, spool: Spool) -> Memory | None:
-        """Memory for *spool*; None if the system maps no more: then it is to be a file."""
+    def _new_memory(self, spool: Spool) -> Memory | None:
+        """Memory for *spool*; None if the system maps no more, and it needs a file."""
         try:
             return Memory(spool.content.size_bytes)
         except (OSError, MemoryError) as error:
             name = printable(spool.content.video_id, 80)
             log.warning("%s: no memory can be mapped, a file is used: %s", name, error)
-        with self._changing():
+        with self._changing_table():
             self._table.move_to_disk(spool)
         return None
 
-    def _made_file(self) -> File:
+    def _new_file(self) -> File:
         self._await_disk()
         try:
             return File(self._directory)
@@ -157,47 +166,48 @@ class Room:
             raise SpoolFull(f"no spool file can be made: {error}") from error
 
     def _await_disk(self) -> None:
-        """Wait until what was given up is off the disk, where its room is taken again.
+        """Wait until files that were given up have left the disk, if others need the room.
 
-        Whoever gave it up is about to close it. Raises SpoolFull where that fails.
+        The thread that gave a file up is about to close it. Raises SpoolFull if that
+        takes too long.
         """
-        until = time.monotonic() + _MOST_LEAVING_SECONDS
-        while (leaving := self._in_the_way()) is not None:
+        until = time.monotonic() + self._most_leaving_seconds
+        while (leaving := self._file_in_the_way()) is not None:
             if not leaving.wait_gone(max(0.0, until - time.monotonic())):
                 raise SpoolFull("files that were given up are not removed in time")
 
-    def _in_the_way(self) -> Spool | None:
+    def _file_in_the_way(self) -> Spool | None:
         with self._lock:
-            return self._table.in_the_way()
+            return self._table.file_in_the_way()
 
 
 @dataclass(eq=False, slots=True)
 class _Share:
-    """What one spool takes."""
+    """The memory or the disk that one spool takes."""
 
     spool: Spool
-    size_bytes: int  # promised to it so far, where its size is not known
+    size_bytes: int  # of the file; where that is not known, granted so far
     in_memory: bool  # or in a file
 
     @property
     def held_bytes(self) -> int:
-        """What counts against the bounds."""
+        """The bytes that count against the bounds."""
         return max(self.size_bytes, _LEAST_MEMORY_BYTES if self.in_memory else 0)
 
 
 class _Table:
-    """Who has which share of memory and disk. Arithmetic: it closes and makes nothing.
+    """The shares of all spools. Arithmetic alone: it makes and closes no storage.
 
-    Spools in memory together have half the cache budget at most, those in files
-    *disk_bytes*, at every moment. Not thread-safe: `Room` locks.
+    Invariant: all spools in memory take half the cache budget at most, all files
+    *disk_bytes*. Not thread-safe: `Room` locks.
     """
 
     def __init__(self, cache: BlockCache, disk_bytes: int) -> None:
         self._cache = cache
         self._disk_bytes = disk_bytes
         self._shares: dict[Content, _Share] = {}
-        # Of contents of unknown size that found no room: how many bytes they have at
-        # least. As many must fit before one is downloaded again.
+        # Contents of unknown size that found no room, and how many bytes each has at
+        # least. So many must fit before the content is downloaded again.
         self._least_bytes: dict[Content, int] = {}
         self._given_up: list[Spool] = []  # removed, and to be closed
         self._leaving: list[_Share] = []  # files removed, and perhaps still on disk
@@ -208,20 +218,20 @@ class _Table:
         return share.spool if share is not None else None
 
     def spools(self) -> list[Spool]:
-        """All there are."""
+        """All spools."""
         return [share.spool for share in self._shares.values()]
 
     def held_bytes(self) -> int:
-        """What counts against the bounds, in memory and on disk together."""
+        """The bytes that count against the bounds, in memory and on disk together."""
         return sum(share.held_bytes for share in self._shares.values())
 
     def is_in_memory(self, spool: Spool) -> bool:
-        """Whether *spool* is to be in memory, or in a file."""
+        """Whether *spool* belongs in memory, not in a file."""
         share = self._share_of(spool)
         return share is not None and share.in_memory
 
     def add(self, content: Content) -> Spool:
-        """A new spool of *content*, for which there is room; raises SpoolFull."""
+        """Add a spool of *content*; raises SpoolFull where there is no room for it."""
         size = content.size_bytes
         budget = self._cache.budget_bytes
         share = _Share(Spool(content), max(size, 0), in_memory=True)
@@ -236,7 +246,7 @@ class _Table:
         return share.spool
 
     def move_to_disk(self, spool: Spool) -> None:
-        """*spool*, for which there is no memory, is to be in a file; raises SpoolFull."""
+        """Have *spool*, for which there is no memory, in a file; raises SpoolFull."""
         share = self._share_of(spool)
         if share is not None:
             self._make_file_room(spool.content)
@@ -244,7 +254,7 @@ class _Table:
             share.in_memory = False
 
     def grow(self, spool: Spool, size_bytes: int) -> None:
-        """Have room for *size_bytes* of *spool*, which is a file of unknown size.
+        """Make room for *size_bytes* of *spool*, which is a file of unknown size.
 
         Raises SpoolFull where there is none, and gives *spool* up.
         """
@@ -267,7 +277,7 @@ class _Table:
         raise error
 
     def remove(self, spool: Spool) -> None:
-        """Take *spool* out, if it is in; see `take_given_up`."""
+        """Take *spool* out, if it is in; `take_given_up` hands it over."""
         share = self._share_of(spool)
         if share is not None:
             del self._shares[spool.content]
@@ -278,12 +288,12 @@ class _Table:
             self._given_up.append(spool)
 
     def take_given_up(self) -> list[Spool]:
-        """What was removed since the last call; the caller's to close."""
+        """The spools removed since the last call; the caller closes them."""
         given_up, self._given_up = self._given_up, []
         return given_up
 
-    def in_the_way(self) -> Spool | None:
-        """A spool that was removed, and whose file has the room of others, if any has."""
+    def file_in_the_way(self) -> Spool | None:
+        """A removed spool whose file still takes room that others were granted, if any."""
         self._leaving = [s for s in self._leaving if not s.spool.wait_gone(0)]
         files = [share for share in self._shares.values() if not share.in_memory]
         on_disk = sum(share.held_bytes for share in (*files, *self._leaving))
@@ -298,11 +308,11 @@ class _Table:
     def _give_up(self, share: _Share) -> None:
         self.remove(share.spool)
         content = share.spool.content
-        if content.shifting:  # no other answer can be told to have the same bytes
+        if content.shifting:  # no other answer can be proved to have the same bytes
             content.found_changed()
 
     def _make_file_room(self, content: Content) -> None:
-        """Have room for a file of *content*; raises SpoolFull where there is none."""
+        """Make room for a file of *content*; raises SpoolFull where there is none."""
         size = max(content.size_bytes, self._least_bytes.get(content, 0))
         if size > self._disk_bytes:
             raise SpoolFull(
@@ -311,7 +321,7 @@ class _Table:
             )
         if not self._make_room(size, self._disk_bytes, in_memory=False):
             raise self._full()
-        if not self._spare_file():
+        if not self._may_open_file():
             raise SpoolFull(f"{_MOST_FILES} whole files are read at once; more are not")
 
     def _full(self) -> SpoolFull:
@@ -321,9 +331,9 @@ class _Table:
         )
 
     def _make_room(self, size_bytes: int, bound: int, *, in_memory: bool) -> bool:
-        """Give up spools until *size_bytes* more fit; whether they do then.
+        """Give up idle spools until *size_bytes* more fit; returns whether they do.
 
-        If they cannot, none is given up.
+        If they cannot fit, no spool is given up.
         """
         alike = [s for s in self._shares.values() if s.in_memory is in_memory]
         excess = sum(share.held_bytes for share in alike) + size_bytes - bound
@@ -336,8 +346,8 @@ class _Table:
                 self._give_up(share)
         return True
 
-    def _spare_file(self) -> bool:
-        """Whether another file may be open, once the oldest that is idle is given up."""
+    def _may_open_file(self) -> bool:
+        """Whether another file may be open; gives the oldest idle one up if need be."""
         files = [share for share in self._shares.values() if not share.in_memory]
         idle = [share for share in files if not share.spool.in_use]
         if len(files) >= _MOST_FILES and idle:

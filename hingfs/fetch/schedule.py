@@ -1,12 +1,12 @@
 """Which transfer runs next, and how many run at once.
 
-What readers wait for goes first. A demand overtakes what is queued ahead, cuts a running
-transfer that has far to go to its block, and has one transfer ahead make way if no
-worker is free. How many transfers ahead run at once is learnt (`concurrency`).
+Decides that a demand goes first. A demand overtakes the queue of transfers ahead, cuts a
+running transfer that has far to go to the demanded block, and has one transfer ahead
+make way if no worker is free. Leaves to `concurrency` how many transfers ahead run at
+once, and to `landings` which readers wait.
 
-Its lock guards the queues, the running transfers and every field of a transfer. With it
-held, only the table of landings is called, whose lock is a leaf. It owns no thread: it
-counts the workers that `pump` has, and says how many more are of use.
+Threads: none of its own. It counts the workers of `pump`, and says how many more are of
+use.
 """
 
 import threading
@@ -22,9 +22,9 @@ from .concurrency import Concurrency
 from .landings import Landing, Landings
 from .transfer import RangeBody, RangeSource, Transfer
 
-# A demanded block that is further than this behind the point its transfer has reached
-# gets a request of its own, and the transfer ends where that one begins. About what
-# 60 ms at 40 MB/s bring.
+# A demanded block further than this from the point that its transfer has reached gets a
+# request of its own, and the transfer ends in front of it. About the bytes of 60 ms at
+# 40 MB/s.
 JOIN_DISTANCE_BYTES = 3 * MIB
 
 
@@ -36,11 +36,11 @@ class Queues:
     ahead: deque[Transfer] = field(default_factory=deque)
 
     def put(self, transfer: Transfer) -> None:
-        """Queue *transfer* behind those of its kind."""
+        """Queue *transfer* behind the others of its kind."""
         (self.demand if transfer.demand else self.ahead).append(transfer)
 
     def hasten(self, transfer: Transfer) -> None:
-        """A reader waits for what *transfer*, which is queued, brings."""
+        """A reader waits for *transfer*, which is queued: make it a demand."""
         if not transfer.demand:
             self.ahead.remove(transfer)
             transfer.demand = True
@@ -49,7 +49,7 @@ class Queues:
     def take(
         self, may_run: Callable[[Transfer], bool], *, ahead: bool
     ) -> Transfer | None:
-        """The first that may run; of those ahead only where *ahead* says so."""
+        """Take the first that may run; one of those ahead only if *ahead* is true."""
         for queue in (self.demand, self.ahead) if ahead else (self.demand,):
             for transfer in queue:
                 if may_run(transfer):
@@ -74,11 +74,12 @@ class Schedule:
         self._landings = landings
         self._block_bytes = block_bytes
         self._most = most  # transfers at once, and workers
+        # Guards all below, and every field of a transfer. Only `landings`, whose lock is
+        # a leaf, is called with it held.
         self._lock = threading.Lock()
-        # All below are guarded by _lock.
         self._queues = Queues()
         self._running: set[Transfer] = set()
-        self._workers = 0  # that run a transfer, or will ask for the next
+        self._workers = 0  # those that run a transfer, or will ask for the next
         self._concurrency = Concurrency(most)
         self._closed: HingError | None = None
 
@@ -86,13 +87,13 @@ class Schedule:
 
     @property
     def connections(self) -> int:
-        """How many requests at once pay off here; read without the lock, a hint."""
+        """How many requests at once pay off; read without the lock, so a hint."""
         return 1 if self._source.counts_requests else self._concurrency.limit
 
     def demand(
         self, transfers: Iterable[Transfer], wanted: Iterable[tuple[int, Landing]]
     ) -> None:
-        """Queue *transfers*, and hasten what brings *wanted* (index, landing)."""
+        """Queue *transfers*, and hasten those that bring *wanted* (index, landing)."""
         with self._lock:
             if self._closed:
                 return
@@ -104,7 +105,7 @@ class Schedule:
                     self._hasten_locked(landing.transfer, index)
 
     def ahead(self, transfers: Iterable[Transfer]) -> None:
-        """Queue *transfers* behind all that readers wait for."""
+        """Queue *transfers* ahead, behind every demand."""
         with self._lock:
             if self._closed:
                 return
@@ -117,7 +118,7 @@ class Schedule:
                 self._queues.put(transfer)
 
     def drop_ahead(self, content: Content) -> bool:
-        """Forget what is queued ahead for *content*; whether anything was."""
+        """Forget the transfers queued ahead for *content*; returns whether any was."""
         with self._lock:
             queued = [t for t in self._queues.ahead if t.content is content]
             dropped = [t for t in queued if self._landings.drop(t)]
@@ -132,10 +133,10 @@ class Schedule:
 
     # -- for workers -------------------------------------------------------------------
 
-    def call_workers(self) -> int:
-        """How many more workers can begin a transfer now; they are counted from here on.
+    def claim_workers(self) -> int:
+        """How many more workers can begin a transfer now; counts them from here on.
 
-        Where readers wait and none is free, a transfer ahead makes way.
+        If a demand waits and no worker is free, a transfer ahead makes way.
         """
         with self._lock:
             # Transfers at their last block, or cut for a demand, free their worker soon.
@@ -143,7 +144,7 @@ class Schedule:
             free = self._most - len(self._running) + ending
             if len(self._queues.demand) > free:
                 self._make_way_locked()
-            # Ahead work beyond the limit waits for a running transfer to end.
+            # Transfers ahead beyond the limit wait for a running one to end.
             ahead = min(len(self._queues.ahead), self._room_ahead_locked())
             looking = self._workers - len(self._running)
             wanted = len(self._queues.demand) + ahead - looking
@@ -151,8 +152,11 @@ class Schedule:
             self._workers += called
             return called
 
-    def lose_workers(self, count: int, error: HingError) -> None:
-        """So many will not come; where none is left, what is queued meets *error*."""
+    def give_up_workers(self, count: int, error: HingError) -> None:
+        """*count* claimed workers cannot be started.
+
+        If no worker is left, the queued transfers fail with *error*.
+        """
         with self._lock:
             self._workers -= count
             if self._workers <= 0:
@@ -175,29 +179,29 @@ class Schedule:
             return transfer
 
     def opened(self, transfer: Transfer, body: RangeBody) -> None:
-        """*body* is what *transfer* reads. Raises what `close` was given."""
+        """*transfer* reads *body* from here on. Raises the error of `close`."""
         with self._lock:
             transfer.body = body
             if self._closed:
                 raise self._closed.again()
 
     def reach(self, transfer: Transfer, stop: int) -> int:
-        """Block *stop*, or where *transfer* ends if that is first.
+        """*stop*, or the end of *transfer* if that comes first.
 
-        As far as that it will be read now, and cannot be cut shorter.
+        The transfer is about to read so far, and cannot be cut shorter.
         """
         with self._lock:
             transfer.reach = min(stop, transfer.stop)
             return transfer.reach
 
     def landed(self, transfer: Transfer, blocks: int, size_bytes: int) -> bool:
-        """So much more has come; whether another number at once pays off for it."""
+        """*blocks* more of *transfer* have landed; returns whether `connections` changed."""
         with self._lock:
             transfer.next += blocks
             return self._concurrency.arrived(size_bytes, time.monotonic())
 
     def ended(self, transfer: Transfer, error: HingError | None) -> None:
-        """*transfer* runs no more; what it has not brought meets *error*."""
+        """*transfer* runs no more; the blocks left of it fail with *error*, if any."""
         with self._lock:
             if error is not None:
                 self._fail_locked(transfer, error)
@@ -205,7 +209,7 @@ class Schedule:
             self._note_running_locked()
 
     def close(self, error: HingError) -> list[RangeBody]:
-        """Run nothing more; returns the bodies that are being read."""
+        """Run no more transfers; returns the bodies that workers read now."""
         with self._lock:
             self._closed = error
             self._queues = Queues()
@@ -214,10 +218,10 @@ class Schedule:
     # ----------------------------------------------------------------------------------
 
     def _hasten_locked(self, transfer: Transfer, index: int) -> None:
-        """Demand overtakes read-ahead.
+        """A reader waits for block *index*, which *transfer* brings.
 
-        A queued transfer moves to the demand queue; one that runs, but has far to go
-        to the block, ends in front of it and the rest becomes its own transfer.
+        A queued transfer becomes a demand. A running one that has far to go to the block
+        ends in front of it, and the rest becomes a demand of its own.
         """
         if transfer.started_at is None:
             self._queues.hasten(transfer)
@@ -227,9 +231,9 @@ class Schedule:
             self._queues.put(rest)
 
     def _make_way_locked(self) -> None:
-        """End a transfer ahead after the blocks that readers wait for, for a demand.
+        """Cut a transfer ahead short, so that its worker comes free for a demand.
 
-        The rest of it goes back into the queue. A transfer that no reader waits for is
+        Its rest goes back into the queue. A transfer that no reader waits for is
         preferred, since it ends soonest; else the one with the longest rest.
         """
         stops = {
@@ -248,10 +252,10 @@ class Schedule:
         self._queues.ahead.appendleft(rest)
 
     def _earliest_stop_locked(self, transfer: Transfer) -> int:
-        """The block before which *transfer* may end.
+        """The block before which *transfer* may end at the earliest.
 
-        That is behind what is being read, and behind each block that a reader waits for:
-        the reader would lose its place to demands that came later.
+        It must not lose a block that is being read, nor one that a reader waits for:
+        that reader would then come behind later demands.
         """
         least = transfer.stop - transfer.rest_blocks
         return self._landings.demanded_stop(transfer, least)
@@ -262,9 +266,10 @@ class Schedule:
         return max(0, self.connections - running)
 
     def _may_run_locked(self, transfer: Transfer) -> bool:
-        """Whether the first answer of its content was seen, or none is to come.
+        """Whether *transfer* need not wait for the first answer about its content.
 
-        A server that ignores ranges would send the whole file for each request.
+        Until that answer, one transfer alone runs: a server that ignores ranges would
+        send the whole file for each.
         """
         content = transfer.content
         return content.ranges is not None or all(

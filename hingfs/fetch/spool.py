@@ -1,11 +1,11 @@
 """The bytes of one file that comes whole, while they arrive and are read.
 
-What is behind the frontier is read at once; a read ahead of it waits. Decides when a
-spool counts as in use, and when what ended its download is asked about again. Leaves
-to `stream` where the bytes come from, to `storage` where they lie, and to `room` how
-long they are kept.
+The *frontier* is the count of bytes that have arrived: a read before it returns at
+once, a read beyond it waits. Decides when a spool is in use, and when a failed download
+may be tried again. Leaves to `stream` where the bytes come from, to `storage` where they
+lie, and to `room` how long they are kept.
 
-It has no thread: the stream's thread appends, those of its readers wait.
+Threads: none of its own. The stream's thread appends, and readers wait.
 """
 
 import threading
@@ -23,29 +23,29 @@ from ..errors import (
 from ..version import Content
 from .storage import SharedStorage, Storage
 
-# A refusal is not asked about again for so long, as in `landings`.
+# A download that was refused is not tried again for so long, as in `landings`.
 FAILURE_MEMORY_SECONDS = 1.5
-# Who reads a file comes back within this time, unless it was the end: a player asks
-# its kernel for the next half megabyte each second. A guess.
-_IN_USE_SECONDS = 3.0
+# A program that has not read to the end reads on within this time: a player asks its
+# kernel for the next half megabyte each second. A guess.
+IN_USE_SECONDS = 3.0
 
 
 class Spool:
-    """The bytes of one content, arriving in order.
+    """The bytes of one content, which arrive in order.
 
-    Thread safety: all methods, but that one thread alone appends. The condition
-    `_arrived` guards the fields below it, and is not held during I/O: the one writer
-    appends behind the frontier, readers stay before it.
+    Thread safety: all methods; one thread alone appends.
     """
 
     def __init__(self, content: Content) -> None:
         self.content = content
-        # What its answers said of its length; for the thread of its stream alone.
+        # What answers said of the length; for the thread of the stream alone.
         self.extent = Extent(content.size_bytes)
         # Both are written without the lock, in one assignment each.
         self.used_at = time.monotonic()
-        self._left = False  # who used it last has no more to ask
+        self._read_to_end = False  # by its last reader, who will ask for no more
         self._storage = SharedStorage()
+        # Guards all below. It is not held during I/O: the stream appends behind the
+        # frontier, and readers stay before it.
         self._arrived = threading.Condition()
         self._frontier = 0
         self._complete = False
@@ -53,36 +53,39 @@ class Spool:
         self._failed_at = 0.0
 
     def hold(self, storage: Storage) -> None:
-        """Keep the bytes in *storage*, which is closed in the end, or at once.
+        """Keep the bytes in *storage*, and close it in the end.
 
-        Raises what ended it where it was given up meanwhile.
+        If the spool was given up meanwhile, closes *storage* and raises its error.
         """
         if not self._storage.hold(storage):
             error = self.error
-            assert error is not None, "what is given up without a byte has failed"
+            assert error is not None, "a spool given up without a byte has failed"
             raise error.again()
 
     def read_into(self, target: memoryview, offset: int, deadline: float) -> None:
-        """Fill *target* from *offset*; both lie inside the file.
+        """Fill *target* from *offset*; all of it lies inside the file.
 
-        Raises DeadlineExceeded at *deadline* (monotonic), or what the stream met.
+        Raises DeadlineExceeded at *deadline* (monotonic), or the error of the stream.
         """
-        with self._storage.used():  # while it waits, too: or it could be given up
+        with self._storage.used():  # while it waits, too: or the room gives it up
             self._wait(lambda: self._frontier >= offset + len(target), deadline)
             self._storage.read_into(target, offset)
-            self._left = self._complete and offset + len(target) == self._frontier
+            # Without the lock: both only ever grow.
+            self._read_to_end = (
+                self._complete and offset + len(target) == self._frontier
+            )
         self.used_at = time.monotonic()
 
     def wait_complete(self, deadline: float) -> int:
-        """The size in bytes, once all of it has arrived. Raises as `read_into`."""
+        """Wait for the whole file; returns its size in bytes. Raises as `read_into`."""
         self._wait(lambda: self._complete, deadline)
-        self._left = True
+        self._read_to_end = True
         return self._frontier
 
     def touch(self) -> None:
-        """It will be read: it is in use from here on."""
+        """A reader is about to come: the spool is in use from here on."""
         self.used_at = time.monotonic()
-        self._left = False
+        self._read_to_end = False
 
     @property
     def frontier(self) -> int:
@@ -92,26 +95,26 @@ class Spool:
 
     @property
     def in_use(self) -> bool:
-        """Whether it is being filled or read, or more of it may be read soon."""
+        """Whether it is being filled or read, or is likely to be read on soon."""
         if self._storage.is_used:
             return True
         with self._arrived:
             if not self._complete:
                 return self._error is None
             age = time.monotonic() - self.used_at
-            return age < _IN_USE_SECONDS and not self._left
+            return age < IN_USE_SECONDS and not self._read_to_end
 
     @property
     def error(self) -> HingError | None:
-        """What ended the stream for good, None while it is alive or complete."""
+        """What ended the stream early; None while it is alive, or complete."""
         with self._arrived:
             return self._error
 
     def resume(self) -> bool:
-        """Forget an error that ended the stream, if a new one may not meet it.
+        """Forget the error of the stream, if a new stream may succeed.
 
-        Returns whether it did. What the server said is believed for a moment; trouble
-        on the way is not.
+        Returns whether it did. A refusal by the server is believed for a moment; trouble
+        on the way to it is not.
         """
         with self._arrived:
             age = time.monotonic() - self._failed_at
@@ -135,7 +138,7 @@ class Spool:
             self._arrived.notify_all()
 
     def peek(self, offset: int, count: int) -> bytes:
-        """The bytes from *offset* on, fewer where fewer have arrived."""
+        """Up to *count* bytes from *offset* on, as many as have arrived."""
         held = bytearray(max(0, min(count, self.frontier - offset)))
         with self._storage.used():
             if held:  # before the first byte there may be no storage
@@ -143,17 +146,17 @@ class Spool:
         return bytes(held)
 
     def agrees(self, data: bytes, offset: int) -> bool:
-        """Whether *data* is what already stands at *offset*."""
+        """Whether *data* equals the bytes held at *offset*."""
         return self.peek(offset, len(data)) == data
 
     def finish(self) -> None:
-        """All of it is there."""
+        """The whole file has arrived."""
         with self._arrived:
             self._complete = True
             self._arrived.notify_all()
 
     def fail(self, error: HingError) -> None:
-        """Nothing more will come; reads behind the frontier still succeed."""
+        """No more bytes will come; reads before the frontier still succeed."""
         with self._arrived:
             if not self._complete and self._error is None:
                 self._error = error
@@ -161,12 +164,12 @@ class Spool:
             self._arrived.notify_all()
 
     def close(self) -> None:
-        """Give up the bytes; waiters get an error."""
+        """Give the bytes up; readers that wait get an error."""
         self.fail(BodyCut("the spooled copy was given up to make room"))
         self._storage.give_up()
 
     def wait_gone(self, seconds: float) -> bool:
-        """Whether its bytes are off the disk within *seconds*, after `close`."""
+        """Wait *seconds* at most, after `close`; returns whether the storage is closed."""
         return self._storage.wait_closed(seconds)
 
     def _wait(self, there: Callable[[], bool], deadline: float) -> None:

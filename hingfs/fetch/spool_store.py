@@ -2,9 +2,10 @@
 
 Such a video is downloaded once, however it is read. Decides when a stream begins, and
 how many run at once. Leaves the bytes of one file to `spool`, its download to `stream`,
-and which files are kept to `room`.
+and to `room` which files are kept.
 
-Threads: one daemon thread of a small pool per running stream; `close` ends them.
+Threads: `hingfs-spool-N` of a `DaemonPool`, one for each running stream; `close` ends
+them.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from ..errors import BodyCut, HingError, foreseen
 from ..http.answer import Answer
 from ..version import Content
 from ..workers import DaemonPool
-from .room import Room
+from .room import MOST_LEAVING_SECONDS, Room
 from .spool import Spool
 from .stream import Stream, WholeSource
 
@@ -23,7 +24,11 @@ _MOST_STREAMS = 8
 
 
 class SpoolStore:
-    """The spools of a mount, and the streams that fill them. Thread safety: all methods."""
+    """The spools of a mount, and the streams that fill them. Thread safety: all methods.
+
+    A stream gives up an answer that trickles for *stall_seconds*. `Room` explains
+    *disk_bytes* and *most_leaving_seconds*.
+    """
 
     def __init__(
         self,
@@ -33,23 +38,30 @@ class SpoolStore:
         disk_bytes: int,
         directory: Path | None,
         stall_seconds: float,
+        most_leaving_seconds: float = MOST_LEAVING_SECONDS,
     ) -> None:
         self._source = source
         self._stall_seconds = stall_seconds
         self._cache = cache
-        self._room = Room(cache, disk_bytes=disk_bytes, directory=directory)
+        self._room = Room(
+            cache,
+            disk_bytes=disk_bytes,
+            directory=directory,
+            most_leaving_seconds=most_leaving_seconds,
+        )
         self._pool = DaemonPool("hingfs-spool", _MOST_STREAMS)
 
     def open(self, content: Content, answer: Answer | None = None) -> Spool:
-        """The spool of *content*, started if there is none, or resumed if it failed.
+        """The spool of *content*; begins its download, or resumes it if it failed.
 
-        *answer*, a 200 that came unasked, is used as its stream, or closed.
+        The download reads *answer* first, the whole file that came instead of a range;
+        if none is begun, *answer* is closed.
         """
         used = False
         try:
             spool, needs_stream = self._room.open(content)
             if needs_stream:
-                self._start(spool, answer)
+                self._start_stream(spool, answer)
                 used = True
         finally:
             if answer is not None and not used:
@@ -57,7 +69,7 @@ class SpoolStore:
         return spool
 
     def first_bytes(self, content: Content, count: int) -> bytes:
-        """Up to *count* of the first bytes of *content*, as far as they are held."""
+        """Up to *count* of the first bytes of *content*, as many as are held."""
         spool = self._room.find(content)
         held = b""
         if spool is not None:
@@ -69,11 +81,11 @@ class SpoolStore:
         return held
 
     def held_bytes(self) -> int:
-        """The bytes in memory and on disk."""
+        """The bytes of all spools, in memory and on disk."""
         return self._room.held_bytes()
 
     def close(self, error: HingError) -> None:
-        """Wake every waiter with *error*, give up the bytes, start nothing new."""
+        """Wake every reader with *error*, give all bytes up, begin no download."""
         self._room.close(error)
         self._pool.close(error)
 
@@ -81,7 +93,7 @@ class SpoolStore:
         """Whether every thread has ended within *seconds*; after `close`."""
         return self._pool.join(seconds)
 
-    def _start(self, spool: Spool, answer: Answer | None) -> None:
+    def _start_stream(self, spool: Spool, answer: Answer | None) -> None:
         stream = Stream(self._source, self._room, spool, self._stall_seconds)
         try:
             self._pool.submit(stream.run, answer)

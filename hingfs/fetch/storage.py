@@ -1,9 +1,9 @@
 """Where the bytes of a spool lie: in memory, or in a file that has no name.
 
-Decides when either one is closed. Leaves to its owner which of them it is, how much
-room there is, and which bytes are written where.
+Decides when the memory or the file is closed. Leaves to its owner which of the two it
+is, how much room there is, and which bytes are written where.
 
-It has no thread: each call runs on the thread of its caller.
+Threads: none of its own.
 """
 
 import contextlib
@@ -19,20 +19,20 @@ from ..errors import BodyCut
 
 
 class Storage(Protocol):
-    """Bytes by offset. Thread safety: many may read what one has written before."""
+    """Bytes by offset. Thread safety: many may read the bytes that one has written."""
 
     def write(self, offset: int, data: bytes) -> None:
         """Put all of *data* at *offset*; raises OSError."""
 
     def read_into(self, target: memoryview, offset: int) -> None:
-        """Fill *target* from *offset*, where as much was written; raises OSError."""
+        """Fill *target* from *offset* with bytes that were written; raises OSError."""
 
     def close(self) -> None:
-        """Give the memory or the file back; nothing may be called after it."""
+        """Give the memory or the file back; no method may be called afterwards."""
 
 
 class Memory(Storage):
-    """Bytes of known length in memory, which the system gets back at once."""
+    """Bytes of known length in memory; `close` gives them back to the system at once."""
 
     def __init__(self, size_bytes: int) -> None:
         self._bytes = mmap.mmap(-1, max(1, size_bytes))
@@ -52,7 +52,7 @@ class Memory(Storage):
 
 
 class File(Storage):
-    """Bytes in a file that has no name any more, so nothing is left after a crash."""
+    """Bytes in a file without a name, so that a crash leaves none behind."""
 
     def __init__(self, directory: Path | None) -> None:
         self._file = tempfile.TemporaryFile(prefix="hingfs-", dir=directory)  # noqa: SIM115
@@ -78,24 +78,22 @@ class File(Storage):
 
 
 class SharedStorage:
-    """One storage that several threads use; the last one to leave it closes it.
+    """One storage that several threads use; the last user closes it.
 
-    Without this, a descriptor could be closed, and be another file's, between the look
-    at it and the call that uses it.
-
-    Thread safety: all methods. `_lock` guards the fields below it; the storage itself
-    is used and closed without it.
+    Otherwise a thread could use a descriptor that another has just closed, and that is
+    a third file's by then. Thread safety: all methods.
     """
 
     def __init__(self) -> None:
+        # Guards all below; the storage itself is used and closed without it.
         self._lock = threading.Lock()
         self._storage: Storage | None = None  # set once, before any byte comes
         self._users = 0  # threads in `used`
-        self._given_up = False  # turns True once; then nobody becomes a user
+        self._given_up = False  # turns True once; then no thread becomes a user
         self._closed = threading.Event()  # set once, after the storage was closed
 
     def hold(self, storage: Storage) -> bool:
-        """Use *storage* from here on; False, and it is closed, if that comes too late."""
+        """Use *storage* from here on; after `give_up`, close it and return False."""
         with self._lock:
             if not self._given_up:
                 self._storage = storage
@@ -105,7 +103,7 @@ class SharedStorage:
 
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:
-        """Keep it open meanwhile; raises BodyCut once it is given up."""
+        """Keep the storage open meanwhile; raises BodyCut once it is given up."""
         with self._lock:
             if self._given_up:
                 raise BodyCut("the spooled copy was given up to make room")
@@ -125,7 +123,7 @@ class SharedStorage:
 
     @property
     def is_used(self) -> bool:
-        """Whether a thread is inside `used` just now."""
+        """Whether a thread is inside `used` now."""
         with self._lock:
             return self._users > 0
 
@@ -138,12 +136,12 @@ class SharedStorage:
             self._close()
 
     def wait_closed(self, seconds: float) -> bool:
-        """Whether it is closed within *seconds*, after `give_up`."""
+        """Wait *seconds* at most, after `give_up`; returns whether it is closed."""
         return self._closed.wait(seconds)
 
     @property
     def _held(self) -> Storage:
-        assert self._storage is not None, "nobody reads or writes before `hold`"
+        assert self._storage is not None, "no thread reads or writes before `hold`"
         return self._storage
 
     def _leave(self) -> None:

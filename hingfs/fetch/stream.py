@@ -1,11 +1,13 @@
 """One whole file on its way into its spool, from one answer after another.
 
-A stream whose answer breaks off goes on at the byte reached, or starts again and is
-compared with what is there, so that a changed file is noticed and never mixed.
+When an answer breaks off, the next one goes on at the byte reached, or starts again and
+is compared with the bytes held. So a changed file is noticed, and two files never mix.
 
-Decides when a stream is given up. Leaves to `api.whole` what an answer brings of the
-file, to `api.source` how long one answer is waited for, and to `room` how much there may
-be. A stream runs on the one thread that calls `run`.
+Decides when a download is given up. Leaves to `api.whole` which part of the file an
+answer brings, to `api.source` how long one answer is waited for, and to `room` how large
+the file may be.
+
+Threads: none of its own; a stream runs on the one thread that calls `run`.
 """
 
 import logging
@@ -43,11 +45,11 @@ class WholeSource(Protocol):
     """Where whole files come from."""
 
     def open_whole(self, content: Content, offset: int) -> Answer:
-        """A 200 with all of it, or a 206 that goes on at *offset*."""
+        """A 200 with the whole file, or a 206 that goes on at *offset*."""
 
 
 class Stream:
-    """The download of all that *spool* still lacks. Used by one thread, for one `run`."""
+    """The download of the bytes that *spool* lacks. For one thread and one `run`."""
 
     def __init__(
         self, source: WholeSource, room: Room, spool: Spool, stall_seconds: float
@@ -57,12 +59,12 @@ class Stream:
         self._spool = spool
         self._content = spool.content
         self._stall_seconds = stall_seconds
-        self._began = 0.0  # when the answer that is read now did
-        self._vain = 0  # attempts in a row that brought nothing new
-        self._others = 0  # answers of another extent than those before
+        self._answer_began_at = 0.0  # monotonic: of the answer that is read now
+        self._vain_attempts = 0  # answers in a row that brought no new bytes
+        self._other_extents = 0  # answers of another extent than the ones before
 
     def run(self, answer: Answer | None) -> None:
-        """Fill the spool, from *answer* first if there is one; no exception leaves."""
+        """Fill the spool, from *answer* first if there is one. Raises nothing."""
         name = printable(self._content.video_id, 80)
         try:
             self._fill(answer)
@@ -82,51 +84,51 @@ class Stream:
             self._spool.finish()
 
     def _fill(self, answer: Answer | None) -> None:
-        """Read answers until all is there; raises what the last attempt met."""
+        """Read answers until the whole file is there; raises the last one's error."""
         if answer is not None and answer.status != 200:
-            answer.close()  # a range that is none of the file: see `verdict.judge_range`
+            answer.close()  # not a range of the file: see `verdict.judge_range`
             answer = None
         while True:
             before = self._spool.frontier
             try:
-                self._take(answer or self._ask())
+                self._read_answer(answer or self._open_answer())
             except (TransportError, NotAVideo) as error:
                 if self._spool.frontier == self._content.size_bytes:
-                    return  # only the end of the body was spoilt
-                self._failed(error, self._spool.frontier - before)
+                    return  # only the end of the body was damaged
+                self._count_failure(error, self._spool.frontier - before)
             else:
                 return
             answer = None
 
-    def _ask(self) -> Answer:
-        """An answer that goes on at the frontier, or has all from the start."""
-        # Where validators shift, all of it must be compared.
+    def _open_answer(self) -> Answer:
+        """An answer that goes on at the frontier, or starts again."""
+        # Where validators shift, the whole file must be compared.
         resumes = self._spool.extent.resumable and not self._content.shifting
         return self._source.open_whole(
             self._content, self._spool.frontier if resumes else 0
         )
 
-    def _failed(self, error: TransportError | NotAVideo, brought: int) -> None:
-        """An attempt met *error* after *brought* new bytes; raises unless it may go on.
+    def _count_failure(self, error: TransportError | NotAVideo, brought: int) -> None:
+        """Count an answer that met *error* after *brought* new bytes.
 
-        One that brought bytes costs no try, unless it brought them as a trickle.
+        An answer that brought bytes costs no try, unless they came as a trickle. Raises
+        *error* when the tries are used up.
         """
-        self._others += isinstance(error, OtherExtent)
-        if self._others > 1:
+        self._other_extents += isinstance(error, OtherExtent)
+        if self._other_extents > 1:
             raise ContentChanged(f"it is another file now: {error}") from error
-        least = SLOWEST_BYTES_PER_SECOND * (time.monotonic() - self._began)
-        self._vain = 0 if brought > 0 and brought >= least else self._vain + 1
-        over = self._vain >= WHOLE_TRIES or self._spool.error is not None
-        if over or isinstance(error, Undecodable):  # so would the next one be
+        least = SLOWEST_BYTES_PER_SECOND * (time.monotonic() - self._answer_began_at)
+        self._vain_attempts = (
+            0 if brought > 0 and brought >= least else self._vain_attempts + 1
+        )
+        over = self._vain_attempts >= WHOLE_TRIES or self._spool.error is not None
+        if over or isinstance(error, Undecodable):  # as the next answer would be
             raise error
 
-    def _take(self, answer: Answer) -> None:
-        """Read *answer* to its end into the spool, and close it.
-
-        Raises BodyCut if it ends early.
-        """
+    def _read_answer(self, answer: Answer) -> None:
+        """Read *answer* to its end into the spool; raises BodyCut if it ends early."""
         spool = self._spool
-        self._began = time.monotonic()
+        self._answer_began_at = time.monotonic()
         with answer:
             position = spool.extent.begin(answer)
             pieces = self._pieces(answer)
@@ -135,14 +137,14 @@ class Stream:
                 pieces = judged(pieces, needs_proof=needs_proof)
             for piece in pieces:
                 spool.extent.bind(spool.frontier)
-                self._place(piece, position)
+                self._append_new(piece, position)
                 position += len(piece)
             spool.extent.end(answer, position, spool.frontier, spool.peek)
 
     def _pieces(self, answer: Answer) -> Iterator[bytes]:
-        """The body of *answer* as it arrives, while the spool is wanted.
+        """The body of *answer* as it arrives.
 
-        Raises BodyCut where it trickles for *stall_seconds*.
+        Raises BodyCut if it trickles for *stall_seconds*, or the spool is given up.
         """
         decoded = self._spool.extent.coded
         pace = Pace(self._stall_seconds)
@@ -156,14 +158,16 @@ class Stream:
                     raise BodyCut("the body came too slowly")
                 pace.restart()
 
-    def _place(self, piece: bytes, position: int) -> None:
-        """Compare what is there of *piece*, which begins at *position*; append the rest."""
+    def _append_new(self, piece: bytes, position: int) -> None:
+        """Compare *piece*, which begins at *position*, with the bytes held; append the rest."""
         spool = self._spool
         if position > spool.frontier:
-            raise TransportError(f"bytes from {position} on, not as asked")
+            raise TransportError(
+                f"the bytes begin at {position}, beyond those asked for"
+            )
         overlap = max(0, min(spool.frontier - position, len(piece)))
         if overlap and not spool.agrees(piece[:overlap], position):
-            raise ContentChanged("the file is another one than when the download began")
+            raise ContentChanged("the file has changed since the download began")
         if overlap < len(piece):
             limit = self._content.size_bytes
             if 0 <= limit < position + len(piece):

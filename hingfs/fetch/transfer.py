@@ -1,4 +1,4 @@
-"""One Range request for a run of blocks, and what it asks of the side that sends them."""
+"""One Range request for a run of blocks, and the protocols of the source it reads from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,68 +15,64 @@ class RangeBody(Protocol):
     def read_into(
         self, buffers: Sequence[bytearray], start: int, least_bytes: int
     ) -> int:
-        """Put the next bytes over *buffers*, laid end to end, from *start* on.
+        """Put the next bytes into *buffers*, laid end to end, from *start* on.
 
-        Returns how many: at least *least_bytes*, and more where they are there and
-        fit; or raises an error.
+        Returns how many: at least *least_bytes*, and more if more have arrived and fit.
         """
 
     def take_whole(self) -> Answer | None:
-        """The open answer with the whole file that came instead of the range, if any.
+        """After RangesIgnored: the open answer with the whole file, if there is one.
 
-        Asked after RangesIgnored; it is the caller's to close.
+        The caller closes it.
         """
 
     def abort(self) -> None:
         """Wake the reading thread with an error."""
 
     def close(self) -> None:
-        """Nothing more is read."""
+        """End the transfer; no more bytes are read."""
 
 
 class RangeSource(Protocol):
-    """Where bytes come from."""
+    """Where ranges come from."""
 
     @property
     def counts_requests(self) -> bool:
-        """Whether a request is dear there, however little it asks for."""
+        """Whether the endpoint limits requests, so that few large ones are better."""
 
     def open_range(self, content: Content, span: ByteRange) -> RangeBody:
-        """The bytes of *span*; nothing is requested before the first is read."""
+        """The bytes of *span*; sends no request before the first read."""
 
 
 @dataclass(eq=False, slots=True)
 class Transfer:
     """One request for the blocks [first, stop) of a content.
 
-    *next* is the first block that has not landed, *reach* the first that is not being
-    read. *stop* may be lowered while it runs, but leaves *next* and what is being read.
-    *gives_way*: it was lowered so that the worker comes free for a demand.
-
     The lock of the schedule guards all fields, unless they say otherwise.
     """
 
     content: Content
     first: int
+    # Lowered when the transfer is cut; never below *reach*, nor to *next*.
     stop: int
-    demand: bool
-    next: int = field(init=False)
-    reach: int = field(init=False)
-    gives_way: bool = False
-    reserved_bytes: int = 0  # in the cache, for its blocks to come; for its worker only
+    demand: bool  # a reader waits for it
+    next: int = field(init=False)  # the first block that has not landed
+    reach: int = field(init=False)  # the first block that is not being read
+    gives_way: bool = False  # it was cut so that its worker comes free for a demand
+    reserved_bytes: int = 0  # in the cache, for blocks to come; for its worker only
     body: RangeBody | None = None
-    started_at: float | None = None  # monotonic; None while queued; anybody may look
+    started_at: float | None = None  # monotonic; None while queued; any thread may read
 
     def __post_init__(self) -> None:
         self.next = self.reach = self.first
 
     @property
     def rest_blocks(self) -> int:
-        """How many blocks at its end it can still be relieved of."""
+        """How many blocks can still be cut off its end."""
         return self.stop - max(self.reach, self.next + 1)
 
     def cut(self, index: int, *, demand: bool) -> "Transfer":
-        """End before block *index*; returns another transfer for the rest."""
+        """End before block *index*; returns a transfer for the rest."""
         rest = Transfer(self.content, index, self.stop, demand)
         self.stop = index
         return rest

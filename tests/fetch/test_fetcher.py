@@ -22,7 +22,6 @@ from hingfs.errors import (
     SpoolFull,
     Unforeseen,
 )
-from hingfs.fetch import landings as landings_module
 from hingfs.fetch import schedule as schedule_module
 from hingfs.fetch.fetcher import BlockFetcher
 from hingfs.fetch.landings import Landing
@@ -47,6 +46,7 @@ class Rig:
         connections: int = 4,
         budget_bytes: int = 256 * MIB,
         cache: MemoryBlockCache | None = None,
+        **constants: float,
     ) -> None:
         self.source = Source()
         self.cache = cache or MemoryBlockCache(budget_bytes)
@@ -58,6 +58,7 @@ class Rig:
             block_bytes=BLOCK,
             connections=connections,
             whole_body=lambda *args: self.whole_bodies.append(args),
+            **constants,
         )
 
     def __enter__(self) -> Self:
@@ -285,14 +286,14 @@ class TestFailures:
 
         assert len(rig.source.requests) == 1
 
-    def test_a_failure_is_forgotten_after_its_moment(self, rig, monkeypatch):
-        monkeypatch.setattr(landings_module, "FAILURE_MEMORY_SECONDS", 0.0)
-        rig.source.fault = lambda _span: ServerBroken("500")
-        with pytest.raises(ServerBroken):
-            rig.fetch(1)
-        rig.source.fault = lambda _span: None
+    def test_a_failure_is_forgotten_after_its_moment(self):
+        with Rig(failure_memory_seconds=0.0) as rig:
+            rig.source.fault = lambda _span: ServerBroken("500")
+            with pytest.raises(ServerBroken):
+                rig.fetch(1)
+            rig.source.fault = lambda _span: None
 
-        assert rig.fetch(1) == [rig.bytes_of(1)]
+            assert rig.fetch(1) == [rig.bytes_of(1)]
 
     def test_blocks_before_the_failure_are_kept(self, rig):
         bad = ByteRange(2 * BLOCK, 3 * BLOCK)
@@ -324,44 +325,42 @@ class TestFailures:
             rig.fetch(0)
         assert rig.content.changed
 
-    def test_bytes_that_a_new_try_takes_back_are_waited_for_again(
-        self, rig, monkeypatch
-    ):
+    def test_bytes_that_a_new_try_takes_back_are_waited_for_again(self, monkeypatch):
         """A reader was let through to them, and came after a latecomer's new try."""
-        monkeypatch.setattr(landings_module, "LATE_SECONDS", -1.0)
-        opened, go_on = threading.Event(), threading.Event()
-        gates: list[SlowGate] = []
-        join = Landing.join_locked
+        with Rig(late_seconds=-1.0) as rig:
+            opened, go_on = threading.Event(), threading.Event()
+            gates: list[SlowGate] = []
+            join = Landing.join_locked
 
-        def joined(landing: Landing, need: int) -> SlowGate:
-            gates.append(SlowGate(join(landing, need), opened, go_on))
-            return gates[-1]
+            def joined(landing: Landing, need: int) -> SlowGate:
+                gates.append(SlowGate(join(landing, need), opened, go_on))
+                return gates[-1]
 
-        def fail_once(span: ByteRange) -> BaseException | None:
-            if span.start < PIECE_BYTES or len(rig.source.requests) > 1:
-                return None
-            rig.source.until = 0  # the new try brings nothing yet
-            return ServerBroken("500")
+            def fail_once(span: ByteRange) -> BaseException | None:
+                if span.start < PIECE_BYTES or len(rig.source.requests) > 1:
+                    return None
+                rig.source.until = 0  # the new try brings nothing yet
+                return ServerBroken("500")
 
-        monkeypatch.setattr(Landing, "join_locked", joined)
-        rig.source.fault = fail_once
-        rig.source.let(0)
-        (landing,) = rig.fetcher.demand(rig.content, [0])
-        rig.source.wait_until(lambda: len(rig.source.requests) == 1)
-        rig.fetcher.demand(rig.content, [0])  # late
+            monkeypatch.setattr(Landing, "join_locked", joined)
+            rig.source.fault = fail_once
+            rig.source.let(0)
+            (landing,) = rig.fetcher.demand(rig.content, [0])
+            rig.source.wait_until(lambda: len(rig.source.requests) == 1)
+            rig.fetcher.demand(rig.content, [0])  # late
 
-        with ThreadPoolExecutor(1) as threads:
-            read = threads.submit(rig.await_block, landing, PIECE_BYTES)
-            eventually(lambda: gates, "a wait")
-            rig.source.let(PIECE_BYTES)
-            assert opened.wait(10)
-            rig.source.let(BLOCK)
-            rig.source.wait_until(lambda: len(rig.source.requests) == 2)
-            go_on.set()
-            eventually(lambda: read.done() or len(gates) == 2, "an end, or a wait")
-            rig.source.let(float("inf"))
+            with ThreadPoolExecutor(1) as threads:
+                read = threads.submit(rig.await_block, landing, PIECE_BYTES)
+                eventually(lambda: gates, "a wait")
+                rig.source.let(PIECE_BYTES)
+                assert opened.wait(10)
+                rig.source.let(BLOCK)
+                rig.source.wait_until(lambda: len(rig.source.requests) == 2)
+                go_on.set()
+                eventually(lambda: read.done() or len(gates) == 2, "an end, or a wait")
+                rig.source.let(float("inf"))
 
-            assert read.result()[:PIECE_BYTES] == rig.bytes_of(0)[:PIECE_BYTES]
+                assert read.result()[:PIECE_BYTES] == rig.bytes_of(0)[:PIECE_BYTES]
 
     def test_a_wait_ends_at_its_deadline(self, rig):
         rig.source.let(0)
@@ -660,9 +659,8 @@ class TestEnd:
         assert rig.source.requests == []
 
 
-def test_all_that_was_reserved_is_given_back(monkeypatch):
-    monkeypatch.setattr(landings_module, "FAILURE_MEMORY_SECONDS", 0.0)
-    with Rig(connections=3) as rig:
+def test_all_that_was_reserved_is_given_back():
+    with Rig(connections=3, failure_memory_seconds=0.0) as rig:
         rig.fetch(*range(10))
         rig.source.fault = lambda span: (
             ServerBroken("x") if span.start >= 12 * BLOCK else None

@@ -33,9 +33,8 @@ from hingfs.errors import (
     Unforeseen,
     VideoNotFound,
 )
-from hingfs.fetch import room, spool_store
-from hingfs.fetch import spool as spool_module
-from hingfs.fetch.spool import Spool
+from hingfs.fetch import spool_store as spool_store_module
+from hingfs.fetch.spool import FAILURE_MEMORY_SECONDS, IN_USE_SECONDS, Spool
 from hingfs.fetch.spool_store import SpoolStore
 from hingfs.fetch.storage import Memory
 from hingfs.http import patience
@@ -78,6 +77,13 @@ class Rig:
         size = self.store.open(content).wait_complete(time.monotonic() + 10)
         return self.read(content, 0, size)
 
+    def let_pass(self, content: Content, seconds: float) -> None:
+        """Have *content* look as if it had been used, or had failed, so long ago."""
+        spool = self.store._room.find(content)
+        assert spool is not None
+        spool.used_at -= seconds
+        spool._failed_at -= seconds
+
     def sent(self, video_id: str = "v"):
         return self.endpoint.requests_of("content", "GET", video_id)
 
@@ -90,7 +96,12 @@ def make(build, endpoint, tmp_path):
     """A rig; *disk_bytes* and *budget_bytes* bound its store."""
     stores: list[SpoolStore] = []
 
-    def make(*, disk_bytes: int = 64 * MIB, budget_bytes: int = 4 * MIB) -> Rig:
+    def make(
+        *,
+        disk_bytes: int = 64 * MIB,
+        budget_bytes: int = 4 * MIB,
+        most_leaving_seconds: float = 10.0,
+    ) -> Rig:
         endpoint.personality = PERSONALITIES["litellm_new"]
         mount = build()
         cache = MemoryBlockCache(budget_bytes)
@@ -100,6 +111,7 @@ def make(build, endpoint, tmp_path):
             disk_bytes=disk_bytes,
             directory=tmp_path,
             stall_seconds=0.5,
+            most_leaving_seconds=most_leaving_seconds,
         )
         stores.append(store)
         return Rig(endpoint, mount, store)
@@ -339,12 +351,9 @@ class TestErrors:
             rig.read(content, 0, 10)
 
     @pytest.mark.parametrize("code", [401, 500])
-    def test_after_an_error_a_later_read_may_succeed(
-        self, rig, code, monkeypatch, expected_log
-    ):
+    def test_after_an_error_a_later_read_may_succeed(self, rig, code, expected_log):
         if code == 401:
             expected_log("refused the token")
-        monkeypatch.setattr(spool_module, "FAILURE_MEMORY_SECONDS", 0.0)
         content = rig.add()
         rig.endpoint.inject(
             faults.status(code), math.inf, where=lambda r: r.kind == "content"
@@ -352,6 +361,7 @@ class TestErrors:
         with pytest.raises(HingError):
             rig.read(content, 0, 10)
         rig.endpoint.calm()
+        rig.let_pass(content, FAILURE_MEMORY_SECONDS)
 
         assert rig.whole(content) == ramp("v", 0, SIZE)
 
@@ -541,7 +551,7 @@ class TestRoom:
             assert error or read.result() == ramp(name, 0, SIZE)
         assert rig.store.held_bytes() <= 2 * SIZE
 
-    def test_what_was_read_a_moment_ago_is_in_use(self, make, monkeypatch):
+    def test_what_was_read_a_moment_ago_is_in_use(self, make):
         rig = make(disk_bytes=SIZE)
         other = rig.add("b")
         content = rig.add("a")
@@ -550,7 +560,7 @@ class TestRoom:
 
         with pytest.raises(SpoolFull):
             rig.store.open(other)
-        monkeypatch.setattr(spool_module, "_IN_USE_SECONDS", 0.0)
+        rig.let_pass(content, IN_USE_SECONDS)
         assert rig.whole(other) == ramp("b", 0, SIZE)
 
     def test_what_was_read_to_its_end_makes_room_at_once(self, make):
@@ -716,8 +726,7 @@ class TestSlowDisk:
         assert [read.result() for read in reads] == [ramp(v, 0, SIZE) for v in "bc"]
 
     def test_what_never_leaves_the_disk_is_an_error(self, make, threads, monkeypatch):
-        monkeypatch.setattr(room, "_MOST_LEAVING_SECONDS", 0.05)
-        rig = make(disk_bytes=2 * SIZE)
+        rig = make(disk_bytes=2 * SIZE, most_leaving_seconds=0.05)
         large = rig.add("large", 2 * SIZE)
         rig.whole(large)
         storage = rig.store._room.find(large)._storage._storage
@@ -991,7 +1000,7 @@ def test_streams_that_trickle_leave_their_threads_to_others(rig):
     rig.endpoint.inject(faults.drip(20), math.inf, slow)
     slow_ones = [
         rig.store.open(rig.add(f"slow-{number}"))
-        for number in range(spool_store._MOST_STREAMS)
+        for number in range(spool_store_module._MOST_STREAMS)
     ]
     rig.endpoint.wait_until(lambda: len(rig.endpoint.log) == len(slow_ones))
 

@@ -26,7 +26,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hingfs.fetch import landings as landings_module
 from hingfs.http import breaker, dialing, patience
 from hingfs.mount.filesystem import Refusal
 from hingfs.mount.serving import Mount
@@ -35,6 +34,7 @@ from tests.conftest import Build, LogWatch
 from tests.http.test_transport import certificate
 from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint, Fault, Video
+from tests.support.memories import remember_failed_transfers
 from tests.support.mounting import BINDINGS, Mounted, each_binding, eventually, run
 from tests.support.personalities import PERSONALITIES, Request, text_response
 from tests.support.reading import DirectHandle, Handle, Opened, errno_of
@@ -130,9 +130,8 @@ def forgive(log: LogWatch, pattern: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def failures_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Failed reads and dead servers are tried again soon, so that no test has to wait."""
-    monkeypatch.setattr(landings_module, "FAILURE_MEMORY_SECONDS", 0.0)
+def dead_servers_are_asked_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that was dead is asked again soon, so that no test has to wait."""
     monkeypatch.setattr(breaker, "_LEAST_SECONDS", 0.3)
 
 
@@ -152,7 +151,9 @@ def make(build: Build) -> Callable[..., Program]:
             "metadata_seconds": 0.7,
             "retry_after_seconds": 5.0,
         }
-        return Program(build(**{**patience, **options}))
+        mount = build(**{**patience, **options})
+        remember_failed_transfers(mount.engine, 0.0)  # or a test would have to wait
+        return Program(mount)
 
     return make
 

@@ -24,8 +24,7 @@ import pytest
 
 from hingfs.api.shifting import SAMPLE
 from hingfs.errors import NoSuchApi, TokenError
-from hingfs.fetch import landings as landings_module
-from hingfs.fetch.landings import Landing
+from hingfs.fetch.landings import FAILURE_MEMORY_SECONDS, Landing
 from hingfs.library import failures as failures_module
 from hingfs.library import listing as listing_module
 from hingfs.library import lookups as lookups_module
@@ -36,6 +35,7 @@ from hingfs.mount.filesystem import Refusal
 from hingfs.token import Token
 from tests.support import endpoint as faults
 from tests.support.endpoint import Connection, FakeEndpoint
+from tests.support.memories import remember_failed_transfers
 from tests.support.mounting import (
     BINDINGS,
     Mounted,
@@ -670,12 +670,12 @@ def test_refusals_are_remembered_for_a_moment(view, endpoint, expected_log):
 
 
 def test_a_read_that_failed_is_remembered_for_a_moment(
-    view, video, endpoint, expected_log, monkeypatch
+    view, video, endpoint, expected_log
 ):
     expected_log("read .*EIO")
-    assert landings_module.FAILURE_MEMORY_SECONDS == 1.5
-    monkeypatch.setattr(landings_module, "FAILURE_MEMORY_SECONDS", 3600.0)
+    assert FAILURE_MEMORY_SECONDS == 1.5
     files = view()
+    remember_failed_transfers(files.mount.engine, 3600.0)
     with opened(files, "v") as handle:
         endpoint.wait_until_idle()
         endpoint.inject(faults.status(500), math.inf)

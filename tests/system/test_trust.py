@@ -36,6 +36,7 @@ from tests.support.doubtful_servers import (
     slowly,
     turns,
 )
+from tests.support.memories import remember_failed_transfers
 from tests.support.mounting import CLIPS
 from tests.support.personalities import (
     CREATED_AT,
@@ -551,9 +552,9 @@ def test_a_handle_gets_eio_until_the_status_says_that_the_video_is_gone(
     """The content is nowhere, the status completed: not ENOENT, which means gone."""
     expected_log("it was served before")
     monkeypatch.setattr("hingfs.library.failures.FAILURE_MEMORY_SECONDS", 0.0)
-    monkeypatch.setattr("hingfs.fetch.landings.FAILURE_MEMORY_SECONDS", 0.0)
     endpoint.add("v", size_bytes=5 * SIZE_BYTES)
     files = view(PERSONALITIES["openai"], cache={"cache_bytes": 1 << 20})
+    remember_failed_transfers(files.mount.engine, 0.0)
     with opened(files, "v") as handle:
         handle.read(0, 10)
         endpoint.wait_until_idle()
