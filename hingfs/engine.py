@@ -80,7 +80,7 @@ class Engine:
     def renew(self) -> None:
         """Read the token file again, and have the next listing ask the API."""
         self.client.renew_token()
-        self.catalog.list_anew()
+        self.catalog.expire_listing()
 
     def close(self) -> None:
         """End every wait and every transfer; may be called twice, from any thread."""

@@ -1,10 +1,10 @@
-"""The threads that look names up before anybody asks for them.
+"""The threads that look names up before a program asks for them.
 
 Decides how many look-ups ahead run at once. Leaves to `walk` which names are worth it.
-What is ahead never queues, so a name that somebody wants never waits behind it: it joins
-what is under way, or is asked for on a thread of `lookups`.
+A look-up ahead never queues, so no program waits behind one: its own look-up joins the
+one under way, or runs on a thread of `lookups`.
 
-Threads: a pool of daemons, `hingfs-ahead`. Any thread may call any method.
+Threads: `hingfs-ahead-N` of a `DaemonPool`. Any thread may call any method.
 """
 
 import contextlib
@@ -15,17 +15,17 @@ from ..errors import HingError, TransportError
 from ..flights import SingleFlight
 from ..workers import DaemonPool
 
-# As many requests for HEAD, and for a status, as were made at once before (2026-11-22).
+# As many requests at once, for HEAD and for a status, as before (2026-11-22).
 AHEAD_THREADS = 8
 
-# The id that is next and what to do about it; None where there is none.
+# The next id and the job that looks it up; None where there is none.
 NextJob = Callable[[], tuple[str, Callable[[], object]] | None]
 
 
 class Ahead:
-    """Look-ups that nobody waits for, a few at a time. Thread safety: all methods.
+    """Look-ups that no program waits for, a few at a time. Thread safety: all methods.
 
-    *names* has the look-ups that are under way, wanted or not.
+    *names* has all look-ups under way, those of programs among them.
     """
 
     def __init__(self, names: SingleFlight) -> None:
@@ -34,48 +34,48 @@ class Ahead:
         self._lock = threading.Lock()
         self._running = 0  # at most AHEAD_THREADS; guarded by _lock
 
-    def go(self, next_job: NextJob) -> None:
-        """Have the jobs that *next_job* gives done, as far as threads are free.
+    def start(self, next_job: NextJob) -> None:
+        """Start the jobs that *next_job* gives, as far as threads are free.
 
-        Each thread that is done goes on with the next. Nobody waits for them.
+        Each thread that finishes a job asks *next_job* for another. Does not wait.
         """
-        while self._claim():
+        while self._claim_thread():
             following = next_job()
             if following is None:
-                self._release()
+                self._release_thread()
                 return
-            self._start(*following, next_job)
+            self._start_job(*following, next_job)
 
-    def _start(
+    def _start_job(
         self, video_id: str, job: Callable[[], object], next_job: NextJob
     ) -> None:
-        """Use the thread that was claimed, or give it back."""
+        """Run *job* on the thread that was claimed, or release the thread."""
 
         def run() -> object:
             try:
                 return job()
             finally:
-                self._release()
-                self.go(next_job)
+                self._release_thread()
+                self.start(next_job)
 
         begun = False
         with contextlib.suppress(TransportError):  # no thread for it
             begun = self._names.begin(video_id, self._threads, run)
         if not begun:
-            self._release()
+            self._release_thread()
 
-    def _claim(self) -> bool:
+    def _claim_thread(self) -> bool:
         with self._lock:
             free = self._running < AHEAD_THREADS
             self._running += free
         return free
 
-    def _release(self) -> None:
+    def _release_thread(self) -> None:
         with self._lock:
             self._running -= 1
 
     def close(self, error: HingError) -> None:
-        """Wake everybody who joined what was ahead, with *error*."""
+        """Wake all callers that joined a look-up ahead, with *error*."""
         self._threads.close(error)
 
     def join(self, seconds: float) -> bool:

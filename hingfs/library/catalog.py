@@ -1,12 +1,12 @@
 """The videos of one endpoint as files: found by their names, opened, and listed.
 
-Decides what a name stands for, what a directory shows, and when what is known must be
-confirmed. Leaves to `known` what is remembered, to `listing` what the API lists, to
-`versions` what the server is asked about a video, to `walk` what is looked up ahead, and
-to `operations` how it is shown.
+Decides which video a name stands for, what a directory shows, and when a known file must
+be confirmed. Leaves to `known` what is remembered, to `listing` what the API lists, to
+`versions` what the server is asked about a video, to `walk` which names are looked up
+ahead, and to `operations` how files are shown.
 
-Threads: what asks the server runs on those of `lookups`, and callers wait with a
-deadline, since a request stalled in a name lookup cannot be woken.
+Threads: requests run on the threads of `lookups`. Callers wait with a deadline, since a
+request that hangs in a look-up of its host cannot be woken.
 """
 
 import logging
@@ -63,56 +63,56 @@ class Catalog:
         self._walk = Walk(metadata, self._list, self._known, self._versions, ahead)
 
     def find(self, name: str) -> VideoFile:
-        """The file of the video that *name* stands for, in full or in short.
+        """The file of the video that *name*, full or short, stands for.
 
-        From memory once known, else asked for. Raises VideoNotFound for what can be no
-        video, without asking for it, else what the server's answers mean, and
-        DeadlineExceeded.
+        A known file comes from memory; others are asked for. Raises VideoNotFound for a
+        name that no video can have, without a request; the error that the server's
+        answers mean; and DeadlineExceeded.
         """
         with self._crowd.call(self._metadata_seconds) as deadline:
-            return self._lookup(self._id_of(name, deadline), deadline)
+            return self._find_id(self._id_of(name, deadline), deadline)
 
     def find_to_open(self, name: str) -> VideoFile:
-        """As `find`, for a file to be opened: confirmed when it has grown old.
+        """As `find`, for an open: a file that was not confirmed lately is confirmed.
 
-        If the server is away, what is known is kept.
+        If the server is away, the file stays as it is known.
         """
         with self._crowd.call(self._metadata_seconds) as deadline:
-            return self._open(self._id_of(name, deadline), deadline)
+            return self._find_id_to_open(self._id_of(name, deadline), deadline)
 
-    def _lookup(self, video_id: str, deadline: float) -> VideoFile:
-        place = self._walk.step_to(video_id)
+    def _find_id(self, video_id: str, deadline: float) -> VideoFile:
+        step = self._walk.step_to(video_id)
         try:
             known = self._known.good(video_id)
             if known is not None:
                 return known.file
-            file = self._looked_up(video_id, deadline)
+            file = self._ask(video_id, deadline)
         finally:
-            # Not before: what is wanted goes first, also where few requests are served.
-            if place is not None:
-                self._walk.look_ahead(*place)
+            # Not before: the program's own request goes first, if few are served.
+            if step is not None:
+                self._walk.look_ahead(*step)
         self._walk.note_found(video_id)
         return file
 
-    def _open(self, video_id: str, deadline: float) -> VideoFile:
+    def _find_id_to_open(self, video_id: str, deadline: float) -> VideoFile:
         known = self._known.good(video_id)
         if known is None:
-            file = self._looked_up(video_id, deadline)
+            file = self._ask(video_id, deadline)
         elif known.confirmed_within(self._config.metadata_ttl_seconds):
             file = known.file
         else:
-            file = self._confirmed(known.file, deadline)
+            file = self._confirm(known.file, deadline)
         self._known.note_opened(video_id)
         return file
 
-    def _looked_up(self, video_id: str, deadline: float) -> VideoFile:
-        """The file of *video_id*, asked for; VideoNotReady where it hangs."""
+    def _ask(self, video_id: str, deadline: float) -> VideoFile:
+        """Ask for the file of *video_id*; VideoNotReady if the look-up hangs."""
         job = partial(self._versions.look_up, video_id)
         ask = self._list.read_newest
-        return self._lookups.answer(video_id, deadline, job, ask)
+        return self._lookups.result_unless_silent(video_id, deadline, job, ask)
 
-    def _confirmed(self, file: VideoFile, deadline: float) -> VideoFile:
-        """What *file* is now; as it is known, if the server is away."""
+    def _confirm(self, file: VideoFile, deadline: float) -> VideoFile:
+        """Ask whether *file* is still the same; *file* itself if the server is away."""
         video_id = file.video_id
         job = partial(self._versions.confirm, video_id)
         try:
@@ -126,14 +126,14 @@ class Catalog:
             return file
 
     def following(self, video_id: str) -> list[Content]:
-        """What comes after *video_id* in the listing, as far as known; asks nobody."""
+        """The known contents after *video_id* in the listing; makes no request."""
         return self._known.contents(self._list.following(video_id, NEIGHBOURS))
 
     def listing(self) -> list[tuple[str, int]]:
-        """(name, inode) of what can be read now: listed and completed, or opened before.
+        """(name, inode) of the files that can be read: completed, or opened before.
 
-        Raises AccessDenied, or TransportError where there is a list that cannot be
-        had whole: a short listing would make `rsync --delete` erase copies.
+        Raises AccessDenied, or TransportError if the API has a list and does not give it
+        whole: a short listing would make `rsync --delete` erase copies.
         """
         with self._crowd.call(self._metadata_seconds) as deadline:
             shown = self._list.shown(deadline)
@@ -142,33 +142,35 @@ class Catalog:
             for video_id in {*self._known.opened_ids(), *shown}
         )
 
-    def list_anew(self) -> None:
-        """Have the next listing ask the API; the one that is there may stand in for it."""
-        self._list.anew()
+    def expire_listing(self) -> None:
+        """Have the next listing ask the API; if that fails, the old one stands in."""
+        self._list.expire()
 
     def known_bytes(self) -> int:
-        """The sizes of all files known, added up; never asks the server."""
+        """The sizes of all known files, added up; makes no request."""
         return self._known.total_bytes()
 
     # -- names -------------------------------------------------------------------------
 
     def _id_of(self, name: str, deadline: float) -> str:
-        """The id that *name* stands for; asks for the list where only that can tell.
+        """The id that *name* stands for; asks for the list if that alone can tell.
 
-        Raises VideoNotFound where it stands for none, and as `listing`.
+        Raises VideoNotFound if it stands for none; else raises as `listing` does.
         """
         video_id = video_id_of(name)
         if is_short(name):
-            video_id = self._shortened(name, video_id, deadline)
+            video_id = self._id_of_short_name(name, video_id, deadline)
         if video_id is None:
             raise VideoNotFound("no video can have this name")
         return video_id
 
-    def _shortened(self, name: str, literal: str | None, deadline: float) -> str | None:
-        """The id whose short name is *name*; where there is none, *literal*."""
+    def _id_of_short_name(
+        self, name: str, literal: str | None, deadline: float
+    ) -> str | None:
+        """The id whose short name is *name*; *literal* if there is none."""
         video_id = self._short_names.id_of(name)
         if video_id is not None:
             return video_id
-        if literal is not None and self._known.is_told(literal):
+        if literal is not None and self._known.remembers(literal):
             return literal
         return self._list.current(deadline).shortened.get(name, literal)

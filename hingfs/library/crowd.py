@@ -1,11 +1,11 @@
 """How many calls of programs wait for a server at once.
 
-A call that waits keeps a thread of libfuse, and where all are kept, `stat`, `df` and
-reads of what is in memory hang behind servers that they do not need. So the number of
-calls under way is counted, and one beyond the bound is given no time: it answers from
-memory, or fails at once.
+A call that waits occupies a thread of libfuse. If waiting calls occupied all threads,
+`stat`, `df` and reads from memory would hang, though they need no server. So this module
+counts the calls under way and gives no time to those beyond the bound: such a call is
+served from memory, or fails at once. Leaves to its callers what a call does.
 
-Threads: any thread may call any method; `_lock` guards the count.
+Threads: any thread may call any method.
 """
 
 import contextlib
@@ -27,9 +27,9 @@ class Crowd:
 
     @contextlib.contextmanager
     def call(self, seconds: float) -> Iterator[float]:
-        """A call from here to the end of the block; gives its deadline (monotonic).
+        """Count a call as under way in this context; gives its deadline (monotonic).
 
-        That is *seconds* away, or now where *most* others are under way.
+        The deadline is *seconds* away, or now if *most* other calls are under way.
         """
         with self._lock:
             self._under_way += 1

@@ -1,8 +1,8 @@
 """Reads that failed a moment ago, and how long the next ones may take.
 
-The kernel asks again, page by page, for what a failed read was to bring, while the
-program waits in the same call. So whoever asks again has no more time than was left.
-Leaves to `landings` that what failed is not asked for again at once.
+After a failed read the kernel asks again for the same bytes, page by page, while the
+program waits in one call. Decides that such a repeated read ends at the deadline of the
+failed one. Leaves to `landings` that a block that failed is not requested again at once.
 
 Threads: those of the readers, many at once.
 """
@@ -20,7 +20,7 @@ from ..fetch.landings import FAILURE_MEMORY_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """A read that failed, and when it was out of time (monotonic)."""
+    """A read that failed. Times are monotonic."""
 
     span: ByteRange
     deadline: float
@@ -28,30 +28,34 @@ class _Failed:
 
 
 class FailedReads:
-    """The reads of one file that failed lately. Thread safety: all methods."""
+    """The reads of one file that failed in the last *memory_seconds*.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        # Replaced under _lock, never changed, so it may be read without.
+    Thread safety: all methods.
+    """
+
+    def __init__(self, memory_seconds: float = FAILURE_MEMORY_SECONDS) -> None:
+        self._memory_seconds = memory_seconds
+        self._lock = threading.Lock()  # guards writes to the field below
+        # Replaced, never changed, so it may be read without the lock.
         self._failed: tuple[_Failed, ...] = ()
 
     @contextlib.contextmanager
     def trying(self, span: ByteRange, latest: float) -> Iterator[float]:
-        """A read of *span* in this block; gives its deadline, which is *latest* or less.
+        """Try a read of *span* in this context; gives its deadline, *latest* or earlier.
 
-        If it fails, that is remembered for a moment, unless it repeats one that did.
+        A failure is remembered, unless the read repeats one that failed.
         """
-        failed = self._just_failed(span)
+        failed = self._recent_failure(span)
         deadline = min(latest, failed.deadline) if failed else latest
         try:
             yield deadline
         except HingError:
             if failed is None:
-                self._note(span, deadline)
+                self._remember(span, deadline)
             raise
 
-    def _just_failed(self, span: ByteRange) -> _Failed | None:
-        """The read that failed a moment ago and was to bring some of *span*."""
+    def _recent_failure(self, span: ByteRange) -> _Failed | None:
+        """A read of some of *span* that failed a moment ago, if there is one."""
         now = time.monotonic()
         for failed in self._failed:
             again = failed.span.start < span.stop and span.start < failed.span.stop
@@ -59,9 +63,9 @@ class FailedReads:
                 return failed
         return None
 
-    def _note(self, span: ByteRange, deadline: float) -> None:
+    def _remember(self, span: ByteRange, deadline: float) -> None:
         now = time.monotonic()
-        failed = _Failed(span, deadline, now + FAILURE_MEMORY_SECONDS)
+        failed = _Failed(span, deadline, now + self._memory_seconds)
         with self._lock:
             recent = [known for known in self._failed if now < known.forget_at]
             self._failed = (*recent, failed)

@@ -1,9 +1,9 @@
-"""Which blocks of a file were read, and whether a whole answer has the same.
+"""Which blocks of a file were handed out, and whether a whole answer has the same.
 
-A server whose validators contradict one another may send another file the next time. So
-once a file is taken from one whole answer, what programs have had of it by ranges must
-be in that answer as well; nothing but the bytes can tell. Leaves to `shifting` when a
-file is taken so.
+A server whose validators contradict one another may send another file the next time.
+Such a file is taken from one whole answer, and bytes that programs had before, by
+ranges, must be in that answer. Decides by comparing the bytes, since no validator tells.
+Leaves to `shifting` when a file is taken from one answer.
 
 Threads: those of the readers, many at once.
 """
@@ -16,8 +16,8 @@ from ..errors import ContentChanged
 from ..fetch.spool import Spool
 from ..version import Content
 
-# Separate places of one file of which is remembered that they were read. A program that
-# reads more of them reads at random, and nothing is planned by what it has read.
+# Runs of blocks that are remembered of one file. A program that reads more of them reads
+# at random: its reads prove nothing, and plan nothing.
 _MOST_RUNS = 4096
 
 
@@ -28,9 +28,9 @@ class HandedOut:
         self._content = content
         self._cache = cache
         self._block_bytes = block_bytes
-        # Whether every block that was handed out of it is among those noted here.
+        # Whether every block of the content that was handed out is noted here.
         self._noted_all = not content.handed_out
-        self._proved = False  # that its whole answer has these; only ever set
+        self._proved = False  # the whole answer has all these blocks; only ever set
         self._lock = threading.Lock()
         self._blocks = Runs(_MOST_RUNS)  # guarded by _lock
 
@@ -40,25 +40,25 @@ class HandedOut:
             self._blocks.add(indices)
 
     def is_whole(self) -> bool:
-        """Whether every block of the file was read, and there is one."""
+        """Whether every block of the file was read; False for an empty file."""
         blocks = range(block_count(self._content.size_bytes, self._block_bytes))
         with self._lock:
             return bool(blocks) and self._blocks.covers(blocks)
 
     def prove(self, spool: Spool, deadline: float) -> None:
-        """Raise ContentChanged unless *spool* has what was handed out by ranges before.
+        """Raise ContentChanged unless *spool* has every block handed out by ranges.
 
-        A proof is made once.
+        The proof is made once.
         """
         if self._proved:
             return
-        if not self._is_in(spool, deadline):
+        if not self._matches(spool, deadline):
             self._content.found_changed()
             raise ContentChanged("what was read of it cannot be told from another file")
         self._proved = True
 
-    def _is_in(self, spool: Spool, deadline: float) -> bool:
-        """Whether *spool* has every block that was handed out, and all are still held."""
+    def _matches(self, spool: Spool, deadline: float) -> bool:
+        """Whether every block handed out is still in the cache, and equal in *spool*."""
         with self._lock:
             if not (self._noted_all and self._blocks.is_complete):
                 return False

@@ -1,9 +1,9 @@
-"""What is remembered of videos: their files, and what the server refused a moment ago.
+"""The videos that are remembered: their files, and refusals of a moment ago.
 
-Decides for how long that is good and how much memory it takes. Leaves to `versions` what
+Decides how long each is good and how much memory they take. Leaves to `versions` what
 the server is asked, and to `sameness` when two sightings are of one version.
 
-Threads: any thread may call any method; nobody waits here.
+Threads: any thread may call any method; none waits here.
 """
 
 import threading
@@ -16,10 +16,10 @@ from ..errors import HingError, VideoNotFound
 from ..remembered import Remembered, bytes_of_texts
 from ..version import Content
 
-# 16,000 known videos, of which each takes 1 KB with an id of 40 characters.
-_MOST_KNOWN_BYTES = 16 * MIB
-_MOST_REFUSED_BYTES = 1 * MIB  # thousands
-# A known video beside its texts, and an error beside its words: measured (2026-11-26).
+# 16,000 known videos; each takes 1 KB with an id of 40 characters.
+MOST_KNOWN_BYTES = 16 * MIB
+_MOST_REFUSED_BYTES = 1 * MIB  # thousands of refusals
+# A known video without its texts, and an error without its words: measured (2026-11-26).
 KNOWN_BYTES = 450
 _ERROR_BYTES = 100
 
@@ -36,7 +36,7 @@ class VideoFile:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A file, and how good the knowledge of it is."""
+    """A file, and how far it can be believed."""
 
     file: VideoFile
     checked_at: float  # monotonic: when the server last confirmed it
@@ -49,17 +49,23 @@ class Known:
 
 
 class KnownVideos:
-    """The files that are known, and refusals. Thread safety: all methods.
+    """The known files, and refusals. Thread safety: all methods.
 
     A refusal is good for *refusal_seconds*. *now* gives Unix seconds by the API's clock.
+    The known files take *most_bytes* of memory at most.
     """
 
-    def __init__(self, refusal_seconds: float, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        refusal_seconds: float,
+        now: Callable[[], float],
+        most_bytes: int = MOST_KNOWN_BYTES,
+    ) -> None:
         self._now = now
         # Guards both tables; nothing else is called under it.
         self._lock = threading.Lock()
         self._known: Remembered[Known] = Remembered(
-            _MOST_KNOWN_BYTES,
+            most_bytes,
             lambda known: KNOWN_BYTES + bytes_of_content(known.file.content),
         )
         self._refused: Remembered[HingError] = Remembered(
@@ -69,7 +75,7 @@ class KnownVideos:
         )
 
     def good(self, video_id: str) -> Known | None:
-        """What is known and still good; raises a refusal of a moment ago."""
+        """The known file, if it is still good; raises a refusal of a moment ago."""
         with self._lock:
             refused = self._refused.get(video_id)
             known = self._known.get(video_id)
@@ -80,24 +86,24 @@ class KnownVideos:
         return known
 
     def file(self, video_id: str) -> VideoFile | None:
-        """The file that was known last, be it changed or expired since."""
+        """The file that was known last, though it may have changed or expired since."""
         with self._lock:
             known = self._known.get(video_id)
         return known.file if known is not None else None
 
-    def is_told(self, video_id: str) -> bool:
-        """Whether anything is remembered, be it a refusal."""
+    def remembers(self, video_id: str) -> bool:
+        """Whether a file or a refusal is remembered under *video_id*."""
         with self._lock:
             return video_id in self._known or video_id in self._refused
 
     def was_served(self, video_id: str) -> bool:
-        """Whether a file is known that has not expired since."""
+        """Whether a file of *video_id* is known, and has not expired."""
         with self._lock:
             known = self._known.get(video_id)
         return known is not None and not self._has_expired(known)
 
     def contents(self, video_ids: Iterable[str]) -> list[Content]:
-        """The contents of *video_ids*, up to the first of which none is known."""
+        """The contents of *video_ids*, up to the first that is not known."""
         contents = []
         for video_id in video_ids:
             file = self.file(video_id)
@@ -107,15 +113,15 @@ class KnownVideos:
         return contents
 
     def opened_ids(self) -> list[str]:
-        """The known videos that were opened."""
+        """The ids of the known videos that were opened."""
         return [known.file.video_id for known in self._all() if known.opened]
 
     def total_bytes(self) -> int:
-        """The sizes of all files known, added up."""
+        """The sizes of all known files, added up."""
         return sum(known.file.content.size_bytes for known in self._all())
 
     def put(self, file: VideoFile, expires_at: float | None) -> None:
-        """*file* is what the server has now; another version of it has changed."""
+        """The server has *file* now; another version that was known has changed."""
         with self._lock:
             before = self._known.get(file.video_id)
             opened = before is not None and before.opened
@@ -141,9 +147,9 @@ class KnownVideos:
                 self._known.put(video_id, replace(known, opened=True))
 
     def refuse(self, video_id: str, error: HingError) -> None:
-        """The server refused *video_id* with *error*, which may end what was known."""
+        """The server refused *video_id* with *error*; VideoNotFound forgets its file."""
         with self._lock:
-            # Without its traceback, which holds the bodies it was judged by.
+            # A copy without the traceback, which holds the bodies of answers.
             self._refused.put(video_id, error.again())
             if isinstance(error, VideoNotFound):
                 self._known.pop(video_id)
@@ -157,7 +163,7 @@ class KnownVideos:
 
 
 def bytes_of_content(content: Content) -> int:
-    """The memory that the texts of *content* take beside its id."""
+    """The memory that the texts of *content* take, without its id."""
     validator = content.validator
     odd = (content.odd_type, content.odd_coding)
     return bytes_of_texts(validator.etag, validator.last_modified, *odd)

@@ -1,10 +1,12 @@
 """The file name of a video, and the video of a file name.
 
-Each id has a full name, from which the id is read again. Where that is longer than
-other file systems hold, a listing shows a short name instead, made of the id alone: the
-beginning of the full name, "~", and a hash. An id whose own name looks like a short one
-is listed under a short name as well, so that no two videos share one.
-Leaves to `catalog` which videos there are; `ShortNames` holds what it heard of them.
+Decides how ids and names translate. Each id has a full name, from which the id can be
+read again. If other file systems cannot hold the full name, a listing shows a short name
+instead, made of the id alone: the beginning of the full name, "~", and a hash. An id
+whose full name looks like a short one is listed under a short name as well, so that no
+two videos share a name. Leaves to `catalog` which videos there are.
+
+Threads: none of its own; any thread may call.
 """
 
 import base64
@@ -18,16 +20,15 @@ from ..remembered import Remembered, bytes_of_texts
 
 VIDEO_SUFFIX = ".mp4"
 LONGEST_NAME_BYTES = 1020  # tried on Linux 6.18: longer names fail in the kernel
-# Nearly every file system holds 255 bytes. Programs that copy need some for the name they
-# write under: Syncthing 16 (.syncthing.NAME.tmp), rsync 8 (.NAME.XXXXXX; 3.5 makes NAME
-# shorter where that does not fit), aria2 and browsers up to 11.
+# Nearly every file system holds names of 255 bytes. Programs that copy need some of them
+# for a temporary name: Syncthing 16 (.syncthing.NAME.tmp), rsync 8 (.NAME.XXXXXX; 3.5
+# shortens NAME if that does not fit), aria2 and browsers up to 11.
 LONGEST_LISTED_BYTES = 255 - 16
-# A name that must be cut is cut to what eCryptfs holds, and so the encrypted folders of
-# many a NAS.
+# A short name fits eCryptfs, and so the encrypted folders of many a NAS.
 _SHORT_BYTES = 143
 # 160 bits: a server that picks its ids cannot make two with one hash.
 _HASH_BYTES = 20
-# Of short names that were listed or found: thousands.
+# Thousands of short names that were listed or found.
 _MOST_SHORT_NAME_BYTES = 1 * MIB
 _SHORT_STEM = re.compile(r".+~[a-z2-7]{32}")
 
@@ -42,7 +43,7 @@ def name_of(video_id: str) -> str:
         return name
     digest = hashlib.blake2b(video_id.encode(), digest_size=_HASH_BYTES).digest()
     end = f"~{base64.b32encode(digest).decode().lower()}{VIDEO_SUFFIX}"
-    # What is left of a character that is cut through goes.
+    # A character that the cut goes through is left out.
     begin = name.encode()[: _SHORT_BYTES - len(end)].decode(errors="ignore")
     return begin + end
 
@@ -58,7 +59,7 @@ def full_name_of(video_id: str) -> str:
 
 
 def is_short(name: str) -> bool:
-    """Whether *name* may be a short one, which does not hold the id it stands for."""
+    """Whether *name* may be a short name, from which no id can be read."""
     stem = name.removesuffix(VIDEO_SUFFIX)
     return stem != name and _SHORT_STEM.fullmatch(stem) is not None
 
@@ -74,7 +75,7 @@ def video_id_of(name: str) -> str | None:
         lambda match: f"%{match[1][2:]}2F" if match[1] else "/", stem
     )
     if not {".", ".."}.isdisjoint(video_id.split("/")):
-        return None  # a proxy might resolve them, and leave /v1/videos
+        return None  # a proxy might resolve the dots, and leave /v1/videos
     return video_id if full_name_of(video_id) == name else None
 
 
@@ -90,7 +91,7 @@ def inode_of(video_id: str) -> int:
 
 
 class ShortNames:
-    """What short names stand for, of videos listed or found. Thread safety: all methods."""
+    """The ids of short names that were listed or found. Thread safety: all methods."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -98,17 +99,17 @@ class ShortNames:
         self._ids: Remembered[str] = Remembered(_MOST_SHORT_NAME_BYTES, bytes_of_texts)
 
     def note(self, shortened: Mapping[str, str]) -> None:
-        """Take note of *shortened*, short name -> id."""
+        """Remember *shortened*, short name -> id."""
         with self._lock:
             for name, video_id in shortened.items():
                 self._ids.put(name, video_id)
 
     def note_found(self, video_id: str) -> None:
-        """There is a video *video_id*, be its name a short one or not."""
+        """The video *video_id* exists: remember its short name, if it has one."""
         if is_short(name := name_of(video_id)):
             self.note({name: video_id})
 
     def id_of(self, name: str) -> str | None:
-        """The id whose short name is *name*, as far as is known."""
+        """The id whose short name is *name*, if it is known."""
         with self._lock:
             return self._ids.get(name)

@@ -1,35 +1,31 @@
-"""What to fetch next, decided from the reads so far. Pure: no I/O, no threads, no clock.
+"""Decides what to fetch next, from the reads so far. Pure: no I/O, threads or clock.
 
-The kernel splits what a program reads and sends the parts in parallel and out of
-order, and players jump between the head and the tail of a file. So "sequential" means
-inside a region around a frontier, and each file has several such regions (cursors),
-shared by all its handles.
-
-A cursor arms after a short sequence and then keeps a window of bytes ahead of its
-frontier requested. The window grows fourfold as long as reads have to wait. Beyond
-`UNPROVEN_WINDOW_BYTES` it also has to be a fraction of what was read already, so that
-a program that stops has cost little in proportion: a quarter, or half where it waits.
-
-A sequence is dense: of what its frontier passed lately, at least half was read. Where
-the kernel has dropped a page here and there, only those are asked for, one after the
-other, and what lies between them is not wanted.
+The kernel splits a program's reads and sends the parts in parallel and out of order, and
+players jump between head and tail. So a *cursor* is a region of the file around a
+frontier, inside which reads count as sequential; all handles of a file share its cursors.
+A cursor arms after a short sequence, and then keeps a window ahead of its frontier
+requested. The window grows fourfold while reads wait. Beyond `UNPROVEN_WINDOW_BYTES` it
+is at most a quarter of the bytes read so far, or half where reads wait: a program that
+stops has then cost little in proportion. A sequence is dense: at least half of what its
+frontier passed lately was read. Else the kernel is refetching single pages that it has
+dropped, and the bytes between are not wanted.
 """
 
 from dataclasses import dataclass, field
 
 from ..blocks import KIB, MIB, ByteRange
 
-# A read this far before or behind a frontier still belongs to its cursor. The kernel
-# reads ahead in parallel requests of up to 1 MiB that arrive in any order.
+# A read this far before or after a frontier still belongs to its cursor. The kernel
+# reads ahead in parallel requests of up to 1 MiB, which arrive in any order.
 BACKWARD_TOLERANCE_BYTES = 2 * MIB
 FORWARD_TOLERANCE_BYTES = 2 * MIB
-# Head, tail and one place between: what a player of an MP4 uses at once.
+# A player of an MP4 reads at the head, the tail and one position between.
 MOST_CURSORS = 4
-# A cursor arms at the second read of a sequence: random reads have none, and a player
-# that has jumped reads on from there.
+# A cursor arms at the second read of a sequence: random reads have no second one, and a
+# player that has jumped reads on.
 ARMED_AFTER_READS = 2
 ARMED_AFTER_BYTES = 256 * KIB
-# A sequence of which less than this part was read, lately, begins anew.
+# A sequence begins anew once less than this part of it was read lately.
 DENSE_SHARE = 0.5
 DENSITY_BYTES = 2 * MIB  # what "lately" means
 # ffprobe and a first frame read half a MiB at the head and stop; a jump to a keyframe
@@ -41,16 +37,16 @@ GROWTH_AFTER_BYTES = 1 * MIB
 UNPROVEN_WINDOW_BYTES = 30 * MIB
 LARGEST_WINDOW_BYTES = 64 * MIB
 PROVEN_SHARE = 4  # a larger window may hold a quarter of what was read before
-# Whoever still waits after so much gets the largest: over capped connections only
-# larger requests, of a larger window, make up for the wait in front of each.
+# A program that still waits after so many bytes gets the largest window: over capped
+# connections only larger requests make up for the wait in front of each.
 PROVEN_AFTER_BYTES = PROVEN_SHARE * UNPROVEN_WINDOW_BYTES
-# A clip whose rest is no larger than this is fetched to its end once armed so far.
+# A rest of the file no larger than this is fetched whole once so many bytes were read.
 SMALL_REST_BYTES = 16 * MIB
 SMALL_REST_AFTER_BYTES = 1536 * KIB
 SMALLEST_REQUEST_BYTES = 1 * MIB
 LARGEST_REQUEST_BYTES = 8 * MIB
-# Of one request at a time: larger ones would gain little, and hold memory from when
-# they begin. At 20 requests a minute a film comes at 11 MB/s.
+# Where one request runs at a time. A larger one would gain little, and reserves its
+# memory when it begins. At 20 requests a minute a film comes at 11 MB/s.
 LARGEST_SINGLE_REQUEST_BYTES = 32 * MIB
 
 
@@ -68,8 +64,8 @@ class _Cursor:
     passed_bytes: float = 0  # what the frontier passed; older parts fade
     dense_bytes: float = 0  # what of that was read
 
-    def take(self, span: ByteRange) -> None:
-        """Take note of a read in this region, which may come late."""
+    def note_read(self, span: ByteRange) -> None:
+        """Note a read in this region, which may come late."""
         self.dense_bytes += len(span)
         if span.stop > self.frontier:
             self.reads += 1
@@ -89,20 +85,17 @@ class _Cursor:
 
     @property
     def armed(self) -> bool:
-        """Whether what follows is worth fetching."""
+        """Whether the bytes that follow are worth fetching."""
         return self.reads >= ARMED_AFTER_READS or self.dense_bytes >= ARMED_AFTER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a read asks to be fetched ahead, and in requests of which size.
-
-    *new_region*: the read belongs to no known cursor, so what is queued and not yet
-    started for the old ones is better dropped.
-    """
+    """What to fetch ahead after a read."""
 
     ahead: ByteRange | None = None
-    request_bytes: int = SMALLEST_REQUEST_BYTES
+    request_bytes: int = SMALLEST_REQUEST_BYTES  # of each request
+    # The read belongs to no known cursor: drop the transfers queued for the others.
     new_region: bool = False
 
 
@@ -117,36 +110,36 @@ class ReadAhead:
     def advance(
         self, span: ByteRange, *, waited: bool, room_bytes: int, connections: int
     ) -> Plan:
-        """Take note of a read of *span* and say what to fetch ahead of it.
+        """Note a read of *span*, and plan what to fetch ahead of it.
 
         *waited*: the read found bytes missing. *room_bytes*: how much more may be
         fetched ahead before the budget is full. *connections*: how many requests at
-        once pay off. The range never leaves the file and never repeats what this
-        cursor has planned before, unless `replan` was called.
+        once pay off. The planned range never leaves the file, and never repeats a plan
+        of its cursor unless `replan` was called.
         """
         self._reads += 1
-        cursor = self._nearest(span)
+        cursor = self._nearest_cursor(span)
         if cursor is None:
-            return Plan(new_region=self._begin(span))
+            return Plan(new_region=self._begin_cursor(span))
         cursor.used_at = self._reads
-        cursor.take(span)
+        cursor.note_read(span)
         if not cursor.armed:
             return Plan()
-        self._grow(cursor, waited=waited)
-        return self._extend(cursor, room_bytes, connections)
+        self._grow_window(cursor, waited=waited)
+        return self._plan_ahead(cursor, room_bytes, connections)
 
     def replan(self) -> None:
-        """What was planned and not read may be gone: plan it again when needed."""
+        """Bytes that were planned and not read may be gone: plan them again if needed."""
         for cursor in self._cursors:
             cursor.planned = cursor.frontier
 
     def note_planned(self, span: ByteRange) -> None:
-        """*span* is being fetched for another reason; do not plan it again."""
+        """*span* is fetched for another reason; do not plan it again."""
         for cursor in self._cursors:
             if span.start <= cursor.planned < span.stop:
                 cursor.planned = span.stop
 
-    def _nearest(self, span: ByteRange) -> _Cursor | None:
+    def _nearest_cursor(self, span: ByteRange) -> _Cursor | None:
         near = [
             cursor
             for cursor in self._cursors
@@ -158,8 +151,8 @@ class ReadAhead:
             near, key=lambda cursor: abs(cursor.frontier - span.start), default=None
         )
 
-    def _begin(self, span: ByteRange) -> bool:
-        """A new cursor at *span*; whether there were others before it."""
+    def _begin_cursor(self, span: ByteRange) -> bool:
+        """Add a cursor at *span*; returns whether there were others."""
         others = bool(self._cursors)
         if len(self._cursors) >= MOST_CURSORS:
             self._cursors.remove(min(self._cursors, key=lambda cursor: cursor.used_at))
@@ -176,7 +169,7 @@ class ReadAhead:
         )
         return others
 
-    def _grow(self, cursor: _Cursor, *, waited: bool) -> None:
+    def _grow_window(self, cursor: _Cursor, *, waited: bool) -> None:
         if cursor.window_bytes == 0:
             cursor.window_bytes = (
                 SOUGHT_WINDOW_BYTES if cursor.start else HEAD_WINDOW_BYTES
@@ -184,12 +177,12 @@ class ReadAhead:
             cursor.grown_at = cursor.frontier
             return
         progress = cursor.frontier - cursor.grown_at
-        # Parallel reads wait for the same bytes: only progress earns a growth.
+        # Parallel reads wait for the same bytes, so a wait alone earns no growth.
         if waited and progress >= max(GROWTH_AFTER_BYTES, cursor.window_bytes // 4):
             cursor.window_bytes = min(4 * cursor.window_bytes, LARGEST_WINDOW_BYTES)
             cursor.grown_at = cursor.frontier
 
-    def _extend(self, cursor: _Cursor, room_bytes: int, connections: int) -> Plan:
+    def _plan_ahead(self, cursor: _Cursor, room_bytes: int, connections: int) -> Plan:
         rest = self.size_bytes - cursor.frontier
         proven = cursor.read_bytes // PROVEN_SHARE
         waits_on = cursor.read_bytes >= PROVEN_AFTER_BYTES
@@ -202,7 +195,7 @@ class ReadAhead:
             cursor.frontier + window, self.size_bytes, cursor.planned + room_bytes
         )
         missing = stop - cursor.planned
-        # Asking for every few bytes that the frontier moves would make tiny requests.
+        # A request for every few bytes that the frontier moves would be tiny.
         if missing <= 0 or (
             stop < self.size_bytes and missing < min(request, window // 2)
         ):
@@ -215,10 +208,10 @@ class ReadAhead:
 
 
 def request_bytes(window_bytes: int, connections: int) -> int:
-    """How much to ask for in one request, so that *connections* share the window.
+    """How many bytes one request asks for, so that *connections* share the window.
 
-    The window moves on by whole requests: with one more than there are connections
-    it never leaves one of them without work. One connection alone shares with none.
+    The window moves on by whole requests. It has one more than there are connections, so
+    that none is ever idle; a single connection gets all of it.
     """
     if connections <= 1:
         return min(

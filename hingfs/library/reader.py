@@ -1,9 +1,9 @@
-"""The bytes of an open video at an offset, and what is fetched before it is asked for.
+"""The bytes of an open video at an offset.
 
 Decides what is fetched at an open and beside each read. Leaves to `readahead` how far to
-read ahead, to `handed_out` whether a whole answer goes on with what was read by ranges,
-to `failures` how long a read may take after one that failed, and to `readers` which
-readers there are.
+read ahead, to `handed_out` whether a whole answer has the bytes that were read by
+ranges, to `failures` how long a read may take after one that failed, and to `readers`
+which readers there are.
 
 Threads: reads come from libfuse's threads, many at once.
 """
@@ -14,7 +14,7 @@ from ..blocks import KIB, MIB, Block, ByteRange, blocks_of
 from ..cache.base import BlockCache
 from ..errors import ContentChanged, RangesIgnored
 from ..fetch.fetcher import BlockFetcher
-from ..fetch.landings import Landing
+from ..fetch.landings import FAILURE_MEMORY_SECONDS, Landing
 from ..fetch.spool_store import SpoolStore
 from ..mp4 import index_range
 from ..version import Content
@@ -23,14 +23,14 @@ from .failures import FailedReads
 from .handed_out import HandedOut
 from .readahead import SMALLEST_REQUEST_BYTES, Plan, ReadAhead
 
-# A clip of this size costs no more requests whole than in part.
+# A clip up to this size costs no more requests whole than in part.
 WHOLE_AT_OPEN_BYTES = 1536 * KIB
-# How much of the head is fetched at open: what ffprobe and a first frame read there,
-# and what the kernel reads ahead of them (strace of ffmpeg 5.1, 2026-11-22: 720 KiB).
+# How much of the head is fetched at an open: ffprobe and a first frame read so much, with
+# the kernel's read-ahead (strace of ffmpeg 5.1, 2026-11-22: 720 KiB).
 HEAD_BYTES = 768 * KIB
-# How much of the tail is fetched beside block 0 at open: a player of a clip whose
-# index lies at the end asks for it next. The index grows with the file, about a
-# thousandth of it (measured on clips of 8 s and 488 s, 2026-11-22: 0.1 %).
+# How much of the tail is fetched at an open: if the index lies at the end, a player asks
+# for it next. The index grows with the file, and is about a thousandth of it (measured
+# on clips of 8 s and 488 s, 2026-11-22: 0.1 %).
 TAIL_SHARE = 1024
 SMALLEST_TAIL_BYTES = 64 * KIB
 LARGEST_TAIL_BYTES = 2 * MIB
@@ -39,7 +39,10 @@ WHOLE_HABIT_BYTES = 48 * MIB
 
 
 class VideoReader:
-    """Reads one version of one video, for all its handles. Thread safety: all methods."""
+    """Reads one version of one video, for all its handles. Thread safety: all methods.
+
+    *failure_memory_seconds* is for `FailedReads`.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class VideoReader:
         read_seconds: float,
         *,
         crowd: Crowd,
+        failure_memory_seconds: float = FAILURE_MEMORY_SECONDS,
     ) -> None:
         self.content = content
         self._fetcher = fetcher
@@ -59,15 +63,15 @@ class VideoReader:
         self._crowd = crowd
         self._block_bytes = fetcher.block_bytes
         self._handed_out = HandedOut(content, cache, fetcher.block_bytes)
-        self._failed = FailedReads()
+        self._failed = FailedReads(failure_memory_seconds)
         self._size_confirmed = False  # by an answer that brought bytes; only ever set
+        # Guards both below; no thread waits for anything else while it holds it.
         self._lock = threading.Lock()
-        # Both are guarded by _lock, which is never held while anything waits.
         self._readahead = ReadAhead(content.size_bytes)
-        self._index_sought = False
+        self._index_looked_for = False
 
     def prime(self, *, whole: bool) -> None:
-        """The file was opened: fetch what will be asked for first, without waiting."""
+        """The file was opened: fetch the bytes that will be read first; does not wait."""
         content = self.content
         if content.ranges is False or content.changed or not content.size_bytes:
             return
@@ -77,9 +81,8 @@ class VideoReader:
             self._prime_whole()
             return
         self._prefetch(ByteRange(0, HEAD_BYTES), HEAD_BYTES)
-        if (
-            content.ranges and not counted
-        ):  # else a server without ranges would send it all twice
+        # A server that has not shown that it serves ranges might send all of it twice.
+        if content.ranges and not counted:
             tail = min(
                 max(content.size_bytes // TAIL_SHARE, SMALLEST_TAIL_BYTES),
                 LARGEST_TAIL_BYTES,
@@ -90,18 +93,18 @@ class VideoReader:
             )
 
     def prime_ahead(self, request_size_bytes: int) -> None:
-        """The file will be opened and read whole: fetch it, if there is room."""
+        """The file is expected to be opened and read whole: fetch it, if there is room."""
         content = self.content
-        # Where ranges were not seen, a request may bring all of it, into the spool.
+        # A server that has not served ranges might send all of it, into the spool.
         if content.ranges and not content.changed and self._has_room():
             self._prefetch(ByteRange(0, content.size_bytes), request_size_bytes)
 
     def read_into(self, target: memoryview, offset: int) -> int:
         """Fill *target* from *offset*; the count is short only at end of file.
 
-        Raises ContentChanged once the server has another version, DeadlineExceeded,
-        or what the transfer met; then nothing of *target* counts. What failed a moment
-        ago has no more time than was left of the read that failed.
+        Raises ContentChanged once the server has another version, DeadlineExceeded, or
+        the error of the transfer; then no byte of *target* counts. A read that repeats a
+        failed one ends at the deadline of that one.
         """
         content = self.content
         if content.changed:
@@ -120,7 +123,7 @@ class VideoReader:
             self._fill(target, offset, deadline)
         self._size_confirmed = True
         if offset == 0:
-            self._seek_index(target)
+            self._prefetch_index(target)
         return count
 
     def _has_room(self) -> bool:
@@ -135,17 +138,17 @@ class VideoReader:
             self._readahead.note_planned(everything)
 
     def _confirm_size(self) -> None:
-        """Before an end of file that only the probe has seen, read a byte.
+        """Before an end of file that only the probe has reported, read a byte.
 
-        The probe's answer may have been spoilt; every range names the size again.
+        The probe's answer may have been wrong; the answer to a range names the size again.
         """
         if self.content.size_bytes and not self._size_confirmed:
             self.read_into(memoryview(bytearray(1)), 0)
 
-    def rest(self) -> bool:
-        """The last handle was closed; whether the file was read whole.
+    def release(self) -> bool:
+        """The last handle was closed; returns whether the file was read whole.
 
-        What is queued and not started is dropped, what is under way finishes.
+        Queued transfers ahead are dropped, running ones finish.
         """
         dropped = self._fetcher.drop_queued(self.content)
         if dropped:
@@ -177,12 +180,12 @@ class VideoReader:
                 missing.append(index)
             else:
                 _copy(target, offset, block, index * block_bytes)
-        plan = self._advance(ByteRange(offset, stop), waited=bool(missing))
+        plan = self._plan_read_ahead(ByteRange(offset, stop), waited=bool(missing))
         landings: list[Landing] = []
         if missing:
             follow = range(0)
             if plan.ahead is not None and missing[-1] == indices[-1]:
-                # A read that has overtaken its read-ahead: one request for both.
+                # The read has overtaken its read-ahead: make one request for both.
                 blocks = max(1, plan.request_bytes // block_bytes)
                 follow = range(indices.stop, indices.stop + blocks)
                 follow = follow[: max(0, plan.ahead.stop // block_bytes - indices.stop)]
@@ -193,11 +196,12 @@ class VideoReader:
             start = index * block_bytes
             need = min(stop - start, landing.size_bytes)
             _copy(target, offset, landing.wait(need, deadline), start)
-        self._handed_out.note(indices)  # before they are, or a proof could miss them
+        # Note them before they are handed out, or a proof could miss them.
+        self._handed_out.note(indices)
         if not self.content.hand_out():
             raise RangesIgnored(None)
 
-    def _advance(self, span: ByteRange, *, waited: bool) -> Plan:
+    def _plan_read_ahead(self, span: ByteRange, *, waited: bool) -> Plan:
         room = self._fetcher.room_bytes()
         connections = self._fetcher.connections
         with self._lock:
@@ -216,19 +220,22 @@ class VideoReader:
             -(-size_bytes // self._block_bytes),
         )
 
-    def _seek_index(self, head: memoryview) -> None:
-        """Once, from the first bytes: fetch the container's index if it lies apart."""
+    def _prefetch_index(self, head: memoryview) -> None:
+        """At the first read of *head*: fetch the container's index if it lies apart."""
         with self._lock:
-            if self._index_sought or self.content.ranges is False:
+            if self._index_looked_for or self.content.ranges is False:
                 return
-            self._index_sought = True
+            self._index_looked_for = True
         index = index_range(bytes(head[: 4 * KIB]), self.content.size_bytes)
         if index is not None:
             self._prefetch(index, len(index))
 
 
 def _copy(target: memoryview, offset: int, block: Block, block_start: int) -> None:
-    """Copy what *block*, which begins at *block_start*, has of *target* at *offset*."""
+    """Copy the bytes that *block* and *target* share.
+
+    *block* begins at *block_start* of the file, *target* at *offset*.
+    """
     start = max(offset, block_start)
     stop = min(offset + len(target), block_start + len(block))
     target[start - offset : stop - offset] = memoryview(block)[

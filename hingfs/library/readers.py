@@ -1,8 +1,8 @@
 """The readers of a mount: one for each version that is open, or was lately.
 
-Decides how long a reader outlives its handles, so that "ffprobe, then play" loses
-nothing, and which clips are fetched before they are opened. Leaves to `reader` how one
-file is read, and to `habits` what opens and closes say of the next.
+Decides how long a reader outlives its handles, so that "ffprobe, then play" loses no
+read-ahead, and which clips are fetched before they are opened. Leaves to `reader` how one
+file is read, and to `habits` what opens and closes tell about the next.
 
 Threads: opens and closes come from libfuse's threads, many at once.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..cache.base import BlockCache
 from ..fetch.fetcher import BlockFetcher
+from ..fetch.landings import FAILURE_MEMORY_SECONDS
 from ..fetch.spool_store import SpoolStore
 from ..version import Content
 from .crowd import Crowd
@@ -20,13 +21,13 @@ from .habits import ClipHabit
 from .readahead import request_bytes
 from .reader import VideoReader
 
-# Readers without a handle that are remembered, with their cursors.
-_MOST_IDLE_READERS = 64
+# Readers without a handle that are kept, with their cursors.
+MOST_IDLE_READERS = 64
 
 
 @dataclass(slots=True)
 class _Kept:
-    """A reader, and who uses it. Guarded by the lock of `Readers`."""
+    """A reader and its handles. Guarded by the lock of `Readers`."""
 
     reader: VideoReader
     handles: int = 0
@@ -36,7 +37,8 @@ class _Kept:
 class Readers:
     """The readers of a mount, and its habit of reading clips whole.
 
-    Two players of one file share a reader. Thread safety: all methods.
+    Two players of one file share a reader. At most *most_idle* readers without a handle
+    are kept. *failure_memory_seconds* is for each reader. Thread safety: all methods.
     """
 
     def __init__(
@@ -47,22 +49,26 @@ class Readers:
         read_seconds: float,
         *,
         crowd: Crowd,
+        most_idle: int = MOST_IDLE_READERS,
+        failure_memory_seconds: float = FAILURE_MEMORY_SECONDS,
     ) -> None:
         self._fetcher = fetcher
         self._cache = cache
         self._spools = spools
         self._read_seconds = read_seconds
         self._crowd = crowd
-        # Guards both below; nothing waits under it.
+        self._most_idle = most_idle
+        self._failure_memory_seconds = failure_memory_seconds
+        # Guards both below; no thread waits for anything else while it holds it.
         self._lock = threading.Lock()
         self._readers: dict[Content, _Kept] = {}  # oldest use first
         self._habit = ClipHabit()
 
     def open(self, content: Content, following: Sequence[Content] = ()) -> VideoReader:
-        """The reader of *content* with one more handle, priming it at the first.
+        """The reader of *content*, with one more handle; the first open primes it.
 
-        *following* come next in the order of names, as far as that is known. The first
-        of them are fetched as well where the habit says so.
+        *following* are the known contents that come next in the order of names. The
+        first of them are fetched as well if the habit says so.
         """
         with self._lock:
             self._habit.opened(content, following)
@@ -85,17 +91,17 @@ class Readers:
     def close(self, reader: VideoReader) -> None:
         """One handle less."""
         with self._lock:
-            kept = self._readers[reader.content]  # nobody forgets it while it is open
+            kept = self._readers[reader.content]  # it is kept while it has handles
             kept.handles -= 1
             last = kept.handles == 0
         if not last:
             return
-        whole = reader.rest()
+        whole = reader.release()
         with self._lock:
             self._habit.closed(reader.content, whole=whole)
 
     def _kept_locked(self, content: Content) -> _Kept:
-        """The reader of *content*, as the latest in use; made if there is none."""
+        """The reader of *content*, made if there is none; it counts as used last."""
         kept = self._readers.pop(content, None)
         if kept is None:
             kept = _Kept(
@@ -106,13 +112,14 @@ class Readers:
                     self._spools,
                     self._read_seconds,
                     crowd=self._crowd,
+                    failure_memory_seconds=self._failure_memory_seconds,
                 )
             )
         self._readers[content] = kept
         return kept
 
     def _forget_idle_locked(self) -> None:
-        """Keep a bounded number of idle readers."""
+        """Forget the idle readers beyond the bound, longest unused first."""
         idle = [content for content, kept in self._readers.items() if not kept.handles]
-        for content in idle[: max(0, len(idle) - _MOST_IDLE_READERS)]:
+        for content in idle[: max(0, len(idle) - self._most_idle)]:
             del self._readers[content]

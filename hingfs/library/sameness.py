@@ -1,8 +1,8 @@
-"""Whether the server still has the version that is known, or another by the same name.
+"""Whether the server still has the known version of a video, or another one.
 
-Decides by its facts, and where no validator tells, by its first bytes or its time. Leaves
-to `shifting` what it means that validators contradict one another, and to `versions`
-what becomes of a version that was replaced.
+Decides by the facts of the content; if no validator tells, by the first bytes or by the
+time of the status. Leaves to `shifting` what contradicting validators mean, and to
+`versions` what becomes of a version that was replaced.
 
 Threads: those of `lookups`; it keeps no state of its own.
 """
@@ -16,23 +16,23 @@ from .known import VideoFile
 
 
 class Sameness:
-    """Compares files with what the server says of them. Thread safety: all methods."""
+    """Compares known files with the server's. Thread safety: all methods."""
 
     def __init__(self, metadata: VideoMetadata, spools: SpoolStore) -> None:
         self._metadata = metadata
         self._spools = spools
 
     def is_confirmed(self, file: VideoFile) -> bool:
-        """Whether the server still has the version of *file*, as far as reads can tell.
+        """Whether the server still has the version of *file*.
 
-        A version that it has replaced is marked as that.
+        Asks the server; marks a version that it has replaced.
         """
         content = file.content
         if not self._is_confirmed_by_status(file):
             facts = self._metadata.refresh(content)
             if facts is not None and not self.is_same(file, facts):
                 content.replaced()
-        return not content.changed  # a read may have seen it meanwhile
+        return not content.changed  # a read may have found that out meanwhile
 
     def is_same(self, file: VideoFile, facts: Facts) -> bool:
         """Whether *facts* are those of *file*, or of one whose validators shift."""
@@ -43,36 +43,36 @@ class Sameness:
                 alike and self._metadata.validators.shifts(content, [facts.validator])
             ):
                 return False
-        told = content.validator.compares_with(facts.validator)
-        unproved = content.unproved or not told
+        comparable = content.validator.compares_with(facts.validator)
+        unproved = content.unproved or not comparable
         return not (unproved and self._is_another(file))
 
     def _is_confirmed_by_status(self, file: VideoFile) -> bool:
-        """Whether the status tells that *file* is the same; only asked where that pays.
+        """Whether the status shows that *file* is the same.
 
-        That is where the content's own facts cost the whole of it.
+        Asks only where the facts of the content would cost all of its bytes.
         """
         if self._metadata.sizes_are_cheap:
             return False
         return self._has_time_of(file) is True
 
     def _is_another(self, file: VideoFile) -> bool:
-        """Whether the server has another *file* now, of which its facts do not tell.
+        """Whether the server has other bytes now, though no validator tells.
 
-        What is held of its bytes decides, else the time that its status tells.
+        The bytes that are held of *file* decide, else the time in the status.
         """
         held = self._spools.first_bytes(file.content, SAMPLE.stop)
         differs = self._metadata.validators.differs(file.content, held)
         return self._has_time_of(file) is False if differs is None else differs
 
     def _has_time_of(self, file: VideoFile) -> bool | None:
-        """Whether the status tells the time of *file*; None if it tells none."""
+        """Whether the status has the time of *file*; None if it has no time."""
         seconds = self._metadata.completed_at(file.video_id)
         return None if seconds is None else int(seconds * 1e9) == file.mtime_ns
 
 
 def is_disproved(file: VideoFile | None, probe: Probe) -> bool:
-    """Whether *probe* names the very version of *file* that a read found to be another."""
+    """Whether *probe* shows the version of *file* that a read found to have changed."""
     if file is None or not file.content.changed:
         return False
     content, facts = file.content, probe.facts

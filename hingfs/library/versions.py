@@ -1,12 +1,12 @@
-"""What the server is asked about one video, and the file that its answers make.
+"""Asks the server about one video, and makes a file of its answers.
 
-Decides which version is taken for what the server has now, and when a refusal is
-remembered. Leaves to `metadata` how it is asked, to `sameness` whether a version is the
-one known, and to `lookups` that one video is asked about once at a time: two at once
-would make two contents of one version, and end one of them.
+Decides which version the server has now, and which refusals are remembered. Leaves to
+`metadata` how the server is asked, to `sameness` whether a version is the known one, and
+to `lookups` that one video is looked up once at a time: two look-ups at once would make
+two contents of one version, and end one of them.
 
-Threads: `look_up` and `confirm` run on those of `lookups` and `ahead`. They wait for the server, and
-for all of a file whose size it does not tell.
+Threads: `look_up` and `confirm` run on those of `lookups` and `ahead`. They wait for the
+server, and for all of a file whose size the server does not tell.
 """
 
 import contextlib
@@ -39,15 +39,15 @@ from .listing import VideoList
 from .names import ShortNames, inode_of
 from .sameness import Sameness, is_disproved
 
-# How long "completed" and "not served" may both hold: servers lag behind themselves.
+# How long a video may be completed and not served: servers lag behind themselves.
 UNSERVED_SECONDS = 60.0
-_FORGET_UNSERVED_SECONDS = 3600.0  # what was not served for so long begins anew
-_MOST_OTHER_BYTES = 1 * MIB  # of each table: thousands
+_FORGET_UNSERVED_SECONDS = 3600.0  # after so long that time begins anew
+_MOST_OTHER_BYTES = 1 * MIB  # of each other table: thousands of videos
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A version that the server has, before all is known that its file needs."""
+class _FoundVersion:
+    """A version that the server has; its size may still be unknown."""
 
     content: Content
     mtime_ns: int
@@ -55,9 +55,10 @@ class _Found:
 
 
 class Versions:
-    """The versions that the server has now. Thread safety: for one video, one at a time.
+    """The versions that the server has now. Thread safety: one call at a time per video.
 
-    A file of unknown size is waited for at most *metadata_seconds*.
+    A call waits at most *metadata_seconds* for a file of unknown size. A video that is
+    completed and not served for *unserved_seconds* is an error.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Versions:
         short_names: ShortNames,
         *,
         metadata_seconds: float,
+        unserved_seconds: float = UNSERVED_SECONDS,
     ) -> None:
         self._metadata = metadata
         self._spools = spools
@@ -76,34 +78,35 @@ class Versions:
         self._list = video_list
         self._short_names = short_names
         self._metadata_seconds = metadata_seconds
+        self._unserved_seconds = unserved_seconds
         self._sameness = Sameness(metadata, spools)
+        # Guards both tables below; nothing else is called under it.
         self._lock = threading.Lock()
-        # Both are guarded by _lock, under which nothing else is called.
-        # id -> when it was first completed and not served, on the monotonic clock
+        # id -> monotonic time at which it was first completed and not served
         self._unserved_since: Remembered[float] = Remembered(
             _MOST_OTHER_BYTES, lambda _: 0, _FORGET_UNSERVED_SECONDS
         )
-        # id -> what was found of it, while its size is unknown
-        self._unmeasured: Remembered[_Found] = Remembered(
+        # id -> the version found, while its size is unknown
+        self._unmeasured: Remembered[_FoundVersion] = Remembered(
             _MOST_OTHER_BYTES,
             lambda found: KNOWN_BYTES + bytes_of_content(found.content),
         )
 
     def look_up(self, video_id: str, *, ahead: bool = False) -> VideoFile:
-        """The file of *video_id* as the server has it now; *ahead*: nobody waits for it.
+        """The file of *video_id* as the server has it now; *ahead*: no caller waits.
 
         Raises VideoNotFound, VideoNotReady or VideoFailed, which are remembered for a
         moment, or TransportError.
         """
-        with self._remembering(video_id):
+        with self._remembering_refusals(video_id):
             return self._find(video_id, ahead=ahead)
 
     def confirm(self, video_id: str) -> VideoFile:
-        """The file known of *video_id* if the server still has it, else another.
+        """The known file of *video_id* if the server still has it, else the new one.
 
         Raises as `look_up` does.
         """
-        with self._remembering(video_id):
+        with self._remembering_refusals(video_id):
             file = self._known.file(video_id)
             if file is None:
                 return self._find(video_id)
@@ -113,8 +116,8 @@ class Versions:
             return file
 
     @contextlib.contextmanager
-    def _remembering(self, video_id: str) -> Iterator[None]:
-        """Remember for a moment that *video_id* was refused, where it is."""
+    def _remembering_refusals(self, video_id: str) -> Iterator[None]:
+        """If *video_id* is refused in this context, remember that for a moment."""
         try:
             yield
         except (VideoNotFound, VideoNotReady, VideoFailed) as error:
@@ -126,32 +129,32 @@ class Versions:
     def _find(
         self, video_id: str, *, ahead: bool = False, replaced: bool = False
     ) -> VideoFile:
-        """The file of *video_id*, asked for; *replaced*: it was found to be another."""
+        """Ask for the file of *video_id*; *replaced*: the known version is no more."""
         with self._lock:
             unmeasured = self._unmeasured.get(video_id)
         if unmeasured is not None:
-            return self._measured(unmeasured)
+            return self._measure(unmeasured)
         try:
             probe = self._probe(video_id, ahead=ahead, replaced=replaced)
         except VideoNotServed as error:
-            raise self._lagging(video_id, error) from error
+            raise self._lagging_or_broken(video_id, error) from error
         with self._lock:
             self._unserved_since.pop(video_id)
         self._list.note_served(video_id)
-        return self._adopt(video_id, probe)
+        return self._file_of(video_id, probe)
 
     def _probe(self, video_id: str, *, ahead: bool, replaced: bool) -> Probe:
-        listed = self._list.row_for_now(video_id)
+        listed = self._list.recent_row(video_id)
         known = self._known.was_served(video_id) or self._list.has_unexpired(video_id)
         probe = self._metadata.probe(video_id, listed, known=known, ahead=ahead)
         if not replaced and is_disproved(self._known.file(video_id), probe):
-            # The bytes were not what HEAD says, and it says the same again.
+            # A read found other bytes than HEAD says, and HEAD says the same again.
             self._metadata.distrust_head(video_id)
             probe = self._metadata.probe(video_id, probe.status)
         return probe
 
-    def _adopt(self, video_id: str, probe: Probe) -> VideoFile:
-        """The file of what *probe* told: the one known if it is the same version."""
+    def _file_of(self, video_id: str, probe: Probe) -> VideoFile:
+        """The file that *probe* shows: the known one if it is the same version."""
         before, facts = self._known.file(video_id), probe.facts
         expires_at = probe.status.expires_at_seconds
         if expires_at is not None and expires_at <= self._metadata.now():
@@ -168,22 +171,22 @@ class Versions:
             content.take_whole()
             if probe.status.mtime_seconds is None:
                 mtime_ns = before.mtime_ns  # Last-Modified shifts as well
-        found = _Found(content, mtime_ns, expires_at)
+        found = _FoundVersion(content, mtime_ns, expires_at)
         if content.size_bytes == UNKNOWN_SIZE:
             with self._lock:
                 self._unmeasured.put(video_id, found)
-            return self._measured(found)
+            return self._measure(found)
         if self._metadata.has_begun(video_id):
             with contextlib.suppress(SpoolFull):  # a read will say so
                 self._spools.open(content)
-        return self._remember(found)
+        return self._make_known(found)
 
-    def _measured(self, found: _Found) -> VideoFile:
-        """The file of a content whose size is known only when all of it has come."""
+    def _measure(self, found: _FoundVersion) -> VideoFile:
+        """The file of a content whose size is known only when all of it has arrived."""
         content = found.content
         try:
             spool = self._spools.open(content)
-            # Leave the caller, who waits as long, time to hear of it.
+            # End a little before the caller does, so that it gets VideoNotReady.
             deadline = time.monotonic() + 0.9 * self._metadata_seconds
             content.measured(spool.wait_complete(deadline))
         except DeadlineExceeded:
@@ -191,39 +194,39 @@ class Versions:
                 "its size is not known before all of it arrived"
             ) from None
         except SpoolFull:
-            raise  # nothing is downloaded again before there is room
+            raise  # so that it is not downloaded again before there is room
         except HingError:
             self._forget_unmeasured(content.video_id)
             raise
         self._forget_unmeasured(content.video_id)
-        return self._remember(found)
+        return self._make_known(found)
 
     def _forget_unmeasured(self, video_id: str) -> None:
         with self._lock:
             self._unmeasured.pop(video_id)
 
-    def _remember(self, found: _Found) -> VideoFile:
+    def _make_known(self, found: _FoundVersion) -> VideoFile:
         video_id = found.content.video_id
         file = VideoFile(video_id, found.content, found.mtime_ns, inode_of(video_id))
         self._known.put(file, found.expires_at)
         self._short_names.note_found(video_id)
         return file
 
-    def _lagging(self, video_id: str, error: VideoNotServed) -> HingError:
-        """*error* while the server may be lagging; afterwards it is broken."""
+    def _lagging_or_broken(self, video_id: str, error: VideoNotServed) -> HingError:
+        """*error* while the server may just lag behind; afterwards ServerBroken."""
         now = time.monotonic()
         with self._lock:
             since = self._unserved_since.get(video_id)
             if since is None:
                 since = now
                 self._unserved_since.put(video_id, since)
-        if now - since < UNSERVED_SECONDS:
+        if now - since < self._unserved_seconds:
             return error
         return ServerBroken(f"still not served after a minute: {error}")
 
 
 def _shifts_on(before: Content, content: Content) -> bool:
-    """Whether *content* comes after one of the same video whose validators shift."""
+    """Whether *content* goes on with *before*, whose validators shift."""
     return before.shifting and before.size_bytes == content.size_bytes
 
 

@@ -1,8 +1,8 @@
-"""What a program that goes through the listing asks for next.
+"""The names that a program walking through the listing will look up next.
 
-Decides from the names that are looked up, one after the other, whether a program walks
-through the listing, and which names are then looked up ahead of it. Leaves to `listing`
-the order of names, and to `ahead` on how many threads it is done.
+Decides from the sequence of look-ups whether a program walks through the listing, and
+which names are then looked up ahead of it. Leaves to `listing` the order of names, and
+to `ahead` on how many threads they are looked up.
 
 Threads: any thread may call any method; `ahead` calls back for the next name.
 """
@@ -17,14 +17,13 @@ from .known import KnownVideos, VideoFile
 from .listing import Listing, VideoList
 from .versions import Versions
 
-# Listed videos whose attributes are fetched before they are asked for, once a program
-# goes through the listing in order.
+# Listed videos that are looked up ahead of a program that walks through the listing.
 NEIGHBOURS = 16
 _NEIGHBOUR_DISTANCE = 4
 
 
 class Walk:
-    """The way of programs through the listing. Thread safety: all methods."""
+    """A program's walk through the listing. Thread safety: all methods."""
 
     def __init__(
         self,
@@ -39,17 +38,17 @@ class Walk:
         self._known = known
         self._versions = versions
         self._ahead = ahead
+        # Guards all below; only `known` is called with it held.
         self._lock = threading.Lock()
-        # All below are guarded by _lock, under which `known` alone is asked.
         self._last_looked_up = ""
-        # A listing, and the indices in it of what is still to be looked up ahead.
+        # A listing, and [start, stop) of the indices in it to be looked up ahead.
         self._window: tuple[Listing | None, int, int] = (None, 0, 0)
         self._unlisted = 0  # names in a row that were found and are in no listing
 
     def step_to(self, video_id: str) -> tuple[Listing, int] | None:
-        """A listing and where in it *video_id* is, if a program walks through it.
+        """A program looks *video_id* up: (listing, index of it) if that goes on a walk.
 
-        A step elsewhere ends the walk: no more of what came next there is asked ahead.
+        A step elsewhere ends the walk, and the look-ups ahead of it.
         """
         order = self._list.latest
         with self._lock:
@@ -66,7 +65,7 @@ class Walk:
             return None
 
     def look_ahead(self, order: Listing, position: int) -> None:
-        """Have what comes after *position* in *order* looked up; does not wait."""
+        """Have the names after *position* in *order* looked up; does not wait."""
         if not self._metadata.looks_ahead:
             return
         following = position + 1
@@ -76,29 +75,29 @@ class Walk:
                 reached, end = 0, 0
             end = max(end, following + NEIGHBOURS)
             self._window = (order, max(reached, following), end)
-        self._ahead.go(self._next)
+        self._ahead.start(self._next_lookup)
 
     def note_found(self, video_id: str) -> None:
-        """*video_id* was found by its name alone; look at the list if others were.
+        """*video_id* was found by its name; if several were unlisted, read the newest.
 
-        A program that is given names, as rsync and cp are, lists nothing.
+        A program that gets its names elsewhere, as rsync and cp may, makes no listing.
         """
         listed = self._list.has(video_id)
         with self._lock:
             self._unlisted = 0 if listed else self._unlisted + 1
             given_names = self._unlisted > 1
         if given_names and self._metadata.looks_ahead:
-            self._list.look_at_newest()
+            self._list.start_reading_newest()
 
-    def _next(self) -> tuple[str, Callable[[], VideoFile]] | None:
-        """The next look-up ahead, if there is one; each name is given once."""
+    def _next_lookup(self) -> tuple[str, Callable[[], VideoFile]] | None:
+        """The next look-up ahead, if there is one; returns each name once."""
         if not self._metadata.looks_ahead:
             return None
         with self._lock:
             order, reached, end = self._window
             names = order.order[reached:end] if order is not None else ()
             for passed, video_id in enumerate(names, 1):
-                if not self._known.is_told(video_id):
+                if not self._known.remembers(video_id):
                     self._window = (order, reached + passed, end)
                     job = partial(self._versions.look_up, video_id, ahead=True)
                     return video_id, job

@@ -28,16 +28,15 @@ from hingfs.errors import (
     VideoNotReady,
 )
 from hingfs.http import breaker
-from hingfs.library import known as known_module
-from hingfs.library import listing as listing_module
-from hingfs.library import versions as versions_module
 from hingfs.library.ahead import AHEAD_THREADS
 from hingfs.library.catalog import Catalog
+from hingfs.library.known import KnownVideos, VideoFile
 from hingfs.library.names import full_name_of, inode_of, name_of
 from hingfs.library.walk import NEIGHBOURS
-from hingfs.version import Validator
+from hingfs.version import Content, Validator
 from tests.conftest import Build
 from tests.support import endpoint as faults
+from tests.support.memories import excuse_unserved, show_stale_listings
 from tests.support.memory import little_memory
 from tests.support.mounting import eventually
 from tests.support.personalities import (
@@ -147,19 +146,19 @@ class TestLookup:
         assert mount.engine.catalog.find("v.mp4").content.size_bytes == SIZE
 
     def test_completed_and_not_served_is_not_ready_at_first_and_then_broken(
-        self, build, endpoint, monkeypatch
+        self, build, endpoint
     ):
-        catalog = catalog_with(build, negative_ttl_seconds=0)
+        engine = build(cache={"negative_ttl_seconds": 0}).engine
         endpoint.add("v")
         endpoint.inject(
             faults.status(404), math.inf, where=lambda r: r.kind == "content"
         )
         with pytest.raises(VideoNotReady):
-            catalog.find("v.mp4")
+            engine.catalog.find("v.mp4")
 
-        monkeypatch.setattr(versions_module, "UNSERVED_SECONDS", 0.0)
+        excuse_unserved(engine, 0.0)
         with pytest.raises(ServerBroken):
-            catalog.find("v.mp4")
+            engine.catalog.find("v.mp4")
 
     def test_an_expired_video_is_asked_for_again(self, build, endpoint):
         mount = build()
@@ -246,7 +245,7 @@ class TestAhead:
             endpoint.add(name, size_bytes=SIZE)
         listed(catalog)
         events: list[str] = []
-        real, go_ahead = catalog._versions._metadata.probe, catalog._walk._ahead.go
+        real, go_ahead = catalog._versions._metadata.probe, catalog._walk._ahead.start
 
         def probe(video_id: str, *args: object, **options: object) -> object:
             found = real(video_id, *args, **options)
@@ -260,7 +259,7 @@ class TestAhead:
             go_ahead(*args)
 
         monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
-        monkeypatch.setattr(catalog._walk._ahead, "go", gone_ahead)
+        monkeypatch.setattr(catalog._walk._ahead, "start", gone_ahead)
         self.walk(catalog, names[:2])
         eventually(lambda: set(names) < set(events), "those ahead")
 
@@ -289,7 +288,7 @@ class TestAhead:
         eventually(lambda: not catalog._lookups._names, "the end")
 
         assert sorted(asked) == names[:18]
-        assert catalog._walk._next() is None
+        assert catalog._walk._next_lookup() is None
 
     def test_once_the_api_counts_requests_none_is_spent_ahead(
         self, build, endpoint, monkeypatch
@@ -728,7 +727,7 @@ class TestVersions:
         video = endpoint.add("v", size_bytes=SIZE)
         old = catalog.find_to_open("v.mp4")
         video.replace(size_bytes=SIZE + 1)
-        step = Step(catalog, monkeypatch, "_remember" if sized else "_measured")
+        step = Step(catalog, monkeypatch, "_make_known" if sized else "_measure")
         shared = Shared(catalog, monkeypatch)
 
         with ThreadPoolExecutor(2) as threads:
@@ -897,16 +896,17 @@ class TestListing:
             catalog.listing()
 
     def test_the_last_whole_listing_stands_in_for_a_while(
-        self, build, endpoint, monkeypatch, expected_log
+        self, build, endpoint, expected_log
     ):
-        catalog = catalog_with(build, listing_ttl_seconds=0)
+        engine = build(cache={"listing_ttl_seconds": 0}).engine
+        catalog = engine.catalog
         endpoint.add("v")
         before = catalog.listing()
         endpoint.inject(faults.status(500), math.inf)
         expected_log("the last listing")
 
         assert catalog.listing() == before
-        monkeypatch.setattr(listing_module, "STALE_LISTING_SECONDS", -1.0)
+        show_stale_listings(engine, -1.0)
         with pytest.raises(TransportError):
             catalog.listing()
 
@@ -1093,18 +1093,13 @@ class TestLate:
 # --- bounds and lengths -------------------------------------------------------
 
 
-@pytest.fixture
-def small_tables(monkeypatch) -> None:
-    monkeypatch.setattr(known_module, "_MOST_KNOWN_BYTES", 4_500)
-
-
-def test_what_is_known_is_bounded(small_tables, build, endpoint):
-    catalog = build().engine.catalog
+def test_what_is_known_is_bounded():
+    known = KnownVideos(0.0, time.time, most_bytes=3_500)
     for number in range(8):
-        endpoint.add(f"v{number}", size_bytes=SIZE)
-        catalog.find(f"v{number}.mp4")
+        content = Content("http://x", f"v{number}", SIZE, Validator())
+        known.put(VideoFile(f"v{number}", content, 0, number), None)
 
-    assert catalog.known_bytes() == 4 * SIZE
+    assert known.total_bytes() == 4 * SIZE
 
 
 def test_refusals_are_remembered_without_the_bodies_they_came_in(build, endpoint):
@@ -1128,7 +1123,7 @@ def test_what_is_remembered_of_hostile_names_is_bounded(build):
             video_id = f"\U0001f600{number:01000}"
             etag = f'"{number:0500}"'
             facts = Facts(SIZE, Validator(etag, None), ranges=True)
-            catalog._versions._adopt(video_id, Probe(facts, UNSAID))
+            catalog._versions._file_of(video_id, Probe(facts, UNSAID))
 
     assert 3_000 < len(catalog._known._known) < 4_000
 

@@ -17,7 +17,6 @@ from hingfs.errors import (
     VideoNotReady,
 )
 from hingfs.flights import SingleFlight
-from hingfs.library import lookups as lookups_module
 from hingfs.library.ahead import AHEAD_THREADS, Ahead, NextJob
 from hingfs.library.lookups import LOOKUP_THREADS, Lookups
 from hingfs.workers import DaemonPool
@@ -127,12 +126,14 @@ class TestThreads:
         hanging = [f"hangs-{number}" for number in range(LOOKUP_THREADS - 1)]
         lookups._silence_seconds = math.inf
         waiting = [
-            callers.submit(lookups.answer, name, soon(), asked.hangs(name), nothing)
+            callers.submit(
+                lookups.result_unless_silent, name, soon(), asked.hangs(name), nothing
+            )
             for name in hanging
         ]
         eventually(lambda: len(asked.begun) == len(hanging), "all hang")
 
-        answer = lookups.answer("v", soon(), asked.answers("v"), nothing)
+        answer = lookups.result_unless_silent("v", soon(), asked.answers("v"), nothing)
         listing = lookups.listing("list", soon(), asked.answers("list"))
 
         assert (answer, listing) == ("v", "list")
@@ -142,10 +143,10 @@ class TestThreads:
     def test_what_is_ahead_takes_no_thread_of_a_wanted_name(
         self, lookups, asked, ahead
     ):
-        ahead.go(each(asked.hangs, 3 * AHEAD_THREADS))
+        ahead.start(each(asked.hangs, 3 * AHEAD_THREADS))
         eventually(lambda: len(asked.begun) == AHEAD_THREADS, "they hang")
 
-        answer = lookups.answer("v", soon(), asked.answers("v"), nothing)
+        answer = lookups.result_unless_silent("v", soon(), asked.answers("v"), nothing)
 
         assert answer == "v"
         assert len(asked.begun) == AHEAD_THREADS + 1
@@ -153,10 +154,10 @@ class TestThreads:
     def test_what_is_ahead_and_then_wanted_is_asked_once(
         self, lookups, asked, callers, ahead
     ):
-        ahead.go(each(asked.hangs, 1))
+        ahead.start(each(asked.hangs, 1))
 
         wanted = callers.submit(
-            lookups.answer, "0", soon(), asked.answers("0"), nothing
+            lookups.result_unless_silent, "0", soon(), asked.answers("0"), nothing
         )
         asked.release()
 
@@ -182,9 +183,9 @@ class TestThreads:
             return "wanted"
 
         monkeypatch.setattr(names, "join", note)
-        ahead.go(each(lambda _: gives_way, 1))
+        ahead.start(each(lambda _: gives_way, 1))
         waiting = [
-            callers.submit(lookups.answer, "0", soon(), wanted, nothing),
+            callers.submit(lookups.result_unless_silent, "0", soon(), wanted, nothing),
             callers.submit(lookups.result, "0", soon(), wanted),
         ]
         eventually(lambda: len(joined) == 2, "both have joined it")
@@ -196,17 +197,19 @@ class TestThreads:
     def test_what_is_wanted_and_then_ahead_is_asked_once(
         self, lookups, asked, callers, ahead
     ):
-        wanted = callers.submit(lookups.answer, "0", soon(), asked.hangs("0"), nothing)
+        wanted = callers.submit(
+            lookups.result_unless_silent, "0", soon(), asked.hangs("0"), nothing
+        )
         eventually(lambda: asked.begun == ["0"], "it hangs")
 
-        ahead.go(each(asked.answers, 3))
+        ahead.start(each(asked.answers, 3))
 
         eventually(lambda: sorted(asked.begun) == ["0", "1", "2"], "the others")
         asked.release()
         assert wanted.result() == "0"
 
     def test_a_thread_that_is_free_again_goes_on_with_the_next(self, asked, ahead):
-        ahead.go(each(asked.answers, 200))
+        ahead.start(each(asked.answers, 200))
 
         eventually(lambda: len(asked.begun) == 200, "all were looked up")
         assert len(set(asked.begun)) == 200
@@ -218,14 +221,16 @@ class TestThreads:
 
             return job
 
-        ahead.go(each(fails, 3 * AHEAD_THREADS))
+        ahead.start(each(fails, 3 * AHEAD_THREADS))
         eventually(lambda: not names, "all failed")
 
-        assert lookups.answer("0", soon(), lambda: "0", nothing) == "0"
+        assert lookups.result_unless_silent("0", soon(), lambda: "0", nothing) == "0"
 
     def test_close_wakes_all(self, lookups, asked, callers):
         waiting: list[Future[str]] = [
-            callers.submit(lookups.answer, "v", soon(), asked.hangs("v"), nothing),
+            callers.submit(
+                lookups.result_unless_silent, "v", soon(), asked.hangs("v"), nothing
+            ),
             callers.submit(lookups.listing, "list", soon(), asked.hangs("list")),
             callers.submit(lookups.result, "w", soon(), asked.hangs("w")),
         ]
@@ -246,14 +251,16 @@ class TestSilence:
 
         for _ in range(3):
             with pytest.raises(VideoNotReady, match="answers others"):
-                lookups.answer("v", soon(), asked.hangs("v"), nothing)
+                lookups.result_unless_silent("v", soon(), asked.hangs("v"), nothing)
         assert asked.begun == ["v"]
 
         wanted: list[str] = []
         asked.release()
         eventually(lambda: not names, "the answer")
         ear.silent.clear()
-        wanted.append(lookups.answer("v", soon(), asked.answers("v"), nothing))
+        wanted.append(
+            lookups.result_unless_silent("v", soon(), asked.answers("v"), nothing)
+        )
         assert wanted == ["v"]
 
     def test_an_answer_that_came_while_a_thread_was_found_counts(
@@ -273,36 +280,35 @@ class TestSilence:
         ear.made_at = time.monotonic()
 
         with pytest.raises(VideoNotReady):
-            lookups.answer("v", soon(), asked.hangs("v"), nothing)
+            lookups.result_unless_silent("v", soon(), asked.hangs("v"), nothing)
 
     def test_a_second_caller_is_sent_away_at_once(self, lookups, asked, ear):
         """Else a program that asks again and again would hold the directory for good."""
         ear.silent.add("v")
         with pytest.raises(VideoNotReady):
-            lookups.answer("v", soon(), asked.hangs("v"), nothing)
+            lookups.result_unless_silent("v", soon(), asked.hangs("v"), nothing)
         began = time.monotonic()
 
         with pytest.raises(VideoNotReady):
-            lookups.answer("v", soon(), asked.hangs("v"), nothing)
+            lookups.result_unless_silent("v", soon(), asked.hangs("v"), nothing)
 
         assert time.monotonic() - began < SILENCE
 
-    def test_whoever_joins_what_was_outlasted_waits_less(
-        self, lookups, asked, monkeypatch
-    ):
+    def test_whoever_joins_what_was_outlasted_waits_less(self, ear, asked):
         """Also where it is asked once more meanwhile, which begins the silence anew."""
-        monkeypatch.setattr(lookups_module, "_OUTLASTED_SECONDS", 0.01)
+        lookups = Lookups(ear, SILENCE, SingleFlight(), outlasted_seconds=0.01)
         with pytest.raises(VideoNotReady):
-            lookups.answer("v", soon(0.1), asked.hangs("v"), nothing)
+            lookups.result_unless_silent("v", soon(0.1), asked.hangs("v"), nothing)
         began = time.monotonic()
 
         with pytest.raises(VideoNotReady):
-            lookups.answer("v", soon(), asked.hangs("v"), nothing)
+            lookups.result_unless_silent("v", soon(), asked.hangs("v"), nothing)
         with pytest.raises(DeadlineExceeded):
             lookups.result("v", soon(), asked.hangs("v"))
 
         assert time.monotonic() - began < 5
         assert asked.begun == ["v"]
+        lookups.close(Closing("the test is over"))
 
     def test_a_dead_server_is_a_time_out(self, lookups, asked, ear):
         """It is asked for something else, and silent about that too."""
@@ -311,7 +317,9 @@ class TestSilence:
         others: list[str] = []
 
         with pytest.raises(DeadlineExceeded):
-            lookups.answer("v", soon(1.0), asked.hangs("v"), lambda: others.append(""))
+            lookups.result_unless_silent(
+                "v", soon(1.0), asked.hangs("v"), lambda: others.append("")
+            )
 
         assert others
 
@@ -323,11 +331,13 @@ class TestSilence:
             ear.dead = False
 
         with pytest.raises(VideoNotReady):
-            lookups.answer("v", soon(), asked.hangs("v"), ask)
+            lookups.result_unless_silent("v", soon(), asked.hangs("v"), ask)
 
     def test_a_pause_is_no_silence(self, lookups, asked, callers):
         """Nothing is asked meanwhile, so nothing is unanswered."""
-        waiting = callers.submit(lookups.answer, "v", soon(), asked.hangs("v"), nothing)
+        waiting = callers.submit(
+            lookups.result_unless_silent, "v", soon(), asked.hangs("v"), nothing
+        )
         with pytest.raises(TimeoutError):
             waiting.result(3 * SILENCE)
         asked.release()
@@ -337,7 +347,9 @@ class TestSilence:
     def test_where_names_wait_for_no_other_one_is_waited_for(self, ear, asked, callers):
         lookups = Lookups(ear, math.inf, SingleFlight())
         ear.silent.add("v")
-        waiting = callers.submit(lookups.answer, "v", soon(), asked.hangs("v"), nothing)
+        waiting = callers.submit(
+            lookups.result_unless_silent, "v", soon(), asked.hangs("v"), nothing
+        )
         with pytest.raises(TimeoutError):
             waiting.result(3 * SILENCE)
         asked.release()
@@ -351,4 +363,4 @@ class TestSilence:
             raise error
 
         with pytest.raises((HingError, TimeoutError)):
-            lookups.answer("v", soon(), fail, nothing)
+            lookups.result_unless_silent("v", soon(), fail, nothing)

@@ -22,15 +22,13 @@ from hingfs.errors import (
     ServerBroken,
 )
 from hingfs.fetch.fetcher import BlockFetcher
-from hingfs.fetch.landings import Landing
-from hingfs.library import failures as failures_module
+from hingfs.fetch.landings import FAILURE_MEMORY_SECONDS, Landing
 from hingfs.library import reader as reader_module
-from hingfs.library import readers as readers_module
 from hingfs.library.crowd import Crowd
 from hingfs.library.habits import WHOLE_HABIT_CLIPS
 from hingfs.library.readahead import PROVEN_SHARE
 from hingfs.library.reader import VideoReader
-from hingfs.library.readers import Readers
+from hingfs.library.readers import MOST_IDLE_READERS, Readers
 from hingfs.version import Content, Validator
 from tests.support.mounting import eventually
 from tests.support.personalities import ramp
@@ -71,6 +69,8 @@ class Rig:
         cache_bytes: int = 256 * MIB,
         connections: int = 4,
         read_seconds: float = 20.0,
+        most_idle: int = MOST_IDLE_READERS,
+        failure_memory_seconds: float = FAILURE_MEMORY_SECONDS,
     ) -> None:
         self.source = Source()
         self.cache = MemoryBlockCache(cache_bytes)
@@ -88,6 +88,8 @@ class Rig:
             self.spools,  # type: ignore[arg-type]
             read_seconds,
             crowd=Crowd(100),
+            most_idle=most_idle,
+            failure_memory_seconds=failure_memory_seconds,
         )
 
     def __enter__(self) -> Self:
@@ -446,7 +448,7 @@ class TestErrors:
         self, monkeypatch
     ):
         """The kernel repeats what failed, while the program waits in the same call."""
-        with Rig(read_seconds=0.05) as rig:
+        with Rig(read_seconds=0.05, failure_memory_seconds=60.0) as rig:
             deadlines = []
             wait = Landing.wait
 
@@ -455,7 +457,6 @@ class TestErrors:
                 return wait(landing, need, deadline)
 
             monkeypatch.setattr(Landing, "wait", recorded)
-            monkeypatch.setattr(failures_module, "FAILURE_MEMORY_SECONDS", 60.0)
             rig.source.let(0)
             reader = rig.open(LARGE)
             for offset in (8 * MIB, 8 * MIB, 8 * MIB + 4 * KIB, 9 * MIB):
@@ -466,9 +467,8 @@ class TestErrors:
         assert first == again == overlapping
         assert elsewhere > first
 
-    def test_the_second_try_gets_what_has_arrived_meanwhile(self, monkeypatch):
-        with Rig(read_seconds=0.05) as rig:
-            monkeypatch.setattr(failures_module, "FAILURE_MEMORY_SECONDS", 60.0)
+    def test_the_second_try_gets_what_has_arrived_meanwhile(self):
+        with Rig(read_seconds=0.05, failure_memory_seconds=60.0) as rig:
             rig.source.let(0)
             reader = rig.open(LARGE)
             with pytest.raises(DeadlineExceeded):
@@ -481,9 +481,8 @@ class TestErrors:
 
             assert read(reader, 8 * MIB, 100) == ramp("v", 8 * MIB, 8 * MIB + 100)
 
-    def test_a_failed_read_is_forgotten_after_a_moment(self, monkeypatch):
-        with Rig(read_seconds=0.05) as rig:
-            monkeypatch.setattr(failures_module, "FAILURE_MEMORY_SECONDS", 0.0)
+    def test_a_failed_read_is_forgotten_after_a_moment(self):
+        with Rig(read_seconds=0.05, failure_memory_seconds=0.0) as rig:
             rig.source.let(0)
             reader = rig.open(LARGE)
             with pytest.raises(DeadlineExceeded):
@@ -507,27 +506,27 @@ class TestErrors:
 
 
 class TestHandles:
-    def test_idle_readers_are_bounded(self, rig, monkeypatch):
-        monkeypatch.setattr(readers_module, "_MOST_IDLE_READERS", 3)
-        for number in range(10):
-            reader = rig.readers.open(
-                Content(ENDPOINT, f"v{number}", 1000, Validator(), ranges=True)
-            )
-            rig.readers.close(reader)
+    def test_idle_readers_are_bounded(self):
+        with Rig(most_idle=3) as rig:
+            for number in range(10):
+                reader = rig.readers.open(
+                    Content(ENDPOINT, f"v{number}", 1000, Validator(), ranges=True)
+                )
+                rig.readers.close(reader)
 
-        assert len(rig.readers._readers) <= 4
+            assert len(rig.readers._readers) <= 4
 
-    def test_a_reader_in_use_is_never_forgotten(self, rig, monkeypatch):
-        monkeypatch.setattr(readers_module, "_MOST_IDLE_READERS", 0)
-        content = Content(ENDPOINT, "used", 1000, Validator(), ranges=True)
-        used = rig.readers.open(content)
-        for number in range(5):
-            other = rig.readers.open(
-                Content(ENDPOINT, f"v{number}", 1000, Validator(), ranges=True)
-            )
-            rig.readers.close(other)
+    def test_a_reader_in_use_is_never_forgotten(self):
+        with Rig(most_idle=0) as rig:
+            content = Content(ENDPOINT, "used", 1000, Validator(), ranges=True)
+            used = rig.readers.open(content)
+            for number in range(5):
+                other = rig.readers.open(
+                    Content(ENDPOINT, f"v{number}", 1000, Validator(), ranges=True)
+                )
+                rig.readers.close(other)
 
-        assert rig.readers.open(content) is used
+            assert rig.readers.open(content) is used
 
     def test_the_last_close_drops_what_is_queued(self):
         with Rig(connections=1) as rig:

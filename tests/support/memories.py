@@ -1,4 +1,4 @@
-"""How long an engine remembers what failed, as a test wants it."""
+"""How long an engine remembers, and believes, as a test wants it."""
 
 from hingfs.engine import Engine
 
@@ -6,3 +6,18 @@ from hingfs.engine import Engine
 def remember_failed_transfers(engine: Engine, seconds: float) -> None:
     """Have *engine* remember for *seconds* that a block could not be fetched."""
     engine.fetcher._landings._failure_memory_seconds = seconds
+
+
+def remember_failed_reads(engine: Engine, seconds: float) -> None:
+    """Have readers that *engine* makes from here on remember failed reads so long."""
+    engine.readers._failure_memory_seconds = seconds
+
+
+def show_stale_listings(engine: Engine, seconds: float) -> None:
+    """Have *engine* show a listing of that age if it can have no newer one."""
+    engine.catalog._list._stale_seconds = seconds
+
+
+def excuse_unserved(engine: Engine, seconds: float) -> None:
+    """Have *engine* excuse a completed video that is not served for so long."""
+    engine.catalog._versions._unserved_seconds = seconds

@@ -223,7 +223,7 @@ def test_an_unforeseen_error_in_a_worker_is_eio_and_told_once(
     eventually(lambda: works(call), "a call after the failure")
 
 
-@pytest.mark.parametrize("pool", ["name", "status", "fetch", "spool"])
+@pytest.mark.parametrize("pool", ["lookup", "status", "fetch", "spool"])
 def test_a_thread_that_cannot_be_started_is_not_missed_later(
     direct: Direct,
     endpoint: FakeEndpoint,

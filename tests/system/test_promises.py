@@ -25,9 +25,8 @@ import pytest
 from hingfs.api.shifting import SAMPLE
 from hingfs.errors import NoSuchApi, TokenError
 from hingfs.fetch.landings import FAILURE_MEMORY_SECONDS, Landing
-from hingfs.library import failures as failures_module
-from hingfs.library import listing as listing_module
 from hingfs.library import lookups as lookups_module
+from hingfs.library.listing import STALE_LISTING_SECONDS
 from hingfs.library.names import full_name_of, name_of
 from hingfs.mount import binding as binding_module
 from hingfs.mount import serving as mount_module
@@ -35,7 +34,11 @@ from hingfs.mount.filesystem import Refusal
 from hingfs.token import Token
 from tests.support import endpoint as faults
 from tests.support.endpoint import Connection, FakeEndpoint
-from tests.support.memories import remember_failed_transfers
+from tests.support.memories import (
+    remember_failed_reads,
+    remember_failed_transfers,
+    show_stale_listings,
+)
 from tests.support.mounting import (
     BINDINGS,
     Mounted,
@@ -531,8 +534,8 @@ def test_a_listing_is_whole_or_an_error(view, endpoint, monkeypatch, expected_lo
     )
 
     assert files.names() == whole
-    assert listing_module.STALE_LISTING_SECONDS == 300.0
-    monkeypatch.setattr(listing_module, "STALE_LISTING_SECONDS", 0.0)
+    assert STALE_LISTING_SECONDS == 300.0
+    show_stale_listings(files.mount.engine, 0.0)
     assert errno_of(files.names) == "EIO"
 
 
@@ -817,8 +820,8 @@ def test_every_call_returns(view, video, endpoint, expected_log, monkeypatch):
         return wait(landing, need, deadline)
 
     monkeypatch.setattr(Landing, "wait", recorded)
-    monkeypatch.setattr(failures_module, "FAILURE_MEMORY_SECONDS", 60.0)
     files = view(read_seconds=1.0, metadata_seconds=1.0, stall_seconds=30.0)
+    remember_failed_reads(files.mount.engine, 60.0)
     with opened(files, "v") as handle:
         endpoint.wait_until_idle()
         endpoint.inject(faults.stall_before_headers(go_on), math.inf)

@@ -124,7 +124,7 @@ BOUNDS: list[tuple[str, str, str]] = [
     ),
     (
         "videos that were looked up",
-        f"{text_of(known._MOST_KNOWN_BYTES)} (16,000 of them)",
+        f"{text_of(known.MOST_KNOWN_BYTES)} (16,000 of them)",
         "asked for again",
     ),
     (

@@ -15,9 +15,9 @@ from email.utils import formatdate
 import pytest
 
 from hingfs.api.shifting import MOST_SAMPLES, SAMPLE
-from hingfs.library import versions as versions_module
 from hingfs.library.names import name_of
 from tests.support import endpoint as faults
+from tests.support.memories import excuse_unserved
 from tests.support.personalities import (
     CREATED_AT,
     PERSONALITIES,
@@ -247,7 +247,7 @@ def test_r6_a_file_without_bytes_is_eagain_for_a_minute_and_then_eio(
     files = view(personality)
 
     assert errnos(files, "v") == {"EAGAIN"}
-    monkeypatch.setattr(versions_module, "UNSERVED_SECONDS", 0.0)
+    excuse_unserved(files.mount.engine, 0.0)
     assert errnos(files, "v") == {"EIO"}
 
 
@@ -350,7 +350,7 @@ def test_r9_completed_and_not_served_is_eagain_for_a_minute_and_then_eio(
     files = view()
 
     assert errnos(files, "v") == {"EAGAIN"}
-    monkeypatch.setattr(versions_module, "UNSERVED_SECONDS", 0.0)
+    excuse_unserved(files.mount.engine, 0.0)
     assert errnos(files, "v") == {"EIO"}
 
 

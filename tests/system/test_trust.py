@@ -36,7 +36,11 @@ from tests.support.doubtful_servers import (
     slowly,
     turns,
 )
-from tests.support.memories import remember_failed_transfers
+from tests.support.memories import (
+    remember_failed_reads,
+    remember_failed_transfers,
+    show_stale_listings,
+)
 from tests.support.mounting import CLIPS
 from tests.support.personalities import (
     CREATED_AT,
@@ -316,7 +320,7 @@ def test_a_list_that_was_given_and_is_refused_then_is_no_empty_one(
 
     endpoint.personality = FewRights()
     assert files.names() == ["v.mp4"]
-    monkeypatch.setattr("hingfs.library.listing.STALE_LISTING_SECONDS", 0.0)
+    show_stale_listings(files.mount.engine, 0.0)
 
     assert errno_of(files.names) == "EIO"
 
@@ -551,9 +555,9 @@ def test_a_handle_gets_eio_until_the_status_says_that_the_video_is_gone(
 ):
     """The content is nowhere, the status completed: not ENOENT, which means gone."""
     expected_log("it was served before")
-    monkeypatch.setattr("hingfs.library.failures.FAILURE_MEMORY_SECONDS", 0.0)
     endpoint.add("v", size_bytes=5 * SIZE_BYTES)
     files = view(PERSONALITIES["openai"], cache={"cache_bytes": 1 << 20})
+    remember_failed_reads(files.mount.engine, 0.0)
     remember_failed_transfers(files.mount.engine, 0.0)
     with opened(files, "v") as handle:
         handle.read(0, 10)
