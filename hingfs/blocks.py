@@ -13,7 +13,7 @@ from dataclasses import dataclass
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
-# What claims more is no video: ten hours of 8K at 200 Mbit/s are 0.9 TB.
+# A file that claims more is no video: ten hours of 8K at 200 Mbit/s are 0.9 TB.
 LARGEST_VIDEO_BYTES = 1 << 40
 
 
@@ -46,8 +46,9 @@ class ByteRange:
         return f"bytes={self.start}-{self.stop - 1}"
 
 
-# Nobody changes a block once it is whole. The fetcher makes them all bytearrays, of one
-# size: bytes would need a little more room, and not fit into the hole that one left.
+# Invariant: a block never changes once it is whole. The fetcher makes all of them
+# bytearrays of one size: bytes would be a little larger, and not fit into the hole in
+# memory that a bytearray left.
 Block = bytes | bytearray
 
 
@@ -98,19 +99,19 @@ def runs_of(indices: Iterable[int]) -> list[range]:
 
 
 class Runs:
-    """Block indices, kept as ascending runs, of which there are *most* at most.
+    """Block indices, kept as at most *most* ascending runs.
 
-    So they take no memory in proportion to the file. Not thread-safe: its owner locks.
+    Their memory does not grow with the file. Not thread-safe: its owner locks.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._starts: list[int] = []
         self._stops: list[int] = []
-        self.is_complete = True  # False for good once a run was not taken
+        self.is_complete = True  # False for good once a run was left out
 
     def add(self, run: range) -> None:
-        """Take *run*, unless it touches none of those that are there and they are many."""
+        """Add *run*; leave it out if it touches no other run and there are *most*."""
         first = bisect.bisect_left(self._stops, run.start)
         last = bisect.bisect_right(self._starts, run.stop)
         if first == last and len(self._starts) >= self._most:
@@ -127,6 +128,6 @@ class Runs:
             yield from range(start, stop)
 
     def covers(self, run: range) -> bool:
-        """Whether all of *run*, which is not empty, was taken."""
+        """Whether all of *run*, which is not empty, was added."""
         at = bisect.bisect_right(self._starts, run.start) - 1
         return at >= 0 and run.stop <= self._stops[at]

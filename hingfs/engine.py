@@ -1,6 +1,7 @@
-"""All that reads the videos of one endpoint, wired: names, bytes, and what is kept.
+"""Wires all objects that read the videos of one endpoint: names, bytes, and caches.
 
-It knows no FUSE: a mount is one door to it, and a test or a script is another.
+Decides who gets which collaborator, and in which order they end. Leaves FUSE to its
+doors: a mount is one, and a test or a script is another.
 """
 
 import sys
@@ -20,8 +21,8 @@ from .library.readers import Readers
 from .settings import CacheConfig, EndpointConfig
 from .workers import DaemonPool, all_joined
 
-# Each look-up asks for one status. As many as there are look-ups, or those of videos
-# that hang would keep the others'.
+# Each look-up asks for one status. There are as many threads as look-ups, or statuses
+# that hang would delay the others.
 _STATUS_THREADS = LOOKUP_THREADS + AHEAD_THREADS
 
 
@@ -29,9 +30,9 @@ class Engine:
     """The objects of one endpoint. Thread safety: all methods.
 
     *most_waiting* calls may wait for the server at once; more get no time.
-    *silence_seconds* is how long a name may hang before its callers are sent away,
+    *silence_seconds* is how long a name may hang before its callers are sent away; it is
     infinite where names are looked up side by side.
-    Threads are started when there is work for them, and end with `close`.
+    Threads start when there is work for them, and end with `close`.
     """
 
     def __init__(
@@ -95,8 +96,8 @@ class Engine:
     def join(self, seconds: float) -> bool:
         """Whether every thread has ended within *seconds*; after `close`.
 
-        Then no socket and no file of it is open. A look-up of a host that hangs in the
-        system cannot be woken, and keeps its thread.
+        If so, no socket and no file of the engine is open. A look-up of a host that
+        hangs in the system cannot be woken, and keeps its thread.
         """
         reading = (self._lookups, self._ahead, self.fetcher, self.spools)
         return all_joined((*reading, self._statuses, self.transport), seconds)

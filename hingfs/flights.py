@@ -1,9 +1,10 @@
-"""Jobs that are done once for all who want the same at the same time.
+"""Jobs that run once for all callers that want the same at the same time.
 
-Decides that a second caller joins what is under way, and when that has ended. Leaves to
-its owner on which threads a job runs, how long a caller waits, and what it is told.
+Decides that a second caller joins the job under way, and when the job has ended. Leaves
+to its owner on which threads a job runs, how long a caller waits, and which error it
+gets.
 
-Threads: jobs run on those of the pool that `join` is given; any thread may call.
+Threads: a job runs on the pool that `join` is given; any thread may call any method.
 """
 
 import threading
@@ -24,7 +25,7 @@ class Threads(Protocol):
     def start(
         self, future: Future[Any], job: Callable[..., Any], *args: object
     ) -> None:
-        """Have *job* run, of which *future* will tell; TransportError if it cannot."""
+        """Have *job* run; its result goes to *future*. TransportError if it cannot run."""
 
 
 @dataclass(eq=False, slots=True)
@@ -32,20 +33,19 @@ class Flight(Generic[Result]):
     """A job under way, or done, for all who joined it."""
 
     future: Future[Result]
-    started_at: float  # monotonic; nothing was done for it before
-    # A caller has given up waiting. Only ever set, under _lock.
-    outlasted: bool = False
+    started_at: float  # monotonic; no request was made for it before
+    outlasted: bool = False  # a caller has given up waiting; only ever set, under _lock
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def outcome(self) -> Result:
-        """What the job gave, or raises what it raised; only once it is done."""
+        """The result of the job, or its error; only once it is done."""
         try:
             return self.future.result()
         except HingError as error:
             raise error.again() from error
 
     def outlast(self) -> bool:
-        """A caller gives up; whether it is the first."""
+        """A caller gives up; returns whether it is the first."""
         with self._lock:
             first, self.outlasted = not self.outlasted, True
         return first
@@ -54,7 +54,7 @@ class Flight(Generic[Result]):
 class SingleFlight:
     """At most one flight under each key. Thread safety: all methods.
 
-    A flight is forgotten before its future is done, so nobody joins what has ended.
+    A flight is forgotten before its future is done, so no caller joins an ended one.
     """
 
     def __init__(self) -> None:
@@ -65,21 +65,21 @@ class SingleFlight:
     def join(
         self, key: str, threads: Threads, job: Callable[[], Result]
     ) -> Flight[Result]:
-        """The flight under *key*: the one under way, else one that does *job*.
+        """The flight under *key*: the one under way, else a new one that does *job*.
 
         Raises TransportError if there is no thread for it.
         """
-        flight, is_new = self._registered(key)
+        flight, is_new = self._find_or_add(key)
         if is_new:
             self._launch(key, flight, threads, job)
         return flight
 
     def begin(self, key: str, threads: Threads, job: Callable[[], object]) -> bool:
-        """Do *job* unless a flight under *key* is under way; whether it is begun.
+        """Begin *job* unless a flight under *key* is under way; returns whether it did.
 
         Raises as `join` does.
         """
-        flight, is_new = self._registered(key)
+        flight, is_new = self._find_or_add(key)
         if is_new:
             self._launch(key, flight, threads, job)
         return is_new
@@ -87,7 +87,7 @@ class SingleFlight:
     def __len__(self) -> int:
         return len(self._flights)
 
-    def _registered(self, key: str) -> tuple[Flight[Any], bool]:
+    def _find_or_add(self, key: str) -> tuple[Flight[Any], bool]:
         with self._lock:
             flight = self._flights.get(key)
             if flight is not None:

@@ -1,8 +1,9 @@
-"""Where an MP4 keeps its index, read off the first bytes of the file.
+"""Finds the index of an MP4 from the first bytes of the file.
 
 An MP4 is a row of boxes, each with a length and a four-letter name (ISO/IEC 14496-12
-§4.2). A player needs the box `moov` before it can show anything; many encoders
-write it last. The boxes in front of it tell exactly where it begins.
+§4.2). A player needs the box `moov`, the index, before it can show a frame; many
+encoders write it last. The boxes in front of it tell exactly where it begins.
+Leaves to `reader` when the index is fetched. Pure: no I/O, no threads.
 """
 
 from .blocks import MIB, ByteRange
@@ -12,8 +13,8 @@ OPENING_BOXES = frozenset(
     {b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide"}
 )
 
-# An index larger than this is not worth fetching unasked: two hours of video have
-# one of about 8 MiB (arithmetic: 16 bytes for each of 60 samples a second).
+# A larger index is not worth fetching ahead: that of two hours of video has about 8 MiB
+# (arithmetic: 16 bytes for each of 60 samples a second).
 LARGEST_INDEX_BYTES = 8 * MIB
 
 _HEADER_BYTES = 8
@@ -24,8 +25,8 @@ _MOST_BOXES = 64
 def index_range(head: bytes, size_bytes: int) -> ByteRange | None:
     """The bytes [start, stop) of the index, as far as *head* can tell.
 
-    *head* is the beginning of a file of *size_bytes*. When the walk leaves *head*
-    behind a media box, everything from there to the end of the file is the answer.
+    *head* is the beginning of a file of *size_bytes*. If the box after a media box lies
+    outside *head*, the index is taken to be all bytes from there to the end of the file.
     None for a file that is no MP4, is broken, or whose index would be larger than
     `LARGEST_INDEX_BYTES`. Never raises, whatever the bytes.
     """
@@ -43,7 +44,7 @@ def index_range(head: bytes, size_bytes: int) -> ByteRange | None:
         if offset >= size_bytes:
             return None
         if offset + _LONG_HEADER_BYTES > len(head):
-            # The box that reaches out of *head*; only after media is it the index.
+            # The next box is outside *head*. After a media box it is the index.
             return _bounded(ByteRange(offset, size_bytes)) if name == b"mdat" else None
     return None
 

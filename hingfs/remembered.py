@@ -1,9 +1,9 @@
-"""A table of what servers said, bounded by the memory it takes.
+"""A table of server data, bounded by the memory it takes.
 
-Ids, URLs and words are of any length and number that a server likes, and one character
-makes a text take four times its bytes. So each table under ids is one of these, and what
-was used longest ago makes room. Decides how memory is counted; leaves to its owner how
-much there may be, what a value takes, and the lock.
+A server may send ids, URLs and words of any length and number, and one character can
+make a text take four times its bytes. So each table whose keys are ids is one of these.
+Decides how memory is counted, and that the entry unused for longest makes room. Leaves
+to its owner how much memory there is, how much a value takes, and the lock.
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
 
-# The place in the table, with its value's counters and time: measured (2026-11-26).
+# An entry of the table without its key and value: measured (2026-11-26).
 ENTRY_BYTES = 300
 
 
@@ -26,8 +26,8 @@ def bytes_of_texts(*texts: str | None) -> int:
 class Remembered(Generic[Value]):
     """Values under keys of a server's choice, in *most_bytes* of memory at most.
 
-    *bytes_of* says what a value takes, beside its key. A value is forgotten after
-    *seconds*. Not thread-safe: its owner locks.
+    *bytes_of* says how much memory a value takes, without its key. A value is forgotten
+    after *seconds*. Not thread-safe: its owner locks.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class Remembered(Generic[Value]):
         self._most_bytes = most_bytes
         self._bytes_of = bytes_of
         self._seconds = seconds
-        # key -> (value, its bytes, monotonic time until which it is good); the one that
-        # was used longest ago comes first
+        # key -> (value, its bytes, monotonic time until which it is good); the entry
+        # unused for longest comes first
         self._entries: dict[str, tuple[Value, int, float]] = {}
         self.held_bytes = 0
 
     def get(self, key: str) -> Value | None:
-        """The value of *key*, if there is a good one; it counts as used."""
+        """The value of *key*, if it is still good; it counts as used."""
         entry = self._entries.pop(key, None)
         if entry is None:
             return None
@@ -63,7 +63,7 @@ class Remembered(Generic[Value]):
         return len(self._entries)
 
     def put(self, key: str, value: Value) -> None:
-        """Remember *value*; what was used longest ago makes room."""
+        """Remember *value*; the entries unused for longest make room."""
         self.pop(key)
         size = ENTRY_BYTES + bytes_of_texts(key) + self._bytes_of(value)
         self._entries[key] = (value, size, time.monotonic() + self._seconds)
@@ -78,6 +78,6 @@ class Remembered(Generic[Value]):
             self.held_bytes -= entry[1]
 
     def values(self) -> list[Value]:
-        """All that are good; none of them counts as used."""
+        """All values that are still good; none of them counts as used."""
         now = time.monotonic()
         return [value for value, _, until in self._entries.values() if now < until]

@@ -1,11 +1,10 @@
 """Which bytes a video is, and what a process has learnt about serving them.
 
-A `VideoVersion` is a value: the blocks of a video are kept under it. A `Content` is
-the one object of a sighting, and changes. Decides when two sightings are of one version,
-and what an answer may change in what is known of it. Leaves to `api` what an answer
-means.
+A `VideoVersion` is a value: the blocks of a video are kept under it. A `Content` is the
+one object of a sighting, and changes. Decides when two sightings are of one version, and
+which of their facts an answer may change. Leaves to `api` what an answer means.
 
-Threads: none; every method may be called from any thread.
+Threads: none of its own; any thread may call any method.
 """
 
 import secrets
@@ -16,10 +15,10 @@ from functools import cached_property
 
 @dataclass(frozen=True, slots=True)
 class Validator:
-    """What tells two versions of the same URL apart, as the server sent it.
+    """The headers that tell two versions of one URL apart, as the server sent them.
 
-    *etag* is a strong entity tag (weak ones promise no equal bytes, RFC 9110
-    §8.8.1, and are dropped), *last_modified* the header's text; None where absent.
+    *etag* is a strong entity tag; a weak one promises no equal bytes (RFC 9110 §8.8.1)
+    and is dropped. *last_modified* is the header's text. None where absent.
     """
 
     etag: str | None = None
@@ -28,8 +27,8 @@ class Validator:
     def contradicts(self, other: "Validator") -> bool:
         """Whether *other* certainly belongs to different bytes.
 
-        Entity tags decide where both sides have one; Last-Modified otherwise.
-        Nothing to compare is no contradiction.
+        Entity tags decide if both sides have one, else Last-Modified. If there is
+        nothing to compare, there is no contradiction.
         """
         if self.etag and other.etag:
             return self.etag != other.etag
@@ -38,7 +37,7 @@ class Validator:
         return False
 
     def compares_with(self, other: "Validator") -> bool:
-        """Whether both have what tells their bytes apart, so that one may contradict."""
+        """Whether the two share a kind of validator, so that one may contradict."""
         tags = self.etag and other.etag
         return bool(tags or (self.last_modified and other.last_modified))
 
@@ -48,12 +47,12 @@ class VideoVersion:
     """Which bytes a video is. All fields are plain values: it can be written down.
 
     Two versions with a strong entity tag are equal by endpoint, id, size, tag and
-    sighting; Last-Modified does not count, for replicas differ in it. Without a tag,
-    Last-Modified counts, and there is a *sighting*: a random number that one `Content`
-    draws. So two sightings are equal only if one process proved it, and new bytes of the
-    same size never meet old blocks. A tag that proves nothing has a sighting beside it
-    as well. `Content.version` says when that is, and whose tag counts: that of HEAD or
-    that of GET.
+    sighting; Last-Modified does not count, since replicas differ in it. Without a tag,
+    Last-Modified counts, and the version has a *sighting*: a random number that one
+    `Content` draws. So two sightings are equal only if one process proved it, and new
+    bytes of the same size never meet old blocks. A version whose tag proves nothing has
+    a sighting as well. `Content.version` says when a tag proves nothing, and whether the
+    tag of HEAD or that of GET counts.
 
     *endpoint* is the base URL, normalised.
     """
@@ -79,34 +78,34 @@ class VideoVersion:
         return self._hash
 
     def __reduce__(self) -> tuple[type["VideoVersion"], tuple[object, ...]]:
-        # Not the hash: that of a text is another one in each process.
+        # Without the hash: the hash of a text differs from process to process.
         fields = (self.endpoint, self.video_id, self.size_bytes, self.validator)
         return VideoVersion, (*fields, self.sighting)
 
     @cached_property
-    def _hash(self) -> int:  # a block is looked up several times on its way
+    def _hash(self) -> int:  # cached: a block is looked up several times on its way
         return hash(self._identity())
 
     def _identity(self) -> tuple[object, ...]:
-        told = self.validator.etag or (self.validator.last_modified,)
-        return self.endpoint, self.video_id, self.size_bytes, told, self.sighting
+        shown = self.validator.etag or (self.validator.last_modified,)
+        return self.endpoint, self.video_id, self.size_bytes, shown, self.sighting
 
 
 BlockKey = tuple[VideoVersion, int]  # with the index of the block
 
 
 class Content:
-    """The one object that a process has of a version it sees, and what it learnt of it.
+    """A process's one object of a version that it sees, and what it learnt about it.
 
-    Two sightings are two objects and compare unequal; their versions may be equal. Its
-    state changes by the methods that are named for what happened; nobody else assigns
-    it. Every property may be read without the lock.
+    Two sightings are two objects and compare unequal; their versions may be equal. State
+    changes only by the methods named for what happened. Every property may be read
+    without the lock.
 
-    It is *shifting* where its validators contradict one another: then it is what one
-    whole answer brings, whose validator is kept, and no range of another. What was
-    handed out by ranges before must be proved equal to that: see `hand_out`. Where its
-    own validator comes again among the others, it is *recurring* instead: it goes on by
-    the ranges that come under it, and the others are asked for again.
+    A content is *shifting* if its validators contradict one another. Then one whole
+    answer holds its bytes, and no range of another answer counts. Bytes that were handed
+    out by ranges before must be proved to be in that answer: see `hand_out`. A content
+    is *recurring* if its own validator comes again among others. Then it goes on by the
+    ranges that come under its validator, and other answers are asked for again.
     """
 
     __slots__ = (
@@ -144,7 +143,7 @@ class Content:
         # Both are never assigned again.
         self.endpoint = endpoint
         self.video_id = video_id
-        # Guards every write below, and what is decided together with one; no I/O.
+        # Guards every write below, and each read that decides about a write; no I/O.
         self._lock = threading.Lock()
         self._size_bytes = size_bytes
         self._validator = validator
@@ -155,14 +154,14 @@ class Content:
         self._shifting = False
         self._recurring = False
         self._handed_out = False
-        # Invariant: False for good once it is, or a tag could come to stand for blocks
-        # that came without one.
+        # Invariant: once False, it stays False. Else a tag could come to stand for
+        # blocks that came without one.
         self._etag_proves = True
         self._former_etag: str | None = None  # of the version before, if it is known
         self._sighting: int | None = None  # drawn once, when it is needed
-        # Made when it is needed: most videos that are known are never read.
+        # Made when it is needed: most known videos are never read.
         self._version: VideoVersion | None = None
-        self._earlier: tuple[VideoVersion, ...] = ()
+        self._earlier: tuple[VideoVersion, ...] = ()  # blocks may be kept under them
 
     # -- what is known -----------------------------------------------------------------
 
@@ -173,79 +172,79 @@ class Content:
 
     @property
     def validator(self) -> Validator:
-        """What an answer of these bytes shows."""
+        """The validator that an answer with these bytes shows."""
         return self._validator
 
     @property
     def version(self) -> VideoVersion | None:
-        """The value under which its blocks are kept; None while its size is unknown.
+        """The value under which blocks are kept; None while the size is unknown.
 
-        The tag that HEAD showed counts until an answer to GET brings bytes: by it the
-        blocks of an earlier sighting are found, and none is kept yet. Then that of GET
-        counts. It comes with a sighting, for good, where it proves nothing:
-        an answer brought bytes without one, the validators are shifting, or the same
-        tag stood above other bytes of the video before.
+        The tag of HEAD counts until an answer to GET brings bytes: no block is kept yet,
+        and the tag finds those of an earlier sighting. Then the tag of GET counts. The
+        version has a sighting, for good, once its tag proves nothing: an answer brought
+        bytes without a tag, the validators are shifting, or the same tag stood above
+        other bytes of the video before.
         """
         version = self._version
         if version is None and self._size_bytes >= 0:
             with self._lock:
-                version = self._version = self._version or self._made_version_locked()
+                version = self._version = self._version or self._make_version_locked()
         return version
 
     def block_key(self, index: int) -> BlockKey:
-        """Where the cache keeps block *index*, of a file whose size is known."""
+        """The key of block *index* in the cache, for a file whose size is known."""
         version = self._version or self.version
-        assert version is not None, "blocks are of a file whose size is known"
+        assert version is not None, "only a file of known size has blocks"
         return version, index
 
     def block_keys(self, index: int) -> list[BlockKey]:
-        """Where the cache may have block *index* of what it was so far, latest first."""
+        """The keys under which block *index* may be in the cache, latest first."""
         version = self.version
         latest = () if version is None else (version,)
         return [(kept, index) for kept in (*latest, *reversed(self._earlier))]
 
     @property
     def ranges(self) -> bool | None:
-        """True once a Range request was answered with 206, False once one was ignored.
+        """True once a Range request brought 206, False once one was ignored, None before.
 
-        None before. It never turns None again, and False stays.
+        It never turns None again, and False stays.
         """
         return self._ranges
 
     @property
     def odd_type(self) -> str | None:
-        """The type, no video's, under which the bytes come, as was seen of the first.
+        """A content type of no video under which a container's first bytes came, if any.
 
-        That type is no reason to refuse them.
+        Bytes of that type are not refused.
         """
         return self._odd_type
 
     @property
     def odd_coding(self) -> str | None:
-        """The content coding that the bytes name and do not have, as was seen.
+        """A content coding that answers name and their bytes do not have, if any.
 
-        So ranges are of the file.
+        So ranges are ranges of the file.
         """
         return self._odd_coding
 
     @property
     def changed(self) -> bool:
-        """True, for good, once the server was seen to hold other bytes."""
+        """True, for good, once the server has shown other bytes."""
         return self._changed
 
     @property
     def shifting(self) -> bool:
-        """Whether its validators contradict one another, and one answer alone holds it."""
+        """Whether its validators contradict one another, so that one answer holds it."""
         return self._shifting
 
     @property
     def recurring(self) -> bool:
-        """Whether its validator comes again among others."""
+        """Whether its validator comes again among other ones."""
         return self._recurring
 
     @property
     def handed_out(self) -> bool:
-        """Whether a program has had bytes of it that came by ranges."""
+        """Whether a program has had bytes that came by ranges."""
         return self._handed_out
 
     @property
@@ -255,37 +254,37 @@ class Content:
 
     @property
     def unproved(self) -> bool:
-        """Whether no validator tells an answer of these bytes from one of others."""
-        untold = self._validator == Validator() and self._ranges is not False
-        return self._shifting or untold
+        """Whether no validator tells these bytes from others."""
+        bare = self._validator == Validator() and self._ranges is not False
+        return self._shifting or bare
 
     @property
     def etag_proves(self) -> bool:
-        """Whether a strong tag of it tells its bytes from all others of the video."""
+        """Whether its strong tag tells these bytes from all others of the video."""
         etag = self._validator.etag
         return self._etag_proves and (etag is None or etag != self._former_etag)
 
     def contradicted_by(self, seen: Validator) -> bool:
-        """Whether *seen* certainly belongs to other bytes than these."""
+        """Whether *seen* certainly belongs to other bytes."""
         return not self._shifting and self._validator.contradicts(seen)
 
     # -- what happened -----------------------------------------------------------------
 
     def measured(self, size_bytes: int) -> None:
-        """All of it has arrived: *size_bytes*, which nobody told before."""
+        """The whole file has arrived, whose size was not known: *size_bytes*."""
         with self._lock:
             self._size_bytes = size_bytes
             self._version = None
 
     def comes_after(self, before: "Content") -> None:
-        """*before* is the version that was known of the video, and is another one."""
+        """*before*, another version, was known of the video until now."""
         with self._lock:
             self._former_etag = before.validator.etag
             if not before.etag_proves:
                 self._distrust_etag_locked()
 
     def ranges_served(self) -> bool:
-        """A Range request was answered with its range; whether that is news."""
+        """A Range request brought its range; returns whether that is news."""
         if self._ranges is None:
             with self._lock:
                 if self._ranges is None:
@@ -294,7 +293,7 @@ class Content:
         return False
 
     def ranges_ignored(self) -> None:
-        """A Range request was answered with the whole file."""
+        """A Range request brought the whole file."""
         with self._lock:
             self._ranges = False
 
@@ -304,11 +303,11 @@ class Content:
             self._odd_type = odd_type
 
     def learn(self, seen: Validator) -> bool:
-        """Whether *seen*, of an answer to GET, may be of these bytes.
+        """Take up *seen*, of an answer to GET; False if it is of other bytes.
 
-        Then its entity tag is theirs, if they had none: HEAD may tell none, and one
-        answer may have lost it. What that one brings is theirs as far as this process
-        can tell, and proves nothing to others.
+        If the content had no entity tag, it takes the tag of *seen*: HEAD may show none,
+        and one answer may have lost it. Bytes of an answer without a tag count as these
+        for this process, and prove nothing to others.
         """
         with self._lock:
             if self.contradicted_by(seen):
@@ -322,7 +321,7 @@ class Content:
         return True
 
     def hand_out(self) -> bool:
-        """Whether bytes that came by ranges may be handed out; they count as that."""
+        """Note that bytes that came by ranges are handed out; False if they may not be."""
         if not self._handed_out or self._shifting:
             with self._lock:
                 self._handed_out |= not self._shifting
@@ -330,23 +329,23 @@ class Content:
         return True
 
     def take_whole(self) -> bool:
-        """From here on only one whole answer holds it; whether that is news."""
+        """From here on one whole answer holds it; returns whether that is news."""
         with self._lock:
             news, self._shifting = not self._shifting, True
             self._ranges = False
             if news:
                 self._etag_proves = False
-                self._set_aside_locked()
+                self._retire_version_locked()
         return news
 
     def keep_to_ranges(self) -> bool:
-        """Go on by ranges, if some were handed out; whether it does."""
+        """Go on by ranges, if some were handed out; returns whether it does."""
         with self._lock:
             self._recurring = self._handed_out and not self._shifting
             return self._recurring
 
     def taken_from(self, validator: Validator) -> bool:
-        """The whole answer that holds it now has *validator*; False where it cannot."""
+        """A whole answer with *validator* holds it; False if that is of other bytes."""
         with self._lock:
             if self._shifting:
                 self._validator = validator
@@ -355,7 +354,7 @@ class Content:
         return self.learn(validator)
 
     def found_changed(self) -> None:
-        """Somebody met other bytes, or can no longer prove that they are these."""
+        """The server sent other bytes, or bytes that cannot be proved to be these."""
         with self._lock:
             self._changed = True
 
@@ -364,25 +363,25 @@ class Content:
         with self._lock:
             self._changed, self._shifting = True, False
 
-    def _made_version_locked(self) -> VideoVersion:
-        told = self.etag_proves and self._validator.etag is not None
-        if not told and self._sighting is None:
+    def _make_version_locked(self) -> VideoVersion:
+        proved = self.etag_proves and self._validator.etag is not None
+        if not proved and self._sighting is None:
             self._sighting = secrets.randbits(63)  # as a database's integer holds
         return VideoVersion(
             self.endpoint,
             self.video_id,
             self._size_bytes,
             self._validator,
-            None if told else self._sighting,
+            None if proved else self._sighting,
         )
 
     def _distrust_etag_locked(self) -> None:
         self._etag_proves = False
         if self._version is not None and self._version.sighting is None:
-            self._set_aside_locked()
+            self._retire_version_locked()
 
-    def _set_aside_locked(self) -> None:
-        """Let another version be made; blocks may be kept under the present one."""
+    def _retire_version_locked(self) -> None:
+        """Have a new version made; blocks may be kept under the present one."""
         if self._version is not None:
             self._earlier += (self._version,)
             self._version = None

@@ -1,9 +1,11 @@
 """Daemon threads that run short jobs and report through futures; `start` starts any.
 
 concurrent.futures.ThreadPoolExecutor joins its threads at interpreter exit, so one
-request stalled in a name lookup would keep an unmounted process alive.
-These threads are daemons: nobody has to wait for them, and `close` wakes whoever waits
-for their results and ends those that are idle.
+request that hangs in a look-up of a host would keep an unmounted process alive. The
+threads of a `DaemonPool` are daemons, which the exit does not wait for.
+
+Decides when a pool starts a thread, and whom `close` wakes. Leaves to its owner what the
+jobs do, and how many threads there may be.
 """
 
 import contextlib
@@ -21,14 +23,14 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-# Jobs that wait for long, each on a thread that is idle meanwhile. A guess.
-_MOST_LENT = 56
+# Threads that may be started in place of those whose jobs wait for long. A guess.
+MOST_LENT = 56
 
 
 def start(thread: threading.Thread) -> None:
-    """Start *thread*. Raises TransportError, told in the log, if the system has none.
+    """Start *thread*. Logs and raises TransportError if the system gives no thread.
 
-    It may have none left for this process, for a while or for good.
+    The system may have none left for this process, for a while or for good.
     """
     try:
         thread.start()
@@ -38,10 +40,10 @@ def start(thread: threading.Thread) -> None:
 
 
 class Joinable(Protocol):
-    """What has threads that end after it was closed."""
+    """An owner of threads that end after it was closed."""
 
     def join(self, seconds: float) -> bool:
-        """Whether they have ended within *seconds*."""
+        """Whether its threads have ended within *seconds*."""
 
 
 def all_joined(owners: Sequence[Joinable], seconds: float) -> bool:
@@ -61,21 +63,23 @@ def joined(threads: Sequence[threading.Thread], seconds: float) -> bool:
 class DaemonPool:
     """At most *size* threads named *name*-N, started when there is work for them.
 
-    Thread safety: every method may be called from any thread. `_lock` guards the
-    threads and the set of unfinished futures; jobs run without it.
+    At most *most_lent* more stand in for those whose jobs were lent: see `lend`.
+    Thread safety: all methods.
     """
 
-    def __init__(self, name: str, size: int) -> None:
+    def __init__(self, name: str, size: int, most_lent: int = MOST_LENT) -> None:
         self._name = name
         self._size = size
+        self._most_lent = most_lent
         self._jobs: queue.SimpleQueue[
             tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None
         ] = queue.SimpleQueue()  # None ends a thread
+        # Guards all below. Jobs run, and threads are started, without it.
         self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []  # guarded by _lock
-        self._unfinished: set[Future[Any]] = set()  # guarded by _lock
-        self._lent = 0  # jobs that others need not wait for; guarded by _lock
-        self._closed: Exception | None = None  # guarded by _lock
+        self._threads: list[threading.Thread] = []
+        self._unfinished: set[Future[Any]] = set()
+        self._lent = 0  # jobs that others need not wait for
+        self._closed: Exception | None = None
 
     def submit(self, job: Callable[..., Result], *args: object) -> Future[Result]:
         """A future of `job(*args)`, which runs as soon as a thread is free.
@@ -89,40 +93,40 @@ class DaemonPool:
     def start(
         self, future: Future[Any], job: Callable[..., Any], *args: object
     ) -> None:
-        """As `submit`, with a *future* that others may wait for already."""
+        """As `submit`, with a *future* for which callers may wait already."""
         with self._lock:
             closed = self._closed
             if closed is None:
                 self._unfinished.add(future)
-                thread = self._one_more_locked()
+                thread = self._new_thread_locked()
         if closed is not None:
             future.set_exception(closed)
             return
         self._jobs.put((future, job, args))
         if thread is not None:
-            self._start(thread, future)
+            self._start_thread(thread, future)
 
     def lend(self, future: Future[Any]) -> None:
-        """*future*'s job waits for long: another thread does its work until it is done.
+        """The job of *future* waits for long: another thread may run until it is done.
 
-        At most `_MOST_LENT` at a time; beyond, jobs wait for each other.
+        At most *most_lent* at a time; beyond, jobs wait for each other.
         """
         with self._lock:
-            if future not in self._unfinished or self._lent >= _MOST_LENT:
+            if future not in self._unfinished or self._lent >= self._most_lent:
                 return
             self._lent += 1
-            thread = self._one_more_locked()
-        future.add_done_callback(self._take_back)
+            thread = self._new_thread_locked()
+        future.add_done_callback(self._end_loan)
         if thread is not None:
-            with contextlib.suppress(TransportError):  # the others do it in turn
-                self._start(thread, future)
+            with contextlib.suppress(TransportError):  # the other threads must do
+                self._start_thread(thread, future)
 
-    def _take_back(self, _future: Future[Any]) -> None:
+    def _end_loan(self, _future: Future[Any]) -> None:
         with self._lock:
             self._lent -= 1
 
-    def _one_more_locked(self) -> threading.Thread | None:
-        """A thread that is to be started, where there is work for one more."""
+    def _new_thread_locked(self) -> threading.Thread | None:
+        """A new thread, not started, if there is work for one more."""
         most = self._size + self._lent
         if not len(self._unfinished) > len(self._threads) < most:
             return None
@@ -131,25 +135,28 @@ class DaemonPool:
         self._threads.append(thread)
         return thread
 
-    def _start(self, thread: threading.Thread, future: Future[Any]) -> None:
-        """One more thread; where the system has none left, the others must do."""
+    def _start_thread(self, thread: threading.Thread, future: Future[Any]) -> None:
+        """Start *thread*; if the system gives none, the other threads must do.
+
+        If there are no others, raises TransportError and fails *future* with it.
+        """
         try:
             start(thread)
         except TransportError as refusal:
             with self._lock:
                 self._threads.remove(thread)
                 alone = not self._threads
-            if alone:  # nobody would run the job
+            if alone:  # no thread would run the job
                 self._forget(future)
                 with contextlib.suppress(InvalidStateError):  # close() was first
-                    future.set_exception(refusal)  # a later thread passes it over
+                    future.set_exception(refusal)  # a later thread skips the job
                 raise
 
     def close(self, error: Exception) -> None:
         """Fail every unfinished future with *error*, and later submissions too.
 
-        Jobs under way are not interrupted; what they return is dropped, and their
-        threads end after them.
+        Jobs under way are not interrupted. Their results are dropped, and their threads
+        end after them.
         """
         with self._lock:
             self._closed = error
@@ -170,7 +177,7 @@ class DaemonPool:
     def _run(self) -> None:
         while (queued := self._jobs.get()) is not None:
             self._perform(*queued)
-            del queued  # an idle thread keeps nothing alive
+            del queued  # so that an idle thread keeps no object alive
 
     def _perform(
         self, future: Future[Any], job: Callable[..., Any], args: tuple[Any, ...]

@@ -6,7 +6,6 @@ from concurrent.futures import wait
 
 import pytest
 
-from hingfs import workers
 from hingfs.errors import Closing
 from hingfs.workers import DaemonPool
 
@@ -181,9 +180,8 @@ def test_who_waits_for_long_holds_no_other_up():
     pool.close(Closing("the test is over"))
 
 
-def test_threads_are_lent_up_to_a_number(monkeypatch):
-    monkeypatch.setattr(workers, "_MOST_LENT", 2)
-    pool = DaemonPool("test-most", 1)
+def test_threads_are_lent_up_to_a_number():
+    pool = DaemonPool("test-most", 1, most_lent=2)
     go_on = threading.Event()
     for future in [pool.submit(go_on.wait, 10) for _ in range(6)]:
         pool.lend(future)
