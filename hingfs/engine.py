@@ -1,6 +1,6 @@
 """Wires all objects that read the videos of one endpoint: names, bytes, and caches.
 
-Decides who gets which collaborator, and in which order they end. Leaves FUSE to its
+Decides how the objects are wired, and in which order they end. Leaves FUSE to its
 doors: a mount is one, and a test or a script is another.
 """
 

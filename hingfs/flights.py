@@ -30,7 +30,7 @@ class Threads(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Flight(Generic[Result]):
-    """A job under way, or done, for all who joined it."""
+    """A job under way, or done, for all its callers."""
 
     future: Future[Result]
     started_at: float  # monotonic; no request was made for it before

@@ -13,13 +13,13 @@ from ..version import BlockKey
 class BlockCache(Protocol):
     """Blocks under (version, index), within a budget. Thread safety: all methods.
 
-    A block counts as unread until somebody has read it. No method waits for I/O with a
+    A block counts as unread until a reader has had it. No method waits for I/O with a
     lock held.
     """
 
     @property
     def budget_bytes(self) -> int:
-        """What blocks and reservations may take together."""
+        """How many bytes blocks and reservations may take together."""
 
     def get(self, key: BlockKey) -> Block | None:
         """The block, or None; marks it as read."""
@@ -28,7 +28,7 @@ class BlockCache(Protocol):
         """Whether the block is there; does not mark it as read."""
 
     def mark_read(self, key: BlockKey) -> None:
-        """Somebody has read this block on its way here."""
+        """A reader took this block from its landing: it counts as read."""
 
     def put(self, key: BlockKey, block: Block, reserved_bytes: int = 0) -> None:
         """Keep *block* as unread, in place of *reserved_bytes* of the reservations.

@@ -52,7 +52,7 @@ class MemoryBlockCache(BlockCache):
 
     @property
     def budget_bytes(self) -> int:
-        """What blocks and reservations may take together."""
+        """How many bytes blocks and reservations may take together."""
         return self._budget_bytes
 
     def get(self, key: BlockKey) -> Block | None:
@@ -66,7 +66,7 @@ class MemoryBlockCache(BlockCache):
             return key in self._read or key in self._unread
 
     def mark_read(self, key: BlockKey) -> None:
-        """Somebody has read this block on its way here."""
+        """A reader took this block from its landing: it counts as read."""
         with self._lock:
             self._mark_read_locked(key)
 
@@ -95,7 +95,7 @@ class MemoryBlockCache(BlockCache):
             return max(0, self._unread_bytes - used)
 
     def stats(self) -> CacheStats:
-        """What is held and reserved."""
+        """The bytes that blocks and reservations take now."""
         with self._lock:
             held_bytes = int(self._read.currsize + self._unread.currsize)
             return CacheStats(held_bytes, self._reserved)

@@ -105,7 +105,7 @@ class Landing:
         return gate
 
     def is_awaited_locked(self) -> bool:
-        """Whether anybody waits."""
+        """Whether a reader waits at a gate."""
         return bool(self._waiters)
 
     def wake_locked(self) -> None:

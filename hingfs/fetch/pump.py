@@ -99,7 +99,7 @@ class Pump:
             self.start_workers()
 
     def _run(self, transfer: Transfer) -> HingError | None:
-        """Run *transfer* to its end; returns what ended it early. Raises nothing."""
+        """Run *transfer*; returns the error that ended it early, if any. Raises none."""
         try:
             reserved = (transfer.stop - transfer.first) * self._block_bytes
             self._cache.reserve(reserved)

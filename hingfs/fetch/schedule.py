@@ -65,7 +65,7 @@ class Queues:
 
 
 class Schedule:
-    """The queues, and what runs. Thread safety: all methods."""
+    """The queued and the running transfers. Thread safety: all methods."""
 
     def __init__(
         self, source: RangeSource, landings: Landings, *, block_bytes: int, most: int

@@ -106,7 +106,7 @@ class Spool:
 
     @property
     def error(self) -> HingError | None:
-        """What ended the stream early; None while it is alive, or complete."""
+        """The error that ended the stream; None while it runs, or once it is complete."""
         with self._arrived:
             return self._error
 

@@ -64,7 +64,7 @@ class Stream:
         self._other_extents = 0  # answers of another extent than the ones before
 
     def run(self, answer: Answer | None) -> None:
-        """Fill the spool, from *answer* first if there is one. Raises nothing."""
+        """Fill the spool, from *answer* first if there is one. Raises no error."""
         name = printable(self._content.video_id, 80)
         try:
             self._fill(answer)

@@ -54,7 +54,7 @@ class HandedOut:
             return
         if not self._matches(spool, deadline):
             self._content.found_changed()
-            raise ContentChanged("what was read of it cannot be told from another file")
+            raise ContentChanged("the bytes read so far may be of another file")
         self._proved = True
 
     def _matches(self, spool: Spool, deadline: float) -> bool:

@@ -165,7 +165,7 @@ class Lookups:
             wait([flight.future], min(left, again))
 
     def _note_outlasted(self, flight: Flight[Result]) -> None:
-        """A caller gave *flight* up: another thread takes the place of its thread."""
+        """A caller gave *flight* up: another thread may stand in for that of its job."""
         if flight.outlast():
             self._name_threads.lend(flight.future)
 

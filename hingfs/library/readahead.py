@@ -36,7 +36,7 @@ SOUGHT_WINDOW_BYTES = 2 * MIB
 GROWTH_AFTER_BYTES = 1 * MIB
 UNPROVEN_WINDOW_BYTES = 30 * MIB
 LARGEST_WINDOW_BYTES = 64 * MIB
-PROVEN_SHARE = 4  # a larger window may hold a quarter of what was read before
+PROVEN_SHARE = 4  # a larger window may hold a quarter of the bytes read so far
 # A program that still waits after so many bytes gets the largest window: over capped
 # connections only larger requests make up for the wait in front of each.
 PROVEN_AFTER_BYTES = PROVEN_SHARE * UNPROVEN_WINDOW_BYTES
@@ -53,16 +53,16 @@ LARGEST_SINGLE_REQUEST_BYTES = 32 * MIB
 @dataclass(slots=True)
 class _Cursor:
     start: int
-    frontier: int  # end of what was read in this region
-    planned: int  # end of what was asked for ahead; never below frontier
+    frontier: int  # where the reads of this region end
+    planned: int  # where the requests ahead end; never below frontier
     read_bytes: int
     window_bytes: int = 0
     grown_at: int = 0  # frontier at which the window last grew
     used_at: int = 0  # counter of reads, for eviction
     # Of the dense sequence up to the frontier:
-    reads: int = 1  # those that carried the frontier on
-    passed_bytes: float = 0  # what the frontier passed; older parts fade
-    dense_bytes: float = 0  # what of that was read
+    reads: int = 1  # reads that moved the frontier on
+    passed_bytes: float = 0  # bytes that the frontier passed; older ones fade
+    dense_bytes: float = 0  # how many of them were read
 
     def note_read(self, span: ByteRange) -> None:
         """Note a read in this region, which may come late."""

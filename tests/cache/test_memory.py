@@ -112,7 +112,7 @@ def test_what_was_not_put_is_not_there(cache):
 
 
 def test_unread_blocks_outlive_read_ones(cache):
-    """A sequential read must not throw out what it is about to read."""
+    """A sequential read must not evict the blocks it is about to read."""
     for number in range(8):
         cache.put((VERSION, number), block_of(number))
         assert cache.get((VERSION, number))

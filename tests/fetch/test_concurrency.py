@@ -87,7 +87,7 @@ class TestConnections:
 
 
 class TestBursts:
-    """What is measured: the bytes that come while all connections are in use."""
+    """Only bytes that arrive while all connections are in use are measured."""
 
     def clip(self, concurrency: Concurrency, start: float, per_second: float) -> None:
         """One that is asked for at once: a long wait for its first byte, then 60 ms."""

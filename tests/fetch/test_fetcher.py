@@ -392,7 +392,7 @@ Patch = pytest.MonkeyPatch
 
 
 def ignore_ranges(rig: Rig, patch: Patch, error: BaseException) -> None:
-    """The server ignores ranges; who is handed the whole body throws *error*."""
+    """The server ignores ranges; the taker of the whole body raises *error*."""
 
     def refuse(_content: Content, _answer: Answer | None) -> None:
         raise error
@@ -479,7 +479,7 @@ class TestPriorities:
             assert rig.source.bytes_served_twice() == 0
 
     def test_a_request_that_makes_way_brings_what_a_reader_waits_for(self):
-        """However many demands come, who came before them is served before them."""
+        """However many demands come, an earlier reader is served first."""
         with Rig(connections=1) as rig:
             rig.source.let(BLOCK // 2)
             rig.fetcher.prefetch(rig.content, range(16), 16)
@@ -597,7 +597,7 @@ class TestPriorities:
             assert rig.source.most_open <= 3
 
     def test_nobody_waits_for_a_thread_to_start(self, rig, monkeypatch):
-        """A system under load takes its time; what needs no thread goes on meanwhile."""
+        """A system under load takes its time; calls that need no thread go on meanwhile."""
         start = threading.Thread.start
         went_on = []
 

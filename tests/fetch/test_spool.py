@@ -500,7 +500,7 @@ class TestRoom:
         assert rig.whole(content) == ramp("v", 0, SMALL)
 
     def test_downloads_that_fail_leave_few_files_open(self, make):
-        """Each time, a file whose size nobody tells is another one."""
+        """Each time, a file of unknown size is another one."""
         rig = make()
         rig.endpoint.inject(faults.status(404), math.inf)
         before = len(os.listdir("/proc/self/fd"))
@@ -520,7 +520,7 @@ class TestRoom:
 
     @pytest.mark.parametrize("known", [True, False])
     def test_readers_side_by_side_take_no_room_from_each_other(self, make, known):
-        """What memory has no room for goes to disk, and each is sent once."""
+        """A file that does not fit memory goes to disk, and each is sent once."""
         rig = make(budget_bytes=8 * MIB)
         size = 1_900_000
         with waiting(rig, "abc", size, known=known) as reads:

@@ -207,7 +207,7 @@ class TestLookup:
 
 
 class TestAhead:
-    """What is asked before it is wanted takes little, and nothing from who wants."""
+    """Look-ups ahead are few, and delay no program."""
 
     def walk(self, catalog: Catalog, names: list[str]) -> None:
         for name in names:
@@ -268,7 +268,7 @@ class TestAhead:
     def test_names_that_fail_are_asked_for_once_and_not_in_a_circle(
         self, catalog, endpoint, monkeypatch
     ):
-        """A mount that nobody uses sends no request."""
+        """An idle mount sends no request."""
         names = [f"a{number:02}" for number in range(30)]
         for name in names:
             endpoint.add(name, size_bytes=SIZE)
@@ -492,7 +492,7 @@ class TestShortNames:
         assert time.monotonic() - began < 2
 
     def test_listings_go_by_name_and_not_by_id(self, catalog, endpoint):
-        """Read-ahead goes on with what a program meets next."""
+        """Read-ahead goes on with the video that a program opens next."""
         ids = [LONG + str(number) for number in range(20)] + ["a/b", "a.b", "a~b"]
         for video_id in ids:
             endpoint.add(video_id, size_bytes=SIZE)
@@ -836,7 +836,7 @@ class TestListing:
     def test_a_row_past_its_expiry_is_listed_until_it_is_not_served(
         self, build, endpoint
     ):
-        """Its expiry is that of the link; what may be gone costs one look."""
+        """Its expiry is that of the link; a video that may be gone costs one request."""
         catalog = catalog_with(build, listing_ttl_seconds=0, negative_ttl_seconds=0)
         endpoint.add("served", expires_at=CREATED_AT, size_bytes=SIZE)
         endpoint.add("gone", expires_at=CREATED_AT, size_bytes=SIZE)
@@ -1006,7 +1006,7 @@ class TestListing:
     def test_where_requests_are_counted_names_cost_what_was_asked_for(
         self, build, endpoint
     ):
-        """No neighbours, no look at the list; and what it said a minute ago will do."""
+        """No look-ups ahead, no listing of the newest; a listing of a minute ago will do."""
         for number in range(20):
             endpoint.add(f"v{number:02}", size_bytes=SIZE)
         mount = build(cache={"listing_ttl_seconds": 0.0})

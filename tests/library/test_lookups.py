@@ -1,4 +1,4 @@
-"""A name that hangs delays nobody else, and its callers not for long."""
+"""A name that hangs delays no other, and holds its own callers only for a while."""
 
 import math
 import threading
@@ -117,7 +117,7 @@ def each(job: Callable[[str], Callable[[], str]], most: int) -> NextJob:
 
 
 def nothing() -> None:
-    """Ask nobody."""
+    """Make no request."""
 
 
 class TestThreads:

@@ -1,4 +1,4 @@
-"""What a file name may be, and which video it stands for."""
+"""Names that a file may have, and the video that each stands for."""
 
 import pytest
 from hypothesis import given
@@ -117,7 +117,7 @@ LITELLM = "video_" + "bGl0ZWxsbTpjdXN0b21fbGxtX3Byb3ZpZGVyOm9wZW5haTttb2RlbF9pZD
 
 
 class TestShortNames:
-    """What a listing shows of ids that other file systems cannot hold."""
+    """A listing shows short names for ids that other file systems cannot hold."""
 
     @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
     def test_every_listed_name_fits_with_what_copiers_add(self, video_id):

@@ -1,4 +1,4 @@
-"""What is fetched ahead, decided from reads alone; properties, not constants."""
+"""Reads alone decide which bytes are fetched ahead; properties, not constants."""
 
 import random
 
