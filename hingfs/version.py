@@ -7,6 +7,7 @@ which of their facts an answer may change. Leaves to `api` what an answer means.
 Threads: none of its own; any thread may call any method.
 """
 
+import json
 import secrets
 import threading
 from dataclasses import dataclass
@@ -69,29 +70,26 @@ class VideoVersion:
         if self.validator.etag is None and self.sighting is None:
             raise ValueError("without an ETag only a sighting tells a version")
 
+    @cached_property
+    def key(self) -> str:
+        """The version as one text: the same for equal versions, another for all others.
+
+        The hash of a text is kept with it, which a block is looked up by several times.
+        """
+        told = self.validator.etag or [self.validator.last_modified]
+        identity = (self.endpoint, self.video_id, self.size_bytes, told, self.sighting)
+        return json.dumps(identity)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, VideoVersion):
             return NotImplemented
-        return self._identity() == other._identity()
+        return self.key == other.key
 
     def __hash__(self) -> int:
-        return self._hash
-
-    def __reduce__(self) -> tuple[type["VideoVersion"], tuple[object, ...]]:
-        # Without the hash: the hash of a text differs from process to process.
-        fields = (self.endpoint, self.video_id, self.size_bytes, self.validator)
-        return VideoVersion, (*fields, self.sighting)
-
-    @cached_property
-    def _hash(self) -> int:  # cached: a block is looked up several times on its way
-        return hash(self._identity())
-
-    def _identity(self) -> tuple[object, ...]:
-        shown = self.validator.etag or (self.validator.last_modified,)
-        return self.endpoint, self.video_id, self.size_bytes, shown, self.sighting
+        return hash(self.key)
 
 
-BlockKey = tuple[VideoVersion, int]  # with the index of the block
+BlockKey = tuple[str, int]  # `VideoVersion.key` with the index of the block
 
 
 class Content:
@@ -195,13 +193,13 @@ class Content:
         """The key of block *index* in the cache, for a file whose size is known."""
         version = self._version or self.version
         assert version is not None, "only a file of known size has blocks"
-        return version, index
+        return version.key, index
 
     def block_keys(self, index: int) -> list[BlockKey]:
         """The keys under which block *index* may be in the cache, latest first."""
         version = self.version
         latest = () if version is None else (version,)
-        return [(kept, index) for kept in (*latest, *reversed(self._earlier))]
+        return [(kept.key, index) for kept in (*latest, *reversed(self._earlier))]
 
     @property
     def ranges(self) -> bool | None:

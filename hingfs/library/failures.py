@@ -7,19 +7,16 @@ failed one. Leaves to `landings` that a block that failed is not requested again
 Threads: those of the readers, many at once.
 """
 
-import contextlib
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..blocks import ByteRange
-from ..errors import HingError
 from ..fetch.landings import FAILURE_MEMORY_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
-class _Failed:
+class FailedRead:
     """A read that failed. Times are monotonic."""
 
     span: ByteRange
@@ -37,24 +34,9 @@ class FailedReads:
         self._memory_seconds = memory_seconds
         self._lock = threading.Lock()  # guards writes to the field below
         # Replaced, never changed, so it may be read without the lock.
-        self._failed: tuple[_Failed, ...] = ()
+        self._failed: tuple[FailedRead, ...] = ()
 
-    @contextlib.contextmanager
-    def trying(self, span: ByteRange, latest: float) -> Iterator[float]:
-        """Try a read of *span* in this context; gives its deadline, *latest* or earlier.
-
-        A failure is remembered, unless the read repeats one that failed.
-        """
-        failed = self._recent_failure(span)
-        deadline = min(latest, failed.deadline) if failed else latest
-        try:
-            yield deadline
-        except HingError:
-            if failed is None:
-                self._remember(span, deadline)
-            raise
-
-    def _recent_failure(self, span: ByteRange) -> _Failed | None:
+    def recent(self, span: ByteRange) -> FailedRead | None:
         """A read of some of *span* that failed a moment ago, if there is one."""
         now = time.monotonic()
         for failed in self._failed:
@@ -63,9 +45,10 @@ class FailedReads:
                 return failed
         return None
 
-    def _remember(self, span: ByteRange, deadline: float) -> None:
+    def remember(self, span: ByteRange, deadline: float) -> None:
+        """A read of *span*, which repeated no failed one, failed; it had until *deadline*."""
         now = time.monotonic()
-        failed = _Failed(span, deadline, now + self._memory_seconds)
+        failed = FailedRead(span, deadline, now + self._memory_seconds)
         with self._lock:
             recent = [known for known in self._failed if now < known.forget_at]
             self._failed = (*recent, failed)

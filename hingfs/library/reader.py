@@ -12,7 +12,7 @@ import threading
 
 from ..blocks import KIB, MIB, Block, ByteRange, blocks_of
 from ..cache.base import BlockCache
-from ..errors import ContentChanged, RangesIgnored
+from ..errors import ContentChanged, HingError, RangesIgnored
 from ..fetch.fetcher import BlockFetcher
 from ..fetch.landings import FAILURE_MEMORY_SECONDS, Landing
 from ..fetch.spool_store import SpoolStore
@@ -116,11 +116,15 @@ class VideoReader:
         if count < len(target):
             target = target[:count]
         span = ByteRange(offset, offset + count)
-        with (
-            self._crowd.call(self._read_seconds) as latest,
-            self._failed.trying(span, latest) as deadline,
-        ):
-            self._fill(target, offset, deadline)
+        failed = self._failed.recent(span)
+        with self._crowd.call(self._read_seconds) as latest:
+            deadline = min(latest, failed.deadline) if failed else latest
+            try:
+                self._fill(target, offset, deadline)
+            except HingError:
+                if failed is None:
+                    self._failed.remember(span, deadline)
+                raise
         self._size_confirmed = True
         if offset == 0:
             self._prefetch_index(target)

@@ -20,7 +20,8 @@ from tests.support.sources import ENDPOINT
 BLOCK = 100
 BUDGET = 16 * BLOCK
 VERSIONS = [
-    VideoVersion(ENDPOINT, f"v{number}", 10**6, Validator('"a"')) for number in range(3)
+    VideoVersion(ENDPOINT, f"v{number}", 10**6, Validator('"a"')).key
+    for number in range(3)
 ]
 VERSION = VERSIONS[0]
 
@@ -168,7 +169,7 @@ def test_a_block_takes_the_place_of_its_reservation(cache):
 
 def test_two_versions_share_no_block(cache):
     tags = (Validator('"a"'), Validator('"b"'))
-    old, new = (VideoVersion(ENDPOINT, "v", 10, tag) for tag in tags)
+    old, new = (VideoVersion(ENDPOINT, "v", 10, tag).key for tag in tags)
     cache.put((old, 0), b"old")
     cache.put((new, 0), b"new")
 
@@ -177,7 +178,7 @@ def test_two_versions_share_no_block(cache):
 
 def test_a_version_seen_again_finds_its_blocks(cache):
     first, again = (
-        VideoVersion(ENDPOINT, "v", 10, Validator('"a"', time)) for time in "xy"
+        VideoVersion(ENDPOINT, "v", 10, Validator('"a"', time)).key for time in "xy"
     )
     cache.put((first, 0), b"kept")
 
