@@ -429,6 +429,13 @@ def titled(title: str) -> bytes:
     return f"<html><head><title>{title}</title></head></html>".encode()
 
 
+# Of LiteLLM 1.100.5 without a database (2026-11-27).
+LITELLM_WANTS = (
+    "litellm.BadRequestError: LLM Provider NOT provided. Pass in the LLM provider you are "
+    "trying to call. You passed model=\n Pass model as E.g. For 'Huggingface' inference "
+    "endpoints pass in `completion(model='huggingface/starcoder',..)` Learn more: "
+    "https://docs.litellm.ai/docs/providers"
+)
 QUOTED = 'OpenAIException - {"error": {"message": "Invalid URL (GET /v1/videos)"}}'
 NO_STATIC = {"title": "Not Found", "detail": "No static resource v1/videos."}
 ROCKET = {"code": 404, "reason": "Not Found"}
@@ -460,6 +467,7 @@ ROCKET = {"code": 404, "reason": "Not Found"}
         (501, said("Listing videos is not implemented", code="not_implemented")),
         (400, said("provider query parameter is required")),
         (400, said("Listing is not supported by this provider")),
+        (400, said(LITELLM_WANTS)),
         (400, said(QUOTED)),
         (404, NGINX_404),
         (405, titled("405 Not Allowed")),
@@ -479,6 +487,7 @@ def test_a_server_without_a_list_says_that_it_has_no_such_route(
     [
         *((400, b""), (400, {}), (403, NOT_FOUND), (503, NOT_FOUND), (200, NOT_FOUND)),
         (400, said("database is locked")),
+        (400, said("the model is not loaded")),
         (400, said("invalid parameter: limit")),
         (400, titled("400 Bad Request")),
         (404, said("storage backend offline")),

@@ -23,7 +23,7 @@ _WITH_DIGITS = re.compile(r"\S*\d\S*")
 # Codes of a route that is there and wants another request.
 _ROUTE_CODES = frozenset({400, 405, 409, 422, 429, 501})
 # Codes of an answer that may say "there is no list". A 400 comes from a list that wants
-# a parameter nobody can know (Bifrost: a provider), or from a gateway whose upstream has
+# a parameter nobody can know (Bifrost and LiteLLM: a provider), or from a gateway whose upstream has
 # no list.
 _NO_LIST_CODES = frozenset({400, 404, 405, 501})
 # Fields beside the words of an error that are no words of it.
@@ -55,7 +55,8 @@ _ROUTER_TEXT = re.compile(
 )
 # A sentence that misses something in the request.
 _WANTING_TEXT = re.compile(
-    r"\b(provider|parameter|param|query|field|argument)\b.{0,60}\b(required|missing)|"
+    r"\b(provider|model|parameter|param|query|field|argument)\b.{0,60}"
+    r"\b(required|missing|not (?:provided|given|specified))\b|"
     r"\b(missing|requires?|specify|provide)\b.{0,40}"
     r"\b(provider|parameter|param|query|field|argument)\b"
 )
