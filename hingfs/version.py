@@ -1,8 +1,12 @@
 """Which bytes a video is, and what a process has learnt about serving them.
 
 A `VideoVersion` is a value: the blocks of a video are kept under it. A `Content` is the
-one object of a sighting, and changes. Decides when two sightings are of one version, and
-which of their facts an answer may change. Leaves to `api` what an answer means.
+one object of a sighting, and changes. Decides when two sightings are of one version,
+and which of their facts an answer may change. Leaves to `api` what an answer means, and
+to `library.sameness` when it is asked.
+
+After a change, a new open gets the new version. An open handle reads what is in memory
+of its own version, or fails with ContentChanged; blocks of two versions never meet.
 
 Threads: none of its own; any thread may call any method.
 """

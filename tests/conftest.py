@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from hingfs.blocks import MIB
-from hingfs.http import limits, patience
+from hingfs.http import patience, turns
 from hingfs.mount.serving import Mount
 from hingfs.settings import CacheConfig, Config, EndpointConfig, MountConfig
 from hingfs.token import Token
@@ -105,7 +105,7 @@ def build(
     short, and pauses between tries are next to none.
     """
     monkeypatch.setattr(patience, "_FIRST_DELAY_SECONDS", 0.001)
-    monkeypatch.setattr(limits, "_FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(turns, "_FIRST_PAUSE_SECONDS", 0.02)
     made: list[Mount] = []
 
     def build(cache: dict[str, object] | None = None, **options: object) -> Mount:

@@ -21,14 +21,14 @@ class VideoClient:
         self, transport: HttpTransport, config: EndpointConfig, pool: DaemonPool
     ) -> None:
         routes = Routes.of(transport, config, pool)
-        self._admission = routes.admission
+        self._endpoint_check = routes.endpoint_check
         self._sender = routes.sender
         self.metadata = VideoMetadata(routes)
         self.source = VideoSource(routes)
 
     def check(self) -> str:
-        """Check that the API is there and takes the token: see `Admission.check`."""
-        return self._admission.check()
+        """Check that the API is there and takes the token: see `EndpointCheck.check`."""
+        return self._endpoint_check.check()
 
     def renew_token(self) -> bool:
         """Read the token file again; True if it holds another token than before."""

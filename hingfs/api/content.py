@@ -16,16 +16,16 @@ from typing import Protocol
 from ..blocks import ByteRange
 from ..errors import AccessDenied, BodyCut, ServerBroken, TransportError, printable
 from ..http.answer import Answer
-from ..http.limits import pause_after
 from ..http.patience import Patience
 from ..http.pauses import named_pause
 from ..http.transport import HttpTransport
+from ..http.turns import pause_after
 from ..version import Content
 from .content_urls import ContentUrls
 from .get_route import GetRoute, Served, Wanted
 from .judgement import refusals, verdict
 from .judgement.sniffing import Sort, sort_of
-from .judgement.statuses import UNSAID, State, Status
+from .judgement.video_status import UNSAID, State, Status
 from .sender import MOST_ERROR_BYTES, Sender
 from .status_route import StatusRoute
 

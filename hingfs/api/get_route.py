@@ -21,7 +21,7 @@ from ..http.transport import HttpTransport
 from .content_urls import ContentUrls
 from .judgement import results, verdict
 from .judgement.sniffing import is_container
-from .judgement.statuses import Status
+from .judgement.video_status import Status
 from .sender import MOST_ERROR_BYTES, Sender, asked_around
 
 log = logging.getLogger(__name__)

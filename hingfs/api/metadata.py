@@ -15,8 +15,8 @@ from functools import partial
 from ..errors import AccessDenied, ServerBroken, TransportError
 from ..version import Content
 from .judgement import refusals
-from .judgement.statuses import UNSAID, State, Status
 from .judgement.verdict import Facts
+from .judgement.video_status import UNSAID, State, Status
 from .probing import Look, Prober
 from .proving import Proving
 from .routes import Routes

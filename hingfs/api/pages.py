@@ -1,7 +1,7 @@
 """The API's list, page by page, whole or not at all.
 
 Decides how the list is paged, and where it ends. Leaves to `listing` what one page says,
-and to `admission` what an answer in place of a page means.
+and to `endpoint_check` what an answer in place of a page means.
 
 Threads: every method may be called from any thread.
 """
@@ -15,12 +15,12 @@ from ..blocks import MIB
 from ..errors import AccessDenied, RateLimited, ServerBroken, printable
 from ..http.answer import Answer
 from ..http.transport import LONGEST_URL
-from .admission import Admission
 from .beliefs import Belief
+from .endpoint_check import EndpointCheck
 from .endpoint_facts import EndpointFacts
 from .judgement import bodies, listing, refusals, wording
 from .judgement.listing import ListPage
-from .judgement.statuses import UNSAID, Status
+from .judgement.video_status import UNSAID, Status
 from .sender import Sender, asked_around
 
 log = logging.getLogger(__name__)
@@ -46,14 +46,14 @@ class PagedList:
         self,
         sender: Sender,
         endpoint: EndpointFacts,
-        admission: Admission,
+        endpoint_check: EndpointCheck,
         *,
         most_pages: int = _MOST_PAGES,
         most_page_bytes: int = _MOST_PAGE_BYTES,
     ) -> None:
         self._sender = sender
         self._endpoint = endpoint
-        self._admission = admission
+        self._endpoint_check = endpoint_check
         self._most_pages = most_pages
         self._most_page_bytes = most_page_bytes
         # The last request for a pause in place of the list. A race costs one log line.
@@ -154,9 +154,9 @@ class PagedList:
         if isinstance(refusal, RateLimited):
             raise RateLimited(f"{refusal}: {printable(bodies.said_in(body), 120)}")
         if isinstance(refusal, AccessDenied) and answer.from_api:
-            self._admission.without_list(refusal)
+            self._endpoint_check.without_list(refusal)
         elif not self._endpoint.list.has_come:
-            self._admission.instead_of_list(answer, body)
+            self._endpoint_check.instead_of_list(answer, body)
         if not self._endpoint.list.has_come:
             return None
         # An API that sent its list once has one: any other answer is trouble.

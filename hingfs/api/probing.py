@@ -20,8 +20,8 @@ from .content_urls import ContentUrls
 from .endpoint_facts import EndpointFacts
 from .head_route import Head
 from .judgement import verdict
-from .judgement.statuses import Status
 from .judgement.verdict import Facts
+from .judgement.video_status import Status
 from .status_route import StatusRoute
 
 # A server that takes this long to begin has most likely fetched all of the file first. A

@@ -14,7 +14,7 @@ from ..http.patience import Patience
 from ..version import Content
 from .download import RangeDownload
 from .judgement import refusals
-from .judgement.statuses import Status
+from .judgement.video_status import Status
 from .readiness import Readiness
 from .routes import Routes
 

@@ -11,10 +11,10 @@ from typing import Self
 from ..http.transport import HttpTransport
 from ..settings import EndpointConfig
 from ..workers import DaemonPool
-from .admission import Admission
 from .begun import BegunAnswers
 from .content import ContentRoute
 from .content_urls import ContentUrls
+from .endpoint_check import EndpointCheck
 from .endpoint_facts import EndpointFacts
 from .head_route import HeadRoute
 from .pages import PagedList
@@ -32,7 +32,7 @@ class Routes:
     config: EndpointConfig
     endpoint: EndpointFacts
     sender: Sender
-    admission: Admission
+    endpoint_check: EndpointCheck
     pages: PagedList
     statuses: StatusRoute
     heads: HeadRoute
@@ -50,8 +50,8 @@ class Routes:
         sender = Sender(transport, config, endpoint)
         statuses = StatusRoute(sender, transport, config, endpoint, pool)
         heads = HeadRoute(sender, endpoint)
-        admission = Admission(sender, transport, config, endpoint)
-        pages = PagedList(sender, endpoint, admission)
+        endpoint_check = EndpointCheck(sender, transport, config, endpoint)
+        pages = PagedList(sender, endpoint, endpoint_check)
         content = ContentRoute(sender, statuses, transport, urls, pages)
         samples = FreshSamples(sender, heads, content)
         return cls(
@@ -59,7 +59,7 @@ class Routes:
             config=config,
             endpoint=endpoint,
             sender=sender,
-            admission=admission,
+            endpoint_check=endpoint_check,
             pages=pages,
             statuses=statuses,
             heads=heads,

@@ -24,7 +24,7 @@ from ..settings import EndpointConfig
 from .endpoint_facts import EndpointFacts
 from .judgement import refusals
 from .judgement.denials import refuses_token
-from .judgement.statuses import is_absent
+from .judgement.video_status import is_absent
 from .judgement.wording import DENIED_CODES
 from .replicas import ask_around
 

@@ -1,6 +1,6 @@
 """The status route, and the meaning of a refused content in its light.
 
-Decides when the route is asked, and how often. Leaves to `statuses` what its answer says,
+Decides when the route is asked, and how often. Leaves to `video_status` what its answer says,
 and to `refusals` what a refusal means under a status.
 
 Threads: every method may be called from any thread; `begin` runs its request on the pool
@@ -30,8 +30,8 @@ from ..settings import EndpointConfig
 from ..workers import DaemonPool
 from .beliefs import Belief
 from .endpoint_facts import EndpointFacts
-from .judgement import bodies, refusals, statuses
-from .judgement.statuses import UNSAID, State, Status
+from .judgement import bodies, refusals, video_status
+from .judgement.video_status import UNSAID, State, Status
 from .replicas import ask_around
 from .sender import Sender, broken
 
@@ -75,7 +75,7 @@ class StatusRoute:
             url, patience, _MOST_STATUS_BYTES, bodies.is_cut_short, fresh=fresh
         )
         with self._sender.parsing:
-            status = statuses.judge_status(
+            status = video_status.judge_status(
                 answer.status, answer.headers, body, video_id, self._sender.now()
             )
         if status.word:

@@ -1,6 +1,8 @@
-"""How many requests at once pay off at one endpoint, learnt from the bytes that arrive.
+"""How many requests for content at once pay off, learnt from the bytes that arrive.
 
-Decides the number. Leaves to `schedule` which requests those are.
+Decides the number: from `FIRST_LIMIT` up to --connections, and fewer after trouble. It
+bounds what is fetched ahead. Leaves to `schedule` which transfers those are; demands
+may use all --connections. Look-ups, status requests and the list are not counted here.
 Pure: no I/O, no threads, no clock of its own.
 """
 

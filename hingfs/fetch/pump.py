@@ -2,11 +2,13 @@
 
 Decides how much is read at once, and that a block goes to the cache before it goes to
 its readers. Leaves to `schedule` which transfer is next and how far it goes, to
-`landings` which readers are woken, and to the source what becomes of broken connections.
+`landings` which readers are woken, and to the source what becomes of broken
+connections.
 
-Threads: `hingfs-fetch-N` of a `DaemonPool`, at most one a connection. Each job of the
-pool is a *worker*, which runs one transfer after the other until none may run. There is
-no lock here: bytes belong to the worker that reads them until it hands them on.
+Threads: `hingfs-fetch-N` of a `DaemonPool`, at most --connections of them. Each job of
+the pool is a *worker*, which runs one transfer after the other until none may run.
+There is no lock here: bytes belong to the worker that reads them until it hands them
+on.
 """
 
 import logging

@@ -1,9 +1,10 @@
 """Which transfer runs next, and how many run at once.
 
-Decides that a demand goes first. A demand overtakes the queue of transfers ahead, cuts a
-running transfer that has far to go to the demanded block, and has one transfer ahead
-make way if no worker is free. Leaves to `concurrency` how many transfers ahead run at
-once, and to `landings` which readers wait.
+Decides that a demand goes first. A demand overtakes the queue of transfers ahead, cuts
+a running transfer that has far to go to the demanded block, and has one transfer ahead
+make way if no worker is free. Never do more than --connections transfers run at once.
+Leaves to `concurrency` how many of them may be ahead, and to `landings` which readers
+wait.
 
 Threads: none of its own. It counts the workers of `pump`, and says how many more are of
 use.

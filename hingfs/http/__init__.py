@@ -3,5 +3,5 @@
 `transport` follows a request to its `answer`. `sessions` sends the request, `exchange`
 reads the answer off its connection, and `body`, `chunks` and `framing` find its end.
 `connections`, `dialing` and `resolver` make connections. `patience` decides how long a
-call keeps trying, with `limits`, `pauses`, `pace` and `breaker`.
+call keeps trying, with `turns`, `pauses`, `pace` and `breaker`.
 """

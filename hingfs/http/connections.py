@@ -2,7 +2,8 @@
 
 Decides how the look-up, the attempts and the proxy share the time for a connection, and
 whether a kept connection may carry another request. Leaves the look-up to `resolver`,
-the attempts to `dialing`, and to its owner which peers may be used.
+the attempts to `dialing`, and to its owner which peers may be used and how many
+connections there are.
 
 Threads: none of its own; one thread at a time uses a connection.
 """

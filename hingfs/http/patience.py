@@ -1,11 +1,12 @@
 """How long a call keeps trying: for names, ranges and whole files.
 
-A call about a name has `METADATA_TRIES` within --metadata-timeout. A range has
-`READ_TRIES` without progress, within --read-timeout of its last progress. A whole file
-has `WHOLE_TRIES` attempts without progress, each with the terms of a range. Decides how
-long a call waits between tries, and for the head of an answer. Leaves pauses that the
-API asks for to `limits`, a server that is down to `breaker`, a body that trickles to
-`pace`, dead connections to `sessions`, and replicas that know less to `api.replicas`.
+A call about a name has `METADATA_TRIES` within --metadata-timeout. A range, which a
+read of a program waits for, has `READ_TRIES` without progress, within --read-timeout of
+its last progress. A whole file has `WHOLE_TRIES` attempts without progress, each with
+the terms of a range. Decides how long a call waits between tries, and for the head of
+an answer. Leaves pauses that the API asks for to `turns`, a server that is down to
+`breaker`, a body that trickles to `pace`, dead connections to `sessions`, and replicas
+that know less to `api.replicas`.
 """
 
 import math
@@ -14,8 +15,8 @@ import time
 
 from ..errors import DeadlineExceeded, NotAVideo, TransportError
 from ..settings import EndpointConfig
-from .limits import Turn
 from .transport import HttpTransport
+from .turns import Turn
 
 # Tries without a byte of progress: about 12 s of waiting for reads, so that a server
 # may restart under a reader, and well under a second for names, so that `ls` on a

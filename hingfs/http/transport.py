@@ -35,11 +35,11 @@ from .breaker import Breaker
 from .clock import ServerClock
 from .connections import Adapter, Keeping
 from .destinations import Destinations
-from .limits import RequestLimit
 from .open_connections import OpenConnections
 from .proxies import Proxies
 from .resolver import Resolver
 from .sessions import Sessions, as_sent
+from .turns import RequestLimit
 
 log = logging.getLogger(__name__)
 

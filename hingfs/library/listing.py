@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from ..api.judgement.statuses import Status
+from ..api.judgement.video_status import Status
 from ..api.metadata import VideoMetadata
 from ..api.pages import Listed
 from ..blocks import MIB

@@ -1,9 +1,10 @@
 """The bytes of an open video at an offset.
 
-Decides what is fetched at an open and beside each read. Leaves to `readahead` how far to
-read ahead, to `handed_out` whether a whole answer has the bytes that were read by
+Decides what is fetched at an open and beside each read. Leaves to `readahead` how far
+to read ahead, to `handed_out` whether a whole answer has the bytes that were read by
 ranges, to `failures` how long a read may take after one that failed, and to `readers`
-which readers there are.
+which readers there are. How long a read waits is told in `http.patience`; `crowd` says
+when it has no time at all.
 
 Threads: reads come from libfuse's threads, many at once.
 """

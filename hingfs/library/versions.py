@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from ..api.judgement.statuses import Status
 from ..api.judgement.verdict import Facts
+from ..api.judgement.video_status import Status
 from ..api.metadata import Probe, VideoMetadata
 from ..api.whole import UNKNOWN_SIZE
 from ..blocks import MIB

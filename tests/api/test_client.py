@@ -14,8 +14,8 @@ import pytest
 
 from hingfs.api import content_urls, endpoint_facts
 from hingfs.api.client import VideoClient
-from hingfs.api.judgement import bodies, statuses
-from hingfs.api.judgement.statuses import State, Status
+from hingfs.api.judgement import bodies, video_status
+from hingfs.api.judgement.video_status import State, Status
 from hingfs.api.pages import PagedList
 from hingfs.blocks import ByteRange
 from hingfs.errors import (
@@ -38,7 +38,7 @@ from hingfs.errors import (
 )
 from hingfs.http import patience
 from hingfs.http.answer import Answer
-from hingfs.http.limits import LONGEST_PAUSE_SECONDS
+from hingfs.http.turns import LONGEST_PAUSE_SECONDS
 from hingfs.library.names import has_name
 from hingfs.token import Token
 from hingfs.version import Content, Validator
@@ -426,8 +426,8 @@ class TestProbe:
 
 def bounded_list(client: VideoClient, **bounds: int) -> PagedList:
     """The list of *client*'s endpoint, with other bounds."""
-    metadata, admission = client.metadata, client._admission
-    return PagedList(metadata._sender, metadata._endpoint, admission, **bounds)
+    metadata, endpoint_check = client.metadata, client._endpoint_check
+    return PagedList(metadata._sender, metadata._endpoint, endpoint_check, **bounds)
 
 
 def serve_pages(endpoint, *pages):
@@ -1589,7 +1589,7 @@ def test_ids_that_look_like_paths_stay_inside_the_api(build, endpoint: FakeEndpo
 def test_one_status_is_parsed_at_a_time(build, endpoint, monkeypatch, judge) -> None:
     """Each of eight threads may have one of 1 MiB, which takes 15 MiB as objects."""
     client: VideoClient = build().engine.client
-    module = bodies if judge == "is_cut_short" else statuses
+    module = bodies if judge == "is_cut_short" else video_status
     parse = getattr(module, judge)
     two = threading.Barrier(2)
     met = []

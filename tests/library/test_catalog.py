@@ -12,8 +12,8 @@ from email.utils import formatdate
 
 import pytest
 
-from hingfs.api.judgement.statuses import UNSAID
 from hingfs.api.judgement.verdict import Facts
+from hingfs.api.judgement.video_status import UNSAID
 from hingfs.api.metadata import Probe
 from hingfs.blocks import MIB
 from hingfs.errors import (

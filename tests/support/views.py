@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hingfs.errors import RateLimited
-from hingfs.http.limits import RequestLimit
+from hingfs.http.turns import RequestLimit
 from hingfs.library.names import name_of
 from hingfs.mount.serving import Mount
 from tests.support.endpoint import Video

@@ -27,8 +27,8 @@ from hypothesis import strategies as st
 
 from hingfs import blocks, log
 from hingfs.api.client import VideoClient
-from hingfs.api.judgement import listing, refusals, results, statuses, verdict
-from hingfs.api.judgement.statuses import UNSAID
+from hingfs.api.judgement import listing, refusals, results, verdict, video_status
+from hingfs.api.judgement.video_status import UNSAID
 from hingfs.cli import main as cli
 from hingfs.errors import AccessDenied, HingError, ServerBroken, UsageError, printable
 from hingfs.http.transport import HttpTransport
@@ -1099,7 +1099,7 @@ retry_dates = st.one_of(
 @given(st.sampled_from([200, 400, 401, 404, 422, 429, 500, 502]), bodies)
 def test_any_status_answer_has_a_state(code: int, body: bytes) -> None:
     with contextlib.suppress(AccessDenied):
-        status = statuses.judge_status(code, {}, body, "v", 1e9)
+        status = video_status.judge_status(code, {}, body, "v", 1e9)
         for seconds in (status.mtime_seconds, status.expires_at_seconds):
             assert seconds is None or 0 < seconds < 1e11
         assert len(status.word) <= 40

@@ -2,6 +2,6 @@
 
 `verdict` tells whether an answer to a request for content is video, and which bytes it
 brings; `sniffing` tells it from the first bytes. `refusals` tells what an answer without
-video means, such as a 404. `statuses` and `listing` read the JSON of a video and of the
+video means, such as a 404. `video_status` and `listing` read the JSON of a video and of the
 list. `signs` tells whether a video API answered at all. `wording` has the servers' words.
 """

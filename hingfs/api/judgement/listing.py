@@ -15,8 +15,8 @@ from ...errors import ServerBroken
 from . import bodies
 from .outcomes import refuse_failure, tells_success
 from .results import url_of_result
-from .statuses import Status, status_of
 from .video_object import id_of, video_in
+from .video_status import Status, status_of
 from .wording import Fields, fields_of
 
 # All names are plain: `fields_of` reads any spelling of them.

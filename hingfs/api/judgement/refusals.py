@@ -21,8 +21,8 @@ from ...http import pauses
 from ...http.pauses import Headers
 from . import bodies, wording
 from .denials import denial, is_firewall, is_html, refuses_token
-from .statuses import State, Status
 from .video_object import describes_video
+from .video_status import State, Status
 
 # States in which a "rate limit" asks for a pause. In any other it may be the reason why
 # the video failed.

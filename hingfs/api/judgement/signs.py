@@ -2,7 +2,7 @@
 
 Any web server answers any path: with its 404 page, or with the page of an application
 that does the routing itself. An API is known by JSON, unless that is the JSON of a
-router that knows no such route. Leaves to `admission` which requests are sent, and what
+router that knows no such route. Leaves to `endpoint_check` which requests are sent, and what
 follows from a sign.
 """
 

@@ -2,7 +2,7 @@
 
 Servers wrap the object once or twice, call the id `task_id`, and put the word into an
 object of its own. The tables below hold their names for these, in order of trust. Leaves
-to `statuses` what the word means, and to `times` when the video was made.
+to `video_status` what the word means, and to `times` when the video was made.
 """
 
 from collections.abc import Iterator, Mapping

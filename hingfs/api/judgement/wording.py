@@ -2,7 +2,7 @@
 
 Tables, and how to look words up in them. A word stands here only if every server means
 the same by it; under any other word the content of the video decides. Leaves to
-`statuses` and `refusals` which word decides where several disagree.
+`video_status` and `refusals` which word decides where several disagree.
 """
 
 import re

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hingfs.api.judgement import bodies, listing, refusals, sniffing, statuses
+from hingfs.api.judgement import bodies, listing, refusals, sniffing, video_status
 from hingfs.blocks import KIB, MIB
 from hingfs.errors import HingError
 from tests.support.memory import (
@@ -120,9 +120,9 @@ def judged(body: bytes) -> None:
     """Have *body* judged in each way that a body of its size may be."""
     bodies.is_cut_short(body)
     refusals.is_final(503, {}, body)
-    refusals.refusal(400, {}, body, statuses.UNSAID)
+    refusals.refusal(400, {}, body, video_status.UNSAID)
     with contextlib.suppress(HingError):
-        statuses.judge_status(400, HEADERS, body, "v", 0.0)
+        video_status.judge_status(400, HEADERS, body, "v", 0.0)
 
 
 @pytest.mark.parametrize("what", WORST_JSON)

@@ -21,12 +21,12 @@ from hingfs.api.judgement import (
     refusals,
     results,
     sniffing,
-    statuses,
     verdict,
+    video_status,
     wording,
 )
 from hingfs.api.judgement.listing import ListPage
-from hingfs.api.judgement.statuses import UNSAID, State, Status
+from hingfs.api.judgement.video_status import UNSAID, State, Status
 from hingfs.blocks import ByteRange
 from hingfs.errors import (
     AccessDenied,
@@ -383,7 +383,7 @@ WORDS = {
     [(word, state) for state, words in WORDS.items() for word in words.split()],
 )
 def test_r9_the_status_object_counts_whatever_its_code(word, state, code):
-    judged = statuses.judge_status(code, JSON, status(word), "v", NOW)
+    judged = video_status.judge_status(code, JSON, status(word), "v", NOW)
 
     assert judged.state is state
     assert judged.word == word.lower()
@@ -412,7 +412,7 @@ def test_r9_the_status_object_counts_whatever_its_code(word, state, code):
     ],
 )
 def test_a_word_is_known_in_every_spelling(said, state, word):
-    judged = statuses.judge_status(200, JSON, status(said), "v", NOW)
+    judged = video_status.judge_status(200, JSON, status(said), "v", NOW)
 
     assert (judged.state, judged.word) == (state, word)
 
@@ -472,7 +472,7 @@ def test_a_word_is_known_in_every_spelling(said, state, word):
 def test_the_video_is_found_in_what_it_is_wrapped_in(document):
     body = json.dumps(document).encode()
 
-    judged = statuses.judge_status(200, JSON, body, "v", NOW)
+    judged = video_status.judge_status(200, JSON, body, "v", NOW)
 
     assert judged.state is State.READY
 
@@ -516,7 +516,7 @@ def test_the_video_is_found_in_what_it_is_wrapped_in(document):
 def test_the_status_of_the_request_is_not_that_of_the_video(document, state):
     body = json.dumps(document).encode()
 
-    assert statuses.judge_status(200, JSON, body, "v", NOW).state is state
+    assert video_status.judge_status(200, JSON, body, "v", NOW).state is state
 
 
 @pytest.mark.parametrize(
@@ -530,7 +530,7 @@ def test_the_status_of_the_request_is_not_that_of_the_video(document, state):
     ],
 )
 def test_the_reason_of_a_failure_has_several_names(fields):
-    judged = statuses.judge_status(200, JSON, status("FAIL", **fields), "v", NOW)
+    judged = video_status.judge_status(200, JSON, status("FAIL", **fields), "v", NOW)
 
     assert "blocked by us" in str(refusals.refusal(400, {}, b"", judged))
 
@@ -552,7 +552,7 @@ def test_the_reason_of_a_failure_has_several_names(fields):
     ids=str,
 )
 def test_a_word_nobody_knows_decides_nothing(said, word):
-    judged = statuses.judge_status(200, JSON, status(said), "v", NOW)
+    judged = video_status.judge_status(200, JSON, status(said), "v", NOW)
 
     assert (judged.state, judged.word) == (State.UNCERTAIN, word)
 
@@ -569,7 +569,7 @@ def test_a_word_nobody_knows_decides_nothing(said, word):
 def test_what_is_still_made_is_not_ready_however_its_object_is_written(document):
     body = json.dumps(document).encode()
 
-    judged = statuses.judge_status(200, JSON, body, "v", NOW)
+    judged = video_status.judge_status(200, JSON, body, "v", NOW)
     page = listing.judge_list(json.dumps({"data": [document]}).encode(), NOW)
 
     assert (judged.state, judged.word) == (State.NOT_READY, "processing")
@@ -630,7 +630,7 @@ def test_what_is_not_served_under_such_a_word_is_not_ready_unless_it_failed(
 def test_an_odd_word_is_a_failure_only_where_the_content_is_refused_too(
     word, meaning, code
 ):
-    judged = statuses.judge_status(200, JSON, status(word), "v", NOW)
+    judged = video_status.judge_status(200, JSON, status(word), "v", NOW)
 
     assert judged.state is State.UNCERTAIN
     assert kind_of(code, error("?"), judged) is meaning
@@ -639,7 +639,7 @@ def test_an_odd_word_is_a_failure_only_where_the_content_is_refused_too(
 def test_the_reason_of_such_a_failure_reaches_the_message():
     body = status("GENERATE_FAILED", fail_reason="blocked by us")
 
-    judged = statuses.judge_status(200, JSON, body, "v", NOW)
+    judged = video_status.judge_status(200, JSON, body, "v", NOW)
 
     assert "blocked by us" in str(refusals.refusal(404, {}, b"", judged))
 
@@ -652,7 +652,7 @@ def test_a_past_expiry_alone_says_nothing(expires_at, expired):
     """The link may be gone; while the video is served, it is there."""
     body = status("completed", expires_at=expires_at)
 
-    judged = statuses.judge_status(200, JSON, body, "v", NOW)
+    judged = video_status.judge_status(200, JSON, body, "v", NOW)
 
     assert (judged.state, judged.expired) == (State.READY, expired)
 
@@ -767,13 +767,13 @@ def test_r9_content_that_is_gone_though_completed_has_expired(code, body):
     ],
 )
 def test_r9_a_status_answer_without_a_status(code, headers, body, state):
-    assert statuses.judge_status(code, headers, body, "v", NOW).state is state
+    assert video_status.judge_status(code, headers, body, "v", NOW).state is state
 
 
 def test_r9_the_reason_of_a_failure_reaches_the_message():
     body = status("failed", error={"code": "x", "message": "blocked\x1b[31m by us"})
 
-    judged = statuses.judge_status(200, JSON, body, "v", NOW)
+    judged = video_status.judge_status(200, JSON, body, "v", NOW)
     said = str(refusals.refusal(400, {}, b"", judged))
 
     assert "blocked [31m by us" in said
@@ -1124,7 +1124,7 @@ def test_r21_a_refused_token_is_known_by_code_or_by_words(code, body, known):
     assert kind_of(code, body, known) is AccessDenied
     assert refusals.is_final(code, {}, body)
     with pytest.raises(AccessDenied):
-        statuses.judge_status(code, JSON, body, "v", NOW)
+        video_status.judge_status(code, JSON, body, "v", NOW)
 
 
 @pytest.mark.parametrize(
@@ -1211,7 +1211,7 @@ def test_what_the_api_says_of_the_token_is_so_under_any_type(code, headers, body
     assert denials.refuses_token(code, headers, body)
     assert refusals.is_final(code, headers, body)
     with pytest.raises(AccessDenied):
-        statuses.judge_status(code, headers, body, "v", NOW)
+        video_status.judge_status(code, headers, body, "v", NOW)
 
 
 @pytest.mark.parametrize(
@@ -1531,7 +1531,7 @@ def test_a_list_that_asks_for_a_pause_in_words_is_limited():
 def test_r24_the_time_is_that_of_completion_else_of_creation(fields, mtime):
     body = json.dumps({"id": "v", "status": "completed", **fields}).encode()
 
-    judged = statuses.judge_status(200, JSON, body, "v", NOW)
+    judged = video_status.judge_status(200, JSON, body, "v", NOW)
 
     assert judged.mtime_seconds == (mtime and pytest.approx(mtime, abs=1e-5))
 
@@ -1581,7 +1581,7 @@ def test_any_answer_gets_a_verdict(code, headers, body):
     results.url_in_json(body)
     refusals.is_final(code, {}, body)
     try:
-        known = statuses.judge_status(code, headers, body, "v", NOW)
+        known = video_status.judge_status(code, headers, body, "v", NOW)
     except AccessDenied:
         known = UNSAID
     assert isinstance(refusals.refusal(code, {}, body, known), HingError)
@@ -1681,7 +1681,7 @@ def test_no_word_stands_for_two_states():
     ],
 )
 def test_a_replica_that_knows_nothing_is_known(code, body, absent):
-    assert statuses.is_absent(code, body) is absent
+    assert video_status.is_absent(code, body) is absent
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """What the status object of a video says: its state, and why it failed. Pure.
 
-Decides what a status word means, whatever the code of the answer, and which answers say
-that there is no such video, or no status route. Leaves to `video_object` which object in
-the JSON is the video, to `times` its times, and to `denials` which answers refuse the
-token.
+The status is the word in the JSON, not the code of HTTP: what a 404 means is
+`refusals`'. Decides what a status word means, whatever the code of the answer, and
+which answers say that there is no such video, or no status route. Leaves to
+`video_object` which object in the JSON is the video, to `times` its times, and to
+`denials` which answers refuse the token.
 """
 
 import enum

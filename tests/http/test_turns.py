@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hingfs.errors import Closing, DeadlineExceeded, GivenWay, RateLimited
-from hingfs.http.limits import LONGEST_PAUSE_SECONDS, RequestLimit
+from hingfs.http.turns import LONGEST_PAUSE_SECONDS, RequestLimit
 from tests.support.views import pause_of
 
 FOR_EVER = 1e9

@@ -29,7 +29,7 @@ from .beliefs import Belief
 from .endpoint_facts import EndpointFacts
 from .judgement import refusals, signs
 from .judgement.signs import Heard, Sign
-from .judgement.statuses import UNSAID
+from .judgement.video_status import UNSAID
 from .sender import MOST_ERROR_BYTES, Sender
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ _NO_VIDEO = "hingfs-asks-for-no-video"
 Trouble = AccessDenied | TransportError
 
 
-class Admission:
+class EndpointCheck:
     """The proof that one endpoint is a video API. See the module docstring."""
 
     def __init__(

@@ -1,10 +1,11 @@
 """When the API may be asked again, for all callers: pauses, and turns.
 
-An API that asks for a pause counts requests. If all callers asked when the pause ends,
-the API would refuse them together. So they take turns: a request leaves when the one
-before has its answer. Decides how long turns last after a pause, and how long a pause
-is that names no time. Leaves to `pauses` whether an answer asks for a pause, and to
-`patience` how long a call may wait.
+No bound on requests at once: that is `fetch.schedule`. An API that asks for a pause
+counts requests. If all callers asked when the pause ends, the API would refuse them
+together. So they take turns: a request leaves when the one before has its answer.
+Decides how long turns last after a pause, and how long a pause is that names no time.
+Leaves to `pauses` whether an answer asks for a pause, and to `patience` how long a call
+may wait.
 """
 
 import logging
