@@ -131,7 +131,26 @@ class TransportError(HingError):
 
 
 class Unreachable(TransportError):
-    """No connection: name lookup, refusal, reset before an answer, TLS."""
+    """No connection to *server*: name lookup, refusal, reset before an answer, TLS.
+
+    *server* is its host, with the port where the URL has one, or "" where none is named.
+    """
+
+    def __init__(self, reason: str, *, server: str = "") -> None:
+        super().__init__(reason)
+        self.server = server
+
+    def __str__(self) -> str:
+        return (
+            f"{printable(self.server, 80)}: {self.reason}"
+            if self.server
+            else self.reason
+        )
+
+    @property
+    def reason(self) -> str:
+        """Why, without the server, for a message that names it itself."""
+        return super().__str__()
 
 
 class NoTls(Unreachable):

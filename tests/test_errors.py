@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs import errors
-from hingfs.errors import HingError, RateLimited, SetupError, printable
+from hingfs.errors import HingError, RateLimited, SetupError, Unreachable, printable
 
 
 def subclasses(kind: type[HingError]) -> set[type[HingError]]:
@@ -68,6 +68,8 @@ def test_a_copy_for_another_thread_says_the_same(kind):
 
 def test_a_copy_keeps_what_it_carries():
     assert vars(RateLimited("x", 7.5).again())["retry_after_seconds"] == 7.5
+    copy = Unreachable("no route", server="host:8").again()
+    assert (str(copy), vars(copy)["server"]) == ("host:8: no route", "host:8")
 
 
 def test_copies_raised_in_many_threads_do_not_share_a_traceback():

@@ -221,10 +221,11 @@ def _no_endpoint(base_url: str, error: TransportError) -> str:
             f"{base_url} answers, but not as it should: {error}. Try again later, or "
             "mount with --no-check"
         )
+    reason = error.reason if isinstance(error, Unreachable) else str(error)
     if isinstance(error, NoTls):
-        return f"cannot reach {base_url}: {error}. Check --base-url"
+        return f"cannot reach {base_url}: {reason}. Check --base-url"
     return (
-        f"cannot reach {base_url}: {error}. Check --base-url and the network, or skip "
+        f"cannot reach {base_url}: {reason}. Check --base-url and the network, or skip "
         "this check with --no-check"
     )
 

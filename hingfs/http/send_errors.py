@@ -26,16 +26,17 @@ _NO_TLS_SPOKEN = frozenset(
 
 
 @contextlib.contextmanager
-def send_errors() -> Iterator[None]:
-    """Turn every error of a request before its answer into TransportError."""
+def send_errors(server: str) -> Iterator[None]:
+    """Turn every error of a request to *server* before its answer into TransportError."""
     try:
         yield
     except requests.exceptions.SSLError as error:
-        raise NoTls(f"TLS: {_reason_of(error)}") from error
+        raise NoTls(f"TLS: {_reason_of(error)}", server=server) from error
     except requests.exceptions.Timeout as error:  # not of an answer: see `exchange`
-        raise Unreachable("no connection within the connect time-out") from error
+        reason = "no connection within the connect time-out"
+        raise Unreachable(reason, server=server) from error
     except requests.exceptions.ConnectionError as error:
-        raise Unreachable(_reason_of(error)) from error
+        raise Unreachable(_reason_of(error), server=server) from error
     except (
         requests.exceptions.RequestException,
         urllib3.exceptions.HTTPError,

@@ -72,10 +72,11 @@ class Sessions:
         connection. Raises TransportError.
         """
         session = self._fresh() if fresh else self._session
+        server = urlsplit(url).netloc.rpartition("@")[2]  # without a password
         for _ in range(_MOST_STALE):
             left = max(0.001, deadline - time.monotonic())
             try:
-                with send_errors():
+                with send_errors(server):
                     return session.request(
                         method,
                         url,
@@ -87,8 +88,8 @@ class Sessions:
                         timeout=(min(self._connect_seconds, left), left),
                     )
             except Stale as error:
-                log.debug("%s: %s", urlsplit(url).hostname, error)
-        raise Unreachable("connections to the server die as soon as they are kept")
+                log.debug("%s: %s", server, error)
+        raise Unreachable("connections die as soon as they are kept", server=server)
 
     def _fresh(self) -> requests.Session:
         """The session for fresh requests, its pool emptied; busy connections go on."""

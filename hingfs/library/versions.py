@@ -222,7 +222,7 @@ class Versions:
                 self._unserved_since.put(video_id, since)
         if now - since < self._unserved_seconds:
             return error
-        return ServerBroken(f"still not served after a minute: {error}")
+        return ServerBroken(f"for more than a minute: {error}")
 
 
 def _shifts_on(before: Content, content: Content) -> bool:

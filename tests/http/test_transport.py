@@ -575,6 +575,17 @@ def instance(kind: type[BaseException]) -> BaseException:
     return error
 
 
+def test_a_connection_that_cannot_be_made_names_its_server_and_no_password(make):
+    with socket.create_server(("127.0.0.1", 0)) as taken_port:
+        port = taken_port.getsockname()[1]
+
+    with pytest.raises(Unreachable) as failed:
+        get(make("http://127.0.0.1:1"), f"http://me:secret@127.0.0.1:{port}/v1/videos")
+
+    assert str(failed.value) == f"127.0.0.1:{port}: Connection refused"
+    assert failed.value.reason == "Connection refused"
+
+
 class TestFailures:
     @pytest.mark.parametrize(
         "kind",
