@@ -208,3 +208,40 @@ def test_many_threads_never_see_a_wrong_block_nor_pass_the_budget(cache):
         thread.join()
 
     assert wrong == []
+
+
+class Entered:
+    """A lock that counts how often it was taken."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self.times += 1
+
+    def __exit__(self, *_exc: object) -> None:
+        self._lock.release()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda cache: cache.get((VERSION, 0)),
+        lambda cache: (VERSION, 0) in cache,
+        lambda cache: cache.mark_read((VERSION, 0)),
+        lambda cache: cache.put((VERSION, 0), b"x"),
+        lambda cache: cache.reserve(1),
+        lambda cache: cache.room_bytes(),
+        lambda cache: cache.stats(),
+    ],
+    ids=["get", "in", "mark_read", "put", "reserve", "room_bytes", "stats"],
+)
+def test_every_method_takes_the_lock(cache, call):
+    """Cachetools reorders on a look-up too: without the lock a race shows once a day."""
+    cache._lock = lock = Entered()
+
+    call(cache)
+
+    assert lock.times == 1
