@@ -721,6 +721,7 @@ class Paging(Personality):
 
     says_more: bool = False
     ignores_after: bool = False
+    total: int | None = None
 
     def listing(self, request: Request, site: Site) -> Response:
         if self.ignores_after and "after" in request.query:
@@ -730,7 +731,8 @@ class Paging(Personality):
 
     def page(self, videos, *, has_more: bool) -> dict[str, object]:
         page = super().page(videos, has_more=has_more)
-        return page if self.says_more else {"data": page["data"]}
+        total = {} if self.total is None else {"total": self.total}
+        return page if self.says_more else {"data": page["data"], **total}
 
 
 @pytest.mark.parametrize(
@@ -753,16 +755,24 @@ def test_r23_the_list_is_read_page_by_page(view, endpoint, says_more, videos, re
     assert all("limit=100" in r.path and "order=desc" in r.path for r in asked)
 
 
-@pytest.mark.parametrize(("videos", "errno"), [(99, "none"), (100, "EIO")])
+@pytest.mark.parametrize(
+    ("videos", "total", "errno"),
+    [
+        (99, None, "none"),
+        (100, None, "EIO"),
+        (99, 99, "none"),
+        (99, 100, "EIO"),  # where pages are shorter than was asked for
+    ],
+)
 def test_r23_a_list_that_ignores_after_is_whole_only_if_it_is_short(
-    view, endpoint, quiet_log, videos, errno
+    view, endpoint, quiet_log, *, videos, total, errno
 ):
     """A full page that comes again may be one of many."""
     if errno == "EIO":
         quiet_log("cannot be paged")
     for number in range(videos):
         endpoint.add(f"v{number:03}", created_at=CREATED_AT + number)
-    files = view(Paging(ignores_after=True))
+    files = view(Paging(ignores_after=True, total=total))
 
     assert errno_of(files.names) == errno
     assert len(endpoint.requests_of("list")) == 2
