@@ -84,3 +84,23 @@ def test_the_deadline_ends_the_tries_however_late_an_answer_may_be(patience, now
 
     with pytest.raises(DeadlineExceeded):
         patience.failed(ServerBroken("500"))
+
+
+class TestTries:
+    def test_the_last_try_raises_what_it_met(self, patience):
+        met = ServerBroken("HTTP 503")
+        for _ in range(READ_TRIES - 1):
+            patience.failed(met)
+
+        with pytest.raises(ServerBroken) as raised:
+            patience.failed(met)
+
+        assert raised.value is met
+
+    def test_bytes_that_came_give_all_tries_back(self, patience):
+        for _ in range(READ_TRIES - 1):
+            patience.failed(ServerBroken("HTTP 503"))
+        patience.progressed()
+
+        for _ in range(READ_TRIES - 1):
+            patience.failed(ServerBroken("HTTP 503"))

@@ -346,3 +346,19 @@ class TestClipHabit:
             assert window <= readahead.LARGEST_WINDOW_BYTES
             habit.closed(clip, whole=True)
         assert len(habit.ahead()) == 0, "nothing follows the last"
+
+
+def test_the_second_of_two_small_reads_in_a_row_is_a_sequence():
+    """However small: a player reads on in pieces of some KiB."""
+    ahead = ReadAhead(100 * MIB)
+    plans = [
+        ahead.advance(
+            ByteRange(start, start + 4 * KIB),
+            waited=True,
+            room_bytes=100 * MIB,
+            connections=6,
+        )
+        for start in (50 * MIB, 50 * MIB + 4 * KIB)
+    ]
+
+    assert [plan.ahead is None for plan in plans] == [True, False]
