@@ -162,7 +162,7 @@ def says_no_list(heard: Heard) -> bool:
         return False
     if heard.is_page:
         return heard.code != 400 and _is_page_of_router(heard)
-    said = _sentences_of(heard)
+    said = [text for text in _sentences_of(heard) if text.strip() != str(heard.code)]
     if heard.code == 400:
         return bool(said) and all(map(_is_of_router_or_wanting, said))
     return all(map(_is_of_router, said))
