@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hingfs.blocks import KIB
 from hingfs.errors import FuseUnavailable
 from hingfs.mount.binding import MAX_THREADS, MAX_WAITING
 from hingfs.mount.threads import Shares, shares_of, threads_left
@@ -175,7 +176,9 @@ def test_stalled_readers_of_a_container_with_few_threads_keep_nobody_waiting(
             stalled.process.kill()
             stalled.process.communicate()
 
-        assert set(outcomes) <= {str(SIZE_BYTES), "ETIMEDOUT", "EAGAIN"}
+        # The kernel splits a read, and gives what came before the part that failed.
+        begun = {str(count) for count in range(128 * KIB, SIZE_BYTES, 128 * KIB)}
+        assert set(outcomes) <= {str(SIZE_BYTES), *begun, "ETIMEDOUT", "EAGAIN"}
         assert (
             outcomes.count(str(SIZE_BYTES)) >= 5
         )  # libfuse 2 splits each read in five
