@@ -147,6 +147,8 @@ class Plan:
     share: float = SHARE
     # One reader and one connection, so that requests come in the same order.
     replay: bool = False
+    mutation_seconds: float = MUTATION_SECONDS
+    recovery_seconds: float = RECOVERY_SECONDS
 
     def again(self, binding: str, kind: str) -> str:
         """The command that runs just that."""
@@ -246,7 +248,9 @@ class Round:
         try:
             ends_at = time.monotonic() + seconds
             phase = 0
-            while phase == 0 or time.monotonic() < ends_at - MUTATION_SECONDS:
+            while (
+                phase == 0 or time.monotonic() < ends_at - self._plan.mutation_seconds
+            ):
                 self._mutate(phase)
                 self._recover(phase)
                 phase += 1
@@ -277,7 +281,7 @@ class Round:
     def _mutate(self, phase: int) -> None:
         self._server.set_mode(self.mutating(phase))
         self._readers.tell("read")
-        until = time.monotonic() + MUTATION_SECONDS
+        until = time.monotonic() + self._plan.mutation_seconds
         while time.monotonic() < until and self._watch():
             pass
 
@@ -290,8 +294,8 @@ class Round:
         self._server.set_mode(mode)
         began = time.monotonic()
         self._checked.clear()
-        self._readers.tell(f"check {RECOVERY_SECONDS}")
-        longest = RECOVERY_SECONDS + DEADLINE_SECONDS + SLACK_SECONDS
+        self._readers.tell(f"check {self._plan.recovery_seconds}")
+        longest = self._plan.recovery_seconds + DEADLINE_SECONDS + SLACK_SECONDS
         while len(self._checked) < len(self._readers.processes):
             if not self._watch(renew=False):
                 return
@@ -432,7 +436,7 @@ def run(plan: Plan, binding: str) -> Outcome:
     outcome = Outcome(binding, plan.seed)
     ends_at = time.monotonic() + plan.seconds
     number = 0
-    while number == 0 or time.monotonic() < ends_at - MUTATION_SECONDS:
+    while number == 0 or time.monotonic() < ends_at - plan.mutation_seconds:
         variety = plan.varieties[number % len(plan.varieties)]
         left = ends_at - time.monotonic()
         rounds_left = max(1, len(plan.varieties) - number)

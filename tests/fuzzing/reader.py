@@ -61,12 +61,21 @@ class Reader:
     """See the module docstring. Used by one thread."""
 
     def __init__(
-        self, directory: Path, number: int, seed: str, versions: Versions
+        self,
+        directory: Path,
+        number: int,
+        seed: str,
+        versions: Versions,
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        slack_seconds: float = SLACK_SECONDS,
     ) -> None:
         self._directory = directory
         self._number = number
         self._chance = Random(f"{seed}/reader/{number}")
         self._versions = versions
+        self._deadline_seconds = deadline_seconds
+        self._slack_seconds = slack_seconds
         self._found: Counter[str] = Counter()
         self._buffer = memoryview(mmap.mmap(-1, REQUEST_BYTES))
         self._orders = b""
@@ -289,7 +298,7 @@ class Reader:
             raise
         finally:
             lasted = time.monotonic() - started
-            if lasted > deadlines * DEADLINE_SECONDS + SLACK_SECONDS:
+            if lasted > deadlines * self._deadline_seconds + self._slack_seconds:
                 self._say(late={"call": name, "lasted": lasted, "requests": deadlines})
 
     # -- the check after trouble -------------------------------------------------------------

@@ -20,7 +20,7 @@ import pytest
 
 from hingfs.mount.filesystem import Refusal
 from tests.conftest import Build, LogWatch
-from tests.fuzzing import campaign, reader
+from tests.fuzzing import campaign
 from tests.fuzzing.campaign import Outcome, Plan, Round
 from tests.fuzzing.clips import CLIPS, NUMBER_OF, Clip, Versions, is_mixture
 from tests.fuzzing.kinds import TABLE, chosen_kinds
@@ -196,16 +196,21 @@ def _flipped(answer: Answer, chance: Random) -> Script:
 @pytest.mark.fuse
 @pytest.mark.slow
 def test_a_wrong_byte_through_a_mount_is_noticed(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """With its seed, its kind, the raw answer, and how to run it again."""
     require_fuse()
-    monkeypatch.setattr(campaign, "MUTATION_SECONDS", 1.5)
-    monkeypatch.setattr(campaign, "RECOVERY_SECONDS", 1.0)
     kind = Kind("test/flipped", _flipped, part)
 
     outcome = campaign.run(
-        Plan(5, 1.0, [kind], varieties=("plain",), share=0.9), "mfusepy"
+        Plan(
+            *(5, 1.0, [kind]),
+            varieties=("plain",),
+            share=0.9,
+            mutation_seconds=1.5,
+            recovery_seconds=1.0,
+        ),
+        "mfusepy",
     )
 
     assert outcome.failed
@@ -221,9 +226,11 @@ def test_a_wrong_byte_through_a_mount_is_noticed(
 class Checker:
     """A reader of the files in a directory, which need no mount."""
 
-    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch, **seconds: float
+    ) -> None:
         self.versions = Versions.new()
-        self.reader = Reader(directory, 0, "seed", self.versions)
+        self.reader = Reader(directory, 0, "seed", self.versions, **seconds)
         self.directory = directory
         self.said: list[dict[str, object]] = []
         monkeypatch.setattr(self.reader, "_say", lambda **what: self.said.append(what))
@@ -301,10 +308,11 @@ class TestReader:
         assert "no bytes of" in str(wrong["words"])
 
     def test_a_late_call_is_told(
-        self, checker: Checker, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(reader, "DEADLINE_SECONDS", 0.01)
-        monkeypatch.setattr(reader, "SLACK_SECONDS", 0.01)
+        checker = Checker(
+            tmp_path, monkeypatch, deadline_seconds=0.01, slack_seconds=0.01
+        )
 
         checker.reader._timed("read", lambda: threading.Event().wait(0.1))
 
