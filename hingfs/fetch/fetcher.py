@@ -16,8 +16,9 @@ from ..blocks import runs_of
 from ..cache.base import BlockCache
 from ..errors import HingError
 from ..http.answer import Answer
+from ..http.patience import FAILURE_MEMORY_SECONDS
 from ..version import Content
-from .landings import FAILURE_MEMORY_SECONDS, LATE_SECONDS, Landing, Landings
+from .landings import LATE_SECONDS, Landing, Landings
 from .pump import Pump
 from .schedule import Schedule
 from .transfer import RangeSource, Transfer

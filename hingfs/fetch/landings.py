@@ -16,12 +16,10 @@ from collections.abc import Iterator, Sequence
 
 from ..blocks import Block, bounds_of
 from ..errors import BodyCut, DeadlineExceeded, HingError
+from ..http.patience import FAILURE_MEMORY_SECONDS
 from ..version import Content
 from .transfer import Transfer
 
-# After a failed read the kernel asks two or three times more. Each of those reads must
-# not cost all the tries again.
-FAILURE_MEMORY_SECONDS = 1.5
 # A reader that joins a transfer this long after its start gets another one, should the
 # first fail: its tries were nearly used up by then. A twelfth of their time.
 LATE_SECONDS = 1.0

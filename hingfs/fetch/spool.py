@@ -20,11 +20,10 @@ from ..errors import (
     HingError,
     TransportError,
 )
+from ..http.patience import FAILURE_MEMORY_SECONDS
 from ..version import Content
 from .storage import SharedStorage, Storage
 
-# A download that was refused is not tried again for so long, as in `landings`.
-FAILURE_MEMORY_SECONDS = 1.5
 # A program that has not read to the end reads on within this time: a player asks its
 # kernel for the next half megabyte each second. A guess.
 IN_USE_SECONDS = 3.0

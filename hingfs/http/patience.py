@@ -25,6 +25,10 @@ READ_TRIES = 8
 METADATA_TRIES = 3
 # A whole file is given up after so many attempts in a row that bring nothing new.
 WHOLE_TRIES = 4
+# A block, a read or a whole file that failed is not tried again for so long: after a
+# failed read the kernel asks two or three times more, and each of those reads must not
+# cost all the tries again.
+FAILURE_MEMORY_SECONDS = 1.5
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 3.0
 # The part of a call's time that one attempt may wait for the head of its answer: an

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 
 from ..blocks import ByteRange
-from ..fetch.landings import FAILURE_MEMORY_SECONDS
+from ..http.patience import FAILURE_MEMORY_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from ..blocks import KIB, MIB, Block, ByteRange, blocks_of
 from ..cache.base import BlockCache
 from ..errors import ContentChanged, HingError, RangesIgnored
 from ..fetch.fetcher import BlockFetcher
-from ..fetch.landings import FAILURE_MEMORY_SECONDS, Landing
+from ..fetch.landings import Landing
 from ..fetch.spool_store import SpoolStore
+from ..http.patience import FAILURE_MEMORY_SECONDS
 from ..mp4 import index_range
 from ..version import Content
 from .crowd import Crowd

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from ..cache.base import BlockCache
 from ..fetch.fetcher import BlockFetcher
-from ..fetch.landings import FAILURE_MEMORY_SECONDS
 from ..fetch.spool_store import SpoolStore
+from ..http.patience import FAILURE_MEMORY_SECONDS
 from ..version import Content
 from .crowd import Crowd
 from .habits import ClipHabit

@@ -34,10 +34,11 @@ from hingfs.errors import (
     VideoNotFound,
 )
 from hingfs.fetch import spool_store as spool_store_module
-from hingfs.fetch.spool import FAILURE_MEMORY_SECONDS, IN_USE_SECONDS, Spool
+from hingfs.fetch.spool import IN_USE_SECONDS, Spool
 from hingfs.fetch.spool_store import SpoolStore
 from hingfs.fetch.storage import Memory
 from hingfs.http import patience
+from hingfs.http.patience import FAILURE_MEMORY_SECONDS
 from hingfs.mount.serving import Mount
 from hingfs.version import Content, Validator
 from tests.support import endpoint as faults

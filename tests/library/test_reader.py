@@ -22,7 +22,8 @@ from hingfs.errors import (
     ServerBroken,
 )
 from hingfs.fetch.fetcher import BlockFetcher
-from hingfs.fetch.landings import FAILURE_MEMORY_SECONDS, Landing
+from hingfs.fetch.landings import Landing
+from hingfs.http.patience import FAILURE_MEMORY_SECONDS
 from hingfs.library import reader as reader_module
 from hingfs.library.crowd import Crowd
 from hingfs.library.habits import WHOLE_HABIT_CLIPS

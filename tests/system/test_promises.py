@@ -24,7 +24,8 @@ import pytest
 
 from hingfs.api.shifting import SAMPLE
 from hingfs.errors import NoSuchApi, TokenError
-from hingfs.fetch.landings import FAILURE_MEMORY_SECONDS, Landing
+from hingfs.fetch.landings import Landing
+from hingfs.http.patience import FAILURE_MEMORY_SECONDS
 from hingfs.library import lookups as lookups_module
 from hingfs.library.listing import STALE_LISTING_SECONDS
 from hingfs.library.names import full_name_of, name_of
