@@ -150,11 +150,10 @@ class RangeAnswers:
 
     def _error_of_416(self, answer: Answer) -> HingError:
         """The error for *answer*, which says that the file ends before the range."""
-        changed = ContentChanged("the size is another one now")
-        said = verdict.changed_by_416(answer.headers, self._content)
-        if said and not self._is_first(changed):
-            return changed
-        return ServerBroken("416 for a range inside the file")
+        error = verdict.error_of_416(answer.headers, self._content)
+        if isinstance(error, ContentChanged) and self._is_first(error):
+            return ServerBroken(f"seen once: {error}")
+        return error
 
     def _error_of_refusal(self, error: HingError) -> HingError:
         """*error*, or trouble to be tried again if it denies what was served before."""

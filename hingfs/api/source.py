@@ -7,7 +7,7 @@ Threads: every method may be called from any thread.
 """
 
 from ..blocks import ByteRange
-from ..errors import BodyCut, ContentChanged, HingError, ServerBroken
+from ..errors import BodyCut, ContentChanged, HingError
 from ..http.answer import Answer
 from ..http.pace import Pace
 from ..version import Content
@@ -69,11 +69,7 @@ class VideoSource:
             return self._checked(answer, content)
         answer.close()
         if answer.status == 416:  # only a request from an offset on gets one
-            if content.size_bytes >= 0 and verdict.changed_by_416(
-                answer.headers, content
-            ):
-                raise ContentChanged("the size is another one now")
-            raise ServerBroken("416 for a range inside the file")
+            raise verdict.error_of_416(answer.headers, content)
         error = self._routes.statuses.error_of(content.video_id, answer, body, status)
         raise refusals.of_opened(error)
 

@@ -10,7 +10,14 @@ import re
 from dataclasses import dataclass
 
 from ...blocks import LARGEST_VIDEO_BYTES, ByteRange
-from ...errors import ContentChanged, NotAVideo, RangesIgnored, ServerBroken, printable
+from ...errors import (
+    ContentChanged,
+    HingError,
+    NotAVideo,
+    RangesIgnored,
+    ServerBroken,
+    printable,
+)
 from ...http.pauses import Headers
 from ...version import Content, Validator
 from .sniffing import PROOF_BYTES, Sort, is_container, sort_of
@@ -192,11 +199,14 @@ def _check_size(size_bytes: int | None, content: Content) -> None:
         raise ContentChanged(f"{size_bytes} bytes now, {content.size_bytes} before")
 
 
-def changed_by_416(headers: Headers, content: Content) -> bool:
-    """Whether a 416 inside the known size says that the size is another one now."""
+def error_of_416(headers: Headers, content: Content) -> HingError:
+    """The meaning of a 416 inside the file: ContentChanged if it names another size."""
     value = headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes \*/(\d{1,19})", value.strip(), re.ASCII)
-    return bool(match) and int(match[1]) != content.size_bytes if match else False
+    known = content.size_bytes >= 0
+    if match and known and int(match[1]) != content.size_bytes:
+        return ContentChanged("the size is another one now")
+    return ServerBroken("416 for a range inside the file")
 
 
 def is_encoded(headers: Headers) -> bool:

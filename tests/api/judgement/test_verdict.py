@@ -976,7 +976,17 @@ def test_r16_a_200_with_another_validator_or_size_is_a_change():
     ],
 )
 def test_r17_a_416_with_another_size_is_a_change(value, changed):
-    assert verdict.changed_by_416({"Content-Range": value}, content()) is changed
+    error = verdict.error_of_416({"Content-Range": value}, content())
+
+    assert type(error) is (ContentChanged if changed else ServerBroken)
+
+
+def test_r17_a_416_of_a_file_of_unknown_size_is_no_change():
+    unknown = content(size_bytes=-1)
+
+    error = verdict.error_of_416({"Content-Range": "bytes */100"}, unknown)
+
+    assert type(error) is ServerBroken
 
 
 def test_r18_a_body_longer_than_its_range_is_refused_and_a_shorter_one_is_cut():
