@@ -11,7 +11,7 @@ from ..api.judgement.verdict import Facts
 from ..api.metadata import Probe, VideoMetadata
 from ..api.shifting import SAMPLE
 from ..fetch.spool_store import SpoolStore
-from ..version import Content
+from ..version import Content, Validator
 from .known import VideoFile
 
 
@@ -43,9 +43,11 @@ class Sameness:
                 alike and self._metadata.validators.shifts(content, [facts.validator])
             ):
                 return False
-        comparable = content.validator.compares_with(facts.validator)
-        unproved = content.unproved or not comparable
-        return not (unproved and self._is_another(file))
+        # A content without a validator is `unproved`, unless a sample costs all of it.
+        untold = content.validator != Validator() and (
+            not content.validator.compares_with(facts.validator)
+        )
+        return not ((content.unproved or untold) and self._is_another(file))
 
     def _is_confirmed_by_status(self, file: VideoFile) -> bool:
         """Whether the status shows that *file* is the same.
