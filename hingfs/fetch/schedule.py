@@ -2,7 +2,7 @@
 
 Decides that a demand goes first. A demand overtakes the queue of transfers ahead, cuts
 a running transfer that has far to go to the demanded block, and has one transfer ahead
-make way if no worker is free. Never do more than --connections transfers run at once.
+make way if no worker is free. At most --connections transfers run at once.
 Leaves to `concurrency` how many of them may be ahead, and to `landings` which readers
 wait.
 

@@ -70,7 +70,9 @@ def shares_of(left: int | None) -> Shares:
             left,
             most_waiting,
         )
-    return Shares(min(left * 5 // 8, binding.MAX_THREADS), most_waiting)
+    # Some more than may wait, so that the others answer; the rest asks the server.
+    most_threads = min(left // 2 + left // 8, binding.MAX_THREADS)
+    return Shares(most_threads, most_waiting)
 
 
 def _left_in_groups(cgroups: Path, processes: Path) -> Iterator[int]:
