@@ -3,7 +3,6 @@
 import os
 import re
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,26 +17,16 @@ from hingfs.cli.given import Given
 from hingfs.mount import serving as mount
 from hingfs.settings import SETTINGS, Config
 from hingfs.token import Token
+from tests.cli.conftest import TOKEN, Refusal
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import (
     Mounted,
     each_binding,
-    environment,
     hingfs,
     mount_line,
     run,
 )
 from tests.support.personalities import PERSONALITIES
-
-TOKEN = "oh-test-token"
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No HINGFS_ setting of whoever runs the tests counts; there is a token."""
-    for name in [name for name in os.environ if name.startswith("HINGFS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HINGFS_TOKEN", TOKEN)
 
 
 @pytest.fixture
@@ -46,24 +35,12 @@ def server() -> Iterator[FakeEndpoint]:
         yield endpoint
 
 
-def refusal(
-    capsys: pytest.CaptureFixture[str], status: int, *arguments: str | Path
-) -> str:
-    """What `hingfs` says, in one line, as it ends with *status* and mounts nothing."""
-    assert cli.main([str(argument) for argument in arguments]) == status
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert re.fullmatch(r"hingfs: [^\n]+\n", err), err
-    assert TOKEN not in err
-    return err
-
-
 # --- refusals ---------------------------------------------------------------------------
 
 
 @pytest.mark.fuse
 def test_a_lookup_that_still_hangs_after_the_check_is_status_4(
-    capsys: pytest.CaptureFixture[str],
+    refusal: Refusal,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     server: FakeEndpoint,
@@ -84,7 +61,7 @@ def test_a_lookup_that_still_hangs_after_the_check_is_status_4(
     base_url = server.base_url.replace("127.0.0.1", "api.hing.test")
     options = ("--insecure-http", "--connect-timeout", "50ms", "--base-url", base_url)
     try:
-        said = refusal(capsys, 4, "mount", tmp_path, *options)
+        said = refusal(4, "mount", tmp_path, *options)
     finally:
         over.set()
 
@@ -92,133 +69,42 @@ def test_a_lookup_that_still_hangs_after_the_check_is_status_4(
     assert server.requests_of("list")  # the check itself went well
 
 
-def test_a_missing_token_is_status_3(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for value in ("", "  "):
-        monkeypatch.setenv("HINGFS_TOKEN", value)
-        assert "HINGFS_TOKEN" in refusal(capsys, 3, "mount", tmp_path)
-    monkeypatch.delenv("HINGFS_TOKEN", raising=False)
-
-    said = refusal(capsys, 3, "mount", tmp_path)
-
-    assert "no token" in said
-    assert "--token-file" in said
-
-
 @pytest.mark.parametrize("token", ["two words", "control\x01", "ünicode"])
 def test_a_token_that_cannot_be_sent_is_status_3(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    token: str,
+    refusal: Refusal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, token: str
 ) -> None:
     monkeypatch.setenv("HINGFS_TOKEN", token)
 
-    assert token not in refusal(capsys, 3, "mount", tmp_path)
-
-
-def test_a_token_that_the_endpoint_refuses_is_status_3(
-    capsys: pytest.CaptureFixture[str], server: FakeEndpoint, tmp_path: Path
-) -> None:
-    server.token = "oh-another"
-
-    said = refusal(capsys, 3, "mount", tmp_path, "--base-url", server.base_url)
-
-    assert "token" in said
-    assert mount_line(tmp_path) is None
-
-
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
-def test_a_token_file_that_others_can_use_is_status_3(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, mode: int
-) -> None:
-    file = tmp_path / "token"
-    file.write_text(TOKEN)
-    file.chmod(mode)
-
-    said = refusal(capsys, 3, "mount", tmp_path / "dir", "--token-file", file)
-
-    assert f"chmod 600 {file}" in said
-
-
-def test_a_token_file_that_is_not_there_or_empty_is_status_3(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    file = tmp_path / "token"
-    said = refusal(capsys, 3, "mount", tmp_path, "--token-file", file)
-    assert f"{file}: No such file or directory" in said
-
-    file.touch(mode=0o600)
-    assert "no token" in refusal(capsys, 3, "mount", tmp_path, "--token-file", file)
-
-
-def test_an_endpoint_that_cannot_be_reached_is_status_4(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    with FakeEndpoint() as gone:
-        pass
-
-    said = refusal(capsys, 4, "mount", tmp_path, "--base-url", gone.base_url)
-
-    assert gone.base_url in said
+    assert token not in refusal(3, "mount", tmp_path)
 
 
 @pytest.mark.slow
 def test_a_name_that_does_not_resolve_is_status_4(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    refusal: Refusal, tmp_path: Path
 ) -> None:
     url = "https://hingfs.invalid"
 
-    assert url in refusal(capsys, 4, "mount", tmp_path, "--base-url", url)
-
-
-def test_a_directory_that_is_not_there_is_status_6(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    missing = tmp_path / "missing"
-
-    said = refusal(capsys, 6, "mount", missing)
-
-    assert f"mkdir -p {missing}" in said
-
-
-def test_a_file_instead_of_a_directory_is_status_6(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    (tmp_path / "file").touch()
-
-    assert "is a file" in refusal(capsys, 6, "mount", tmp_path / "file")
-
-
-def test_a_directory_that_is_not_empty_is_status_6(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    (tmp_path / "mine").touch()
-
-    assert "is not empty" in refusal(capsys, 6, "mount", tmp_path)
+    assert url in refusal(4, "mount", tmp_path, "--base-url", url)
 
 
 def test_a_missing_fuse_device_is_status_5(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    refusal: Refusal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("hingfs.mount.mountpoint._FUSE_DEVICE", tmp_path / "no-fuse")
 
-    said = refusal(capsys, 5, "mount", tmp_path)
+    said = refusal(5, "mount", tmp_path)
 
     assert "/dev/fuse" in said
     assert "modprobe fuse" in said
 
 
 def test_plain_http_to_another_host_is_refused_before_anything_is_sent(
-    capsys: pytest.CaptureFixture[str], server: FakeEndpoint, tmp_path: Path
+    refusal: Refusal, server: FakeEndpoint, tmp_path: Path
 ) -> None:
     # The same server by an address that is not loopback's own.
     url = server.base_url.replace("127.0.0.1", "0.0.0.0")
 
-    said = refusal(capsys, 2, "mount", tmp_path, "--base-url", url)
+    said = refusal(2, "mount", tmp_path, "--base-url", url)
 
     assert "--insecure-http" in said
     assert server.log == []
@@ -241,76 +127,52 @@ def test_plain_http_to_another_host_is_accepted_when_asked_for(binding: str) -> 
             assert mounted.path("video").read_bytes() == video.read(0, 1000)
 
 
-BAD_OPTIONS = [
-    ("--cache-size", "much"),
-    ("--cache-size", "-1"),
-    ("--cache-size", "12 parsecs"),
-    ("--cache-size", "1KiB"),
-    ("--cache-size", "1.5MiB"),
-    ("--block-size", "300KiB"),
-    ("--block-size", "1KiB"),
-    ("--block-size", "16MiB"),
-    ("--spool-size", "GiB"),
-    ("--connections", "0"),
-    ("--connections", "65"),
-    ("--connections", "many"),
-    ("--connections", "٣"),
-    ("--connect-timeout", "soon"),
-    ("--connect-timeout", "0"),
-    ("--stall-timeout", "-5s"),
-    ("--read-timeout", "5 fortnights"),
-    ("--read-timeout", "inf"),
-    ("--metadata-timeout", "0s"),
-    ("--metadata-ttl", "nan"),
-    ("--negative-ttl", "1e3"),
-    ("--listing-ttl", "10 s s"),
-    ("--base-url", "ftp://example.com"),
-    ("--base-url", "example.com"),
-    ("--base-url", "https://"),
-    ("--base-url", "https://user:secret@example.com"),
-    ("--base-url", "https://example.com/?key=1"),
-    ("--base-url", "https://example.com:port"),
-    ("--uid", "nobody-of-that-name"),
-    ("--gid", "nobody-of-that-name"),
-    ("--file-mode", "rw-r--r--"),
-    ("--file-mode", "0844"),
-    ("--file-mode", "-644"),
-    ("--file-mode", "٦٤٤"),
-    ("--dir-mode", "0o"),
-    ("--dir-mode", "1777"),
-    ("--dir-mode", "00755"),
-    ("--log-level", "chatty"),
-    ("--fuse", "fuse4"),
-    ("--cache-dir", "/does/not/exist"),
-]
+# Beside those in test_messages, whose words stand there.
+BAD_VALUES = {
+    "--cache-size": ["-1", "12 parsecs", "1.5MiB"],
+    "--block-size": ["300KiB", "1KiB", "16MiB"],
+    "--spool-size": ["GiB"],
+    "--connections": ["65", "٣"],
+    "--connect-timeout": ["soon", "0"],
+    "--stall-timeout": ["-5s"],
+    "--read-timeout": ["5 fortnights", "inf"],
+    "--metadata-timeout": ["0s"],
+    "--metadata-ttl": ["nan"],
+    "--negative-ttl": ["1e3"],
+    "--listing-ttl": ["10 s s"],
+    "--base-url": ["ftp://example.com", "https://", "https://example.com/?key=secret"],
+    "--file-mode": ["rw-r--r--", "0844", "-644", "٦٤٤"],
+    "--dir-mode": ["0o", "1777", "00755"],
+}
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), BAD_OPTIONS, ids=[" ".join(pair) for pair in BAD_OPTIONS]
+    "given", [f"{name}={value}" for name in BAD_VALUES for value in BAD_VALUES[name]]
 )
 def test_a_value_that_an_option_cannot_have_is_status_2(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str, value: str
+    refusal: Refusal, tmp_path: Path, given: str
 ) -> None:
-    said = refusal(capsys, 2, "mount", tmp_path, f"{option}={value}")
-
-    assert "secret" not in said
+    assert "secret" not in refusal(2, "mount", tmp_path, given)
 
 
 @pytest.mark.parametrize("name", ["none/log", "", "file/log"])
-def test_a_log_file_that_cannot_be_made_is_an_error(
-    server: FakeEndpoint, tmp_path: Path, name: str
+@pytest.mark.parametrize("start", [["--foreground"], []])
+def test_a_log_file_that_cannot_be_made_is_told_before_anything_is_asked(
+    *,
+    server: FakeEndpoint,
+    refusal: Refusal,
+    tmp_path: Path,
+    name: str,
+    start: list[str],
 ) -> None:
     (tmp_path / "file").touch()
-    done = hingfs(
-        *("mount", tmp_path / "mnt", "--foreground", "--base-url", server.base_url),
-        *("--log-file", tmp_path / name),
-        HINGFS_TOKEN=TOKEN,
-    )
 
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"hingfs: --log-file: {tmp_path / name} is no file")
-    assert len(done.stderr.splitlines()) == 1
+    options = ("--base-url", server.base_url, "--log-file", tmp_path / name)
+    said = refusal(2, "mount", tmp_path, *start, *options)
+
+    assert said.startswith(f"--log-file: {tmp_path / name} is no file that you can wr")
     assert server.log == []
+    assert mount_line(tmp_path) is None
 
 
 @pytest.mark.parametrize("name", ["new", "old", "link"])
@@ -322,35 +184,6 @@ def test_a_log_file_that_can_be_written_is_taken(tmp_path: Path, name: str) -> N
 
     assert config.log.file == tmp_path / name
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["mount"],
-        ["umount"],
-        ["mount", "DIR", "--token", "oh-secret"],
-        ["mount", "DIR", "--tok", "file"],
-        ["mount", "DIR", "EXTRA"],
-        ["explode"],
-    ],
-    ids=" ".join,
-)
-def test_arguments_that_make_no_sense_are_status_2(
-    capsys: pytest.CaptureFixture[str], arguments: list[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
-
-    assert caught.value.code == 2
-    assert "usage: hingfs" in capsys.readouterr().err
-
-
-def test_umount_of_what_is_no_mount_is_status_8(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    assert "nothing is mounted" in refusal(capsys, 8, "umount", tmp_path)
 
 
 # --- the check before the mount -------------------------------------------------------------
@@ -383,11 +216,11 @@ def test_a_server_without_a_list_mounts_and_lists_what_was_opened(
 
 
 def test_the_directory_is_looked_at_before_the_endpoint_is_asked(
-    server: FakeEndpoint, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    server: FakeEndpoint, refusal: Refusal, tmp_path: Path
 ) -> None:
     (tmp_path / "mine").touch()
 
-    refusal(capsys, 6, "mount", tmp_path, "--base-url", server.base_url)
+    refusal(6, "mount", tmp_path, "--base-url", server.base_url)
 
     assert server.log == []
 
@@ -407,14 +240,19 @@ def test_the_installed_command_is_the_same() -> None:
     assert done.stdout == f"hingfs {__version__}\n"
 
 
-def test_help_lists_each_option_with_its_default() -> None:
-    text = " ".join(hingfs("mount", "--help").stdout.split())
+def test_help_lists_each_option_with_its_default_and_needs_no_token() -> None:
+    done = hingfs("mount", "--help")
 
+    assert (done.returncode, done.stderr) == (0, "")
+    text = " ".join(done.stdout.split())
     for one in SETTINGS:
         form = f"{one.flag} {one.unit.metavar}".rstrip()
         assert f"{form} {one.meaning}" in text
         if one.default and not one.is_switch:
             assert f"{one.meaning} (default: {one.default})" in text
+    # `ps` shows arguments to everybody, so no option takes a token.
+    found = re.findall(r"--\S*(?:token|key|password)\S*", done.stdout)
+    assert set(found) == {"--token-file"}
 
 
 def test_help_tells_the_commands_and_the_exit_statuses() -> None:
@@ -424,29 +262,6 @@ def test_help_tells_the_commands_and_the_exit_statuses() -> None:
         assert word in text
     told = [int(number) for number in re.findall(r"(?m)(?:^|\s{2})(\d)  \w", text)]
     assert sorted(told) == list(range(10))
-
-
-def test_no_option_takes_a_token() -> None:
-    """`ps` shows arguments to everybody."""
-    text = hingfs("mount", "--help").stdout
-
-    found = re.findall(r"--\S*(?:token|key|password)\S*", text)
-    assert set(found) == {"--token-file"}
-
-
-def test_help_does_not_need_a_token_or_fuse() -> None:
-    env = environment()
-    env.pop("HINGFS_TOKEN", None)
-
-    done = subprocess.run(
-        [sys.executable, "-m", "hingfs", "mount", "--help"],
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 # --- options and variables ----------------------------------------------------------------

@@ -25,27 +25,10 @@ from hingfs.errors import MountpointError, TokenError
 from hingfs.mount import fusermount, mount_table, mountpoint
 from hingfs.settings import SETTINGS
 from hingfs.token import Token
+from tests.cli.conftest import TOKEN, Refusal, rows
 from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint
-from tests.support.mounting import HINGFS, Mounted, each_binding, hingfs
-
-TOKEN = "oh-test-token"
-NEEDS_TOKEN = (
-    "tokens come from HINGFS_TOKEN or from --token-file FILE, never from an argument, "
-    "since `ps` shows those to everybody"
-)
-CREDENTIALS = (
-    "--base-url: it holds no user name, password, query or fragment; the token goes into "
-    "HINGFS_TOKEN or a token file"
-)
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("HINGFS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HINGFS_TOKEN", TOKEN)
-    monkeypatch.setenv("COLUMNS", "80")
+from tests.support.mounting import HINGFS, Mounted, each_binding, hingfs, mount_line
 
 
 @pytest.fixture
@@ -61,47 +44,26 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-# What is typed, with D for that directory; the status; what is said.
-ARGUMENTS = [
-    ("", "`hingfs` needs a command: mount, umount, demo"),
-    ("explode", "there is no such command; choose mount, umount, demo"),
-    ("mout D", "there is no such command; did you mean mount?"),
-    ("mount", "`hingfs mount` needs a directory: DIR"),
-    ("umount", "`hingfs umount` needs a directory: DIR"),
-    ("mount D/empty --token oh-secret", NEEDS_TOKEN),
-    ("mount --tok oh-secret D/empty", NEEDS_TOKEN),
-    ("mount D/empty --api-key=oh-secret", NEEDS_TOKEN),
-    ("mount D/empty --bogus", "`hingfs mount` has no option --bogus"),
-    (
-        "mount D/empty --cach-size 1MiB",
-        "`hingfs mount` has no option --cach-size; did you mean --cache-size?",
-    ),
-    (
-        "umount D/empty --lasy",
-        "`hingfs umount` has no option --lasy; did you mean --lazy?",
-    ),
-    (
-        "demo D/empty --chek",
-        "`hingfs demo` has no option --chek; did you mean --check?",
-    ),
-    (
-        "mount D/empty more",
-        (
-            "`hingfs mount` takes one DIR, and got 2 arguments; put a name with blanks into "
-            "quotes"
-        ),
-    ),
-    (
-        "mount D/empty --cache 1G",
-        "`hingfs mount` has no option --cache; did you mean --cache-size or --cache-dir?",
-    ),
-    (
-        "mount D/empty --verbose",
-        "`hingfs mount` has no option --verbose; did you mean --log-level debug?",
-    ),
-    ("mount D/empty --foreground=yes", "--foreground takes no value"),
-    ("mount D/empty --cache-size", "--cache-size needs a value: --cache-size SIZE"),
-]
+# What is typed, with D for that directory; what is said.
+ARGUMENTS = rows("""
+| `hingfs` needs a command: mount, umount, demo
+explode | there is no such command; choose mount, umount, demo
+mout D | there is no such command; did you mean mount?
+mount | `hingfs mount` needs a directory: DIR
+umount | `hingfs umount` needs a directory: DIR
+mount D/empty --token oh-secret | tokens come from HINGFS_TOKEN or from --token-file FILE, never from an argument, since `ps` shows those to everybody
+mount --tok oh-secret D/empty | tokens come from HINGFS_TOKEN or from --token-file FILE, never from an argument, since `ps` shows those to everybody
+mount D/empty --api-key=oh-secret | tokens come from HINGFS_TOKEN or from --token-file FILE, never from an argument, since `ps` shows those to everybody
+mount D/empty --bogus | `hingfs mount` has no option --bogus
+mount D/empty --cach-size 1MiB | `hingfs mount` has no option --cach-size; did you mean --cache-size?
+umount D/empty --lasy | `hingfs umount` has no option --lasy; did you mean --lazy?
+demo D/empty --chek | `hingfs demo` has no option --chek; did you mean --check?
+mount D/empty more | `hingfs mount` takes one DIR, and got 2 arguments; put a name with blanks into quotes
+mount D/empty --cache 1G | `hingfs mount` has no option --cache; did you mean --cache-size or --cache-dir?
+mount D/empty --verbose | `hingfs mount` has no option --verbose; did you mean --log-level debug?
+mount D/empty --foreground=yes | --foreground takes no value
+mount D/empty --cache-size | --cache-size needs a value: --cache-size SIZE
+""")
 USAGES = {
     "mount": "hingfs mount [OPTION]... DIR",
     "umount": "hingfs umount [-h] [--lazy] DIR",
@@ -130,50 +92,29 @@ def test_what_cannot_be_understood_shows_the_usage_of_its_command(
     assert "oh-secret" not in err
 
 
-MOUNTS = [
-    ("none", 6, "D/none does not exist; make it: mkdir -p D/none"),
-    ("a b", 6, "D/a b does not exist; make it: mkdir -p 'D/a b'"),
-    ("dangling", 6, "D/none does not exist; make it: mkdir -p D/none"),
-    ("loop", 6, "D/loop cannot be mounted on: Too many levels of symbolic links"),
-    ("file", 6, "D/file is a file, and a mount needs a directory; choose an empty one"),
-    (
-        "file/x",
-        6,
-        "D/file/x is below a file, and a mount needs a directory; choose an empty one",
-    ),
-    (
-        "full",
-        6,
-        (
-            "D/full is not empty, and a mount would hide what is in it; choose an empty "
-            "directory"
-        ),
-    ),
-]
+MOUNTS = rows("""
+none | D/none does not exist; make it: mkdir -p D/none
+a b | D/a b does not exist; make it: mkdir -p 'D/a b'
+dangling | D/none does not exist; make it: mkdir -p D/none
+loop | D/loop cannot be mounted on: Too many levels of symbolic links
+file | D/file is a file, and a mount needs a directory; choose an empty one
+file/x | D/file/x is below a file, and a mount needs a directory; choose an empty one
+full | D/full is not empty, and a mount would hide what is in it; choose an empty directory
+""")
 
 
 @pytest.mark.fuse
-@pytest.mark.parametrize(("directory", "status", "said"), MOUNTS)
+@pytest.mark.parametrize(("directory", "said"), MOUNTS)
 def test_a_directory_that_cannot_be_mounted_on_is_told_with_what_it_is(
-    *,
-    directory: str,
-    status: int,
-    said: str,
-    here: Path,
-    capsys: pytest.CaptureFixture[str],
+    directory: str, said: str, here: Path, refusal: Refusal
 ) -> None:
-    assert cli.main(["mount", str(here / directory)]) == status
-
-    assert capsys.readouterr().err == f"hingfs: {said.replace('D/', f'{here}/')}\n"
+    assert refusal(6, "mount", here / directory) == said.replace("D/", f"{here}/")
 
 
-def test_an_empty_name_is_not_the_current_directory(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_an_empty_name_is_not_the_current_directory(refusal: Refusal) -> None:
     for command in ("mount", "umount"):
-        assert cli.main([command, ""]) == 2
-        said = "hingfs: DIR is empty; name the directory of the mount\n"
-        assert capsys.readouterr().err == said
+        said = "DIR is empty; name the directory of the mount"
+        assert refusal(2, command, "") == said
 
 
 def test_a_directory_that_may_not_be_looked_into(
@@ -208,27 +149,20 @@ def dead_mount(directory: Path, kind: str) -> Iterator[None]:
 
 
 @pytest.mark.fuse
-def test_a_dead_mount_of_another_program_is_named(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dead_mount_of_another_program_is_named(here: Path, refusal: Refusal) -> None:
     with dead_mount(here / "empty", "fuse.sshfs"):
-        assert cli.main(["mount", str(here / "empty")]) == 6
-
-        assert capsys.readouterr().err == (
-            f"hingfs: {here}/empty is a dead mount of fuse.sshfs; take it away first: "
-            f"fusermount3 -u {here}/empty\n"
+        assert refusal(6, "mount", here / "empty") == (
+            f"{here}/empty is a dead mount of fuse.sshfs; take it away first: "
+            f"fusermount3 -u {here}/empty"
         )
-
-        assert cli.main(["umount", str(here / "empty")]) == 8
-
-        assert capsys.readouterr().err == (
-            f"hingfs: {here}/empty is a mount of fuse.sshfs, not of hingfs; end it as it "
-            f"was made, or by: umount {here}/empty\n"
+        assert refusal(8, "umount", here / "empty") == (
+            f"{here}/empty is a mount of fuse.sshfs, not of hingfs; end it as it "
+            f"was made, or by: umount {here}/empty"
         )
 
 
 def test_a_helper_that_hangs_is_named_and_another_way(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     helper = here / "fusermount3"
     helper.write_text("#!/bin/sh\nexec sleep 60\n")
@@ -238,11 +172,9 @@ def test_a_helper_that_hangs_is_named_and_another_way(
     monkeypatch.setattr(mountpoint, "_HELPER_SECONDS", 0.1)
     monkeypatch.setattr(fusermount, "program", lambda: str(helper))
 
-    assert cli.main(["umount", str(here / "empty")]) == 6
-
-    assert capsys.readouterr().err == (
-        f"hingfs: cannot unmount {here}/empty: {helper} hangs; try: "
-        f"{invocation.command()} umount --lazy {here}/empty\n"
+    assert refusal(6, "umount", here / "empty") == (
+        f"cannot unmount {here}/empty: {helper} hangs; try: "
+        f"{invocation.command()} umount --lazy {here}/empty"
     )
 
 
@@ -285,15 +217,15 @@ def test_what_an_endpoint_says_instead_of_a_list_is_quoted(
     said: str,
     here: Path,
     endpoint: FakeEndpoint,
-    capsys: pytest.CaptureFixture[str],
+    refusal: Refusal,
 ) -> None:
     endpoint.inject(fault, math.inf)
 
-    arguments = ["mount", str(here / "empty"), "--base-url", endpoint.base_url]
-    assert cli.main([*arguments, "--metadata-timeout", "3s"]) == status
+    options = ("--base-url", endpoint.base_url, "--metadata-timeout", "3s")
+    told = refusal(status, "mount", here / "empty", *options)
 
-    expected = said.replace("U", endpoint.base_url, 1)
-    assert capsys.readouterr().err == f"hingfs: {expected}\n"
+    assert told == said.replace("U", endpoint.base_url, 1)
+    assert mount_line(here / "empty") is None
 
 
 def _answering_plainly(server: socket.socket) -> None:
@@ -308,31 +240,26 @@ def _answering_plainly(server: socket.socket) -> None:
 
 
 @pytest.mark.fuse
-def test_https_at_a_port_of_http_is_told_as_that(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_https_at_a_port_of_http_is_told_as_that(here: Path, refusal: Refusal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"https://127.0.0.1:{server.getsockname()[1]}"
         thread = threading.Thread(target=_answering_plainly, args=(server,))
         thread.start()
 
-        assert cli.main(["mount", str(here / "empty"), "--base-url", url]) == 4
+        said = refusal(4, "mount", here / "empty", "--base-url", url)
 
         server.shutdown(socket.SHUT_RDWR)
         thread.join()
-    assert capsys.readouterr().err == (
-        f"hingfs: cannot reach {url}: TLS: this port does not speak it, perhaps http. "
-        "Check --base-url\n"
+    assert said == (
+        f"cannot reach {url}: TLS: this port does not speak it, perhaps http. "
+        "Check --base-url"
     )
 
 
 @pytest.mark.fuse
 @each_binding
 def test_a_dead_mount_stays_until_its_successor_comes(
-    binding: str,
-    here: Path,
-    endpoint: FakeEndpoint,
-    capsys: pytest.CaptureFixture[str],
+    binding: str, here: Path, endpoint: FakeEndpoint, refusal: Refusal
 ) -> None:
     """Programs would take the empty directory below it for one without videos."""
     directory, killed = here / "empty", -signal.SIGKILL
@@ -341,10 +268,8 @@ def test_a_dead_mount_stays_until_its_successor_comes(
         assert mounted.wait() == killed
     endpoint.stop()
 
-    arguments = ["mount", str(directory), "--base-url", endpoint.base_url]
-    assert cli.main(arguments) == 4
-
-    assert "cannot reach" in capsys.readouterr().err
+    said = refusal(4, "mount", directory, "--base-url", endpoint.base_url)
+    assert "cannot reach" in said
     with pytest.raises(OSError, match="not connected"):
         os.listdir(directory)
     assert cli.main(["umount", str(directory)]) == 0
@@ -373,11 +298,11 @@ def test_a_terminal_is_told_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> 
         assert threading.active_count() == threads
 
 
-UNMOUNTS = [
-    ("empty", "D/empty is a directory and nothing is mounted on it"),
-    ("file", "D/file is a file and nothing is mounted on it"),
-    ("none", "D/none does not exist"),
-]
+UNMOUNTS = rows("""
+empty | D/empty is a directory and nothing is mounted on it
+file | D/file is a file and nothing is mounted on it
+none | D/none does not exist
+""")
 
 
 @pytest.mark.parametrize(("directory", "said"), UNMOUNTS)
@@ -386,26 +311,23 @@ def test_umount_says_what_is_there_instead_and_which_mounts_there_are(
     directory: str,
     said: str,
     here: Path,
-    capsys: pytest.CaptureFixture[str],
+    refusal: Refusal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     entry = mount_table.MountEntry("/mnt/hing", "fuse.hingfs", "0:99")
     for entries, there in (([], "none"), ([entry], "/mnt/hing")):
         monkeypatch.setattr(mount_table, "entries", lambda: iter(entries))  # noqa: B023
 
-        assert cli.main(["umount", str(here / directory)]) == 8
-
         expected = f"{said.replace('D/', f'{here}/')}; mounts of hingfs here: {there}"
-        assert capsys.readouterr().err == f"hingfs: {expected}\n"
+        assert refusal(8, "umount", here / directory) == expected
 
 
-def test_umount_of_another_kind_of_mount(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["umount", "/proc"]) == 8
-
-    assert capsys.readouterr().err == (
-        "hingfs: /proc is a mount of proc, not of hingfs; end it as it was made, or by: "
-        "umount /proc\n"
+def test_umount_leaves_another_kind_of_mount(refusal: Refusal) -> None:
+    assert refusal(8, "umount", "/proc") == (
+        "/proc is a mount of proc, not of hingfs; end it as it was made, or by: "
+        "umount /proc"
     )
+    assert Path("/proc/self").exists()
 
 
 @pytest.mark.fuse
@@ -430,181 +352,77 @@ def test_inside_another_mount_its_name_is_said(binding: str) -> None:
 
 
 MEMORY = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f}GiB"
-VALUES = [
-    (
-        "--cache-size much",
-        "--cache-size: 'much' is not a size; write it as 128MiB, 64K or 1048576",
-    ),
-    (
-        "--cache-size 1KiB",
-        ("--cache-size: 1KiB is too small; it holds at least 8 blocks of 128KiB"),
-    ),
-    (
-        "--cache-size 999TiB",
-        f"--cache-size: 999TiB is more than the memory of this machine, which is {MEMORY}",
-    ),
-    ("--dir-mode 0", "--dir-mode: nobody can enter a directory of mode 0000; try 0755"),
-    (
-        "--dir-mode 0644",
-        "--dir-mode: nobody can enter a directory of mode 0644; try 0755",
-    ),
-    ("--uid 4294967295", "--uid: 4294967295 is not one of 0 to 4294967294"),
-    ("--gid 4294967296", "--gid: 4294967296 is not one of 0 to 4294967294"),
-    ("--block-size 300", "--block-size: 300 is no power of two from 4KiB to 8MiB"),
-    (
-        "--read-timeout soon",
-        "--read-timeout: 'soon' is not a time; write it as 30s, 500ms or 2m",
-    ),
-    ("--read-timeout 0", "--read-timeout: it takes a time longer than 0, such as 30s"),
-    (
-        "--metadata-timeout 999999d",
-        "--metadata-timeout: a time of more than 7d is no time-out; write it as 30s",
-    ),
-    ("--connections many", "--connections: 'many' is not a whole number"),
-    ("--connections 0", "--connections: 0 is not one of 1 to 64"),
-    ("--uid nobodyx", "--uid: 'nobodyx' is no user here"),
-    ("--gid nobodyx", "--gid: 'nobodyx' is no group here"),
-    (
-        "--log-level chatty",
-        "--log-level: 'chatty' is no level; choose debug, info, warning or error",
-    ),
-    (
-        "--fuse fuse4",
-        ("--fuse: 'fuse4' is no FUSE library; choose mfusepy, fusepy or auto"),
-    ),
-    (
-        "--cache-dir /none",
-        "--cache-dir: /none is no directory that you can write; make it, or choose another",
-    ),
-    (
-        "--log-file /none/log",
-        (
-            "--log-file: /none/log is no file that you can write; make its directory, or "
-            "choose another"
-        ),
-    ),
-    (
-        "--base-url example.com",
-        (
-            "--base-url: 'example.com' is no base URL, which looks like "
-            "https://api.example.com"
-        ),
-    ),
-    (
-        "--base-url me:secret@example.com",
-        (
-            "--base-url: what is given is no base URL, which looks like "
-            "https://api.example.com"
-        ),
-    ),
-    (
-        "--base-url https://example.com:port",
-        "--base-url: 'https://example.com:port' is no URL; is its port one of 1 to 65535?",
-    ),
-    ("--base-url https://me:secret@example.com", CREDENTIALS),
-    (
-        "--base-url http://example.com",
-        (
-            "--base-url: http://example.com would send the token unencrypted; use https, "
-            "or add --insecure-http if you trust the whole way to that server"
-        ),
-    ),
-]
+VALUES = rows(f"""
+--cache-size much | 'much' is not a size; write it as 128MiB, 64K or 1048576
+--cache-size 1KiB | 1KiB is too small; it holds at least 8 blocks of 128KiB
+--cache-size 999TiB | 999TiB is more than the memory of this machine, which is {MEMORY}
+--dir-mode 0 | nobody can enter a directory of mode 0000; try 0755
+--dir-mode 0644 | nobody can enter a directory of mode 0644; try 0755
+--uid 4294967295 | 4294967295 is not one of 0 to 4294967294
+--gid 4294967296 | 4294967296 is not one of 0 to 4294967294
+--block-size 300 | 300 is no power of two from 4KiB to 8MiB
+--read-timeout soon | 'soon' is not a time; write it as 30s, 500ms or 2m
+--read-timeout 0 | it takes a time longer than 0, such as 30s
+--metadata-timeout 999999d | a time of more than 7d is no time-out; write it as 30s
+--connections many | 'many' is not a whole number
+--connections 0 | 0 is not one of 1 to 64
+--uid nobodyx | 'nobodyx' is no user here
+--gid nobodyx | 'nobodyx' is no group here
+--log-level chatty | 'chatty' is no level; choose debug, info, warning or error
+--fuse fuse4 | 'fuse4' is no FUSE library; choose mfusepy, fusepy or auto
+--cache-dir /none | /none is no directory that you can write; make it, or choose another
+--log-file /none/log | /none/log is no file that you can write; make its directory, or choose another
+--base-url example.com | 'example.com' is no base URL, which looks like https://api.example.com
+--base-url me:secret@example.com | what is given is no base URL, which looks like https://api.example.com
+--base-url https://example.com:port | 'https://example.com:port' is no URL; is its port one of 1 to 65535?
+--base-url https://me:secret@example.com | it holds no user name, password, query or fragment; the token goes into HINGFS_TOKEN or a token file
+--base-url http://example.com | http://example.com would send the token unencrypted; use https, or add --insecure-http if you trust the whole way to that server
+""")
 
 
-@pytest.mark.parametrize(("typed", "said"), VALUES)
-def test_a_wrong_value_is_told_with_its_option(
-    typed: str, said: str, here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["mount", str(here / "empty"), *typed.split()]) == 2
-
-    assert capsys.readouterr().err == f"hingfs: {said}\n"
+# Of which an option has no value.
+SWITCHES = rows("""
+--foreground ja | 'ja' says neither; write yes or no
+--no-check 2 | '2' says neither; write yes or no
+""")
 
 
-VARIABLES = [
-    (
-        "HINGFS_READ_TIMEOUT=soon",
-        "HINGFS_READ_TIMEOUT: 'soon' is not a time; write it as 30s, 500ms or 2m",
-    ),
-    ("HINGFS_FOREGROUND=ja", "HINGFS_FOREGROUND: 'ja' says neither; write yes or no"),
-    ("HINGFS_NO_CHECK=2", "HINGFS_NO_CHECK: '2' says neither; write yes or no"),
-    ("HINGFS_CONNECTIONS=0", "HINGFS_CONNECTIONS: 0 is not one of 1 to 64"),
-    (
-        "HINGFS_BLOCK_SIZE=300",
-        "HINGFS_BLOCK_SIZE: 300 is no power of two from 4KiB to 8MiB",
-    ),
-    (
-        "HINGFS_CACHE_SIZE=1KiB",
-        "HINGFS_CACHE_SIZE: 1KiB is too small; it holds at least 8 blocks of 128KiB",
-    ),
-    (
-        "HINGFS_READ_TIMEOUT=0",
-        "HINGFS_READ_TIMEOUT: it takes a time longer than 0, such as 30s",
-    ),
-    (
-        "HINGFS_DIR_MODE=0",
-        "HINGFS_DIR_MODE: nobody can enter a directory of mode 0000; try 0755",
-    ),
-    (
-        "HINGFS_CACHE_SIZE=999TiB",
-        f"HINGFS_CACHE_SIZE: 999TiB is more than the memory of this machine, which is {MEMORY}",
-    ),
-    ("HINGFS_UID=nobodyx", "HINGFS_UID: 'nobodyx' is no user here"),
-    (
-        "HINGFS_LOG_LEVEL=chatty",
-        "HINGFS_LOG_LEVEL: 'chatty' is no level; choose debug, info, warning or error",
-    ),
-    (
-        "HINGFS_FUSE=fuse4",
-        "HINGFS_FUSE: 'fuse4' is no FUSE library; choose mfusepy, fusepy or auto",
-    ),
-    (
-        "HINGFS_CACHE_DIR=/none",
-        "HINGFS_CACHE_DIR: /none is no directory that you can write; make it, or choose another",
-    ),
-    (
-        "HINGFS_LOG_FILE=/none/log",
-        "HINGFS_LOG_FILE: /none/log is no file that you can write; make its directory, or choose another",
-    ),
-    (
-        "HINGFS_BASE_URL=example.com",
-        "HINGFS_BASE_URL: 'example.com' is no base URL, which looks like https://api.example.com",
-    ),
-    (
-        "HINGFS_BASE_URL=http://example.com",
-        "HINGFS_BASE_URL: http://example.com would send the token unencrypted; use https, or add --insecure-http if you trust the whole way to that server",
-    ),
-]
-
-
-@pytest.mark.parametrize(("variable", "said"), VARIABLES)
-def test_a_wrong_value_is_told_with_its_variable(
+@pytest.mark.parametrize(
+    ("by", "typed", "said"),
+    [
+        *(("option", *row) for row in VALUES),
+        *(("variable", *row) for row in [*VALUES, *SWITCHES]),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_option_or_variable(
     *,
-    variable: str,
+    by: str,
+    typed: str,
     said: str,
     here: Path,
-    capsys: pytest.CaptureFixture[str],
+    refusal: Refusal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    name, _, value = variable.partition("=")
-    monkeypatch.setenv(name, value)
+    name, value = typed.split()
+    words = [name, value] if by == "option" else []
+    if by == "variable":
+        (name,) = (one.variable for one in SETTINGS if one.flag == name)
+        monkeypatch.setenv(name, value)
 
-    assert cli.main(["mount", str(here / "empty")]) == 2
-
-    assert capsys.readouterr().err == f"hingfs: {said}\n"
+    assert refusal(2, "mount", here / "empty", *words) == f"{name}: {said}"
 
 
 # --- a variable that is none ----------------------------------------------------------------
 
 
-MISSPELT = [
-    ("HINGFS_CACHE_SIZ", "; did you mean HINGFS_CACHE_SIZE?"),
-    ("HINGFS_TOKN", "; did you mean HINGFS_TOKEN?"),
-    ("HINGFS_BASEURL", "; did you mean HINGFS_BASE_URL?"),
-    ("hingfs_base_url", "; did you mean HINGFS_BASE_URL?"),
-    ("HINGFS_INSECURE_HTPP", "; did you mean HINGFS_INSECURE_HTTP?"),
-    ("HINGFS_QUX", ""),
-]
+MISSPELT = rows("""
+HINGFS_CACHE_SIZ | ; did you mean HINGFS_CACHE_SIZE?
+HINGFS_TOKN | ; did you mean HINGFS_TOKEN?
+HINGFS_BASEURL | ; did you mean HINGFS_BASE_URL?
+hingfs_base_url | ; did you mean HINGFS_BASE_URL?
+HINGFS_INSECURE_HTPP | ; did you mean HINGFS_INSECURE_HTTP?
+HINGFS_QUX |
+""")
 
 
 @pytest.mark.parametrize(("name", "meant"), MISSPELT)
@@ -708,63 +526,46 @@ def test_a_file_without_one_token_is_told_without_its_text(
     assert str(caught.value) == f"token file {file} {said}"
 
 
-FILES = [
-    (
-        "none",
-        (
-            "token file D/none: No such file or directory; it holds the API token alone, and "
-            "--token-file or HINGFS_TOKEN_FILE names it"
-        ),
-    ),
-    (
-        "full",
-        (
-            "token file D/full: Is a directory; it holds the API token alone, and "
-            "--token-file or HINGFS_TOKEN_FILE names it"
-        ),
-    ),
-    (
-        "open",
-        "token file D/open can be used by other users; run: chmod 600 D/open",
-    ),
-]
+FILES = rows("""
+none | token file D/none: No such file or directory; it holds the API token alone, and --token-file or HINGFS_TOKEN_FILE names it
+full | token file D/full: Is a directory; it holds the API token alone, and --token-file or HINGFS_TOKEN_FILE names it
+open | token file D/open can be used by other users; run: chmod 600 D/open
+file | token file D/file holds no token; put the API token there, as oh-…
+""")
 
 
 @pytest.mark.parametrize(("file", "said"), FILES)
-def test_a_token_file_that_cannot_be_used(
-    file: str, said: str, here: Path, capsys: pytest.CaptureFixture[str]
+def test_a_token_file_that_cannot_be_used_is_told_with_what_it_is(
+    file: str, said: str, here: Path, refusal: Refusal
 ) -> None:
-    words = ["mount", str(here / "empty"), "--token-file", str(here / file)]
+    told = refusal(3, "mount", here / "empty", "--token-file", here / file)
 
-    assert cli.main(words) == 3
-
-    assert capsys.readouterr().err == f"hingfs: {said.replace('D/', f'{here}/')}\n"
+    assert told == said.replace("D/", f"{here}/")
 
 
-def test_no_token_at_all(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_without_a_token_both_ways_to_give_one_are_told(
+    here: Path, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("HINGFS_TOKEN")
+    for blank in ("", "  "):
+        monkeypatch.setenv("HINGFS_TOKEN", blank)
+        assert "HINGFS_TOKEN" in refusal(3, "mount", here / "empty")
+    monkeypatch.delenv("HINGFS_TOKEN", raising=False)
 
-    assert cli.main(["mount", str(here / "empty")]) == 3
-
-    assert capsys.readouterr().err == (
-        "hingfs: no token is given; put it into HINGFS_TOKEN (export HINGFS_TOKEN=oh-…), "
-        "or into a file of mode 0600 that --token-file or HINGFS_TOKEN_FILE names\n"
+    assert refusal(3, "mount", here / "empty") == (
+        "no token is given; put it into HINGFS_TOKEN (export HINGFS_TOKEN=oh-…), "
+        "or into a file of mode 0600 that --token-file or HINGFS_TOKEN_FILE names"
     )
 
 
 @pytest.mark.fuse
-def test_a_server_that_is_not_there(
-    here: Path, capsys: pytest.CaptureFixture[str]
+def test_a_server_that_is_not_there_is_told_with_its_url(
+    here: Path, refusal: Refusal
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     # Nobody listens there any more.
 
-    assert cli.main(["mount", str(here / "empty"), "--base-url", url]) == 4
-
-    assert capsys.readouterr().err == (
-        f"hingfs: cannot reach {url}: Connection refused. Check --base-url and the "
-        "network, or skip this check with --no-check\n"
+    assert refusal(4, "mount", here / "empty", "--base-url", url) == (
+        f"cannot reach {url}: Connection refused. Check --base-url and the "
+        "network, or skip this check with --no-check"
     )
