@@ -1,6 +1,7 @@
 """The parts of `scripts/bench`.
 
-`media` makes the films, `origin` serves and counts them, `mounts` starts the
-contenders, `scenarios` are the works measured, `rows` what is asked of them;
-`report` and `chart` show it, `cli` runs it.
+`media` makes the films, `served` lays them out, `origin` serves and `traffic` counts
+them; `mounts` starts the contenders, `works` is what programs do with the files,
+`scenarios` which of it is measured, `rows` what is asked of it; `report` and `chart`
+show it, `cli` runs it.
 """

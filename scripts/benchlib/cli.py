@@ -22,6 +22,7 @@ from .plan import Plan, make_plan
 from .report import text_table, write_json
 from .rows import Result
 from .scenarios import Scenario, media_of
+from .served import Shown
 from .system import BenchError, ContenderError, find_program, find_rclone
 
 LATENCIES_MS = (0, 5, 20, 60, 200)
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "--work-dir",
         type=Path,
         default=Path("~/.cache/hingfs-bench"),
-        help="films are kept here between runs, 1.3 GB; default ~/.cache/hingfs-bench",
+        help="films are kept here between runs, 1.4 GB; default ~/.cache/hingfs-bench",
     )
     add("--list", action="store_true", help="name rows and contenders, and end")
     return parser
@@ -170,12 +171,13 @@ def _origin(plan: Plan, work_dir: Path, latency_ms: int) -> Iterator[Origin]:
     films = MediaCache(work_dir / "media")
     _progress("making the films")
     videos = {one: films.path(media_of(one, plan.film)) for one in sorted(plan.videos)}
-    listings = {work.key: work.videos for work in plan.scenarios}
+    works = {work.key: Shown(work.shown, work.listed) for work in plan.scenarios}
+    ways = list({work.way for work in plan.scenarios})
     with (
         tempfile.TemporaryDirectory(
             prefix="run-", dir=work_dir, ignore_cleanup_errors=True
         ) as folder,
-        Origin(Path(folder), videos, listings, latency_ms) as origin,
+        Origin(Path(folder), videos, works, ways, latency_ms) as origin,
     ):
         yield origin
 

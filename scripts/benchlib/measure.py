@@ -3,16 +3,29 @@
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .mounts import Contender, Mount, mounted
-from .origin import Origin, Traffic
-from .scenarios import Metrics, Place, Scenario
-from .system import drop_page_cache, find_program, find_rclone, missing_bytes, run
+from .origin import Origin
+from .scenarios import Scenario
+from .system import (
+    ContenderError,
+    drop_page_cache,
+    find_program,
+    find_rclone,
+    missing_bytes,
+    run,
+)
+from .traffic import Traffic
+from .works import Metrics, Place
 
 MB = 1e6
+
+# What `--connections` is unless set: so many HEADs go at once.
+HINGFS_CONNECTIONS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,57 +37,81 @@ class Bench:
 
     def measure(self, scenario: Scenario, contender: Contender) -> Metrics:
         """The metrics of one cold run; raises ContenderError if it fails."""
-        originals = [self.origin.original(one) for one in scenario.videos]
-        self._make_cold(scenario, contender, originals)
-        with self._place(originals) as place:
+        originals = [self.origin.original(scenario.key, one) for one in scenario.videos]
+        expected = self._make_cold(scenario, contender, originals)
+        with self._place(scenario, originals) as place:
             if contender.key == "local":
-                done = scenario.work(place)
-                scenario.check(place, done)
-                return _with_rate(done, originals)
-            mark = self.origin.mark()
-            if contender.is_mount:
-                done = self._mount(scenario, contender, place)
-            else:
-                done = self._download(scenario, contender, place)
-            traffic = self.origin.traffic_since(mark)
-            return _with_rate(done, originals) | _cost(traffic, originals)
+                return _with_rate(scenario.work(place), originals)
+            if not contender.is_mount:
+                return self._download(scenario, contender, place)
+            done = self._mount(scenario, contender, place)
+        if done["crc"] != expected["crc"]:
+            message = "wrong bytes, or wrong names"
+            raise ContenderError(message)
+        return done
 
     @contextmanager
-    def _place(self, originals: list[Path]) -> Iterator[Place]:
+    def _place(self, scenario: Scenario, originals: list[Path]) -> Iterator[Place]:
         with tempfile.TemporaryDirectory(dir=self.origin.run_directory) as scratch:
-            yield Place(originals, originals, Path(scratch), self.command_seconds)
+            yield Place(
+                originals,
+                originals,
+                scenario.processes,
+                Path(scratch),
+                self.command_seconds,
+            )
 
     def _make_cold(
         self, scenario: Scenario, contender: Contender, originals: list[Path]
-    ) -> None:
+    ) -> Metrics:
         """Nothing of the contender's in memory; everything else warm.
 
         The same work on the originals brings the programs and the origin's own files
-        into the page cache, so that no disk is measured.
+        into the page cache, so that no disk is measured; it tells what is right, too.
         """
         drop_page_cache()
-        with self._place(originals) as place:
-            scenario.work(place)
-        for original in originals:
+        with self._place(scenario, originals) as place:
+            expected = scenario.work(place)
+        # Links of one file need be read once.
+        for original in {one.stat().st_ino: one for one in originals}.values():
             _read_away(original)
         if contender.family == "rclone":
             _read_away(find_rclone())
+        return expected
 
     def _mount(self, scenario: Scenario, contender: Contender, place: Place) -> Metrics:
         """The work on a fresh mount; its requests are all in the log afterwards."""
-        with mounted(contender, self.origin, scenario.key, scenario.site) as mount:
-            files = [mount.mountpoint / original.name for original in place.originals]
-            seen = replace(place, files=files)
-            done = _with_cpu(scenario, seen, mount)
-            if scenario.again:
-                done |= self._again(scenario, seen)
-            done["peak_rss_mb"] = mount.peak_rss_bytes() / MB
-        # Unmounted: what was still being sent is cut off, and so in the log.
-        self.origin.settle(closed=True)
-        scenario.check(place, done)
+        with tempfile.TemporaryDirectory(
+            prefix=f"{contender.key}-",
+            dir=self.origin.run_directory,
+            ignore_cleanup_errors=True,
+        ) as folder:
+            home = Path(folder)
+            mark = self.origin.mark()
+            with self._mounted(scenario, contender, home) as mount:
+                files = [mount.mountpoint / one.name for one in place.originals]
+                seen = replace(place, files=files)
+                done = _with_cpu(scenario, seen, mount)
+                if scenario.again:
+                    done |= self._again(scenario, seen)
+                if scenario.later_seconds:
+                    done |= self._later(scenario, seen)
+                done["mount_seconds"] = mount.up_after_seconds
+                done["peak_rss_mb"] = mount.peak_rss_bytes() / MB
+            # Unmounted: what was still being sent is cut off, and so in the log.
+            self.origin.settle(closed=True)
+            done |= self._cost(mark, scenario, place, done)
+            if scenario.remount:
+                done |= self._remounted(scenario, contender, seen, home)
         return done
 
+    def _mounted(
+        self, scenario: Scenario, contender: Contender, home: Path
+    ) -> AbstractContextManager[Mount]:
+        return mounted(contender, self.origin, scenario.key, scenario.way, home)
+
     def _again(self, scenario: Scenario, place: Place) -> Metrics:
+        """The same work on the same mount; what the kernel still holds is free."""
         self.origin.settle(closed=False)
         mark = self.origin.mark()
         gone = sum(missing_bytes(file) for file in place.files)
@@ -87,27 +124,80 @@ class Bench:
             "again_gone_mb": gone / MB,
         }
 
+    def _later(self, scenario: Scenario, place: Place) -> Metrics:
+        """The same work on the same mount, when what it knows is no longer fresh."""
+        self.origin.settle(closed=False)
+        time.sleep(scenario.later_seconds)
+        mark = self.origin.mark()
+        done = scenario.work(place)
+        self.origin.settle(closed=False)
+        asked = len(self.origin.traffic_since(mark).requests)
+        return {"later_seconds": done["seconds"], "later_requests": asked}
+
+    def _remounted(
+        self, scenario: Scenario, contender: Contender, place: Place, home: Path
+    ) -> Metrics:
+        """The same work on a new mount that has what the one before has left."""
+        mark = self.origin.mark()
+        with self._mounted(scenario, contender, home):
+            done = scenario.work(place)
+        self.origin.settle(closed=True)
+        asked = len(self.origin.traffic_since(mark).requests)
+        return {
+            "remount_seconds": done["seconds"],
+            "remount_requests_each": asked / len(place.files),
+        }
+
     def _download(
         self, scenario: Scenario, contender: Contender, place: Place
     ) -> Metrics:
-        """All videos, one after the other, by a tool that knows no mount."""
+        """All videos, by a tool that knows no mount."""
         header = f"Authorization: Bearer {self.origin.token}"
-        start = time.perf_counter()
-        for video_id in scenario.videos:
-            url = self.origin.content_url(video_id, scenario.site)
-            if contender.key == "curl":
-                argv = _curl(header, url, self.origin.certificate)
-            else:
-                argv = _aria2c(contender, header, url, place.scratch / video_id)
-            run(argv, deadline_seconds=self.command_seconds)
-        done = {"seconds": time.perf_counter() - start}
+        urls = [
+            self.origin.content_url(scenario.key, video_id, scenario.way)
+            for video_id in scenario.videos
+        ]
+        count = scenario.processes
+        if contender.key == "curl":
+            shares = [urls[index::count] for index in range(count)]
+            commands = [_curl(header, one, self.origin.certificate) for one in shares]
+        else:
+            targets = [place.scratch / one.name for one in place.originals]
+            commands = [
+                _aria2c(contender, header, url, target)
+                for url, target in zip(urls, targets, strict=True)
+            ]
+        mark = self.origin.mark()
+        with ThreadPoolExecutor(count) as pool:
+            start = time.perf_counter()
+            list(pool.map(self._run, commands))
+            done = {"seconds": time.perf_counter() - start}
         self.origin.settle(closed=True)
-        return done
+        return done | self._cost(mark, scenario, place, done)
+
+    def _run(self, argv: Sequence[str | Path]) -> str:
+        return run(argv, deadline_seconds=self.command_seconds)
+
+    def _cost(
+        self, mark: int, scenario: Scenario, place: Place, done: Metrics
+    ) -> Metrics:
+        """What all since *mark* came to, with the work *done*."""
+        traffic = self.origin.traffic_since(mark)
+        count = len(place.originals)
+        cost = _of_traffic(traffic, place.originals)
+        cost |= _with_rate(done, place.originals)
+        latency = self.origin.latency_ms_of(scenario.way) / 1000
+        if latency:
+            heads = count * latency / HINGFS_CONNECTIONS
+            cost["heads_ratio"] = done["seconds"] / heads
+        return cost
 
 
-def _curl(header: str, url: str, certificate: Path) -> list[str | Path]:
-    curl: list[str | Path] = [find_program("curl"), "-sSf", "-o", "/dev/null"]
-    return [*curl, "--cacert", certificate, "-H", header, url]
+def _curl(header: str, urls: Sequence[str], certificate: Path) -> list[str | Path]:
+    """All *urls*, one after the other, over one connection."""
+    curl: list[str | Path] = [find_program("curl"), "-sSf"]
+    targets = [word for url in urls for word in ("-o", "/dev/null", url)]
+    return [*curl, "--cacert", certificate, "-H", header, *targets]
 
 
 def _aria2c(
@@ -134,7 +224,7 @@ def _with_rate(done: Metrics, originals: Sequence[Path]) -> Metrics:
     return done | {"mb_s": size / done["seconds"] / MB}
 
 
-def _cost(traffic: Traffic, originals: list[Path]) -> Metrics:
+def _of_traffic(traffic: Traffic, originals: Sequence[Path]) -> Metrics:
     size = sum(original.stat().st_size for original in originals)
     content = traffic.content
     return {
@@ -143,7 +233,7 @@ def _cost(traffic: Traffic, originals: list[Path]) -> Metrics:
         "twice_mb": traffic.twice_bytes / MB,
         "content_requests": len(content),
         "requests_per_video": len(content) / len(originals),
-        "other_requests": len(traffic.requests) - len(content),
+        "all_requests_each": len(traffic.requests) / len(originals),
         "peak_transfers": traffic.peak_transfers,
     }
 

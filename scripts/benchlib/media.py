@@ -21,6 +21,7 @@ _ENCODED = {"13-last": 12_950, "3-last": 3_000}
 
 # name -> (clip it repeats, how often)
 _JOINED = {
+    "60-last": ("13-last", 5),
     "200-last": ("13-last", 16),
     "film": ("13-last", 61),
     "film-100": ("13-last", 8),

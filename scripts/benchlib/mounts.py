@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .origin import Origin, Site
+from .origin import Origin, Way
 from .system import (
     ContenderError,
     cpu_seconds,
     find_rclone,
     is_mounted,
     peak_rss_bytes,
+    run,
     wait_until,
 )
 
@@ -73,6 +74,8 @@ class Mount:
     mountpoint: Path
     process: subprocess.Popen[bytes]
     stderr: Path
+    started: float
+    up_after_seconds: float = 0
 
     def __enter__(self) -> Self:
         try:
@@ -81,6 +84,9 @@ class Mount:
                 self._fail(f"ended with {self.process.returncode}")
             if not is_mounted(self.mountpoint):
                 self._fail(f"did not mount within {MOUNT_SECONDS} s")
+            # statfs: an answer of the mount that sends no request
+            run(["stat", "-f", self.mountpoint], deadline_seconds=MOUNT_SECONDS)
+            self.up_after_seconds = time.perf_counter() - self.started
         except BaseException:
             self.stop()
             raise
@@ -128,67 +134,56 @@ class Mount:
 
 @contextmanager
 def mounted(
-    contender: Contender,
-    origin: Origin,
-    listing: str,
-    site: Site,
+    contender: Contender, origin: Origin, work: str, way: Way, home: Path
 ) -> Iterator[Mount]:
-    """A fresh mount of *contender*: nothing cached, nothing configured.
+    """A mount of *contender* that shows the videos of *work*.
 
-    hingfs sees the whole origin, rclone the folder of the videos in *listing*.
+    Caches, settings and the mountpoint are in *home*: an empty folder is a fresh start.
     """
-    with tempfile.TemporaryDirectory(
-        prefix=f"{contender.key}-", dir=origin.run_directory, ignore_cleanup_errors=True
-    ) as scratch:
-        fresh = Path(scratch)
-        mountpoint = fresh / "mnt"
-        mountpoint.mkdir()
-        command = _hingfs if contender.family == "hingfs" else _rclone
-        argv, own_env = command(contender, origin, listing, mountpoint, site)
-        stderr = fresh / "stderr"
-        with stderr.open("wb") as sink:
-            process = subprocess.Popen(
-                argv,
-                cwd=PROJECT,
-                env=_clean_environment(fresh, origin.certificate) | own_env,
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                start_new_session=True,
-            )
-        with Mount(contender, mountpoint, process, stderr) as mount:
-            yield mount
+    mountpoint = home / "mnt"
+    mountpoint.mkdir(exist_ok=True)
+    command = _hingfs if contender.family == "hingfs" else _rclone
+    argv, own_env = command(contender, origin, work, way, home)
+    stderr = home / "stderr"
+    started = time.perf_counter()
+    with stderr.open("wb") as sink:
+        process = subprocess.Popen(
+            argv,
+            cwd=PROJECT,
+            env=_clean_environment(home, origin.certificate) | own_env,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+        )
+    with Mount(contender, mountpoint, process, stderr, started) as mount:
+        yield mount
 
 
 def _hingfs(
-    contender: Contender,
-    origin: Origin,
-    _listing: str,
-    mountpoint: Path,
-    site: Site,
+    contender: Contender, origin: Origin, work: str, way: Way, home: Path
 ) -> tuple[list[str | Path], dict[str, str]]:
     argv: list[str | Path] = [
-        *(sys.executable, "-m", "hingfs", "mount", mountpoint, "--foreground"),
-        *("--base-url", origin.api_url(site), *contender.options),
+        *(sys.executable, "-m", "hingfs", "mount", home / "mnt", "--foreground"),
+        *("--base-url", origin.api_url(work, way), *contender.options),
     ]
     return argv, {"HINGFS_TOKEN": origin.token}
 
 
 def _rclone(
-    contender: Contender, origin: Origin, listing: str, mountpoint: Path, site: Site
+    contender: Contender, origin: Origin, work: str, way: Way, home: Path
 ) -> tuple[list[str | Path], dict[str, str]]:
-    fresh = mountpoint.parent
     argv: list[str | Path] = [
-        *(find_rclone(), "mount", ":http:", mountpoint),
-        *("--http-url", origin.listing_url(listing, site)),
-        *("--config", fresh / "rclone.conf", "--cache-dir", fresh / "cache"),
+        *(find_rclone(), "mount", ":http:", home / "mnt"),
+        *("--http-url", origin.listing_url(work, way)),
+        *("--config", home / "rclone.conf", "--cache-dir", home / "cache"),
         *contender.options,
     ]
     headers = f"Authorization,Bearer {origin.token}"
     return argv, {"RCLONE_HTTP_HEADERS": headers}
 
 
-def _clean_environment(fresh: Path, certificate: Path) -> dict[str, str]:
+def _clean_environment(home: Path, certificate: Path) -> dict[str, str]:
     """This environment without anybody's settings, caches, proxies or authorities.
 
     The one authority is the origin's *certificate*.
@@ -202,8 +197,8 @@ def _clean_environment(fresh: Path, certificate: Path) -> dict[str, str]:
     }
     env["SSL_CERT_FILE"] = str(certificate)
     for name in ("CACHE", "CONFIG", "DATA", "STATE"):
-        folder = fresh / f"xdg-{name.lower()}"
-        folder.mkdir()
+        folder = home / f"xdg-{name.lower()}"
+        folder.mkdir(exist_ok=True)
         env[f"XDG_{name}_HOME"] = str(folder)
     return env
 

@@ -1,38 +1,53 @@
 """The origin: nginx as a video API, with a fixed latency and a cap per connection.
 
-It answers on three ports with the same bytes, *paced*, *fast* (no latency, no cap) and
-*tls* (fast, by https), and under two kinds of path: the OpenAI ones for hingfs, and one
-HTML listing per work for rclone's `http` backend, which asks HEAD for every file it
-sees in a listing.
+Each *way* to it is a port with the same bytes: paced (a latency, a cap), fast (neither)
+or TLS (fast, by https).  Below it stand two kinds of path for each work: the OpenAI ones
+for hingfs, and an HTML listing for rclone's `http` backend, which asks HEAD for every
+file it sees in a listing.
 Its access log, one line per request that ended in whatever way, is the count.
 """
 
-import json
 import os
 import re
 import secrets
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import Self
 
+from .served import FIRST_PAGE, Shown, original_in, write_site
 from .system import BenchError, find_program, run, wait_until
+from .traffic import Request, Traffic
 
 # A busy CDN edge or gateway, as in the project's design: each connection is slow,
 # several at once are not.
 CAP_MIB_PER_SECOND = 25
 
-# nginx logs both the end and the length of a request in whole milliseconds: what it
-# started as the one before ended may seem to have started earlier.
-ROUNDED = 0.002
 
-# The port, and with it the way, by which the origin is asked.
-Site = Literal["paced", "fast", "tls"]
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A port of the origin; *latency_ms* None is the one that `--latency-ms` set."""
+
+    key: str
+    latency_ms: int | None = None
+    cap_mib_per_second: int = 0
+    tls: str = ""
+
+
+PACED = Way("paced", None, CAP_MIB_PER_SECOND)
+FAST = Way("fast", 0)
+TLS12 = Way("tls12", 0, tls="TLSv1.2")
+TLS13 = Way("tls13", 0, tls="TLSv1.3")
+
+
+def paced_at(latency_ms: int) -> Way:
+    """As PACED, with a latency of its own."""
+    return Way(f"paced{latency_ms}", latency_ms, CAP_MIB_PER_SECOND)
+
 
 _CONFIG = """
 @USER@
@@ -55,24 +70,8 @@ http {
     tcp_nopush on;
     keepalive_requests 100000;
     types { }
-    server {
-        listen 127.0.0.1:@PACED@;
-        # limit_rate alone lets the first 2 MiB of every answer through at once
-        limit_rate @CAP@m;
-        sendfile_max_chunk 64k;
-        @LATENCY@
-        include @RUN@/site.conf;
-    }
-    server {
-        listen 127.0.0.1:@FAST@;
-        include @RUN@/site.conf;
-    }
-    server {
-        listen 127.0.0.1:@TLS@ ssl;
-        ssl_certificate @RUN@/certificate.pem;
-        ssl_certificate_key @RUN@/key.pem;
-        include @RUN@/site.conf;
-    }
+    map $arg_after $page { "" @FIRST@; default $arg_after; }
+    @SERVERS@
     server {
         listen 127.0.0.1:@CONTROL@;
         access_log off;
@@ -85,130 +84,57 @@ _SITE = """
 if ($http_authorization != "Bearer @TOKEN@") {
     return 401 '{"error": {"message": "invalid token"}}';
 }
-location = /v1/videos {
+location @missing {
     default_type application/json;
-    alias @RUN@/site/list.json;
+    return 404 '{"error": {"message": "not found"}}';
 }
-location ~ ^/v1/videos/(?<video>[^/]+)$ {
+location ~ ^/api/(?<work>[^/]+)/v1/videos$ {
+    error_page 404 @missing;
+    default_type application/json;
+    alias @RUN@/site/pages/$work/$page.json;
+}
+location ~ ^/api/[^/]+/v1/videos/(?<video>[^/]+)$ {
+    error_page 404 @missing;
     default_type application/json;
     alias @RUN@/site/status/$video.json;
 }
-location ~ ^/v1/videos/(?<video>[^/]+)/content$ {
+location ~ ^/api/(?<work>[^/]+)/v1/videos/(?<video>[^/]+)/content$ {
     default_type video/mp4;
-    alias @RUN@/site/content/$video.mp4;
+    alias @RUN@/site/content/$work/$video.mp4;
 }
-location ~ ^/files/(?<listing>[^/]+)/$ {
-    rewrite ^ /listings/$listing.html last;
+location ~ ^/files/(?<work>[^/]+)/$ {
+    rewrite ^ /listings/$work.html last;
 }
 location /listings/ {
     internal;
     default_type text/html;
     root @RUN@/site;
 }
-location ~ ^/files/[^/]+/(?<video>[^/]+)[.]mp4$ {
+location ~ ^/files/(?<work>[^/]+)/(?<video>[^/]+)[.]mp4$ {
     default_type video/mp4;
-    alias @RUN@/site/content/$video.mp4;
+    alias @RUN@/site/content/$work/$video.mp4;
 }
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request that ended, as nginx logged it."""
-
-    start: float
-    end: float
-    connection: int
-    method: str
-    status: int
-    sent_bytes: int
-    first_byte: int
-    uri: str
-
-    @classmethod
-    def from_line(cls, line: str) -> Self:
-        """Read one line of the access log."""
-        end, took, connection, method, status, sent, span, uri = line.split("|", 7)
-        first = re.match(r"bytes=(\d+)-", span)
-        return cls(
-            start=float(end) - float(took),
-            end=float(end),
-            connection=int(connection),
-            method=method,
-            status=int(status),
-            sent_bytes=int(sent),
-            first_byte=int(first[1]) if first else 0,
-            uri=uri,
-        )
-
-    @property
-    def is_content(self) -> bool:
-        """Whether it asked for bytes of a video (499: cut off before the first)."""
-        path = self.uri.partition("?")[0]
-        return (
-            self.method == "GET"
-            and self.status in {200, 206, 499}
-            and path.endswith(("/content", ".mp4"))
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What the origin was asked for and sent during one measurement."""
-
-    requests: tuple[Request, ...]
-
-    @property
-    def content(self) -> list[Request]:
-        """The requests for bytes of videos."""
-        return [request for request in self.requests if request.is_content]
-
-    @property
-    def content_bytes(self) -> int:
-        """Bytes of videos that were sent."""
-        return sum(request.sent_bytes for request in self.content)
-
-    @property
-    def twice_bytes(self) -> int:
-        """Bytes of videos that were sent more often than once."""
-        reached: dict[str, int] = {}
-        distinct = 0
-        for request in sorted(self.content, key=lambda one: one.first_byte):
-            stop = request.first_byte + request.sent_bytes
-            seen = reached.get(request.uri, 0)
-            distinct += max(0, stop - max(request.first_byte, seen))
-            reached[request.uri] = max(seen, stop)
-        return self.content_bytes - distinct
-
-    @property
-    def peak_transfers(self) -> int:
-        """Most requests for bytes that ran at one time."""
-        changes = [(request.end, -1) for request in self.content]
-        changes += [(request.start + ROUNDED, 1) for request in self.content]
-        running = peak = 0
-        for _, change in sorted(changes):
-            running += change
-            peak = max(peak, running)
-        return peak
 
 
 @dataclass(slots=True)
 class Origin:
     """A running nginx; a context manager that ends it.
 
-    *videos* maps ids to files, *listings* maps the name of a work to its ids.
+    *videos* maps ids to files, *works* maps the name of a work to what it shows.
     """
 
     run_directory: Path
-    videos: dict[str, Path]
-    listings: Mapping[str, Sequence[str]]
+    videos: Mapping[str, Path]
+    works: Mapping[str, Shown]
+    ways: Sequence[Way]
     latency_ms: int
     token: str = field(default_factory=lambda: f"oh-bench-{secrets.token_hex(8)}")
     _ports: dict[str, int] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._write_site()
+        write_site(self.run_directory / "site", self.videos, self.works)
         self._write_certificate()
         # A free port can be taken between looking and listening: look again.
         for _ in range(3):
@@ -231,25 +157,28 @@ class Origin:
 
     @property
     def certificate(self) -> Path:
-        """The certificate of the *tls* site, signed by itself."""
+        """The certificate of the TLS ways, signed by itself."""
         return self.run_directory / "certificate.pem"
 
-    def api_url(self, site: Site) -> str:
+    def api_url(self, work: str, way: Way) -> str:
         """The base URL for hingfs."""
-        scheme = "https" if site == "tls" else "http"
-        return f"{scheme}://127.0.0.1:{self._ports[site]}"
+        return f"{self._host(way)}/api/{work}"
 
-    def listing_url(self, listing: str, site: Site) -> str:
-        """The folder for rclone's http backend with the videos of *listing*."""
-        return f"{self.api_url(site)}/files/{listing}/"
+    def listing_url(self, work: str, way: Way) -> str:
+        """The folder for rclone's http backend with the videos of *work*."""
+        return f"{self._host(way)}/files/{work}/"
 
-    def content_url(self, video_id: str, site: Site) -> str:
+    def content_url(self, work: str, video_id: str, way: Way) -> str:
         """The address of the bytes of one video."""
-        return f"{self.api_url(site)}/v1/videos/{video_id}/content"
+        return f"{self.api_url(work, way)}/v1/videos/{video_id}/content"
 
-    def original(self, video_id: str) -> Path:
-        """The file that is served as *video_id*."""
-        return self.run_directory / "site" / "content" / f"{video_id}.mp4"
+    def original(self, work: str, video_id: str) -> Path:
+        """The file that is served as *video_id* to *work*."""
+        return original_in(self.run_directory / "site", work, video_id)
+
+    def latency_ms_of(self, way: Way) -> int:
+        """How long each request waits there."""
+        return self.latency_ms if way.latency_ms is None else way.latency_ms
 
     def mark(self) -> int:
         """The end of the log as it is now, for `traffic_since`."""
@@ -265,6 +194,9 @@ class Origin:
             log.seek(mark)
             lines = log.read().decode(errors="replace").splitlines()
         return Traffic(tuple(Request.from_line(line) for line in lines))
+
+    def _host(self, way: Way) -> str:
+        return f"{'https' if way.tls else 'http'}://127.0.0.1:{self._ports[way.key]}"
 
     @property
     def _log(self) -> Path:
@@ -283,22 +215,6 @@ class Origin:
             return numbers["Active"] - 1
         return numbers["Reading"] + numbers["Writing"] - 1
 
-    def _write_site(self) -> None:
-        site = self.run_directory / "site"
-        for name in ("content", "status", "listings"):
-            (site / name).mkdir(parents=True, exist_ok=True)
-        for video_id, path in self.videos.items():
-            self.original(video_id).hardlink_to(path)
-            status = json.dumps(_status(video_id, path))
-            (site / "status" / f"{video_id}.json").write_text(status)
-        listed = [_status(video_id, path) for video_id, path in self.videos.items()]
-        answer = {"object": "list", "data": listed, "has_more": False}
-        (site / "list.json").write_text(json.dumps(answer))
-        for name, ids in self.listings.items():
-            links = [f'<a href="{one}.mp4">{one}.mp4</a>' for one in ids]
-            page = "<html><body>\n" + "\n".join(links) + "\n</body></html>\n"
-            (site / "listings" / f"{name}.html").write_text(page)
-
     def _write_certificate(self) -> None:
         key = self.run_directory / "key.pem"
         run(
@@ -313,7 +229,7 @@ class Origin:
 
     def _start(self) -> None:
         nginx = find_program("nginx")
-        names = (*get_args(Site), "control")
+        names = (*(way.key for way in self.ways), "control")
         self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
         self._write_config(nginx)
         with (self.run_directory / "nginx.stderr").open("wb") as stderr:
@@ -332,26 +248,40 @@ class Origin:
             )
 
     def _write_config(self, nginx: Path) -> None:
-        modules, latency = "", ""
-        if self.latency_ms:
+        modules = ""
+        if any(self.latency_ms_of(way) for way in self.ways):
             folder = _modules_folder(nginx)
             names = ("ndk_http_module.so", "ngx_http_lua_module.so")
             modules = "\n".join(f"load_module {folder / name};" for name in names)
-            sleep = f"ngx.sleep({self.latency_ms / 1000})"
-            latency = f"access_by_lua_block {{ {sleep} }}"
         tokens = {
             # As root, nginx would hand its work to a user who cannot see our files.
             "@USER@": "user root;" if os.geteuid() == 0 else "",
             "@RUN@": str(self.run_directory),
             "@MODULES@": modules,
-            "@LATENCY@": latency,
-            "@CAP@": str(CAP_MIB_PER_SECOND),
-            **{f"@{name.upper()}@": str(port) for name, port in self._ports.items()},
+            "@SERVERS@": "\n".join(self._server(way) for way in self.ways),
+            "@CONTROL@": str(self._ports["control"]),
+            "@FIRST@": FIRST_PAGE,
             "@TOKEN@": self.token,
         }
         for name, text in {"bench.conf": _CONFIG, "site.conf": _SITE}.items():
             filled = re.sub("@[A-Z]+@", lambda token: tokens[token[0]], text)
             (self.run_directory / name).write_text(filled)
+
+    def _server(self, way: Way) -> str:
+        run_directory, latency = self.run_directory, self.latency_ms_of(way)
+        lines = [f"listen 127.0.0.1:{self._ports[way.key]}{' ssl' if way.tls else ''};"]
+        if way.cap_mib_per_second:
+            # limit_rate alone lets the first 2 MiB of every answer through at once
+            lines += [f"limit_rate {way.cap_mib_per_second}m;"]
+            lines += ["sendfile_max_chunk 64k;"]
+        if way.tls:
+            lines += [f"ssl_protocols {way.tls};"]
+            lines += [f"ssl_certificate {self.certificate};"]
+            lines += [f"ssl_certificate_key {run_directory / 'key.pem'};"]
+        if latency:
+            lines += [f"access_by_lua_block {{ ngx.sleep({latency / 1000}) }}"]
+        lines += [f"include {run_directory / 'site.conf'};"]
+        return "\n        ".join(["server {", *lines]) + "\n    }"
 
     def _is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -377,19 +307,6 @@ class Origin:
             self._process.kill()
             self._process.wait()
         self._process = None
-
-
-def _status(video_id: str, path: Path) -> dict[str, str | int]:
-    made = int(path.stat().st_mtime)
-    return {
-        "id": video_id,
-        "object": "video",
-        "status": "completed",
-        "progress": 100,
-        "created_at": made - 60,
-        "completed_at": made,
-        "expires_at": int(time.time()) + 86_400,
-    }
 
 
 def _modules_folder(nginx: Path) -> Path:

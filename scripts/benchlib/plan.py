@@ -13,7 +13,7 @@ from .system import BenchError
 
 QUICK_WORKS = (
     *("film-loopback", "film-capped", "rsync"),
-    *("first-frame", "ffprobe", "seek", "random"),
+    *("first-frame", "ffprobe", "seek", "random", "many"),
 )
 QUICK_CLIPS = 5
 FULL_CLIPS = 20
@@ -35,14 +35,12 @@ class Plan:
 
     @property
     def videos(self) -> set[str]:
-        """Ids of all videos that the scenarios use."""
-        return {video for scenario in self.scenarios for video in scenario.videos}
+        """Ids of all videos that the origin shows to the scenarios."""
+        return {video for scenario in self.scenarios for video in scenario.shown}
 
     def order(self, round_index: int, scenario: Scenario) -> list[Contender]:
         """Who does *scenario*, in an order that each round turns by one."""
-        able = [
-            one for one in self.contenders if one.is_mount or one.key in scenario.tools
-        ]
+        able = [one for one in self.contenders if one.key in scenario.who]
         turn = round_index % len(able) if able else 0
         return able[turn:] + able[:turn]
 

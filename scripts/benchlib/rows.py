@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from .mounts import CONTENDERS
-from .scenarios import READERS_BYTES, SIZES, Metrics
+from .scenarios import SIZES, SWEPT_LATENCIES_MS, SWEPT_SIZES
+from .works import READERS_BYTES, Metrics
 
 Peers = tuple[str, ...]
 
@@ -99,18 +100,26 @@ class Result:
 
 def rows(clip_count: int) -> tuple[Row, ...]:
     """All rows in the order of the table, with *clip_count* clips for rsync."""
-    film, capped, rsync = "film-loopback", "film-capped", "rsync"
-    tls = "film-tls"
-    small = (
+    sizes = [_probing(f"-{size}", size) for size in SIZES]
+    return (
+        *_film(),
+        *_clips(clip_count),
+        *_costs(),
+        *(row for group in sizes for row in group),
+        *_swept(),
+        *_listing(),
+    )
+
+
+def _film() -> tuple[Row, ...]:
+    film, capped = "film-loopback", "film-capped"
+    return (
         _up("film-loopback", "film, loopback", film, "mb_s", 1.2, peers=RCLONE),
-        _up("film-tls", "film, loopback, TLS", tls, "mb_s", 1.2, peers=RCLONE),
+        _up("film-tls12", "film, TLS 1.2", "film-tls12", "mb_s", 1.2, peers=RCLONE),
+        _up("film-tls13", "film, TLS 1.3", "film-tls13", "mb_s", 1.2, peers=RCLONE),
         _up("film-capped", "film, capped", capped, "mb_s", 0.9, peers=("aria2c-x8",)),
         _down("connections", "film, capped: at once", capped, "peak_transfers", 10),
-        _down(
-            "rsync", f"{clip_count} clips by rsync", rsync, "seconds", 0.9, peers=RCLONE
-        ),
-        *_probing("first-frame", "ffprobe", "clip"),
-        _down("seek", "film, seek and decode", "seek", "seconds", 0.60),
+        _down("seek", "film, seek and decode", "seek", "seconds", 0.7, peers=RCLONE),
         _down("seek-bytes", "film, seek: fetched", "seek", "fetched_mb", 12),
         _down("random", "film, random 64 KiB", "random", "ms_each", 70),
         _down("random-bytes", "film, random: fetched", "random", "fetched_mb", 16),
@@ -122,43 +131,148 @@ def rows(clip_count: int) -> tuple[Row, ...]:
         ),
         _down("again-gone", "second read: dropped", film, "again_gone_mb", 0),
         _down("fetched-film", "film: fetched/size", capped, "fetched_ratio", 1.02),
+    )
+
+
+def _clips(clip_count: int) -> tuple[Row, ...]:
+    rsync, unlisted, many = "rsync", "rsync-unlisted", "many"
+    by_rsync = f"{clip_count} clips by rsync"
+    return (
+        _down("rsync", by_rsync, rsync, "seconds", 0.7, peers=RCLONE),
+        _down(
+            "rsync-unlisted",
+            f"{by_rsync}, no list",
+            unlisted,
+            "seconds",
+            0.7,
+            peers=RCLONE,
+        ),
         _down("fetched-clips", "clips: fetched/size", rsync, "fetched_ratio", 1.02),
         _down("clip-requests", "requests a clip", rsync, "requests_per_video", 12),
-        _down("cpu", "CPU, film loopback", film, "cpu_s_per_gb", 1.0, peers=RCLONE),
-        _down("cpu-tls", "CPU, film TLS", tls, "cpu_s_per_gb", 1.0, peers=RCLONE),
-        _down(
-            "cpu-capped", "CPU, film capped", capped, "cpu_s_per_gb", 1.0, peers=RCLONE
+        *_probing("", "clip"),
+        _up("many", "8 clips at once", many, "mb_s", 1.1, peers=RCLONE),
+        _down("many-fetched", "8 clips: fetched/size", many, "fetched_ratio", 1.02),
+        _up("loader", "loader, 4 x 10 of 200", "loader", "mb_s", 1.2, peers=RCLONE),
+        _up(
+            "loader-listed",
+            "loader, after one ls",
+            "loader-listed",
+            "mb_s",
+            1.0,
+            peers=("curl",),
         ),
-        _down("rss", "peak RSS, film", film, "peak_rss_mb", 200),
+        _down("timeline", "timeline, 6 cuts", "timeline", "seconds", 0.9, peers=RCLONE),
+        _down(
+            "timeline-bytes",
+            "timeline: fetched",
+            "timeline",
+            "fetched_mb",
+            0.6,
+            peers=RCLONE,
+        ),
+        _down("mount", "mount to first answer", "first-frame", "mount_seconds", 0.25),
+    )
+
+
+def _costs() -> tuple[Row, ...]:
+    cpu = "cpu_s_per_gb"
+    return (
+        _down("cpu", "CPU, film loopback", "film-loopback", cpu, 1.0, peers=RCLONE),
+        _down("cpu-tls12", "CPU, film TLS 1.2", "film-tls12", cpu, 0.9, peers=RCLONE),
+        _down("cpu-tls13", "CPU, film TLS 1.3", "film-tls13", cpu, 0.9, peers=RCLONE),
+        _down("cpu-capped", "CPU, film capped", "film-capped", cpu, 1.0, peers=RCLONE),
+        _down("rss", "peak RSS, film", "film-loopback", "peak_rss_mb", 200),
         _down("rss-random", "peak RSS, random", "random", "peak_rss_mb", 200),
         _down("rss-readers", "peak RSS, 8 readers", "readers", "peak_rss_mb", 200),
+        _down("rss-many", "peak RSS, 8 clips", "many", "peak_rss_mb", 200),
     )
-    sizes = [_probing(f"first-frame-{size}", f"ffprobe-{size}", size) for size in SIZES]
-    return (*small, *(row for group in sizes for row in group))
+
+
+def _swept() -> tuple[Row, ...]:
+    """The same at other sizes and latencies, so that nothing is right at one only."""
+    megabytes = [(one, one.partition("-")[0]) for one in SWEPT_SIZES]
+    sizes = [
+        _up(
+            f"many-{one}",
+            f"8 clips at once, {mb} MB",
+            f"many-{one}",
+            "mb_s",
+            1.1,
+            peers=RCLONE,
+        )
+        for one, mb in megabytes
+    ]
+    latencies = []
+    for ms in SWEPT_LATENCIES_MS:
+        frame, many = f"first-frame-{ms}ms", f"many-{ms}ms"
+        latencies += [
+            _down(
+                frame,
+                f"clip: first frame, {ms} ms",
+                frame,
+                "seconds",
+                0.55,
+                peers=RCLONE,
+            ),
+            _up(many, f"8 clips at once, {ms} ms", many, "mb_s", 1.1, peers=RCLONE),
+        ]
+    return (*sizes, *latencies)
+
+
+def _listing() -> tuple[Row, ...]:
+    return (
+        _down("ls-later", "ls of 10,000, again", "ls", "later_requests", 3),
+        # One round trip, and `ls` itself, which takes 0.05 s to sort them.
+        _down("ls-later-time", "ls of 10,000, again", "ls", "later_seconds", 0.25),
+        _down(
+            "ls-long-requests",
+            "ls -l of 10,000, each",
+            "ls-long",
+            "all_requests_each",
+            1.02,
+        ),
+        _down("ls-long", "ls -l, time / its HEADs'", "ls-long", "heads_ratio", 1.15),
+        _down("remount", "ls -l, mounted again", "ls-long", "remount_seconds", 1.5),
+        _down(
+            "remount-requests",
+            "mounted again, each",
+            "ls-long",
+            "remount_requests_each",
+            0.02,
+        ),
+    )
 
 
 UNITS = {
     "again_mb_s": "MB/s",
     "again_content_requests": "requests",
     "again_gone_mb": "MB",
+    "all_requests_each": "requests",
     "cpu_s_per_gb": "s/GB",
     "fetched_mb": "MB",
     "fetched_ratio": "x",
+    "heads_ratio": "x",
+    "later_requests": "requests",
+    "later_seconds": "s",
     "mb_s": "MB/s",
+    "mount_seconds": "s",
     "ms_each": "ms",
     "peak_rss_mb": "MB",
     "peak_transfers": "requests",
+    "remount_requests_each": "requests",
+    "remount_seconds": "s",
     "requests_per_video": "requests",
     "seconds": "s",
     "twice_mb": "MB",
 }
 
 
-def _probing(frame: str, probe: str, what: str) -> tuple[Row, ...]:
+def _probing(name: str, what: str) -> tuple[Row, ...]:
+    frame, probe = f"first-frame{name}", f"ffprobe{name}"
     what = what.replace("-", " MB, moov ")
     return (
-        _down(frame, f"{what}: first frame", frame, "seconds", 0.40),
-        _down(probe, f"{what}: ffprobe", probe, "seconds", 0.36),
+        _down(frame, f"{what}: first frame", frame, "seconds", 0.55, peers=RCLONE),
+        _down(probe, f"{what}: ffprobe", probe, "seconds", 0.5, peers=RCLONE),
         _down(f"{probe}-bytes", f"{what}: ffprobe fetched", probe, "fetched_mb", 2.6),
     )
 

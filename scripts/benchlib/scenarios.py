@@ -1,207 +1,159 @@
 """The works that are measured: what is done, to which videos, by whom."""
 
-import filecmp
-import json
-import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from . import reader
-from .origin import Site
-from .system import ContenderError, find_program, run
+from .mounts import CONTENDERS
+from .origin import FAST, PACED, TLS12, TLS13, Way, paced_at
+from .works import (
+    Metrics,
+    Place,
+    copy_by_rsync,
+    cut_clips,
+    first_frame,
+    list_attributes,
+    list_names,
+    probe,
+    read_after_ls,
+    read_at_random,
+    read_by_many,
+    read_through,
+    read_whole,
+    seek_to_middle,
+)
 
-RANDOM_SEED = 20_261_122
-RANDOM_READS = 40
-RANDOM_BYTES = 64 * 1024
-READERS = 8
-READERS_BYTES = 100 << 20
+LOADER_SEED = 20_261_127
+LOADER_PROCESSES = 4
+LOADER_CLIPS = 40
+SHOWN_CLIPS = 200
+MANY = 8
+TIMELINE_CLIPS = 6
+LISTED = 10_000
+# Longer than the time-to-live of a listing, 10 s.
+LISTING_PAUSE_SECONDS = 11
+
+# Beside the 60 ms of all other rows.
+SWEPT_LATENCIES_MS = (20, 150)
+# Beside the 13 MB of all other rows; media of `media`.
+SWEPT_SIZES = ("3-last", "60-last", "200-last")
+# MB and place of the moov; 13-last is the clip of the plain works.
+SIZES = ("3-first", "3-last", "13-first", "200-first", "200-last")
 
 FILM = ("video_film",)
-CLIP = ("video_clip_01",)
 
-Metrics = dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a work happens.
-
-    *files* are what it reads, *originals* the same files on the local disk, and
-    *scratch* is an empty folder it may fill; a command that has not ended after
-    *deadline_seconds* has failed.
-    """
-
-    files: Sequence[Path]
-    originals: Sequence[Path]
-    scratch: Path
-    deadline_seconds: float
-
-    @property
-    def local(self) -> "Place":
-        """The same with the originals themselves to read."""
-        return replace(self, files=self.originals)
-
-
-def unchecked(_place: Place, _done: Metrics) -> None:
-    """Nothing to check: the work itself fails on a wrong answer."""
+MOUNTS = frozenset(one.key for one in CONTENDERS if one.is_mount)
+HINGFS = frozenset(one.key for one in CONTENDERS if one.family == "hingfs")
+LOCAL = MOUNTS | {"local"}
+CURL = LOCAL | {"curl"}
+ARIA = LOCAL | {"aria2c-x8", "aria2c-x16"}
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One work on *videos* over one of the origin's sites.
+    """One work on *videos*, one *way* to the origin, by the contenders in *who*.
 
-    *check* runs after the clock stopped and raises ContenderError on wrong bytes.
-    *tools* are the contenders beside the mounts that can do the work; *again* has it
-    done a second time on the same mount.
+    The origin shows *beside* as well, in a list if it is *listed*.  *processes* share
+    the videos out.  *again*: the work is done a second time on the same mount at once,
+    with *later_seconds* after a pause; *remount*: on a new mount with the old folders.
     """
 
     key: str
     videos: tuple[str, ...]
     work: Callable[[Place], Metrics]
-    tools: frozenset[str]
-    check: Callable[[Place, Metrics], None] = unchecked
-    site: Site = "paced"
+    who: frozenset[str] = LOCAL
+    beside: tuple[str, ...] = ()
+    listed: bool = True
+    way: Way = PACED
+    processes: int = 1
     again: bool = False
+    later_seconds: float = 0
+    remount: bool = False
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Ids of all that the origin shows to this work."""
+        return tuple(sorted((*self.videos, *self.beside)))
 
 
-def read_whole(place: Place) -> Metrics:
-    """Read one file from end to end."""
-    return _read(place, "sequential", place.files[0])
-
-
-def check_length(place: Place, done: Metrics) -> None:
-    """Every byte was read, no byte more."""
-    if done["bytes"] != place.originals[0].stat().st_size:
-        message = f"read {done['bytes']:.0f} bytes, a wrong number"
-        raise ContenderError(message)
-
-
-def read_at_random(place: Place) -> Metrics:
-    """Read small pieces at seeded places."""
-    numbers = (str(RANDOM_SEED), str(RANDOM_READS), str(RANDOM_BYTES))
-    done = _read(place, "random", *numbers, place.files[0])
-    return done | {"ms_each": 1000 * done["seconds"] / RANDOM_READS}
-
-
-def check_pieces(place: Place, done: Metrics) -> None:
-    """The pieces are those of the original."""
-    if read_at_random(place.local)["crc"] != done["crc"]:
-        message = "read wrong bytes"
-        raise ContenderError(message)
-
-
-def read_by_many(place: Place) -> Metrics:
-    """Read the same first part of one file by several readers at once."""
-    return _read(place, "readers", str(READERS), str(READERS_BYTES), place.files[0])
-
-
-def check_readers(place: Place, done: Metrics) -> None:
-    """Every reader got every byte."""
-    size = min(READERS_BYTES, place.originals[0].stat().st_size)
-    if done["bytes"] != READERS * size:
-        message = f"the readers got {done['bytes']:.0f} bytes, a wrong number"
-        raise ContenderError(message)
-
-
-def copy_by_rsync(place: Place) -> Metrics:
-    """Copy all files with `rsync -a`."""
-    return _timed(
-        place, [find_program("rsync"), "-a", *place.files, f"{place.scratch}/"]
-    )
-
-
-def check_copies(place: Place, _done: Metrics) -> None:
-    """The copies are equal to the originals."""
-    for original in place.originals:
-        if not filecmp.cmp(place.scratch / original.name, original, shallow=False):
-            message = f"the copy of {original.name} differs"
-            raise ContenderError(message)
-
-
-def probe(place: Place) -> Metrics:
-    """Have ffprobe tell format and streams."""
-    show = ("-v", "error", "-show_format", "-show_streams")
-    return _timed(place, [find_program("ffprobe"), *show, place.files[0]])
-
-
-def first_frame(place: Place) -> Metrics:
-    """Have ffmpeg decode the first frame."""
-    return _decode_frame(place)
-
-
-def seek_to_middle(place: Place) -> Metrics:
-    """Have ffmpeg decode one frame from the middle."""
-    show = ("-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0")
-    seconds = float(run([find_program("ffprobe"), *show, place.originals[0]]))
-    return _decode_frame(place, "-ss", f"{seconds / 2:.3f}")
-
-
-def _decode_frame(place: Place, *options: str) -> Metrics:
-    end = ("-frames:v", "1", "-f", "null", "-")
-    head: list[str | Path] = [find_program("ffmpeg"), "-v", "error", *options]
-    return _timed(place, [*head, "-i", place.files[0], *end])
-
-
-def _timed(place: Place, argv: Sequence[str | Path]) -> Metrics:
-    start = time.perf_counter()
-    run(argv, deadline_seconds=place.deadline_seconds)
-    return {"seconds": time.perf_counter() - start}
-
-
-def _read(place: Place, *arguments: str | Path) -> Metrics:
-    argv = [sys.executable, reader.__file__, *arguments]
-    done: Metrics = json.loads(run(argv, deadline_seconds=place.deadline_seconds))
-    return done
-
-
-def clips(count: int) -> tuple[str, ...]:
-    """Ids of *count* clips."""
-    return tuple(f"video_clip_{number:02}" for number in range(1, count + 1))
-
-
-def scenarios(clip_count: int) -> tuple[Scenario, ...]:
-    """All works, with *clip_count* clips for rsync; cheap ones and dear ones mixed."""
-    local = frozenset({"local"})
-    curl = local | {"curl"}
-    aria = frozenset({"aria2c-x8", "aria2c-x16"})
-    works = [
-        Scenario(
-            "film-loopback",
-            FILM,
-            read_whole,
-            curl,
-            check=check_length,
-            site="fast",
-            again=True,
-        ),
-        Scenario("film-tls", FILM, read_whole, curl, check=check_length, site="tls"),
-        Scenario("film-capped", FILM, read_whole, curl | aria, check=check_length),
-        Scenario(
-            "rsync", clips(clip_count), copy_by_rsync, local | aria, check=check_copies
-        ),
-        Scenario("first-frame", CLIP, first_frame, local),
-        Scenario("ffprobe", CLIP, probe, local),
-        Scenario("seek", FILM, seek_to_middle, local),
-        Scenario("random", FILM, read_at_random, local, check=check_pieces),
-        Scenario("readers", FILM, read_by_many, local, check=check_readers),
-    ]
-    for size in SIZES:
-        videos = (f"video_{size}",)
-        works.append(Scenario(f"first-frame-{size}", videos, first_frame, local))
-        works.append(Scenario(f"ffprobe-{size}", videos, probe, local))
-    return tuple(works)
-
-
-# MB and place of the moov; 13-last is the clip of the plain works.
-SIZES = ("3-first", "3-last", "13-first", "200-first", "200-last")
+def clips(count: int, media: str = "13-last") -> tuple[str, ...]:
+    """Ids of *count* clips of one media."""
+    return tuple(f"video_{media}_{number:05}" for number in range(1, count + 1))
 
 
 def media_of(video_id: str, film: str) -> str:
     """The name in the media cache of what *video_id* shows, *film* being the film's."""
-    if video_id in FILM:
-        return film
-    if video_id.startswith("video_clip_"):
-        return "13-last"
-    return video_id.removeprefix("video_")
+    name = video_id.split("_")[1]
+    return film if name == "film" else name
+
+
+def scenarios(clip_count: int) -> tuple[Scenario, ...]:
+    """All works, with *clip_count* clips for rsync; cheap ones and dear ones mixed."""
+    return (
+        Scenario("film-loopback", FILM, read_through, CURL, way=FAST, again=True),
+        Scenario("film-tls12", FILM, read_through, CURL, way=TLS12),
+        Scenario("film-tls13", FILM, read_through, CURL, way=TLS13),
+        Scenario("film-capped", FILM, read_whole, CURL | ARIA),
+        Scenario("rsync", clips(clip_count), copy_by_rsync, ARIA),
+        Scenario("rsync-unlisted", clips(clip_count), copy_by_rsync, listed=False),
+        *_probing("", PACED, "13-last"),
+        Scenario("seek", FILM, seek_to_middle),
+        Scenario("random", FILM, read_at_random),
+        Scenario("readers", FILM, read_by_many),
+        _many("many", clips(MANY)),
+        _loader("loader", read_whole),
+        _loader("loader-listed", read_after_ls),
+        Scenario("timeline", clips(TIMELINE_CLIPS), cut_clips),
+        *(one for size in SIZES for one in _probing(f"-{size}", PACED, size)),
+        *(_many(f"many-{one}", clips(MANY, one)) for one in SWEPT_SIZES),
+        *(one for ms in SWEPT_LATENCIES_MS for one in _swept(ms)),
+        *_listing(),
+    )
+
+
+def _probing(name: str, way: Way, media: str) -> tuple[Scenario, Scenario]:
+    video = clips(1, media)
+    return (
+        Scenario(f"first-frame{name}", video, first_frame, way=way),
+        Scenario(f"ffprobe{name}", video, probe, way=way),
+    )
+
+
+def _many(key: str, videos: tuple[str, ...], way: Way = PACED) -> Scenario:
+    return Scenario(key, videos, read_whole, CURL, way=way, processes=MANY)
+
+
+def _loader(key: str, work: Callable[[Place], Metrics]) -> Scenario:
+    """Clips chosen as a data loader does: at random, without a look at the rest."""
+    shown = clips(SHOWN_CLIPS)
+    chosen = tuple(random.Random(LOADER_SEED).sample(shown, LOADER_CLIPS))
+    beside = tuple(one for one in shown if one not in chosen)
+    return Scenario(key, chosen, work, CURL, beside, processes=LOADER_PROCESSES)
+
+
+def _swept(latency_ms: int) -> tuple[Scenario, Scenario]:
+    way = paced_at(latency_ms)
+    return (
+        Scenario(f"first-frame-{latency_ms}ms", clips(1), first_frame, way=way),
+        _many(f"many-{latency_ms}ms", clips(MANY), way),
+    )
+
+
+def _listing() -> tuple[Scenario, Scenario]:
+    shown = clips(LISTED, "3-last")
+    return (
+        Scenario(
+            "ls",
+            shown,
+            list_names,
+            HINGFS | {"local"},
+            later_seconds=LISTING_PAUSE_SECONDS,
+        ),
+        Scenario(
+            "ls-long",
+            shown,
+            list_attributes,
+            HINGFS | {"rclone-off", "local"},
+            remount=True,
+        ),
+    )
