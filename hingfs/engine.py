@@ -13,17 +13,13 @@ from .fetch.fetcher import BlockFetcher
 from .fetch.spool_store import SpoolStore
 from .flights import SingleFlight
 from .http.transport import HttpTransport
-from .library.ahead import AHEAD_THREADS, Ahead
+from .library.ahead import Ahead
 from .library.catalog import Catalog
 from .library.crowd import Crowd
 from .library.lookups import LOOKUP_THREADS, SILENCE_SECONDS, Lookups
 from .library.readers import Readers
 from .settings import CacheConfig, EndpointConfig
 from .workers import DaemonPool, all_joined
-
-# Each look-up asks for one status. There are as many threads as look-ups, or statuses
-# that hang would delay the others.
-_STATUS_THREADS = LOOKUP_THREADS + AHEAD_THREADS
 
 
 class Engine:
@@ -44,7 +40,10 @@ class Engine:
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self.transport = HttpTransport(endpoint)
-        self._statuses = DaemonPool("hingfs-status", _STATUS_THREADS)
+        names_ahead = endpoint.connections  # looked up at once, at most
+        # Each look-up asks for one status. There are as many threads as look-ups, or
+        # statuses that hang would delay the others.
+        self._statuses = DaemonPool("hingfs-status", LOOKUP_THREADS + names_ahead)
         self.client = VideoClient(self.transport, endpoint, self._statuses)
         self.cache = MemoryBlockCache(cache.cache_bytes)
         self.spools = SpoolStore(
@@ -67,7 +66,7 @@ class Engine:
         )
         names = SingleFlight()
         self._lookups = Lookups(self.transport.breaker, silence_seconds, names)
-        self._ahead = Ahead(names)
+        self._ahead = Ahead(names, names_ahead)
         self.catalog = Catalog(
             self.client.metadata,
             self.spools,

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 from ..errors import NoAnswer, NotAsked, TransportError, Unreachable
 
@@ -40,8 +41,11 @@ class Breaker:
         self._silent_about: set[str] = set()
         self._answered_at = 0.0  # when the API last answered (monotonic)
         self._open_until = 0.0  # monotonic; 0 while it is closed
-        # Requests without an answer yet -> (video, when it was sent (monotonic)).
-        self._unanswered: dict[object, tuple[str, float]] = {}
+        # Thread that sends a request, or waits for its answer -> (video, when it began
+        # (monotonic)).
+        self._unanswered: dict[int, tuple[str, float]] = {}
+        # Futures of `next_request_about` that are not done yet, with their videos.
+        self._expected: dict[Future[None], str] = {}
 
     @property
     def seems_dead(self) -> bool:
@@ -86,16 +90,50 @@ class Breaker:
             return self._answered_at > when
 
     @contextlib.contextmanager
-    def unanswered(self, about: str, started: float) -> Iterator[None]:
-        """Count a request about *about*, sent at *started*, as unanswered meanwhile."""
-        request = object()
+    def next_request_about(self, about: str) -> Iterator[Future[None]]:
+        """A future, which is done once a request about *about* has left.
+
+        It is done at once if one waits for its answer already.
+        """
+        left: Future[None] = Future()
         with self._lock:
-            self._unanswered[request] = about, started
+            under_way = any(video == about for video, _ in self._unanswered.values())
+            if not under_way:
+                self._expected[left] = about
+        if under_way:
+            left.set_result(None)
+        try:
+            yield left
+        finally:
+            with self._lock:
+                self._expected.pop(left, None)
+
+    @contextlib.contextmanager
+    def unanswered(self, about: str, started: float) -> Iterator[None]:
+        """Count a request about *about* of this thread as unanswered meanwhile.
+
+        *started* is when it began to be sent.
+        """
+        sender = threading.get_ident()
+        with self._lock:
+            self._unanswered[sender] = about, started
         try:
             yield
         finally:
             with self._lock:
-                del self._unanswered[request]
+                del self._unanswered[sender]
+
+    def sent(self) -> None:
+        """The request of this thread has left."""
+        with self._lock:
+            about, _ = self._unanswered.get(threading.get_ident(), ("", 0.0))
+            expected = [
+                left for left, video in self._expected.items() if video == about
+            ]
+            for left in expected:
+                del self._expected[left]
+        for left in expected:
+            left.set_result(None)
 
     def answered(self) -> None:
         """Close the breaker: the API answered."""

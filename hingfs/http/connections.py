@@ -55,7 +55,7 @@ class Adapter(requests.adapters.HTTPAdapter):
     """Makes connections: *resolver* looks up their names, *open_* lists them all.
 
     *admit* judges each peer, but no proxy: that looks up the name itself, and is the
-    user's own choice.
+    user's own choice. *sent* is called when a request has left, by its thread.
     """
 
     def __init__(
@@ -65,8 +65,11 @@ class Adapter(requests.adapters.HTTPAdapter):
         admit: Admit,
         keeping: Keeping,
         connections: int,
+        *,
+        sent: Callable[[], None],
     ) -> None:
-        shared = _Shared(resolver, Dialer(), open_, _DeadConnections(), admit, keeping)
+        dead = _DeadConnections()
+        shared = _Shared(resolver, Dialer(), open_, dead, admit, sent, keeping)
         self._pool_classes = _pool_classes(_Strict, _StrictTls, shared)
         self._socks_classes = _pool_classes(_Socks, _SocksTls, shared)
         super().__init__(pool_connections=8, pool_maxsize=connections, max_retries=0)
@@ -116,6 +119,7 @@ class _Shared:
     open_: OpenConnections
     dead: _DeadConnections
     admit: Admit
+    sent: Callable[[], None]
     keeping: Keeping
 
 
@@ -166,6 +170,7 @@ class _Strict(urllib3.connection.HTTPConnection):
         """As overridden. Raises as `getresponse` where the connection ended."""
         with self._stale_errors():
             super().request(*args, **kwargs)
+        self._shared.sent()
 
     def getresponse(self) -> Exchange:  # type: ignore[override] # stands in its place
         """Return the answer, its head read, without urllib3's wrapper.

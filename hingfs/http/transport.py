@@ -78,8 +78,8 @@ class HttpTransport:
         self._resolver = Resolver(2 * config.connect_seconds)
         self._open = OpenConnections()
         self._destinations = Destinations(config, self._look_up)
-        admit = self._destinations.admit
-        adapter = partial(Adapter, self._resolver, self._open, admit, keeping)
+        parts = (self._resolver, self._open, self._destinations.admit, keeping)
+        adapter = partial(Adapter, *parts, sent=self.breaker.sent)
         self._sessions = Sessions(config, self._proxies, adapter)
         self._closed = threading.Event()
 

@@ -15,24 +15,22 @@ from ..errors import HingError, TransportError
 from ..flights import SingleFlight
 from ..workers import DaemonPool
 
-# As many requests at once, for HEAD and for a status, as before (2026-11-22).
-AHEAD_THREADS = 8
-
 # The next id and the job that looks it up; None where there is none.
 NextJob = Callable[[], tuple[str, Callable[[], object]] | None]
 
 
 class Ahead:
-    """Look-ups that no program waits for, a few at a time. Thread safety: all methods.
+    """Look-ups that no program waits for, *most* at a time. Thread safety: all methods.
 
     *names* has all look-ups under way, those of programs among them.
     """
 
-    def __init__(self, names: SingleFlight) -> None:
+    def __init__(self, names: SingleFlight, most: int) -> None:
         self._names = names
-        self._threads = DaemonPool("hingfs-ahead", AHEAD_THREADS)
+        self._most = most
+        self._threads = DaemonPool("hingfs-ahead", most)
         self._lock = threading.Lock()
-        self._running = 0  # at most AHEAD_THREADS; guarded by _lock
+        self._running = 0  # at most _most; guarded by _lock
 
     def start(self, next_job: NextJob) -> None:
         """Start the jobs that *next_job* gives, as far as threads are free.
@@ -66,7 +64,7 @@ class Ahead:
 
     def _claim_thread(self) -> bool:
         with self._lock:
-            free = self._running < AHEAD_THREADS
+            free = self._running < self._most
             self._running += free
         return free
 

@@ -24,9 +24,12 @@ from .listing import VideoList
 from .lookups import Lookups
 from .names import ShortNames, inode_of, is_short, name_of, video_id_of
 from .versions import Versions
-from .walk import NEIGHBOURS, Walk
+from .walk import Walks
 
 log = logging.getLogger(__name__)
+
+# Clips that a program may read next, as far as they are known.
+MOST_FOLLOWING = 16
 
 
 class Catalog:
@@ -60,7 +63,7 @@ class Catalog:
             self._short_names,
             metadata_seconds=metadata_seconds,
         )
-        self._walk = Walk(metadata, self._list, self._known, self._versions, ahead)
+        self._walks = Walks(metadata, self._list, self._known, self._versions, ahead)
 
     def find(self, name: str) -> VideoFile:
         """The file of the video that *name*, full or short, stands for.
@@ -81,23 +84,23 @@ class Catalog:
             return self._find_id_to_open(self._id_of(name, deadline), deadline)
 
     def _find_id(self, video_id: str, deadline: float) -> VideoFile:
-        step = self._walk.step_to(video_id)
+        steps_on = self._walks.step_to(video_id)
         try:
             known = self._known.good(video_id)
             if known is not None:
                 return known.file
-            file = self._ask(video_id, deadline)
+            file = self._ask(video_id, deadline, steps_on=steps_on)
         finally:
-            # Not before: the program's own request goes first, if few are served.
-            if step is not None:
-                self._walk.look_ahead(*step)
-        self._walk.note_found(video_id)
+            # The first answer of a server shows whether it may look ahead at all.
+            if steps_on:
+                self._walks.look_ahead()
+        self._walks.note_found(video_id)
         return file
 
     def _find_id_to_open(self, video_id: str, deadline: float) -> VideoFile:
         known = self._known.good(video_id)
         if known is None:
-            file = self._ask(video_id, deadline)
+            file = self._ask(video_id, deadline, steps_on=False)
         elif known.confirmed_within(self._config.metadata_ttl_seconds):
             file = known.file
         else:
@@ -105,11 +108,19 @@ class Catalog:
         self._known.note_opened(video_id)
         return file
 
-    def _ask(self, video_id: str, deadline: float) -> VideoFile:
-        """Ask for the file of *video_id*; VideoNotReady if the look-up hangs."""
-        job = partial(self._versions.look_up, video_id)
-        ask = self._list.read_newest
-        return self._lookups.result_unless_silent(video_id, deadline, job, ask)
+    def _ask(self, video_id: str, deadline: float, *, steps_on: bool) -> VideoFile:
+        """Ask for the file of *video_id*; VideoNotReady if the look-up hangs.
+
+        *steps_on*: other names are looked up ahead, once its own request is under way.
+        That one goes first, where the server takes few at once.
+        """
+        return self._lookups.result_unless_silent(
+            video_id,
+            deadline,
+            partial(self._versions.look_up, video_id),
+            ask=self._list.read_newest,
+            beside=self._walks.look_ahead if steps_on else None,
+        )
 
     def _confirm(self, file: VideoFile, deadline: float) -> VideoFile:
         """Ask whether *file* is still the same; *file* itself if the server is away."""
@@ -127,7 +138,7 @@ class Catalog:
 
     def following(self, video_id: str) -> list[Content]:
         """The known contents after *video_id* in the listing; makes no request."""
-        return self._known.contents(self._list.following(video_id, NEIGHBOURS))
+        return self._known.contents(self._list.following(video_id, MOST_FOLLOWING))
 
     def listing(self) -> list[tuple[str, int]]:
         """(name, inode) of the files that can be read: completed, or opened before.

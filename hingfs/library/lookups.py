@@ -14,9 +14,9 @@ Threads: `hingfs-lookup-N` and `hingfs-list-N` of two `DaemonPool`s.
 import contextlib
 import time
 from collections.abc import Callable
-from concurrent.futures import wait
-from functools import partial
-from typing import Protocol, TypeVar
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
 
 from ..errors import (
     DeadlineExceeded,
@@ -55,6 +55,9 @@ class ServerActivity(Protocol):
 
     def answered_since(self, when: float) -> bool:
         """Whether the API has answered anything since *when* (monotonic)."""
+
+    def next_request_about(self, about: str) -> AbstractContextManager[Future[None]]:
+        """A future, which is done once a request about *about* has left."""
 
 
 class Lookups:
@@ -95,18 +98,27 @@ class Lookups:
         return _again_if_given_way(waited)
 
     def result_unless_silent(
-        self, video_id: str, deadline: float, job: Job[Result], ask: Job[None]
+        self,
+        video_id: str,
+        deadline: float,
+        job: Job[Result],
+        ask: Job[None],
+        beside: Job[None] | None = None,
     ) -> Result:
         """As `result`, for a caller that holds up others: it need not wait till *deadline*.
 
         The wait ends early when the server is silent about *video_id* and answers other
         requests. A wait without a result raises VideoNotReady if the server answered
         anything meanwhile, else DeadlineExceeded. *ask* asks the server for something
-        else, to see whether it answers.
+        else, to see whether it answers. *beside* must not wait; it is called once a
+        request about *video_id* has left, or the job has ended without one.
         """
-        return _again_if_given_way(
-            partial(self._await_unless_silent, video_id, deadline, job, ask)
-        )
+
+        def waited() -> Result:
+            flight = self._begin(video_id, deadline, job, beside)
+            return self._await_unless_silent(flight, video_id, deadline, ask)
+
+        return _again_if_given_way(waited)
 
     def listing(self, what: str, deadline: float, job: Job[Result]) -> Result:
         """As `result`, of a *job* that reads the list."""
@@ -134,10 +146,27 @@ class Lookups:
             raise DeadlineExceeded("the server did not answer in time")
         return flight.outcome()
 
+    def _begin(
+        self,
+        video_id: str,
+        deadline: float,
+        job: Job[Result],
+        beside: Job[None] | None,
+    ) -> Flight[Result]:
+        """The flight of *job*, or of one under way; calls *beside*."""
+        if beside is None:
+            return self._names.join(video_id, self._name_threads, job)
+        with self._server.next_request_about(video_id) as sent:
+            flight = self._names.join(video_id, self._name_threads, job)
+            seconds = self._give_up_at(flight, deadline) - time.monotonic()
+            either: list[Future[Any]] = [flight.future, sent]
+            wait(either, seconds, FIRST_COMPLETED)
+        beside()
+        return flight
+
     def _await_unless_silent(
-        self, video_id: str, deadline: float, job: Job[Result], ask: Job[None]
+        self, flight: Flight[Result], video_id: str, deadline: float, ask: Job[None]
     ) -> Result:
-        flight = self._names.join(video_id, self._name_threads, job)
         self._wait_while_heard(flight, video_id, deadline, ask)
         if flight.future.done():
             return flight.outcome()

@@ -1,14 +1,15 @@
-"""The names that a program walking through the listing will look up next.
+"""The names that programs walking through the listing will look up next.
 
-Decides from the sequence of look-ups whether a program walks through the listing, and
-which names are then looked up ahead of it. Leaves to `listing` the order of names, and
-to `ahead` on how many threads they are looked up.
+Decides which look-ups belong to one walk, and how many names are looked up ahead of it.
+Leaves to `listing` the order of names, and to `ahead` on how many threads they are
+looked up.
 
 Threads: any thread may call any method; `ahead` calls back for the next name.
 """
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from ..api.metadata import VideoMetadata
@@ -17,13 +18,49 @@ from .known import KnownVideos, VideoFile
 from .listing import Listing, VideoList
 from .versions import Versions
 
-# Listed videos that are looked up ahead of a program that walks through the listing.
-NEIGHBOURS = 16
-_NEIGHBOUR_DISTANCE = 4
+# So many names are looked up ahead of the first. With it they cost two round trips.
+FIRST_AHEAD = 8
+# Later a walk is as far ahead as twice the names that it has asked for, at most this far:
+# ten requests at once, 60 ms each, then keep ahead of a program that asks at once for
+# each name as it comes. A guess.
+MOST_AHEAD = 64
+_AHEAD_SHARE = 2
+# A walk may leave out names: folders are filtered by shell patterns.
+_STRIDE = 4
+# Programs that walk at the same time. Once so many walks have ended at their first name,
+# the next one must take a second step before a name is looked up ahead of it.
+MOST_WALKS = 4
 
 
-class Walk:
-    """A program's walk through the listing. Thread safety: all methods."""
+@dataclass(slots=True)
+class _Walk:
+    """One program's walk; all are indices into the order of one listing."""
+
+    start: int
+    front: int  # the furthest name that was asked for
+    reached: int  # names before it were looked up ahead, or need not be
+    end: int  # where the names ahead end, half-open
+    steps: int = 1  # names asked for
+
+    def holds(self, position: int) -> bool:
+        """Whether a look-up at *position* belongs to this walk."""
+        return self.start <= position <= max(self.end, self.front + _STRIDE)
+
+    def step_to(self, position: int) -> bool:
+        """Look further ahead of *position*, if it is a step; returns whether it is."""
+        if not 0 < position - self.front <= _STRIDE:
+            self.front = max(self.front, position)
+            return False
+        self.front = position
+        self.steps += 1
+        ahead = min(max(FIRST_AHEAD, _AHEAD_SHARE * self.steps), MOST_AHEAD)
+        self.reached = max(self.reached, position + 1)
+        self.end = max(self.end, position + 1 + ahead)
+        return True
+
+
+class Walks:
+    """The walks of all programs through the listing. Thread safety: all methods."""
 
     def __init__(
         self,
@@ -40,42 +77,30 @@ class Walk:
         self._ahead = ahead
         # Guards all below; only `known` is called with it held.
         self._lock = threading.Lock()
-        self._last_looked_up = ""
-        # A listing, and [start, stop) of the indices in it to be looked up ahead.
-        self._window: tuple[Listing | None, int, int] = (None, 0, 0)
+        self._order: Listing | None = None  # what the walks go through
+        self._walks: list[_Walk] = []  # the one that was stepped on last comes last
         self._unlisted = 0  # names in a row that were found and are in no listing
 
-    def step_to(self, video_id: str) -> tuple[Listing, int] | None:
-        """A program looks *video_id* up: (listing, index of it) if that goes on a walk.
-
-        A step elsewhere ends the walk, and the look-ups ahead of it.
-        """
+    def step_to(self, video_id: str) -> bool:
+        """A program looks *video_id* up; returns whether `look_ahead` has work."""
         order = self._list.latest
         with self._lock:
-            last = self._last_looked_up
-            self._last_looked_up = video_id
-            if order is None or last == video_id:
-                return None
-            position, before = order.positions.get(video_id), order.positions.get(last)
-            if position is None or before is None:
-                return None
-            if 0 < position - before <= _NEIGHBOUR_DISTANCE:
-                return order, position
-            self._window = (order, position + 1, 0)
-            return None
+            if order is not self._order:
+                self._order = order
+                self._walks.clear()
+            if order is None or (position := order.positions.get(video_id)) is None:
+                return False
+            walk = next((w for w in reversed(self._walks) if w.holds(position)), None)
+            if walk is None:
+                return self._begin_locked(position)
+            self._walks.remove(walk)
+            self._walks.append(walk)
+            return walk.step_to(position)
 
-    def look_ahead(self, order: Listing, position: int) -> None:
-        """Have the names after *position* in *order* looked up; does not wait."""
-        if not self._metadata.looks_ahead:
-            return
-        following = position + 1
-        with self._lock:
-            walked, reached, end = self._window
-            if walked is not order:
-                reached, end = 0, 0
-            end = max(end, following + NEIGHBOURS)
-            self._window = (order, max(reached, following), end)
-        self._ahead.start(self._next_lookup)
+    def look_ahead(self) -> None:
+        """Have the next names of the walks looked up; does not wait."""
+        if self._metadata.looks_ahead:
+            self._ahead.start(self._next_lookup)
 
     def note_found(self, video_id: str) -> None:
         """*video_id* was found by its name; if several were unlisted, read the newest.
@@ -89,17 +114,35 @@ class Walk:
         if given_names and self._metadata.looks_ahead:
             self._list.start_reading_newest()
 
+    def _begin_locked(self, position: int) -> bool:
+        """Begin a walk at *position*; returns whether names are looked up ahead of it."""
+        full = len(self._walks) == MOST_WALKS
+        in_vain = full and all(walk.steps == 1 for walk in self._walks)
+        following = position + 1
+        end = following if in_vain else following + FIRST_AHEAD
+        if full:
+            del self._walks[0]
+        self._walks.append(_Walk(position, position, following, end))
+        return not in_vain
+
     def _next_lookup(self) -> tuple[str, Callable[[], VideoFile]] | None:
         """The next look-up ahead, if there is one; returns each name once."""
         if not self._metadata.looks_ahead:
             return None
         with self._lock:
-            order, reached, end = self._window
-            names = order.order[reached:end] if order is not None else ()
-            for passed, video_id in enumerate(names, 1):
-                if not self._known.remembers(video_id):
-                    self._window = (order, reached + passed, end)
+            for walk in reversed(self._walks):
+                video_id = self._next_name_locked(walk)
+                if video_id is not None:
                     job = partial(self._versions.look_up, video_id, ahead=True)
                     return video_id, job
-            self._window = (order, max(reached, end), end)
+        return None
+
+    def _next_name_locked(self, walk: _Walk) -> str | None:
+        """The next name ahead of *walk* that is not known; None if there is none."""
+        if self._order is None:
+            return None
+        for video_id in self._order.order[walk.reached : walk.end]:
+            walk.reached += 1
+            if not self._known.remembers(video_id):
+                return video_id
         return None

@@ -28,11 +28,10 @@ from hingfs.errors import (
     VideoNotReady,
 )
 from hingfs.http import breaker
-from hingfs.library.ahead import AHEAD_THREADS
 from hingfs.library.catalog import Catalog
 from hingfs.library.known import KnownVideos, VideoFile
 from hingfs.library.names import full_name_of, inode_of, name_of
-from hingfs.library.walk import NEIGHBOURS
+from hingfs.library.walk import FIRST_AHEAD, MOST_AHEAD, MOST_WALKS
 from hingfs.version import Content, Validator
 from tests.conftest import Build
 from tests.support import endpoint as faults
@@ -227,7 +226,7 @@ class TestAhead:
         listed(catalog)
 
         self.walk(catalog, names[:2])
-        window = names[: 2 + NEIGHBOURS]
+        window = names[: 2 + FIRST_AHEAD]
         endpoint.wait_until(
             lambda: {r.video_id for r in endpoint.requests_of("content")} == set(window)
         )
@@ -235,35 +234,36 @@ class TestAhead:
 
         assert len(endpoint.requests_of("content")) == len(window)
 
-    @pytest.mark.parametrize("broken", [False, True])
-    def test_a_wanted_name_has_its_answer_before_others_are_asked_ahead(
-        self, catalog, endpoint, monkeypatch, broken
+    def test_a_wanted_name_is_asked_before_others_and_beside_them(
+        self, catalog, endpoint
     ):
         """Where few requests at once, or a minute, are served, it is among the first."""
-        names = [f"a{number:02}" for number in range(6)]
+        names = [f"a{number:02}" for number in range(FIRST_AHEAD)]
         for name in names:
             endpoint.add(name, size_bytes=SIZE)
+        endpoint.add("z", size_bytes=SIZE)
+        catalog.find("z.mp4")  # which shows that sizes are cheap
         listed(catalog)
-        events: list[str] = []
-        real, go_ahead = catalog._versions._metadata.probe, catalog._walk._ahead.start
+        endpoint.reset_log()
+        asked_ahead = threading.Event()
+        endpoint.inject(
+            faults.stall_before_headers(asked_ahead),
+            math.inf,
+            where=lambda r: r.video_id == names[0],
+        )
 
-        def probe(video_id: str, *args: object, **options: object) -> object:
-            found = real(video_id, *args, **options)
-            events.append(video_id)
-            if broken:
-                raise ServerBroken("out of order")
-            return found
+        with ThreadPoolExecutor(1) as threads:
+            wanted = threads.submit(catalog.find, name_of(names[0]))
+            endpoint.wait_until(
+                lambda: (
+                    {r.video_id for r in endpoint.requests_of("content")} >= set(names)
+                )
+            )
+            assert not wanted.done()
+            asked_ahead.set()
+            assert wanted.result().content.size_bytes == SIZE
 
-        def gone_ahead(*args: object) -> None:
-            events.append("ahead")
-            go_ahead(*args)
-
-        monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
-        monkeypatch.setattr(catalog._walk._ahead, "start", gone_ahead)
-        self.walk(catalog, names[:2])
-        eventually(lambda: set(names) < set(events), "those ahead")
-
-        assert events[:3] == [*names[:2], "ahead"]
+        assert endpoint.requests_of("content")[0].video_id == names[0]
 
     def test_names_that_fail_are_asked_for_once_and_not_in_a_circle(
         self, catalog, endpoint, monkeypatch
@@ -284,11 +284,12 @@ class TestAhead:
 
         monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
         self.walk(catalog, names[:2])
-        eventually(lambda: names[17] in asked, "the last one ahead")
+        last = 1 + FIRST_AHEAD
+        eventually(lambda: names[last] in asked, "the last one ahead")
         eventually(lambda: not catalog._lookups._names, "the end")
 
-        assert sorted(asked) == names[:18]
-        assert catalog._walk._next_lookup() is None
+        assert sorted(asked) == names[: last + 1]
+        assert catalog._walks._next_lookup() is None
 
     def test_once_the_api_counts_requests_none_is_spent_ahead(
         self, build, endpoint, monkeypatch
@@ -312,9 +313,9 @@ class TestAhead:
         self.walk(catalog, names[:2])
         eventually(lambda: not catalog._lookups._names, "the end")
 
-        assert 2 < len(begun) <= 2 + AHEAD_THREADS
+        assert 2 < len(begun) <= 2 + FIRST_AHEAD
         assert {r.video_id for r in endpoint.requests_of("content")} == set(names[:2])
-        assert {r.video_id for r in endpoint.requests_of("status")} == set(names[:2])
+        assert {r.video_id for r in endpoint.requests_of("status")} <= set(names[:2])
         assert catalog.find(name_of(names[5])).content.size_bytes == SIZE
 
     def test_while_the_server_seems_dead_its_only_try_is_left_to_who_wants(
@@ -324,7 +325,6 @@ class TestAhead:
         for name in names:
             endpoint.add(name, size_bytes=SIZE)
         listed(catalog)
-        catalog.find(name_of(names[0]))
         endpoint.stop()
         others = [f"z{number}" for number in range(breaker.FAILURES)]
         self.walk(catalog, others)
@@ -338,7 +338,7 @@ class TestAhead:
         monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
         self.walk(catalog, names[:3])
         eventually(lambda: not catalog._lookups._names, "the end")
-        assert asked == names[1:3]
+        assert asked == names[:3]
 
         endpoint.start()
         eventually(lambda: self.answers(catalog, names[3]), "the server again")
@@ -941,29 +941,67 @@ class TestListing:
 
         assert not endpoint.requests_of("status")
 
-    def test_attributes_of_the_next_files_come_before_they_are_asked_for(
+    def test_a_walk_is_as_far_ahead_as_twice_the_names_it_asked_for(
         self, build, endpoint
     ):
-        count = NEIGHBOURS + 2
-        for number in range(count):
-            endpoint.add(f"v{number:02}", size_bytes=SIZE)
+        """The first name begins it, and few requests are in vain if it ends there."""
+        names = [f"v{number:03}" for number in range(200)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
+        catalog = build().engine.catalog
+        catalog.listing()
+        assert not endpoint.requests_of("content")
+
+        for asked in (1, 2, 10, 30, 60, 90):
+            for name in names[:asked]:
+                catalog.find(name_of(name))
+            ahead = min(max(FIRST_AHEAD, 2 * asked), MOST_AHEAD)
+            endpoint.wait_until(
+                lambda most=asked + ahead: len(endpoint.requests_of("content")) == most
+            )
+            endpoint.wait_until_idle()
+            assert {r.video_id for r in endpoint.requests_of("content")} == set(
+                names[: asked + ahead]
+            )
+
+    def test_programs_that_walk_at_the_same_time_each_have_names_ahead(
+        self, build, endpoint
+    ):
+        names = [f"v{number:03}" for number in range(200)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
         catalog = build().engine.catalog
         catalog.listing()
 
-        catalog.find("v00.mp4")
-        assert len(endpoint.requests_of("content")) == 1
-        catalog.find("v01.mp4")
-        endpoint.wait_until(lambda: len(endpoint.requests_of("content")) == count)
-        for number in range(count):
-            catalog.find(f"v{number:02}.mp4")
+        for step in range(20):
+            for first in (0, 100):
+                catalog.find(name_of(names[first + step]))
+        looked_up = {*names[:60], *names[100:160]}
+        endpoint.wait_until(
+            lambda: {r.video_id for r in endpoint.requests_of("content")} == looked_up
+        )
 
-        assert len(endpoint.requests_of("content")) == count
+    def test_names_picked_at_random_soon_have_none_looked_up_ahead(
+        self, build, endpoint
+    ):
+        names = [f"v{number:03}" for number in range(200)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
+        catalog = build().engine.catalog
+        catalog.listing()
+
+        for name in names[::-15]:
+            catalog.find(name_of(name))
+            endpoint.wait_until_idle()
+
+        picked, in_vain = len(names[::-15]), MOST_WALKS * FIRST_AHEAD
+        assert len(endpoint.requests_of("content")) <= picked + in_vain
 
     def test_names_that_are_given_in_order_are_looked_up_ahead_as_well(
         self, build, endpoint
     ):
         """As `rsync -a a.mp4 b.mp4 c.mp4 …` does, which lists nothing."""
-        count = NEIGHBOURS + 2
+        count = 3 + FIRST_AHEAD
         for number in range(count):
             endpoint.add(f"v{number:02}", size_bytes=SIZE)
         catalog = build().engine.catalog
@@ -979,7 +1017,6 @@ class TestListing:
 
         for number in range(count):
             catalog.find(f"v{number:02}.mp4")
-        assert len(endpoint.requests_of("content")) == count
         assert len(endpoint.requests_of("list")) == 1
 
     def test_names_of_a_server_without_a_list_cost_one_look_for_it(
@@ -1020,18 +1057,6 @@ class TestListing:
         assert len(endpoint.requests_of("list")) == 1
         assert len(endpoint.requests_of("content")) == 4
         assert not endpoint.requests_of("status")
-
-    def test_a_look_up_out_of_order_fetches_no_neighbours(self, build, endpoint):
-        for number in range(40):
-            endpoint.add(f"v{number:02}", size_bytes=SIZE)
-        catalog = build().engine.catalog
-        catalog.listing()
-
-        for number in (0, 20, 39):
-            catalog.find(f"v{number:02}.mp4")
-        endpoint.wait_until_idle()
-
-        assert len(endpoint.requests_of("content")) == 3
 
 
 class TestLate:

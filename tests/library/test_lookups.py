@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
@@ -17,12 +18,13 @@ from hingfs.errors import (
     VideoNotReady,
 )
 from hingfs.flights import SingleFlight
-from hingfs.library.ahead import AHEAD_THREADS, Ahead, NextJob
+from hingfs.library.ahead import Ahead, NextJob
 from hingfs.library.lookups import LOOKUP_THREADS, Lookups
 from hingfs.workers import DaemonPool
 from tests.support.mounting import eventually
 
 SILENCE = 0.2
+MOST_AT_ONCE = 8  # ahead
 
 
 class FakeEar:
@@ -38,6 +40,9 @@ class FakeEar:
 
     def answered_since(self, when: float) -> bool:  # noqa: ARG002
         return not self.dead
+
+    def next_request_about(self, about: str) -> AbstractContextManager[Future[None]]:  # noqa: ARG002
+        return nullcontext(Future())
 
 
 class Asked:
@@ -86,7 +91,7 @@ def names() -> SingleFlight:
 
 @pytest.fixture
 def ahead(names, asked) -> Iterator[Ahead]:
-    ahead = Ahead(names)
+    ahead = Ahead(names, MOST_AT_ONCE)
     yield ahead
     asked.release()
     ahead.close(Closing("the test is over"))
@@ -143,13 +148,13 @@ class TestThreads:
     def test_what_is_ahead_takes_no_thread_of_a_wanted_name(
         self, lookups, asked, ahead
     ):
-        ahead.start(each(asked.hangs, 3 * AHEAD_THREADS))
-        eventually(lambda: len(asked.begun) == AHEAD_THREADS, "they hang")
+        ahead.start(each(asked.hangs, 3 * MOST_AT_ONCE))
+        eventually(lambda: len(asked.begun) == MOST_AT_ONCE, "they hang")
 
         answer = lookups.result_unless_silent("v", soon(), asked.answers("v"), nothing)
 
         assert answer == "v"
-        assert len(asked.begun) == AHEAD_THREADS + 1
+        assert len(asked.begun) == MOST_AT_ONCE + 1
 
     def test_what_is_ahead_and_then_wanted_is_asked_once(
         self, lookups, asked, callers, ahead
@@ -221,7 +226,7 @@ class TestThreads:
 
             return job
 
-        ahead.start(each(fails, 3 * AHEAD_THREADS))
+        ahead.start(each(fails, 3 * MOST_AT_ONCE))
         eventually(lambda: not names, "all failed")
 
         assert lookups.result_unless_silent("0", soon(), lambda: "0", nothing) == "0"
