@@ -31,7 +31,7 @@ from .dialing import LIVELY, Dialer, SocketOption
 from .exchange import Exchange, read_head
 from .open_connections import OpenConnections
 from .resolver import Resolver
-from .socket_input import SocketInput
+from .socket_input import HEAD_SECONDS, SocketInput
 
 _MOST_DEAD = 256
 
@@ -42,12 +42,13 @@ Admit = Callable[[str, socket.socket], None]
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """How connections are kept, and how soon a dead one is noticed."""
+    """How connections are kept, and how soon a dead or a slow one is noticed."""
 
     # A connection that was idle for longer is not used again: many NATs and firewalls
     # forget it by then, and say nothing. A new connection costs two or three round
     # trips, a dead one `SILENCE_SECONDS`.
     most_idle_seconds: float = 30.0
+    head_seconds: float = HEAD_SECONDS
     options: Sequence[SocketOption] = LIVELY
 
 
@@ -132,7 +133,13 @@ class _Strict(urllib3.connection.HTTPConnection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
         super().__init__(*args, **kwargs)
         # http.client only calls it, but types it as a class.
-        made: Any = partial(Exchange, connection=self, within=self._shared.open_)
+        shared = self._shared
+        made: Any = partial(
+            Exchange,
+            connection=self,
+            within=shared.open_,
+            head_seconds=shared.keeping.head_seconds,
+        )
         self.response_class = made
 
     def connect(self) -> None:

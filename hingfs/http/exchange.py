@@ -69,11 +69,12 @@ class Exchange:
         method: str,
         connection: Connection,
         within: OpenConnections,
+        head_seconds: float,
     ) -> None:
         self._carrier = connection
         self._method = method
         self._within = within
-        self._input = SocketInput(sock)
+        self._input = SocketInput(sock, head_seconds)
         self._body: Body | None = None  # until `begin` has returned
         self._aborted = False  # never reset, so it needs no lock
         # Guards the two fields below and the socket's shutdown: once `_closed` is set,

@@ -39,9 +39,14 @@ class SocketInput:
     where the connection is cut off. One thread uses it, but for `shut_down`.
     """
 
-    def __init__(self, sock: Any) -> None:  # noqa: ANN401 - a socket, or a TLS wrapper
+    def __init__(
+        self,
+        sock: Any,  # noqa: ANN401 - a socket, or a TLS wrapper
+        head_seconds: float = HEAD_SECONDS,
+    ) -> None:
         self.ragged = False  # whether TLS ended without its goodbye
         self._sock = sock
+        self._head_seconds = head_seconds
         self._held = b""  # received; the bytes from *_at* on were not handed out
         self._at = 0
         self._blocking = False
@@ -59,7 +64,7 @@ class SocketInput:
     def head(self, most_bytes: int, until: float) -> bytes:
         """Return the bytes up to an empty line, which is included.
 
-        From its first byte on, the head has `HEAD_SECONDS`. Raises ServerBroken above
+        From its first byte on, the head has *head_seconds*. Raises ServerBroken above
         *most_bytes*, ConnectionResetError where the connection ended before any byte.
         """
         searched, begun = 0, False
@@ -69,7 +74,7 @@ class SocketInput:
                 break
             if here and not begun:
                 begun = True
-                until = min(until, time.monotonic() + HEAD_SECONDS)
+                until = min(until, time.monotonic() + self._head_seconds)
             if not self._receive_more(until):
                 if not here:
                     raise ConnectionResetError("closed without an answer")

@@ -25,13 +25,13 @@ from typing import Any
 
 import pytest
 
-from tests.fuzzing.certificates import certificate
 from tests.fuzzing.clips import CLIPS, clip_of
 from tests.fuzzing.kinds import is_slow
 from tests.fuzzing.reader import DEADLINE_SECONDS, READERS, SLACK_SECONDS
 from tests.fuzzing.secured import HANDSHAKES
 from tests.fuzzing.server import HEALTHY, FuzzServer, Mode, Sent
 from tests.fuzzing.table import Kind
+from tests.support.certificates import certificate
 from tests.support.mounting import REPOSITORY, Mounted, NotUpError, environment
 
 MB = 1e6

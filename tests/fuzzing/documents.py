@@ -121,16 +121,7 @@ for _name in HEAVY:
 def _anything(chance: Random) -> object:
     return chance.choice(
         (
-            None,
-            True,
-            0,
-            -1,
-            1 << 70,
-            1e308,
-            "",
-            "text",
-            [],
-            {},
+            *(None, True, 0, -1, 1 << 70, 1e308, "", "text", [], {}),
             [[]],
             {"id": {}},
             "\x00",
@@ -164,13 +155,7 @@ def _(answer: Answer, chance: Random) -> Script:
 
 
 WORDS = (
-    "",
-    "COMPLETED",
-    "unheard of",
-    "failed",
-    "queued",
-    "expired",
-    "\u200b",
+    *("", "COMPLETED", "unheard of", "failed", "queued", "expired", "\u200b"),
     "a" * 999,
 )
 
@@ -236,16 +221,7 @@ def _(answer: Answer, _: Random) -> Script:
 @kind("lists/odd-ids", listing)
 def _(answer: Answer, chance: Random) -> Script:
     ids = (
-        "..",
-        ".",
-        "a/b",
-        "a\x00b",
-        "a\nb",
-        "",
-        " ",
-        "\ud800",
-        "-rf",
-        "x" * 300,
+        *("..", ".", "a/b", "a\x00b", "a\nb", "", " ", "\ud800", "-rf", "x" * 300),
         "\u202e",
     )
     rows: list[object] = [_row(video_id) for video_id in ids]
@@ -253,10 +229,7 @@ def _(answer: Answer, chance: Random) -> Script:
 
 
 DATA: tuple[object, ...] = (
-    None,
-    {},
-    "text",
-    5,
+    *(None, {}, "text", 5),
     [None],
     [[]],
     [{"id": 5}],
@@ -363,17 +336,10 @@ def _urls(answer: Answer, chance: Random) -> str:
     world = answer.world
     return chance.choice(
         (
-            "file:///etc/passwd",
-            "data:video/mp4;base64,AAAA",
-            "ftp://127.0.0.1/a",
+            *("file:///etc/passwd", "data:video/mp4;base64,AAAA", "ftp://127.0.0.1/a"),
             f"{world.closed_origin}/a.mp4",
             f"{world.origin}{answer.request.target}",
-            "http://",
-            "http://[::1",
-            "//",
-            "x" * 9000,
-            "\x00",
-            "https://\ud800/",
+            *("http://", "http://[::1", "//", "x" * 9000, "\x00", "https://\ud800/"),
         )
     )
 

@@ -16,7 +16,6 @@ from tests.fuzzing.table import (
     kind,
 )
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # 101 is not among them: it ends HTTP on the connection.
 CODES = (100, 102, 103, 110, 199)
 

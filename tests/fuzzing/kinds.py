@@ -25,12 +25,7 @@ __all__ = [
 # Kinds that hold a connection for seconds: with all of them as often as others, a mount
 # mostly waits.
 _SLOW = (
-    "timing/*",
-    "*drip*",
-    "*flood*",
-    "*-end",
-    "*/stall*",
-    "*-more",
+    *("timing/*", "*drip*", "*flood*", "*-end", "*/stall*", "*-more"),
     "framing/short-body",
 )
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from random import Random
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote, unquote
 
@@ -205,12 +204,7 @@ class FuzzServer:
             server.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         for server in self._servers.values():
             server.stop()
         self.versions.remove()

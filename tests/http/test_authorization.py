@@ -9,12 +9,9 @@ from hingfs.token import Token
 
 API = "https://api.example/v1/videos/v/content"
 ELSEWHERE = [
-    "http://api.example/v1/videos",
-    "https://api.example:8443/v1/videos",
-    "https://cdn.api.example/v1/videos",
-    "https://api.example.evil/v1/videos",
-    "https://evil/?https://api.example/",
-    "https://api.example@evil/v1/videos",
+    *("http://api.example/v1/videos", "https://api.example:8443/v1/videos"),
+    *("https://cdn.api.example/v1/videos", "https://api.example.evil/v1/videos"),
+    *("https://evil/?https://api.example/", "https://api.example@evil/v1/videos"),
 ]
 
 

@@ -54,59 +54,26 @@ def refused(where: Destinations, host: str) -> str:
 # --- hosts ----------------------------------------------------------------------------
 
 NEVER = [
-    "169.254.169.254",
-    "2852039166",
-    "0xa9fea9fe",
-    "0251.0376.0251.0376",
-    "169.254.43518",
-    "[::ffff:a9fe:a9fe]",
-    "[64:ff9b::a9fe:a9fe]",
-    "[2002:a9fe:a9fe::]",
-    "100.100.100.200",
-    "100.96.0.96",
+    *("169.254.169.254", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376"),
+    *("169.254.43518", "[::ffff:a9fe:a9fe]", "[64:ff9b::a9fe:a9fe]"),
+    *("[2002:a9fe:a9fe::]", "100.100.100.200", "100.96.0.96"),
     "1684013152",  # the same
-    "100.80.80.80",
-    "192.0.0.192",
-    "[fd00:ec2::254]",
-    "rancher-metadata",
-    "api.metadata.cloud.ibm.com",
-    "metadata.google.internal",
-    "METADATA.google.internal.",
-    "instance-data",
+    *("100.80.80.80", "192.0.0.192", "[fd00:ec2::254]", "rancher-metadata"),
+    *("api.metadata.cloud.ibm.com", "metadata.google.internal"),
+    *("METADATA.google.internal.", "instance-data"),
     "metadata.example",  # a name that leads there
 ]
 THIS_MACHINE = [
-    "127.0.0.1",
-    "127.1",
-    "2130706433",
-    "0x7f000001",
-    "0177.0.0.1",
-    "0",
-    "0.0.0.0",
-    "[::1]",
-    "[::]",
-    "[::ffff:127.0.0.1]",
-    "localhost",
-    "LOCALHOST.",
-    "cdn.localhost",
-    "localhost.localdomain",
-    "localhost6",
-    "ip6-localhost",
-    "ip6-loopback",
-    "loop.example",
+    *("127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0", "0.0.0.0"),
+    *("[::1]", "[::]", "[::ffff:127.0.0.1]", "localhost", "LOCALHOST."),
+    *("cdn.localhost", "localhost.localdomain", "localhost6", "ip6-localhost"),
+    *("ip6-loopback", "loop.example"),
 ]
 OWN_NETWORK = [
-    "10.0.0.1",
-    "0xa000001",
-    "192.168.1.1",
-    "100.64.0.7",
-    "[fd12:3456::1]",
+    *("10.0.0.1", "0xa000001", "192.168.1.1", "100.64.0.7", "[fd12:3456::1]"),
     "vpc.example",
     # Fake addresses mean something only as the answer to a name.
-    "198.18.0.7",
-    "3323068423",
-    "[::ffff:198.18.0.7]",
-    "[fc00::7]",
+    *("198.18.0.7", "3323068423", "[::ffff:198.18.0.7]", "[fc00::7]"),
 ]
 
 
@@ -140,9 +107,7 @@ class TestHosts:
     @pytest.mark.parametrize(
         "api",
         [
-            "https://api.example",
-            "http://127.0.0.1:1",
-            "https://gateway.example",
+            *("https://api.example", "http://127.0.0.1:1", "https://gateway.example"),
             "https://behind.example",
         ],
     )

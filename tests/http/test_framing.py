@@ -86,9 +86,7 @@ def test_http_1_0_closes_unless_it_says_otherwise(lines, keeps_open):
 @pytest.mark.parametrize(
     "first",
     [
-        "HTTP/1.1 200 ",
-        "HTTP/1.1 200",
-        "HTTP/1.1 200 \xfc\xf6",
+        *("HTTP/1.1 200 ", "HTTP/1.1 200", "HTTP/1.1 200 \xfc\xf6"),
         "HTTP/1.0 999 Request denied",
     ],
 )

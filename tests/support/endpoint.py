@@ -32,7 +32,6 @@ from http.client import responses
 from itertools import count, repeat
 from pathlib import Path
 from random import Random
-from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote
 
@@ -885,12 +884,7 @@ class FakeEndpoint(RequestLog):
         self.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.close()
 
     def start(self) -> None:

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import Self
+
+from tests.support.listener import Listener
 
 _ATTACH_FILTER = 26  # SO_ATTACH_FILTER, asm-generic/socket.h
 
@@ -55,49 +55,30 @@ class Reset(Exception):
     """Close the connection by RST."""
 
 
-class RawServer:
+class RawServer(Listener):
     """Answers by *script* on a port of loopback. A context manager."""
 
     def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__()
         self.asked: list[Asked] = []
         self.over = threading.Event()
         self._script = script
         self._tls = tls
-        self._lock = threading.Lock()
-        self._connections: list[socket.socket] = []
-        self._accepted: list[socket.socket] = []  # by number
-        self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._accepted: dict[int, socket.socket] = {}  # by number
 
     @property
     def base_url(self) -> str:
         scheme = "http" if self._tls is None else "https"
-        return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"{scheme}://{self.place}"
 
     @property
     def connections(self) -> list[int]:
         """The connection of each request, in the order of requests."""
         return [asked.connection for asked in self.asked]
 
-    def __enter__(self) -> Self:
-        self._start(self._accept)
-        return self
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.over.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        with self._lock:
-            for connection in self._connections:
-                with contextlib.suppress(OSError):
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
-        self._listener.close()
+        super().__exit__(*exc)
 
     def deafen(self, connection: int) -> None:
         """Drop what comes on *connection* in the kernel: nothing is acknowledged."""
@@ -108,23 +89,9 @@ class RawServer:
             socket.SOL_SOCKET, _ATTACH_FILTER, program
         )
 
-    def _start(self, job: Callable[..., None], *args: object) -> None:
-        thread = threading.Thread(target=job, args=args, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        numbers = itertools.count()
-        with contextlib.suppress(OSError):
-            while True:
-                sock, _ = self._listener.accept()
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                with self._lock:
-                    self._connections.append(sock)
-                    self._accepted.append(sock)
-                self._start(self._serve, sock, next(numbers))
-
-    def _serve(self, sock: socket.socket, connection: int) -> None:
+    def serve(self, sock: socket.socket, number: int) -> None:
+        """As overridden."""
+        self._accepted[number] = sock
         with (
             contextlib.suppress(OSError, Hangup, Reset),
             contextlib.ExitStack() as stack,
@@ -133,19 +100,16 @@ class RawServer:
             stack.push(partial(_reset, sock))
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_side=True)
-                with self._lock:
-                    self._connections.append(sock)
+                self.keep(sock)
                 stack.enter_context(sock)
-            number = 0
-            while head := _head_of(sock):
-                asked = Asked(head, connection, number)
+            for asked_before in itertools.count():
+                asked = Asked(_head_of(sock), number, asked_before)
                 self.asked.append(asked)
                 for piece in self._script(asked):
                     if isinstance(piece, bytes):
                         sock.sendall(piece)
                     elif self.over.wait(piece):
                         return
-                number += 1
 
 
 def _reset(sock: socket.socket, kind: type[BaseException] | None, *_: object) -> None:
@@ -160,6 +124,6 @@ def _head_of(sock: socket.socket) -> bytes:
     while not received.endswith(b"\r\n\r\n"):
         piece = sock.recv(65536)
         if not piece:
-            return b""
+            raise Hangup
         received += piece
     return received

@@ -2,19 +2,18 @@
 
 import datetime as dt
 import gzip
-import ipaddress
 import itertools
 import json
 import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import requests
 
 from tests.support import endpoint as faults
+from tests.support.certificates import certificate
 from tests.support.endpoint import FakeEndpoint, Fault, ramp
 from tests.support.personalities import MP4_HEAD, PERIOD, PERSONALITIES, SGLang
 
@@ -50,32 +49,6 @@ def get(endpoint: FakeEndpoint, session: requests.Session) -> Get:
         return session.request(method, url, headers=headers, timeout=10, **options)
 
     return get
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[str, str]:
-    """The files of a certificate for 127.0.0.1 and of its key."""
-    x509 = pytest.importorskip("cryptography.x509")
-    hashes = pytest.importorskip("cryptography.hazmat.primitives.hashes")
-    forms = pytest.importorskip("cryptography.hazmat.primitives.serialization")
-    curves = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ec")
-    key = curves.generate_private_key(curves.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "fake")])
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    today, day = dt.datetime.now(dt.UTC), dt.timedelta(days=1)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(today - day)
-        .not_valid_after(today + day)
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem, plain = forms.Encoding.PEM, forms.NoEncryption()
-    files = tmp_path / "cert.pem", tmp_path / "key.pem"
-    files[0].write_bytes(signed.public_bytes(pem))
-    files[1].write_bytes(key.private_bytes(pem, forms.PrivateFormat.PKCS8, plain))
-    return str(files[0]), str(files[1])
 
 
 def error_of(answer: requests.Response) -> str:
@@ -484,17 +457,16 @@ class TestStopAndStart:
         assert len(endpoint.requests_of("content")) == 200
         assert endpoint.peak_connections <= 8
 
-    def test_tls(self, certificate):
-        with FakeEndpoint(tls=certificate) as endpoint:
+    def test_tls(self, tmp_path):
+        files = certificate(tmp_path, "127.0.0.1")
+        with FakeEndpoint(tls=files) as endpoint:
             endpoint.add("video_a", size_bytes=SIZE)
             headers = {"Authorization": f"Bearer {endpoint.token}"}
             url = endpoint.url("video_a")
 
             with suppress(requests.ConnectionError):  # not worth a traceback there
                 requests.get(url.replace("https", "http"), timeout=10)
-            answer = requests.get(
-                url, headers=headers, verify=certificate[0], timeout=10
-            )
+            answer = requests.get(url, headers=headers, verify=files[0], timeout=10)
 
             assert url.startswith("https://")
             assert answer.content == ramp("video_a", 0, SIZE)

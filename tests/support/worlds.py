@@ -7,7 +7,7 @@ its place, and a storage host, cdn.example, by either scheme or by both.
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.http.test_transport import certificate
+from tests.support.certificates import certificate
 from tests.support.endpoint import FakeEndpoint
 from tests.support.internet import Internet
 from tests.support.personalities import (

@@ -31,8 +31,8 @@ from hingfs.mount.filesystem import Refusal
 from hingfs.mount.serving import Mount
 from hingfs.token import Token
 from tests.conftest import Build, LogWatch
-from tests.http.test_transport import certificate
 from tests.support import endpoint as faults
+from tests.support.certificates import certificate
 from tests.support.endpoint import FakeEndpoint, Fault, Video
 from tests.support.memories import remember_failed_transfers
 from tests.support.mounting import BINDINGS, Mounted, each_binding, eventually, run

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 def certificate(directory: Path, *hosts: str) -> tuple[str, str]:
     """The files of a certificate for *hosts*, names or addresses, and of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "fuzz")])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, hosts[0])])
     alternatives: list[x509.GeneralName] = [
         x509.IPAddress(ipaddress.ip_address(host))
         if host[0].isdigit()
@@ -28,7 +28,7 @@ def certificate(directory: Path, *hosts: str) -> tuple[str, str]:
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .sign(key, hashes.SHA256())
     )
-    files = directory / "certificate.pem", directory / "key.pem"
+    files = directory / f"{hosts[0]}.pem", directory / f"{hosts[0]}.key"
     files[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     files[1].write_bytes(
         key.private_bytes(
