@@ -8,16 +8,17 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .chart import require_matplotlib, write_png
+from .long_run import SHOWN, WORK, stay, write_stay
 from .measure import Bench
 from .media import MediaCache
 from .mounts import PROJECT, Contender
-from .origin import CAP_MIB_PER_SECOND, Origin
+from .origin import CAP_MIB_PER_SECOND, PACED, Origin, Way
 from .plan import Plan, make_plan
 from .report import text_table, write_json
 from .rows import Result
@@ -53,6 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--quick", action="store_true", help="key rows on a 100 MB film, in two minutes"
+    )
+    add(
+        "--long",
+        type=_positive,
+        nargs="?",
+        const=60,
+        metavar="MINUTES",
+        help="instead of the rows: mixed work on one mount, the first of --only (60)",
     )
     add("--rows", default="*", help="names or globs with commas; see --list")
     add("--only", default="*", help="contenders or families; see --list")
@@ -107,9 +116,13 @@ def _bench(options: argparse.Namespace) -> int:
         require_matplotlib()
     work_dir = options.work_dir.expanduser().resolve()
     work_dir.mkdir(parents=True, exist_ok=True)
+    if options.long:
+        return _stay(options, plan, work_dir)
     outcome = Outcome([Result(row) for row in plan.rows])
     stopped = False
-    with _origin(plan, work_dir, options.latency_ms) as origin:
+    works = {work.key: Shown(work.shown, work.listed) for work in plan.scenarios}
+    ways = list({work.way for work in plan.scenarios})
+    with _origin(works, ways, plan.film, work_dir, options.latency_ms) as origin:
         try:
             _measure_all(plan, Bench(origin, plan.command_seconds), outcome)
         except KeyboardInterrupt:
@@ -165,14 +178,37 @@ def _hingfs_trouble() -> str:
     return "" if done.returncode == 0 else said[0]
 
 
+def _stay(options: argparse.Namespace, plan: Plan, work_dir: Path) -> int:
+    """The long run; 1 if anything was wrong in it."""
+    mounts = [one for one in plan.contenders if one.is_mount]
+    if not mounts:
+        message = "--long is for mounts: hingfs or rclone"
+        raise BenchError(message)
+    works = {WORK: Shown(SHOWN)}
+    with _origin(works, [PACED], plan.film, work_dir, options.latency_ms) as origin:
+        done = stay(origin, mounts[0], options.long, plan.command_seconds)
+    print(done.summary())
+    for trouble in (*done.errors, *(f"wrong bytes: {one}" for one in done.wrong)):
+        print(trouble)
+    path = options.json or work_dir / "long.json"
+    write_stay(path, done)
+    print(f"written: {path}")
+    return 1 if done.errors or done.wrong else 0
+
+
 @contextmanager
-def _origin(plan: Plan, work_dir: Path, latency_ms: int) -> Iterator[Origin]:
-    """A running origin with the plan's videos, in a folder that goes with it."""
-    films = MediaCache(work_dir / "media")
+def _origin(
+    works: Mapping[str, Shown],
+    ways: Sequence[Way],
+    film: str,
+    work_dir: Path,
+    latency_ms: int,
+) -> Iterator[Origin]:
+    """A running origin that shows *works*, in a folder that goes with it."""
+    cache = MediaCache(work_dir / "media")
     _progress("making the films")
-    videos = {one: films.path(media_of(one, plan.film)) for one in sorted(plan.videos)}
-    works = {work.key: Shown(work.shown, work.listed) for work in plan.scenarios}
-    ways = list({work.way for work in plan.scenarios})
+    shown = sorted({video for work in works.values() for video in work.videos})
+    videos = {one: cache.path(media_of(one, film)) for one in shown}
     with (
         tempfile.TemporaryDirectory(
             prefix="run-", dir=work_dir, ignore_cleanup_errors=True

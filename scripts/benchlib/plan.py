@@ -33,11 +33,6 @@ class Plan:
     deadline: float
     command_seconds: float
 
-    @property
-    def videos(self) -> set[str]:
-        """Ids of all videos that the origin shows to the scenarios."""
-        return {video for scenario in self.scenarios for video in scenario.shown}
-
     def order(self, round_index: int, scenario: Scenario) -> list[Contender]:
         """Who does *scenario*, in an order that each round turns by one."""
         able = [one for one in self.contenders if one.key in scenario.who]

@@ -3,6 +3,7 @@
 A target is a number, or a ratio to what a peer reached in the same run.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
@@ -92,6 +93,22 @@ class Result:
             return None
         return reached / best if self.row.higher else best / reached
 
+    @property
+    def best_peer(self) -> float | None:
+        """What the best of the target's peers reached; of all rclones without one."""
+        best = Target(1.0, self.row.target.peers or RCLONE)
+        return best.limit(self.medians, higher=self.row.higher)
+
+    def times_better(self, contender: str, than: float | None) -> float | None:
+        """How many times better than *than*: 1 is equal, 0 is worse than nothing."""
+        reached = self.medians.get(contender)
+        if reached is None or than is None:
+            return None
+        if reached == than:
+            return 1.0
+        better, worse = (reached, than) if self.row.higher else (than, reached)
+        return better / worse if worse else math.inf
+
     def add(self, contender: str, metrics: Metrics) -> None:
         """Take the row's metric from one measurement, where it has it."""
         if self.row.metric in metrics:
@@ -115,8 +132,22 @@ def _film() -> tuple[Row, ...]:
     film, capped = "film-loopback", "film-capped"
     return (
         _up("film-loopback", "film, loopback", film, "mb_s", 1.2, peers=RCLONE),
-        _up("film-tls12", "film, TLS 1.2", "film-tls12", "mb_s", 1.2, peers=RCLONE),
-        _up("film-tls13", "film, TLS 1.3", "film-tls13", "mb_s", 1.2, peers=RCLONE),
+        _up(
+            "film-tls12",
+            "film, loopback, TLS 1.2",
+            "film-tls12",
+            "mb_s",
+            1.2,
+            peers=RCLONE,
+        ),
+        _up(
+            "film-tls13",
+            "film, loopback, TLS 1.3",
+            "film-tls13",
+            "mb_s",
+            1.2,
+            peers=RCLONE,
+        ),
         _up("film-capped", "film, capped", capped, "mb_s", 0.9, peers=("aria2c-x8",)),
         _down("connections", "film, capped: at once", capped, "peak_transfers", 10),
         _down("seek", "film, seek and decode", "seek", "seconds", 0.7, peers=RCLONE),
