@@ -10,7 +10,7 @@ only then unregister the landing. There is no lock here, and no thread.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..blocks import runs_of
 from ..cache.base import BlockCache
@@ -82,18 +82,15 @@ class BlockFetcher:
         self._pump.start_workers()
         return landings
 
-    def prefetch(
-        self, content: Content, indices: Iterable[int], request_blocks: int
-    ) -> list[Landing]:
+    def prefetch(self, content: Content, indices: Iterable[int]) -> list[Landing]:
         """Request the missing ones of *indices* without waiting; returns their landings."""
         wanted = [
             index for index in indices if content.block_key(index) not in self._cache
         ]
         landings = self._landings.announce(content, wanted)
         transfers = [
-            Transfer(content, first, stop, demand=False)
+            Transfer(content, run.start, run.stop, demand=False)
             for run in runs_of(self._still_missing(content, landings))
-            for first, stop in _shares_of(run, request_blocks)
         ]
         self._schedule.ahead(transfers)
         self._pump.start_workers()
@@ -108,10 +105,12 @@ class BlockFetcher:
         queued_bytes = self._schedule.queued_ahead_blocks() * self.block_bytes
         return max(0, self._cache.room_bytes() - queued_bytes)
 
-    @property
-    def connections(self) -> int:
-        """How many requests at once pay off at this endpoint; a hint."""
-        return self._schedule.connections
+    def share(self, content: Content) -> int:
+        """How many requests at once for *content* pay off; a hint.
+
+        The files that want bytes now share the connections; each has at least one.
+        """
+        return self._schedule.share(content)
 
     @property
     def counts_requests(self) -> bool:
@@ -140,14 +139,3 @@ class BlockFetcher:
             else:
                 self._landings.land(content, index, [block])
         return missing
-
-
-def _shares_of(run: range, request_blocks: int) -> Iterator[tuple[int, int]]:
-    """*run* as [first, stop) of requests for about *request_blocks* each.
-
-    Of equal length: a short last one would cost a round trip as well.
-    """
-    requests = max(1, round(len(run) / request_blocks))
-    for number in range(requests):
-        first = run.start + len(run) * number // requests
-        yield first, run.start + len(run) * (number + 1) // requests

@@ -3,8 +3,8 @@
 Decides that a demand goes first. A demand overtakes the queue of transfers ahead, cuts
 a running transfer that has far to go to the demanded block, and has one transfer ahead
 make way if no worker is free. At most --connections transfers run at once.
-Leaves to `concurrency` how many of them may be ahead, and to `landings` which readers
-wait.
+Leaves to `concurrency` how many of them may be ahead, to `queues` in which order they
+run and how much each asks for, and to `landings` which readers wait.
 
 Threads: none of its own. It counts the workers of `pump`, and says how many more are of
 use.
@@ -12,57 +12,20 @@ use.
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 from ..blocks import MIB
 from ..errors import HingError, TransportError, Unforeseen
 from ..version import Content
 from .concurrency import Concurrency
 from .landings import Landing, Landings
+from .queues import Queues
 from .transfer import RangeBody, RangeSource, Transfer
 
 # A demanded block further than this from the point that its transfer has reached gets a
 # request of its own, and the transfer ends in front of it. About the bytes of 60 ms at
 # 40 MB/s.
 JOIN_DISTANCE_BYTES = 3 * MIB
-
-
-@dataclass(slots=True)
-class Queues:
-    """Transfers that wait for a worker. Not thread-safe: the schedule locks."""
-
-    demand: deque[Transfer] = field(default_factory=deque)
-    ahead: deque[Transfer] = field(default_factory=deque)
-
-    def put(self, transfer: Transfer) -> None:
-        """Queue *transfer* behind the others of its kind."""
-        (self.demand if transfer.demand else self.ahead).append(transfer)
-
-    def hasten(self, transfer: Transfer) -> None:
-        """A reader waits for *transfer*, which is queued: make it a demand."""
-        if not transfer.demand:
-            self.ahead.remove(transfer)
-            transfer.demand = True
-            self.demand.append(transfer)
-
-    def take(
-        self, may_run: Callable[[Transfer], bool], *, ahead: bool
-    ) -> Transfer | None:
-        """Take the first that may run; one of those ahead only if *ahead* is true."""
-        for queue in (self.demand, self.ahead) if ahead else (self.demand,):
-            for transfer in queue:
-                if may_run(transfer):
-                    queue.remove(transfer)
-                    return transfer
-        return None
-
-    def drain(self) -> Iterator[Transfer]:
-        """Take all of them."""
-        for queue in (self.demand, self.ahead):
-            while queue:
-                yield queue.popleft()
 
 
 class Schedule:
@@ -78,7 +41,7 @@ class Schedule:
         # Guards all below, and every field of a transfer. Only `landings`, whose lock is
         # a leaf, is called with it held.
         self._lock = threading.Lock()
-        self._queues = Queues()
+        self._queues = Queues(block_bytes)
         self._running: set[Transfer] = set()
         self._workers = 0  # those that run a transfer, or will ask for the next
         self._concurrency = Concurrency(most)
@@ -91,6 +54,13 @@ class Schedule:
         """How many requests at once pay off; read without the lock, so a hint."""
         return 1 if self._source.counts_requests else self._concurrency.limit
 
+    def share(self, content: Content) -> int:
+        """How many of them are for *content*; read without the lock, so a hint.
+
+        The files that want bytes now share the connections; each has at least one.
+        """
+        return self._queues.share(content, self.connections)
+
     def demand(
         self, transfers: Iterable[Transfer], wanted: Iterable[tuple[int, Landing]]
     ) -> None:
@@ -99,8 +69,7 @@ class Schedule:
             if self._closed:
                 return
             for transfer in transfers:
-                self._landings.tie(transfer)
-                self._queues.put(transfer)
+                self._put_locked(transfer)
             for index, landing in wanted:
                 if landing.transfer is not None:
                     self._hasten_locked(landing.transfer, index)
@@ -111,26 +80,19 @@ class Schedule:
             if self._closed:
                 return
             for transfer in transfers:
-                self._landings.tie(transfer)
                 # A reader may have joined since the landings were announced.
-                first = transfer.first
-                demanded = self._landings.demanded_stop(transfer, first) > first
-                transfer.demand = demanded
-                self._queues.put(transfer)
+                transfer.demand = self._is_demanded_locked(transfer)
+                self._put_locked(transfer)
 
     def drop_ahead(self, content: Content) -> bool:
         """Forget the transfers queued ahead for *content*; returns whether any was."""
         with self._lock:
-            queued = [t for t in self._queues.ahead if t.content is content]
-            dropped = [t for t in queued if self._landings.drop(t)]
-            for transfer in dropped:
-                self._queues.ahead.remove(transfer)
-            return bool(dropped)
+            return self._queues.drop_ahead(content, self._landings.drop)
 
     def queued_ahead_blocks(self) -> int:
         """How many blocks are queued ahead."""
         with self._lock:
-            return sum(t.stop - t.first for t in self._queues.ahead)
+            return self._queues.blocks_ahead()
 
     # -- for workers -------------------------------------------------------------------
 
@@ -143,12 +105,13 @@ class Schedule:
             # Transfers at their last block, or cut for a demand, free their worker soon.
             ending = sum(1 for t in self._running if t.gives_way or t.rest_blocks <= 0)
             free = self._most - len(self._running) + ending
-            if len(self._queues.demand) > free:
+            if self._queues.demands > free:
                 self._make_way_locked()
             # Transfers ahead beyond the limit wait for a running one to end.
-            ahead = min(len(self._queues.ahead), self._room_ahead_locked())
+            queued = self._queues.requests_ahead(self.connections)
+            ahead = min(queued, self._room_ahead_locked())
             looking = self._workers - len(self._running)
-            wanted = len(self._queues.demand) + ahead - looking
+            wanted = self._queues.demands + ahead - looking
             called = max(0, min(wanted, self._most - self._workers))
             self._workers += called
             return called
@@ -170,10 +133,11 @@ class Schedule:
             transfer = None
             if not self._closed:
                 ahead = self._room_ahead_locked() > 0
-                transfer = self._queues.take(self._may_run_locked, ahead=ahead)
+                transfer = self._queues.begin(self._may_run_locked, ahead=ahead)
             if transfer is None:
                 self._workers -= 1
                 return None
+            self._cut_to_share_locked(transfer)
             transfer.started_at = time.monotonic()
             self._running.add(transfer)
             self._note_running_locked()
@@ -207,35 +171,52 @@ class Schedule:
             if error is not None:
                 self._fail_locked(transfer, error)
             self._running.discard(transfer)
+            self._queues.ended(transfer)
             self._note_running_locked()
 
     def close(self, error: HingError) -> list[RangeBody]:
         """Run no more transfers; returns the bodies that workers read now."""
         with self._lock:
             self._closed = error
-            self._queues = Queues()
+            self._queues.drain()
             return [t.body for t in self._running if t.body is not None]
 
     # ----------------------------------------------------------------------------------
 
+    def _put_locked(self, transfer: Transfer, *, first: bool = False) -> None:
+        """Queue *transfer*."""
+        self._landings.tie(self._queues.put(transfer, first=first))
+
+    def _is_demanded_locked(self, transfer: Transfer) -> bool:
+        """Whether a reader wants a block of *transfer*, of which none has landed."""
+        return self._landings.demanded_stop(transfer, transfer.first) > transfer.first
+
+    def _cut_to_share_locked(self, transfer: Transfer) -> None:
+        """*transfer* begins: cut it to one request, and queue the rest."""
+        stop = transfer.first + self._queues.length(transfer, self.connections)
+        if stop < transfer.stop:
+            rest = self._queues.cut(transfer, stop, demand=False)
+            rest.demand = self._is_demanded_locked(rest)
+            self._put_locked(rest, first=True)
+
     def _hasten_locked(self, transfer: Transfer, index: int) -> None:
         """A reader waits for block *index*, which *transfer* brings.
 
-        A queued transfer becomes a demand. A running one that has far to go to the block
-        ends in front of it, and the rest becomes a demand of its own.
+        A transfer that has far to go to the block ends in front of it, and the rest
+        becomes a demand of its own. Another becomes a demand if it is queued.
         """
-        if transfer.started_at is None:
+        if (index - transfer.next) * self._block_bytes > JOIN_DISTANCE_BYTES:
+            self._put_locked(self._queues.cut(transfer, index, demand=True))
+        elif transfer.started_at is None:
             self._queues.hasten(transfer)
-        elif (index - transfer.next) * self._block_bytes > JOIN_DISTANCE_BYTES:
-            rest = transfer.cut(index, demand=True)
-            self._landings.tie(rest)
-            self._queues.put(rest)
 
     def _make_way_locked(self) -> None:
         """Cut a transfer ahead short, so that its worker comes free for a demand.
 
-        Its rest goes back into the queue. A transfer that no reader waits for is
-        preferred, since it ends soonest; else the one with the longest rest.
+        Its rest goes back into the queue. It is one of the file with the most running.
+        A transfer whose bytes flow is preferred, since another has still to wait for its
+        answer; then one that no reader waits for, since it ends soonest; then the one
+        with the longest rest.
         """
         stops = {
             t: self._earliest_stop_locked(t) for t in self._running if not t.demand
@@ -245,12 +226,16 @@ class Schedule:
             return
         transfer = max(
             candidates,
-            key=lambda t: (stops[t] == t.stop - t.rest_blocks, t.stop - stops[t]),
+            key=lambda t: (
+                self._queues.running(t.content),
+                t.next > t.first,
+                stops[t] == t.stop - t.rest_blocks,
+                t.stop - stops[t],
+            ),
         )
-        rest = transfer.cut(stops[transfer], demand=False)
+        rest = self._queues.cut(transfer, stops[transfer], demand=False)
         transfer.gives_way = True
-        self._landings.tie(rest)
-        self._queues.ahead.appendleft(rest)
+        self._put_locked(rest, first=True)
 
     def _earliest_stop_locked(self, transfer: Transfer) -> int:
         """The block before which *transfer* may end at the earliest.
@@ -273,9 +258,7 @@ class Schedule:
         send the whole file for each.
         """
         content = transfer.content
-        return content.ranges is not None or all(
-            running.content is not content for running in self._running
-        )
+        return content.ranges is not None or not self._queues.running(content)
 
     def _note_running_locked(self) -> None:
         self._concurrency.running(len(self._running), time.monotonic())
@@ -288,5 +271,5 @@ class Schedule:
             self._concurrency.trouble()
             again = self._landings.retry_late(transfer)
             if again is not None:
-                self._queues.put(again)
+                self._put_locked(again)
         self._landings.fail(transfer, error)

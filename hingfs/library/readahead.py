@@ -14,6 +14,7 @@ dropped, and the bytes between are not wanted.
 from dataclasses import dataclass, field
 
 from ..blocks import KIB, MIB, ByteRange
+from ..fetch.queues import request_bytes
 
 # A read this far before or after a frontier still belongs to its cursor. The kernel
 # reads ahead in parallel requests of up to 1 MiB, which arrive in any order.
@@ -43,11 +44,6 @@ PROVEN_AFTER_BYTES = PROVEN_SHARE * UNPROVEN_WINDOW_BYTES
 # A rest of the file no larger than this is fetched whole once so many bytes were read.
 SMALL_REST_BYTES = 16 * MIB
 SMALL_REST_AFTER_BYTES = 1536 * KIB
-SMALLEST_REQUEST_BYTES = 1 * MIB
-LARGEST_REQUEST_BYTES = 8 * MIB
-# Where one request runs at a time. A larger one would gain little, and reserves its
-# memory when it begins. At 20 requests a minute a film comes at 11 MB/s.
-LARGEST_SINGLE_REQUEST_BYTES = 32 * MIB
 
 
 @dataclass(slots=True)
@@ -94,7 +90,6 @@ class Plan:
     """What to fetch ahead after a read."""
 
     ahead: ByteRange | None = None
-    request_bytes: int = SMALLEST_REQUEST_BYTES  # of each request
     # The read belongs to no known cursor: drop the transfers queued for the others.
     new_region: bool = False
 
@@ -108,13 +103,13 @@ class ReadAhead:
     _reads: int = 0
 
     def advance(
-        self, span: ByteRange, *, waited: bool, room_bytes: int, connections: int
+        self, span: ByteRange, *, waited: bool, room_bytes: int, share: int
     ) -> Plan:
         """Note a read of *span*, and plan what to fetch ahead of it.
 
         *waited*: the read found bytes missing. *room_bytes*: how much more may be
-        fetched ahead before the budget is full. *connections*: how many requests at
-        once pay off. The planned range never leaves the file, and never repeats a plan
+        fetched ahead before the budget is full. *share*: how many requests at once for
+        this file pay off. The planned range never leaves the file, and never repeats a plan
         of its cursor unless `replan` was called.
         """
         self._reads += 1
@@ -126,7 +121,7 @@ class ReadAhead:
         if not cursor.armed:
             return Plan()
         self._grow_window(cursor, waited=waited)
-        return self._plan_ahead(cursor, room_bytes, connections)
+        return self._plan_ahead(cursor, room_bytes, share)
 
     def replan(self) -> None:
         """Bytes that were planned and not read may be gone: plan them again if needed."""
@@ -182,7 +177,7 @@ class ReadAhead:
             cursor.window_bytes = min(4 * cursor.window_bytes, LARGEST_WINDOW_BYTES)
             cursor.grown_at = cursor.frontier
 
-    def _plan_ahead(self, cursor: _Cursor, room_bytes: int, connections: int) -> Plan:
+    def _plan_ahead(self, cursor: _Cursor, room_bytes: int, share: int) -> Plan:
         rest = self.size_bytes - cursor.frontier
         proven = cursor.read_bytes // PROVEN_SHARE
         waits_on = cursor.read_bytes >= PROVEN_AFTER_BYTES
@@ -190,7 +185,7 @@ class ReadAhead:
         window = max(min(cursor.window_bytes, most), min(proven, LARGEST_WINDOW_BYTES))
         if rest <= SMALL_REST_BYTES and cursor.read_bytes >= SMALL_REST_AFTER_BYTES:
             window = max(window, rest)
-        request = request_bytes(window, connections)
+        request = request_bytes(window, share)
         stop = min(
             cursor.frontier + window, self.size_bytes, cursor.planned + room_bytes
         )
@@ -204,18 +199,4 @@ class ReadAhead:
             stop -= missing % request  # whole requests; the rest follows soon
         ahead = ByteRange(cursor.planned, stop)
         cursor.planned = stop
-        return Plan(ahead, request)
-
-
-def request_bytes(window_bytes: int, connections: int) -> int:
-    """How many bytes one request asks for, so that *connections* share the window.
-
-    The window moves on by whole requests. It has one more than there are connections, so
-    that none is ever idle; a single connection gets all of it.
-    """
-    if connections <= 1:
-        return min(
-            max(window_bytes, SMALLEST_REQUEST_BYTES), LARGEST_SINGLE_REQUEST_BYTES
-        )
-    share = -(-window_bytes // (connections + 1))
-    return min(max(share, SMALLEST_REQUEST_BYTES), LARGEST_REQUEST_BYTES)
+        return Plan(ahead)

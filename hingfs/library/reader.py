@@ -23,7 +23,7 @@ from ..version import Content
 from .crowd import Crowd
 from .failures import FailedReads
 from .handed_out import HandedOut
-from .readahead import SMALLEST_REQUEST_BYTES, Plan, ReadAhead
+from .readahead import Plan, ReadAhead
 
 # A clip up to this size costs no more requests whole than in part.
 WHOLE_AT_OPEN_BYTES = 1536 * KIB
@@ -82,24 +82,21 @@ class VideoReader:
         if small or ((whole or counted) and self._has_room()):
             self._prime_whole()
             return
-        self._prefetch(ByteRange(0, HEAD_BYTES), HEAD_BYTES)
+        self._prefetch(ByteRange(0, HEAD_BYTES))
         # A server that has not shown that it serves ranges might send all of it twice.
         if content.ranges and not counted:
             tail = min(
                 max(content.size_bytes // TAIL_SHARE, SMALLEST_TAIL_BYTES),
                 LARGEST_TAIL_BYTES,
             )
-            self._prefetch(
-                ByteRange(content.size_bytes - tail, content.size_bytes),
-                LARGEST_TAIL_BYTES,
-            )
+            self._prefetch(ByteRange(content.size_bytes - tail, content.size_bytes))
 
-    def prime_ahead(self, request_size_bytes: int) -> None:
+    def prime_ahead(self) -> None:
         """The file is expected to be opened and read whole: fetch it, if there is room."""
         content = self.content
         # A server that has not served ranges might send all of it, into the spool.
         if content.ranges and not content.changed and self._has_room():
-            self._prefetch(ByteRange(0, content.size_bytes), request_size_bytes)
+            self._prefetch(ByteRange(0, content.size_bytes))
 
     def read_into(self, target: memoryview, offset: int) -> int:
         """Fill *target* from *offset*; the count is short only at end of file.
@@ -138,8 +135,7 @@ class VideoReader:
 
     def _prime_whole(self) -> None:
         everything = ByteRange(0, self.content.size_bytes)
-        share = -(-len(everything) // self._fetcher.connections)
-        self._prefetch(everything, max(share, SMALLEST_REQUEST_BYTES))
+        self._prefetch(everything)
         with self._lock:
             self._readahead.note_planned(everything)
 
@@ -192,12 +188,10 @@ class VideoReader:
             follow = range(0)
             if plan.ahead is not None and missing[-1] == indices[-1]:
                 # The read has overtaken its read-ahead: make one request for both.
-                blocks = max(1, plan.request_bytes // block_bytes)
-                follow = range(indices.stop, indices.stop + blocks)
-                follow = follow[: max(0, plan.ahead.stop // block_bytes - indices.stop)]
+                follow = range(indices.stop, plan.ahead.stop // block_bytes)
             landings = self._fetcher.demand(self.content, missing, follow)
         if plan.ahead is not None:
-            self._prefetch(plan.ahead, plan.request_bytes)
+            self._prefetch(plan.ahead)
         for index, landing in zip(missing, landings, strict=True):
             start = index * block_bytes
             need = min(stop - start, landing.size_bytes)
@@ -209,22 +203,18 @@ class VideoReader:
 
     def _plan_read_ahead(self, span: ByteRange, *, waited: bool) -> Plan:
         room = self._fetcher.room_bytes()
-        connections = self._fetcher.connections
+        share = self._fetcher.share(self.content)
         with self._lock:
             plan = self._readahead.advance(
-                span, waited=waited, room_bytes=room, connections=connections
+                span, waited=waited, room_bytes=room, share=share
             )
         if plan.new_region and self._fetcher.drop_queued(self.content):
             with self._lock:
                 self._readahead.replan()
         return plan
 
-    def _prefetch(self, span: ByteRange, size_bytes: int) -> list[Landing]:
-        return self._fetcher.prefetch(
-            self.content,
-            blocks_of(span, self._block_bytes),
-            -(-size_bytes // self._block_bytes),
-        )
+    def _prefetch(self, span: ByteRange) -> list[Landing]:
+        return self._fetcher.prefetch(self.content, blocks_of(span, self._block_bytes))
 
     def _prefetch_index(self, head: memoryview) -> None:
         """At the first read of *head*: fetch the container's index if it lies apart."""
@@ -234,7 +224,7 @@ class VideoReader:
             self._index_looked_for = True
         index = index_range(bytes(head[: 4 * KIB]), self.content.size_bytes)
         if index is not None:
-            self._prefetch(index, len(index))
+            self._prefetch(index)
 
 
 def _copy(target: memoryview, offset: int, block: Block, block_start: int) -> None:

@@ -18,7 +18,6 @@ from ..http.patience import FAILURE_MEMORY_SECONDS
 from ..version import Content
 from .crowd import Crowd
 from .habits import ClipHabit
-from .readahead import request_bytes
 from .reader import VideoReader
 
 # Readers without a handle that are kept, with their cursors.
@@ -82,10 +81,8 @@ class Readers:
             self._forget_idle_locked()
         if first:
             kept.reader.prime(whole=whole)
-        window = sum(one.reader.content.size_bytes for one in ahead)
-        share = request_bytes(window, self._fetcher.connections)
         for reader in unopened:
-            reader.prime_ahead(share)
+            reader.prime_ahead()
         return kept.reader
 
     def close(self, reader: VideoReader) -> None:

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs.blocks import KIB, MIB, ByteRange
+from hingfs.fetch import queues
+from hingfs.fetch.queues import request_bytes
 from hingfs.library import readahead
 from hingfs.library.habits import ClipHabit
-from hingfs.library.readahead import Plan, ReadAhead, request_bytes
+from hingfs.library.readahead import Plan, ReadAhead
 from hingfs.version import Content, Validator
 from tests.support.sources import ENDPOINT
 
@@ -28,7 +30,7 @@ def advance(
     room: int = PLENTY,
     connections: int = 8,
 ) -> Plan:
-    return ahead.advance(span, waited=waited, room_bytes=room, connections=connections)
+    return ahead.advance(span, waited=waited, room_bytes=room, share=connections)
 
 
 def kernel_reads(start: int, stop: int, *, shuffled: int = 1, seed: int = 0):
@@ -61,8 +63,8 @@ steps = st.lists(
 def largest_request(connections: int) -> int:
     """One request at a time has the window for itself."""
     if connections == 1:
-        return readahead.LARGEST_SINGLE_REQUEST_BYTES
-    return readahead.LARGEST_REQUEST_BYTES
+        return queues.LARGEST_SINGLE_REQUEST_BYTES
+    return queues.LARGEST_REQUEST_BYTES
 
 
 @given(st.integers(1, 300 * MIB), steps)
@@ -78,8 +80,6 @@ def test_a_plan_stays_inside_the_file_the_room_and_the_window(size, reads):
 
         plan = advance(ahead, span, waited=waited, room=room, connections=connections)
 
-        smallest = readahead.SMALLEST_REQUEST_BYTES
-        assert smallest <= plan.request_bytes <= largest_request(connections)
         if plan.ahead is not None:
             assert 0 < len(plan.ahead) <= room
             assert plan.ahead.stop <= size
@@ -314,7 +314,7 @@ def test_what_comes_anyway_is_not_planned():
 def test_a_request_is_a_share_of_the_window_within_bounds(window, connections):
     size = request_bytes(window, connections)
 
-    assert readahead.SMALLEST_REQUEST_BYTES <= size <= largest_request(connections)
+    assert queues.SMALLEST_REQUEST_BYTES <= size <= largest_request(connections)
     assert size >= request_bytes(window, connections + 1)
 
 
@@ -356,7 +356,7 @@ def test_the_second_of_two_small_reads_in_a_row_is_a_sequence():
             ByteRange(start, start + 4 * KIB),
             waited=True,
             room_bytes=100 * MIB,
-            connections=6,
+            share=6,
         )
         for start in (50 * MIB, 50 * MIB + 4 * KIB)
     ]

@@ -1,6 +1,7 @@
 """Reads equal the file, whatever their order, and cost what they must and no more."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -116,8 +117,7 @@ class Rig:
     def _is_at_rest(self) -> bool:
         schedule = self.fetcher._schedule
         with schedule._lock:
-            queues = schedule._queues
-            return not (queues.ahead or queues.demand or schedule._running)
+            return not schedule._queues._files
 
 
 @pytest.fixture
@@ -313,6 +313,33 @@ class TestCosts:
         rig.all_arrived()
 
         assert sum(len(span) for span in rig.source.served) < clip
+
+
+class TestFilesAtOnce:
+    def test_each_gets_a_connection_and_comes_in_few_requests(self):
+        """Ten clips, ten readers, ten connections."""
+        size, head = 12 * MIB, 2 * MIB
+        with Rig(connections=10) as rig, ThreadPoolExecutor(10) as threads:
+            rig.source.let(0)
+            readers = [
+                rig.readers.open(Content(ENDPOINT, f"v{n}", size, Validator()))
+                for n in range(10)
+            ]
+            whole = [threads.submit(rig.read_whole, reader) for reader in readers]
+            rig.source.wait_until(lambda: len(set(rig.source.videos)) == 10)
+            assert len(rig.source.videos) == 10, "one for each"
+
+            rig.source.let(head)
+            rig.source.wait_until(
+                lambda: sum(span.stop > head for span in rig.source.requests) >= 10
+            )
+            rig.source.let(float("inf"))
+            for number, read_whole in enumerate(whole):
+                assert read_whole.result(20) == ramp(f"v{number}", 0, size)
+            rig.all_arrived()
+
+            counts = Counter(rig.source.videos)
+            assert max(counts.values()) <= 7, counts
 
 
 class TestClipsInOrder:

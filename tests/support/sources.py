@@ -31,6 +31,7 @@ class Body:
         with self.source.changed:
             if start == self.span.start:
                 self.source.requests.append(self.span)
+                self.source.videos.append(self.content.video_id)
                 self.source.changed.notify_all()
             self.source.changed.wait_for(
                 lambda: self.aborted or stop <= self.source.until
@@ -76,6 +77,7 @@ class Source:
         self.counts_requests = False
         self.until = float("inf")
         self.requests: list[ByteRange] = []
+        self.videos: list[str] = []  # which each of the requests was for
         self.served: list[ByteRange] = []
         self.open_bodies = 0
         self.most_open = 0

@@ -1,0 +1,213 @@
+"""The transfers of all files: which is next, and how much of it one request asks for.
+
+Decides that demands go first, in the order that they came. Among transfers ahead, one of
+the file with the fewest running is next; among equals, of the file that has waited
+longest. A request is cut when it begins, not when its bytes are planned: its file's
+share of the connections may have changed since. Eight clips of 12.7 MB read at once, 60
+ms a request and 25 MiB/s a connection: 105 -> 45 requests, 73 -> 88 MB/s (2026-11-27).
+Leaves to `schedule` how many may run.
+
+Pure: no lock, no thread, no clock.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from ..blocks import KIB, MIB
+from ..version import Content
+from .transfer import Transfer
+
+# At 25 MiB/s so much arrives in 60 ms, the wait in front of it (2026-11-27).
+SMALLEST_REQUEST_BYTES = 1536 * KIB
+LARGEST_REQUEST_BYTES = 8 * MIB
+# Where one request runs at a time. A larger one would gain little, and reserves its
+# memory when it begins. At 20 requests a minute a film comes at 11 MB/s.
+LARGEST_SINGLE_REQUEST_BYTES = 32 * MIB
+
+
+def request_bytes(window_bytes: int, connections: int) -> int:
+    """How many bytes one request asks for, so that *connections* share the window.
+
+    The window moves on by whole requests. It has one more than there are connections, so
+    that none is ever idle; a single connection gets all of it.
+    """
+    if connections <= 1:
+        return min(
+            max(window_bytes, SMALLEST_REQUEST_BYTES), LARGEST_SINGLE_REQUEST_BYTES
+        )
+    share = -(-window_bytes // (connections + 1))
+    return min(max(share, SMALLEST_REQUEST_BYTES), LARGEST_REQUEST_BYTES)
+
+
+@dataclass(slots=True)
+class _File:
+    """The transfers of one content; there is at least one."""
+
+    ahead: deque[Transfer] = field(default_factory=deque)  # queued
+    demands: int = 0  # queued
+    running: set[Transfer] = field(default_factory=set)
+    asked_blocks: int = 0  # of all of them, those that have landed among them
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self.ahead or self.demands or self.running)
+
+
+class Queues:
+    """The queued and the running transfers of all files. Not thread-safe: its owner locks."""
+
+    def __init__(self, block_bytes: int) -> None:
+        self._block_bytes = block_bytes
+        self._demands: deque[Transfer] = deque()
+        # The files that want bytes now; the one that began a transfer last is last.
+        self._files: dict[Content, _File] = {}
+
+    def share(self, content: Content, connections: int) -> int:
+        """How many of *connections* are for *content*; any thread may ask, for a hint."""
+        files = len(self._files) + (content not in self._files)
+        return max(1, connections // files)
+
+    # -- queued ------------------------------------------------------------------------
+
+    @property
+    def demands(self) -> int:
+        """How many demands wait."""
+        return len(self._demands)
+
+    def requests_ahead(self, connections: int) -> int:
+        """How many requests the transfers that are queued ahead will make."""
+        return sum(
+            self._requests_of(transfer, connections)
+            for file in self._files.values()
+            for transfer in file.ahead
+        )
+
+    def blocks_ahead(self) -> int:
+        """How many blocks are queued ahead."""
+        return sum(t.stop - t.first for t in self._ahead())
+
+    def put(self, transfer: Transfer, *, first: bool = False) -> Transfer:
+        """Queue *transfer* behind the others of its kind, or before those of its file.
+
+        Returns it, or the transfer that brings its blocks from now on: one that is queued
+        ahead in front of it grows.
+        """
+        file = self._files.setdefault(transfer.content, _File())
+        file.asked_blocks += transfer.stop - transfer.first
+        if transfer.demand:
+            self._demands.append(transfer)
+            file.demands += 1
+        elif first:
+            file.ahead.appendleft(transfer)
+        elif file.ahead and file.ahead[-1].stop == transfer.first:
+            file.ahead[-1].stop = transfer.stop
+            return file.ahead[-1]
+        else:
+            file.ahead.append(transfer)
+        return transfer
+
+    def hasten(self, transfer: Transfer) -> None:
+        """A reader waits for *transfer*, which is queued: make it a demand."""
+        if not transfer.demand:
+            file = self._files[transfer.content]
+            file.ahead.remove(transfer)
+            file.demands += 1
+            transfer.demand = True
+            self._demands.append(transfer)
+
+    def cut(self, transfer: Transfer, index: int, *, demand: bool) -> Transfer:
+        """End *transfer* before block *index*; returns a transfer for the rest, unqueued."""
+        rest = transfer.cut(index, demand=demand)
+        self._files[transfer.content].asked_blocks -= rest.stop - rest.first
+        return rest
+
+    def drop_ahead(
+        self, content: Content, may_drop: Callable[[Transfer], bool]
+    ) -> bool:
+        """Forget those queued ahead for *content* that *may_drop*; returns if any was."""
+        file = self._files.get(content)
+        if file is None:
+            return False
+        dropped = [transfer for transfer in file.ahead if may_drop(transfer)]
+        for transfer in dropped:
+            file.ahead.remove(transfer)
+            self._leave(transfer)
+        return bool(dropped)
+
+    def drain(self) -> list[Transfer]:
+        """Forget all that are queued; returns them."""
+        queued = [*self._demands, *self._ahead()]
+        self._demands.clear()
+        for file in self._files.values():
+            file.ahead.clear()
+            file.demands = 0
+        for transfer in queued:
+            self._leave(transfer)
+        return queued
+
+    # -- running -----------------------------------------------------------------------
+
+    def begin(
+        self, may_run: Callable[[Transfer], bool], *, ahead: bool
+    ) -> Transfer | None:
+        """The next transfer that *may_run*, which runs from now on.
+
+        It is one of those ahead only if *ahead* is true.
+        """
+        transfer = next(filter(may_run, self._demands), None)
+        if transfer is not None:
+            self._demands.remove(transfer)
+            self._files[transfer.content].demands -= 1
+        elif ahead:
+            waiting = [
+                file
+                for file in self._files.values()
+                if file.ahead and may_run(file.ahead[0])
+            ]
+            if waiting:
+                fewest = min(waiting, key=lambda file: len(file.running))
+                transfer = fewest.ahead.popleft()
+        if transfer is not None:
+            file = self._files.pop(transfer.content)
+            self._files[transfer.content] = file
+            file.running.add(transfer)
+        return transfer
+
+    def length(self, transfer: Transfer, connections: int) -> int:
+        """How many blocks of *transfer* one request asks for.
+
+        Its requests are of equal length: a short last one would cost a wait as well.
+        """
+        blocks = transfer.stop - transfer.first
+        return -(-blocks // self._requests_of(transfer, connections))
+
+    def running(self, content: Content) -> int:
+        """How many transfers of *content* run."""
+        file = self._files.get(content)
+        return len(file.running) if file is not None else 0
+
+    def ended(self, transfer: Transfer) -> None:
+        """*transfer* runs no more."""
+        self._files[transfer.content].running.discard(transfer)
+        self._leave(transfer)
+
+    # ----------------------------------------------------------------------------------
+
+    def _requests_of(self, transfer: Transfer, connections: int) -> int:
+        share = self.share(transfer.content, connections)
+        window_bytes = self._files[transfer.content].asked_blocks * self._block_bytes
+        length_bytes = (transfer.stop - transfer.first) * self._block_bytes
+        return max(1, round(length_bytes / request_bytes(window_bytes, share)))
+
+    def _ahead(self) -> Iterator[Transfer]:
+        for file in self._files.values():
+            yield from file.ahead
+
+    def _leave(self, transfer: Transfer) -> None:
+        """*transfer* is neither queued nor running any more."""
+        file = self._files.get(transfer.content)
+        if file is not None:  # it may have left with another one
+            file.asked_blocks -= transfer.stop - transfer.first
+            if file.is_idle:
+                del self._files[transfer.content]
