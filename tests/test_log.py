@@ -22,6 +22,7 @@ from tests.support.mounting import (
     eventually,
     hingfs,
     mount_directory,
+    mount_in_background,
     mount_line,
     require_fuse,
 )
@@ -365,9 +366,11 @@ def test_a_background_mount_says_where_it_logs_and_logs_there(
     require_fuse()
     with FakeEndpoint() as endpoint, mount_directory() as directory:
         endpoint.add("broken", status="failed")
-        done = hingfs(
-            *("mount", directory, "--base-url", endpoint.base_url, "--fuse", binding),
-            HINGFS_TOKEN=endpoint.token,
+        done = mount_in_background(
+            endpoint,
+            directory,
+            "--fuse",
+            binding,
             XDG_STATE_HOME=str(tmp_path),
         )
 
@@ -391,9 +394,11 @@ def test_a_mount_without_a_log_mounts_with_one_warning(
     (tmp_path / "state").touch()
     with FakeEndpoint() as endpoint, mount_directory() as directory:
         video = endpoint.add("video", size_bytes=1000)
-        done = hingfs(
-            *("mount", directory, "--base-url", endpoint.base_url, "--fuse", binding),
-            HINGFS_TOKEN=endpoint.token,
+        done = mount_in_background(
+            endpoint,
+            directory,
+            "--fuse",
+            binding,
             XDG_STATE_HOME=str(tmp_path / "state"),
         )
 

@@ -28,7 +28,14 @@ from hingfs.token import Token
 from tests.cli.conftest import TOKEN, Refusal, rows
 from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint
-from tests.support.mounting import HINGFS, Mounted, each_binding, hingfs, mount_line
+from tests.support.mounting import (
+    HINGFS,
+    Mounted,
+    each_binding,
+    hingfs,
+    mount_line,
+    own_mount,
+)
 
 
 @pytest.fixture
@@ -334,7 +341,7 @@ def test_umount_leaves_another_kind_of_mount(refusal: Refusal) -> None:
 @each_binding
 def test_inside_another_mount_its_name_is_said(binding: str) -> None:
     """There, `mkdir -p` would not help."""
-    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+    with own_mount(binding) as (_endpoint, mounted):
         inside = mounted.directory / "folder"
 
         refused = hingfs("mount", inside, HINGFS_TOKEN=TOKEN)

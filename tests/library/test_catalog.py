@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,6 @@ from hingfs.api.metadata import Probe
 from hingfs.blocks import MIB
 from hingfs.errors import (
     AccessDenied,
-    Closing,
-    DeadlineExceeded,
     HingError,
     ServerBroken,
     TransportError,
@@ -35,7 +34,6 @@ from hingfs.library.walk import FIRST_AHEAD, MOST_AHEAD, MOST_WALKS
 from hingfs.version import Content, Validator
 from tests.conftest import Build
 from tests.support import endpoint as faults
-from tests.support.memories import excuse_unserved, show_stale_listings
 from tests.support.memory import little_memory
 from tests.support.mounting import eventually
 from tests.support.personalities import (
@@ -51,7 +49,6 @@ from tests.support.personalities import (
     text_response,
     whole,
 )
-from tests.support.views import pause_of
 
 SIZE = 300_000
 SECOND_NS = 10**9
@@ -84,12 +81,6 @@ class TestLookup:
         assert file.mtime_ns == COMPLETED_NS
         assert file.inode == inode_of("v")
 
-    def test_a_known_video_is_never_asked_for_again(self, catalog, endpoint):
-        first = catalog.find("v.mp4")
-        endpoint.stop()
-
-        assert catalog.find("v.mp4") is first
-
     def test_a_stampede_is_one_probe(self, catalog, endpoint):
         go_on = threading.Event()
         endpoint.inject(faults.stall_before_headers(go_on), times=2)
@@ -103,110 +94,33 @@ class TestLookup:
         assert len(endpoint.requests_of("content")) == 1
         assert len(endpoint.requests_of("status")) == 1
 
-    @pytest.mark.parametrize(
-        ("status", "meaning"),
-        [("queued", VideoNotReady), ("failed", VideoFailed), (None, VideoNotFound)],
-    )
-    def test_r22_a_refusal_is_remembered_for_a_moment(
-        self, build, endpoint, status, meaning
-    ):
-        catalog = catalog_with(build, negative_ttl_seconds=60)
-        if status:
-            endpoint.add("v", status=status)
-
-        for _ in range(3):
-            with pytest.raises(meaning):
-                catalog.find("v.mp4")
-        with pytest.raises(meaning):
-            catalog.find_to_open("v.mp4")
-
-        assert len(endpoint.requests_of("status")) == 1
-
-    def test_r22_a_refusal_is_forgotten_after_its_time(self, build, endpoint):
-        catalog = catalog_with(build, negative_ttl_seconds=0)
-        endpoint.add("v", status="queued", size_bytes=SIZE)
-        with pytest.raises(VideoNotReady):
-            catalog.find("v.mp4")
-        endpoint.set_status("v", "completed")
-
-        assert catalog.find("v.mp4").content.size_bytes == SIZE
-
-    @pytest.mark.parametrize("code", [500, 429])
-    def test_r22_trouble_is_not_remembered(self, build, endpoint, code):
-        """A pause is kept until it is over, and then no more."""
-        mount = build(cache={"negative_ttl_seconds": 60})
-        endpoint.add("v", size_bytes=SIZE)
-        endpoint.inject(faults.status(code, retry_after="0"), math.inf)
-        with pytest.raises(TransportError):
-            mount.engine.catalog.find("v.mp4")
-        endpoint.calm()
-        eventually(lambda: not pause_of(mount.engine.transport.limit), "no pause")
-
-        assert mount.engine.catalog.find("v.mp4").content.size_bytes == SIZE
-
-    def test_completed_and_not_served_is_not_ready_at_first_and_then_broken(
-        self, build, endpoint
-    ):
-        engine = build(cache={"negative_ttl_seconds": 0}).engine
-        endpoint.add("v")
-        endpoint.inject(
-            faults.status(404), math.inf, where=lambda r: r.kind == "content"
-        )
-        with pytest.raises(VideoNotReady):
-            engine.catalog.find("v.mp4")
-
-        excuse_unserved(engine, 0.0)
-        with pytest.raises(ServerBroken):
-            engine.catalog.find("v.mp4")
-
-    def test_an_expired_video_is_asked_for_again(self, build, endpoint):
-        mount = build()
-        catalog, clock = mount.engine.catalog, mount.engine.transport.clock
-        endpoint.ahead_seconds = CREATED_AT - time.time()
-        endpoint.add("v", size_bytes=SIZE, expires_at=CREATED_AT + 200)
-        catalog.find("v.mp4")
-        endpoint.remove("v")
-
-        catalog.find("v.mp4")
-        clock.learn(formatdate(CREATED_AT + 200, usegmt=True))
-        with pytest.raises(VideoNotFound):
-            catalog.find("v.mp4")
-
-    def test_a_look_up_ends_at_its_deadline(self, build, endpoint):
-        endpoint.add("v")
-        endpoint.inject(faults.stall_before_headers(math.inf), math.inf)
-        catalog = build(metadata_seconds=0.05).engine.catalog
-
-        with pytest.raises((DeadlineExceeded, TransportError)):
-            catalog.find("v.mp4")
-
-    def test_close_wakes_who_waits(self, build, endpoint):
-        engine = build().engine
-        endpoint.inject(faults.stall_before_headers(math.inf), math.inf)
-
-        with ThreadPoolExecutor(1) as threads:
-            waiting = threads.submit(engine.catalog.find, "v.mp4")
-            endpoint.wait_until(lambda: bool(endpoint.log))
-            engine.close()
-
-            with pytest.raises(Closing):
-                waiting.result()
-
-    def test_known_bytes_asks_nobody(self, catalog, endpoint):
-        catalog.find("v.mp4")
-        endpoint.add("w", size_bytes=5)
-        catalog.find("w.mp4")
-        endpoint.reset_log()
-
-        assert catalog.known_bytes() == SIZE + 5
-        assert endpoint.log == []
-
 
 # --- ahead ---------------------------------------------------------------------
 
 
 class TestAhead:
     """Look-ups ahead are few, and delay no program."""
+
+    def listed(self, catalog: Catalog, endpoint, count: int) -> list[str]:
+        """The ids of *count* videos that a listing has shown, in its order."""
+        names = [f"a{number:02}" for number in range(count)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
+        listed(catalog)
+        return names
+
+    def probed(self, catalog: Catalog, monkeypatch, first=lambda _: None) -> list[str]:
+        """The ids that are asked for from now on; *first* is done with each before."""
+        asked: list[str] = []
+        real = catalog._versions._metadata.probe
+
+        def probe(video_id: str, *args: Any, **options: Any) -> object:
+            asked.append(video_id)
+            first(video_id)
+            return real(video_id, *args, **options)
+
+        monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
+        return asked
 
     def walk(self, catalog: Catalog, names: list[str]) -> None:
         for name in names:
@@ -220,10 +134,7 @@ class TestAhead:
         return False
 
     def test_all_that_comes_next_is_asked_once_and_no_more(self, catalog, endpoint):
-        names = [f"a{number:02}" for number in range(40)]
-        for name in names:
-            endpoint.add(name, size_bytes=SIZE)
-        listed(catalog)
+        names = self.listed(catalog, endpoint, 40)
 
         self.walk(catalog, names[:2])
         window = names[: 2 + FIRST_AHEAD]
@@ -238,12 +149,9 @@ class TestAhead:
         self, catalog, endpoint
     ):
         """Where few requests at once, or a minute, are served, it is among the first."""
-        names = [f"a{number:02}" for number in range(FIRST_AHEAD)]
-        for name in names:
-            endpoint.add(name, size_bytes=SIZE)
         endpoint.add("z", size_bytes=SIZE)
         catalog.find("z.mp4")  # which shows that sizes are cheap
-        listed(catalog)
+        names = self.listed(catalog, endpoint, FIRST_AHEAD)
         endpoint.reset_log()
         asked_ahead = threading.Event()
         endpoint.inject(
@@ -269,20 +177,13 @@ class TestAhead:
         self, catalog, endpoint, monkeypatch
     ):
         """An idle mount sends no request."""
-        names = [f"a{number:02}" for number in range(30)]
-        for name in names:
-            endpoint.add(name, size_bytes=SIZE)
-        listed(catalog)
-        asked: list[str] = []
-        real = catalog._versions._metadata.probe
+        names = self.listed(catalog, endpoint, 30)
 
-        def probe(video_id: str, *args: object, **options: object) -> object:
-            asked.append(video_id)
-            if video_id in names[:2]:
-                return real(video_id, *args, **options)
-            raise ServerBroken("out of order")  # which is not remembered
+        def break_ahead(video_id: str) -> None:
+            if video_id not in names[:2]:
+                raise ServerBroken("out of order")  # which is not remembered
 
-        monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
+        asked = self.probed(catalog, monkeypatch, break_ahead)
         self.walk(catalog, names[:2])
         last = 1 + FIRST_AHEAD
         eventually(lambda: names[last] in asked, "the last one ahead")
@@ -295,21 +196,15 @@ class TestAhead:
         self, build, endpoint, monkeypatch
     ):
         """Not by those either that were under way, or waited for a turn."""
-        mount = build(cache={"listing_ttl_seconds": 0})
-        catalog, names = mount.engine.catalog, [f"a{number:02}" for number in range(30)]
-        for name in names:
-            endpoint.add(name, size_bytes=SIZE)
-        listed(catalog)
-        begun: list[str] = []
-        real = catalog._versions._metadata.probe
+        engine = build(cache={"listing_ttl_seconds": 0}).engine
+        catalog = engine.catalog
+        names = self.listed(catalog, endpoint, 30)
 
-        def probe(video_id: str, *args: object, **options: object) -> object:
-            begun.append(video_id)
+        def pause_ahead(video_id: str) -> None:
             if video_id not in names[:2]:
-                mount.engine.transport.limit.pause(0.1)
-            return real(video_id, *args, **options)
+                engine.transport.limit.pause(0.1)
 
-        monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
+        begun = self.probed(catalog, monkeypatch, pause_ahead)
         self.walk(catalog, names[:2])
         eventually(lambda: not catalog._lookups._names, "the end")
 
@@ -321,21 +216,11 @@ class TestAhead:
     def test_while_the_server_seems_dead_its_only_try_is_left_to_who_wants(
         self, catalog, endpoint, monkeypatch
     ):
-        names = [f"a{number:02}" for number in range(6)]
-        for name in names:
-            endpoint.add(name, size_bytes=SIZE)
-        listed(catalog)
+        names = self.listed(catalog, endpoint, 6)
         endpoint.stop()
         others = [f"z{number}" for number in range(breaker.FAILURES)]
         self.walk(catalog, others)
-        asked: list[str] = []
-        real = catalog._versions._metadata.probe
-
-        def probe(video_id: str, *args: object, **options: object) -> object:
-            asked.append(video_id)
-            return real(video_id, *args, **options)
-
-        monkeypatch.setattr(catalog._versions._metadata, "probe", probe)
+        asked = self.probed(catalog, monkeypatch)
         self.walk(catalog, names[:3])
         eventually(lambda: not catalog._lookups._names, "the end")
         assert asked == names[:3]
@@ -348,10 +233,8 @@ class TestAhead:
     def test_ids_that_hang_hold_up_neither_names_nor_the_list(self, build, endpoint):
         """More than are asked for at once ahead, and more than are asked for at all."""
         catalog = catalog_with(build, listing_ttl_seconds=0)
-        names = [f"a{number:02}" for number in range(30)]
-        for name in [*names, "wanted"]:
-            endpoint.add(name, size_bytes=SIZE)
-        listed(catalog)
+        endpoint.add("wanted", size_bytes=SIZE)
+        names = self.listed(catalog, endpoint, 30)
         go_on = threading.Event()
         endpoint.inject(
             faults.stall_before_headers(go_on),
@@ -524,6 +407,13 @@ class Bare(NoStatus):
         return whole(video)
 
 
+class Timeless(Personality):
+    """Shows no time but Last-Modified."""
+
+    def describe(self, video):
+        return {**super().describe(video), "created_at": 0, "completed_at": 0}
+
+
 class Unfinished(HingNetVeo):
     """Shows no completion time."""
 
@@ -548,10 +438,11 @@ class TestTime:
             (Personality(), COMPLETED_NS),
             (Unfinished(), CREATED_AT * SECOND_NS),
             (NoStatus(), MODIFIED_NS),
+            (Timeless(), MODIFIED_NS),
             (Bare(), 0),
             (Aisix(), 0),  # its created_at is 0, which means unknown
         ],
-        ids=["completed", "created", "modified", "nothing", "zero"],
+        ids=["completed", "created", "modified", "timeless", "nothing", "zero"],
     )
     def test_r24_the_first_source_that_is_there_tells_the_time(
         self, build, endpoint, personality, mtime_ns
@@ -659,23 +550,6 @@ class Lengthless(LiteLLM):
 
 
 class TestVersions:
-    def test_within_the_ttl_open_asks_nobody(self, catalog, endpoint):
-        catalog.find_to_open("v.mp4")
-        endpoint.reset_log()
-
-        catalog.find_to_open("v.mp4")
-        assert endpoint.log == []
-
-    def test_after_the_ttl_open_asks_once(self, build, endpoint):
-        catalog = catalog_with(build, metadata_ttl_seconds=0)
-        endpoint.add("v", size_bytes=SIZE)
-        first = catalog.find_to_open("v.mp4")
-        endpoint.reset_log()
-
-        assert catalog.find_to_open("v.mp4").content is first.content
-        (asked,) = endpoint.log
-        assert (asked.method, asked.status) == ("HEAD", 304)
-
     @pytest.mark.parametrize("personality", ["openai", "litellm_new", "sglang"])
     def test_r16_a_new_version_is_another_content(self, build, endpoint, personality):
         endpoint.personality = PERSONALITIES[personality]
@@ -763,27 +637,6 @@ class TestVersions:
             for found in (opening, looking_up):
                 assert not found.result().content.changed
 
-    def test_what_is_known_is_kept_while_the_server_is_away(
-        self, build, endpoint, expected_log
-    ):
-        catalog = catalog_with(build, metadata_ttl_seconds=0)
-        endpoint.add("v", size_bytes=SIZE)
-        first = catalog.find_to_open("v.mp4")
-        endpoint.stop()
-        expected_log("kept as known")
-
-        assert catalog.find_to_open("v.mp4") is first
-
-    def test_a_video_that_is_gone_is_not_found_and_forgotten(self, build, endpoint):
-        catalog = catalog_with(build, metadata_ttl_seconds=0, negative_ttl_seconds=0)
-        endpoint.add("v", size_bytes=SIZE)
-        catalog.find_to_open("v.mp4")
-        endpoint.remove("v")
-
-        for attempt in (catalog.find_to_open, catalog.find):
-            with pytest.raises(VideoNotFound):
-                attempt("v.mp4")
-
     def test_r7_a_head_that_lies_about_the_size_is_believed_once(self, build, endpoint):
         @dataclass(frozen=True)
         class Liar(Personality):
@@ -810,29 +663,11 @@ class TestVersions:
         mount.engine.readers.open(file.content).read_into(memoryview(target), 0)
         assert target == endpoint.videos["v"].read(0, SIZE)
 
-    def test_r20_what_a_header_says_of_caching_is_not_believed(self, build, endpoint):
-        endpoint.personality = PERSONALITIES["new_api_new"]  # public, max-age=86400
-        catalog = catalog_with(build, metadata_ttl_seconds=0)
-        endpoint.add("v", size_bytes=SIZE)
-        catalog.find_to_open("v.mp4")
-        endpoint.reset_log()
-
-        catalog.find_to_open("v.mp4")
-        assert endpoint.log
-
 
 # --- listing -------------------------------------------------------------------
 
 
 class TestListing:
-    def test_only_what_can_be_read_is_listed(self, build, endpoint):
-        for number, status in enumerate(
-            ["completed", "queued", "in_progress", "failed", "expired", "marinating"]
-        ):
-            endpoint.add(f"v{number}", status=status, size_bytes=SIZE)
-
-        assert build().engine.catalog.listing() == [("v0.mp4", inode_of("v0"))]
-
     def test_a_row_past_its_expiry_is_listed_until_it_is_not_served(
         self, build, endpoint
     ):
@@ -860,70 +695,6 @@ class TestListing:
             endpoint.add(video_id)
 
         assert listed(build().engine.catalog) == ["a%2Fb.mp4", "a.mp4", "b.mp4"]
-
-    def test_a_fresh_listing_is_not_asked_for_again(self, catalog, endpoint):
-        listed(catalog)
-        listed(catalog)
-
-        assert len(endpoint.requests_of("list")) == 1
-
-    def test_an_old_listing_is_asked_for_again(self, build, endpoint):
-        catalog = catalog_with(build, listing_ttl_seconds=0)
-        endpoint.add("v")
-        assert listed(catalog) == ["v.mp4"]
-        endpoint.add("w")
-
-        assert listed(catalog) == ["v.mp4", "w.mp4"]
-
-    def test_what_was_opened_is_listed_though_the_api_lists_nothing(
-        self, build, endpoint
-    ):
-        endpoint.personality = PERSONALITIES["new_api_new"]
-        endpoint.add("v", size_bytes=SIZE)
-        endpoint.add("w", size_bytes=SIZE)
-        catalog = build().engine.catalog
-        assert listed(catalog) == []
-        catalog.find("w.mp4")
-        assert listed(catalog) == []
-
-        catalog.find_to_open("v.mp4")
-        assert listed(catalog) == ["v.mp4"]
-
-    def test_a_listing_that_cannot_be_had_whole_is_an_error(self, catalog, endpoint):
-        endpoint.inject(faults.status(500), math.inf)
-
-        with pytest.raises(TransportError):
-            catalog.listing()
-
-    def test_the_last_whole_listing_stands_in_for_a_while(
-        self, build, endpoint, expected_log
-    ):
-        engine = build(cache={"listing_ttl_seconds": 0}).engine
-        catalog = engine.catalog
-        endpoint.add("v")
-        before = catalog.listing()
-        endpoint.inject(faults.status(500), math.inf)
-        expected_log("the last listing")
-
-        assert catalog.listing() == before
-        show_stale_listings(engine, -1.0)
-        with pytest.raises(TransportError):
-            catalog.listing()
-
-    @pytest.mark.parametrize("code", [200, 404])
-    def test_one_page_in_place_of_the_list_neither_empties_nor_ends_it(
-        self, build, endpoint, expected_log, code
-    ):
-        catalog = catalog_with(build, listing_ttl_seconds=0)
-        endpoint.add("v")
-        before = catalog.listing()
-        page = text_response(code, b"<html>Under maintenance", "text/html")
-        endpoint.inject(faults._instead("page", lambda: page))
-        expected_log("the last listing")
-
-        assert catalog.listing() == before
-        endpoint.add("w")
-        assert listed(catalog) == ["v.mp4", "w.mp4"]
 
     def test_a_refused_token_lists_nothing_old(self, build, endpoint, expected_log):
         catalog = catalog_with(build, listing_ttl_seconds=0)
@@ -1076,17 +847,6 @@ class TestLate:
         yield catalog, go_on
         go_on.set()
 
-    def test_it_is_not_ready_while_one_request_goes_on(self, late, endpoint):
-        catalog, go_on = late
-        for _ in range(3):
-            with pytest.raises(VideoNotReady):
-                catalog.find("v.mp4")
-        go_on.set()
-
-        eventually(lambda: not catalog._lookups._names, "an end of the look-up")
-        assert catalog.find_to_open("v.mp4").content.size_bytes == SIZE
-        assert len(endpoint.requests_of("content", "GET")) == 1
-
     def test_many_of_them_hold_no_other_name_up(self, late, endpoint):
         catalog, _go_on = late
         endpoint.add("failed", status="failed")
@@ -1151,21 +911,6 @@ def test_what_is_remembered_of_hostile_names_is_bounded(build):
             catalog._versions._file_of(video_id, Probe(facts, UNSAID))
 
     assert 3_000 < len(catalog._known._known) < 4_000
-
-
-def test_unknown_lengths_are_measured_once(build, endpoint):
-    endpoint.personality = PERSONALITIES["litellm_new"]
-    endpoint.add("v", size_bytes=SIZE)
-    endpoint.inject(faults.chunked(), math.inf)
-    mount = build()
-
-    file = mount.engine.catalog.find("v.mp4")
-    target = bytearray(SIZE)
-    mount.engine.readers.open(file.content).read_into(memoryview(target), 0)
-
-    assert file.content.size_bytes == SIZE
-    assert target == endpoint.videos["v"].read(0, SIZE)
-    assert len(endpoint.requests_of("content", "GET")) == 1
 
 
 def test_ids_of_a_listing_that_cannot_be_names_are_left_out(build, endpoint):

@@ -42,6 +42,11 @@ KERNEL_READ = 128 * KIB
 LARGE = 24 * MIB  # beyond all that is fetched at open
 
 
+def clip_of(video_id: str, size_bytes: int) -> Content:
+    """A video of a server with ranges."""
+    return Content(ENDPOINT, video_id, size_bytes, Validator(), ranges=True)
+
+
 class FakeSpool:
     def __init__(self, content: Content) -> None:
         self.content = content
@@ -271,7 +276,7 @@ class TestCosts:
         assert rig.source.requests == []
 
     def test_a_second_handle_asks_for_nothing(self, rig):
-        content = Content(ENDPOINT, "v", LARGE, Validator(), ranges=True)
+        content = clip_of("v", LARGE)
         first = rig.readers.open(content)
         rig.all_arrived()
         asked = len(rig.source.requests)
@@ -283,15 +288,13 @@ class TestCosts:
     def test_after_clips_read_whole_the_next_is_fetched_whole(self, rig):
         clip = 4 * MIB  # more than is fetched whole of the first
         for number in range(WHOLE_HABIT_CLIPS):
-            reader = rig.readers.open(
-                Content(ENDPOINT, f"v{number}", clip, Validator(), ranges=True)
-            )
+            reader = rig.readers.open(clip_of(f"v{number}", clip))
             rig.read_whole(reader)
             rig.readers.close(reader)
         rig.all_arrived()
         rig.source.served.clear()
 
-        rig.readers.open(Content(ENDPOINT, "next", clip, Validator(), ranges=True))
+        rig.readers.open(clip_of("next", clip))
 
         rig.all_arrived()
         assert sum(len(span) for span in rig.source.served) == clip
@@ -299,9 +302,7 @@ class TestCosts:
     def test_one_clip_that_is_not_read_whole_ends_the_habit(self, rig):
         clip = 4 * MIB
         for number in range(WHOLE_HABIT_CLIPS + 1):
-            reader = rig.readers.open(
-                Content(ENDPOINT, f"v{number}", clip, Validator(), ranges=True)
-            )
+            reader = rig.readers.open(clip_of(f"v{number}", clip))
             if number < WHOLE_HABIT_CLIPS:
                 rig.read_whole(reader)
             rig.readers.close(reader)
@@ -309,7 +310,7 @@ class TestCosts:
         rig.source.served.clear()
         rig.source.requests.clear()
 
-        rig.readers.open(Content(ENDPOINT, "next", clip, Validator(), ranges=True))
+        rig.readers.open(clip_of("next", clip))
         rig.all_arrived()
 
         assert sum(len(span) for span in rig.source.served) < clip
@@ -348,10 +349,7 @@ class TestClipsInOrder:
     CLIP = 4 * MIB  # more than is fetched whole of the first
 
     def clips(self, count: int, size_bytes: int = CLIP) -> list[Content]:
-        return [
-            Content(ENDPOINT, f"v{number}", size_bytes, Validator(), ranges=True)
-            for number in range(count)
-        ]
+        return [clip_of(f"v{number}", size_bytes) for number in range(count)]
 
     def copy(self, rig: Rig, clip: Content, following: Sequence[Content]) -> None:
         reader = rig.readers.open(clip, following)
@@ -537,21 +535,17 @@ class TestHandles:
     def test_idle_readers_are_bounded(self):
         with Rig(most_idle=3) as rig:
             for number in range(10):
-                reader = rig.readers.open(
-                    Content(ENDPOINT, f"v{number}", 1000, Validator(), ranges=True)
-                )
+                reader = rig.readers.open(clip_of(f"v{number}", 1000))
                 rig.readers.close(reader)
 
             assert len(rig.readers._readers) <= 4
 
     def test_a_reader_in_use_is_never_forgotten(self):
         with Rig(most_idle=0) as rig:
-            content = Content(ENDPOINT, "used", 1000, Validator(), ranges=True)
+            content = clip_of("used", 1000)
             used = rig.readers.open(content)
             for number in range(5):
-                other = rig.readers.open(
-                    Content(ENDPOINT, f"v{number}", 1000, Validator(), ranges=True)
-                )
+                other = rig.readers.open(clip_of(f"v{number}", 1000))
                 rig.readers.close(other)
 
             assert rig.readers.open(content) is used
@@ -570,7 +564,7 @@ class TestHandles:
 
     def test_what_was_dropped_is_fetched_when_it_is_read(self):
         with Rig(connections=1) as rig:
-            content = Content(ENDPOINT, "v", LARGE, Validator(), ranges=True)
+            content = clip_of("v", LARGE)
             rig.source.let(0)
             reader = rig.readers.open(content)
             rig.readers.close(reader)

@@ -15,12 +15,12 @@ from hingfs.mount import fusermount, mountpoint
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import (
     HINGFS,
-    Mounted,
     each_binding,
     environment,
     hingfs,
     mount_directory,
     mount_line,
+    own_mount,
     require_fuse,
     run,
 )
@@ -276,7 +276,7 @@ def test_one_message_says_why_fusermount_refused(
 def test_an_unmount_that_is_refused_does_not_speak_of_mtab(
     binding: str, tmp_path: Path
 ) -> None:
-    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+    with own_mount(binding) as (_endpoint, mounted):
         directory = mounted.directory
         helper_that_says(
             f"fusermount3: entry for {directory} not found in /etc/mtab", tmp_path
@@ -297,7 +297,7 @@ def test_an_unmount_that_is_refused_does_not_speak_of_mtab(
 def test_another_user_s_mount_is_named_as_theirs(
     binding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+    with own_mount(binding) as (_endpoint, mounted):
         directory = mounted.directory
         monkeypatch.setattr(os, "getuid", lambda: USER)
         monkeypatch.setattr(os, "geteuid", lambda: USER)

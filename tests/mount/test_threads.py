@@ -16,13 +16,12 @@ from hingfs.blocks import KIB
 from hingfs.errors import FuseUnavailable
 from hingfs.mount.binding import MAX_THREADS, MAX_WAITING
 from hingfs.mount.threads import Shares, shares_of, threads_left
-from tests.support.endpoint import FakeEndpoint, stall_before_headers
-from tests.support.mounting import Mounted, each_binding, eventually, run
+from tests.support.endpoint import FakeEndpoint, content_get, stall_before_headers
+from tests.support.mounting import Mounted, each_binding, eventually
 from tests.system.test_stalled import (
-    AT_ONCE_SECONDS,
-    READ_PAST_THE_KERNEL,
     SIZE_BYTES,
     Programs,
+    check_that_others_are_served,
 )
 
 FEW_THREADS = 100
@@ -153,23 +152,11 @@ def test_stalled_readers_of_a_container_with_few_threads_keep_nobody_waiting(
         mounted.path("cached").read_bytes()
         os.listdir(mounted.directory)
         over = threading.Event()
-        endpoint.inject(
-            stall_before_headers(over),
-            math.inf,
-            lambda request: request.kind == "content" and request.method == "GET",
-        )
+        endpoint.inject(stall_before_headers(over), math.inf, content_get)
         stalled = Programs("buffered", [mounted.path(name) for name in names])
         try:
             eventually(lambda: "more fail at once" in mounted.log, "a crowd")
-            commands: list[list[str | Path]] = [
-                ["stat", mounted.path("video_1")],
-                ["ls", mounted.directory],
-                ["df", mounted.directory],
-                [sys.executable, "-c", READ_PAST_THE_KERNEL, mounted.path("cached")],
-            ]
-            for command in commands:
-                done = run(command, timeout=AT_ONCE_SECONDS)
-                assert (done.returncode, done.stderr) == (0, ""), command
+            check_that_others_are_served(mounted)
             over.set()
             outcomes = stalled.outcomes()
         finally:

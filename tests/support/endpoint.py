@@ -780,6 +780,11 @@ def empty_body() -> Fault:
 # --- the endpoint --------------------------------------------------------------
 
 
+def content_get(request: Request) -> bool:
+    """For `inject`: where content is asked for, by GET."""
+    return request.kind == "content" and request.method == "GET"
+
+
 @dataclass(slots=True)
 class Pending:
     """An injected fault and the requests it is meant for."""

@@ -18,12 +18,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 from hingfs.library.names import name_of
 from tests.support.endpoint import DEFAULT_TOKEN, FakeEndpoint
+from tests.support.personalities import PERSONALITIES, Personality
 
 BINDINGS = ("mfusepy", "fusepy")
 FUSE_DEVICE = Path("/dev/fuse")
@@ -158,8 +159,8 @@ def mount_directory() -> Iterator[Path]:
 class Mounted:
     """A foreground mount of *endpoint*, from `with` to the end of its block.
 
-    *options* go to `hingfs mount`, which *launcher* runs. At the end the mount is asked to leave by SIGTERM
-    unless the test ended it; *exit_status* is what the process must have ended with.
+    *options* go to `hingfs mount`, which *launcher* runs. At the end SIGTERM ends the
+    mount, unless the test did; *exit_status* is what the process must have ended with.
     *unforeseen* allows tracebacks in the log.
     """
 
@@ -310,6 +311,29 @@ class Mounted:
         assert self.token not in said
         assert "Bearer " not in said
         assert self._unforeseen or "Traceback" not in said, said
+
+
+@contextlib.contextmanager
+def own_mount(
+    binding: str, *options: str, personality: Personality | None = None, **more: Any
+) -> Iterator[tuple[FakeEndpoint, Mounted]]:
+    """A server and a mount of it, as `Mounted` takes *options* and *more*."""
+    with (
+        FakeEndpoint(personality=personality or PERSONALITIES["openai"]) as endpoint,
+        Mounted(endpoint, binding, *options, **more) as mounted,
+    ):
+        yield endpoint, mounted
+
+
+def mount_in_background(
+    endpoint: FakeEndpoint, directory: Path, *options: str | Path, **variables: Any
+) -> subprocess.CompletedProcess[str]:
+    """`hingfs mount`, which returns once its daemon serves, or has failed."""
+    return hingfs(
+        *("mount", directory, "--base-url", endpoint.base_url, *options),
+        HINGFS_TOKEN=endpoint.token,
+        **variables,
+    )
 
 
 def _text(path: Path) -> str:

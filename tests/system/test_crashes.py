@@ -50,18 +50,15 @@ from tests.support.mounting import (
     hingfs,
     mount_directory,
     mount_line,
+    own_mount,
     require_fuse,
     run,
 )
-from tests.support.personalities import PERSONALITIES, Request
+from tests.support.personalities import PERSONALITIES
 from tests.support.reading import Handle, errno_of
 from tests.support.views import Direct, check_reads
 
 SIZE_BYTES = 8_000_000
-
-
-def content_get(request: Request) -> bool:
-    return request.kind == "content" and request.method == "GET"
 
 
 # --- kill -9 ----------------------------------------------------------------------------
@@ -372,11 +369,9 @@ def whole(path: Path) -> bytes:
 def test_a_low_limit_of_descriptors_is_an_errno_at_worst(binding: str) -> None:
     """Twenty readers at once want more sockets than there may be; one does not."""
     launcher = ("prlimit", "--nofile=12", sys.executable, "-m", "hingfs")
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(
-            endpoint, binding, "--read-timeout", "3s", launcher=launcher
-        ) as mounted,
+    with own_mount(binding, "--read-timeout", "3s", launcher=launcher) as (
+        endpoint,
+        mounted,
     ):
         videos = [endpoint.add(f"video-{n}", size_bytes=SIZE_BYTES) for n in range(20)]
         # Those that have a socket keep it for a while, so that the others need theirs.
@@ -427,7 +422,7 @@ for _ in children:
 @each_binding
 def test_a_reader_that_forks_shares_its_file_with_its_children(binding: str) -> None:
     """The parent closes it first; the mount sees one handle, and lives on."""
-    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+    with own_mount(binding) as (endpoint, mounted):
         video = endpoint.add("video", size_bytes=SIZE_BYTES)
         digest = hashlib.sha256(video.read(0, SIZE_BYTES)).hexdigest()
 

@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,16 @@ from hingfs.token import Token
 from tests.conftest import Build, LogWatch
 from tests.support import endpoint as faults
 from tests.support.certificates import certificate
-from tests.support.endpoint import FakeEndpoint, Fault, Video
+from tests.support.endpoint import FakeEndpoint, Fault, Video, content_get
 from tests.support.memories import remember_failed_transfers
-from tests.support.mounting import BINDINGS, Mounted, each_binding, eventually, run
+from tests.support.mounting import (
+    BINDINGS,
+    Mounted,
+    each_binding,
+    eventually,
+    own_mount,
+    run,
+)
 from tests.support.personalities import PERSONALITIES, Request, text_response
 from tests.support.reading import DirectHandle, Handle, Opened, errno_of
 from tests.support.views import pause_of
@@ -50,10 +58,6 @@ NEVER = threading.Event()
 
 BROKEN = frozenset({"EIO", "ETIMEDOUT"})
 CHANGED = frozenset({"ESTALE"})
-
-
-def content_get(request: Request) -> bool:
-    return request.kind == "content" and request.method == "GET"
 
 
 def every_second(where: Callable[[Request], bool]) -> Callable[[Request], bool]:
@@ -105,6 +109,24 @@ class Program:
         for offset in range(0, video.size_bytes + 1, READ_BYTES):
             self.check(handle, video, offset, READ_BYTES)
 
+    def check_whole(self, video: Video) -> None:
+        """An open of *video* reads all of it."""
+        with self.opened(video) as handle:
+            self.check_all(handle, video)
+
+
+@contextmanager
+def begun(
+    program: Program, endpoint: FakeEndpoint
+) -> Iterator[tuple[Opened, Video, Callable[[], None]]]:
+    """A handle whose head has been read, and a read of what nobody has asked for yet."""
+    video = endpoint.add("video", size_bytes=8_000_000)
+    with program.opened(video) as handle:
+        program.check(handle, video, 0, READ_BYTES)
+        endpoint.wait_until_idle()
+        far = partial(program.check, handle, video.snapshot(), 5_000_000, READ_BYTES)
+        yield handle, video, far
+
 
 @contextmanager
 def by_deadline(seconds: float) -> Iterator[None]:
@@ -116,12 +138,8 @@ def by_deadline(seconds: float) -> Iterator[None]:
         assert lasted < seconds + SLACK_SECONDS, f"a call of {lasted:.1f} s"
 
 
-def succeeds(program: Program, handle: Opened, video: Video) -> bool:
-    try:
-        program.check_all(handle, video)
-    except Refusal:
-        return False
-    return True
+def succeeds(call: Callable[[], object]) -> bool:
+    return errno_of(call) == "none"
 
 
 def forgive(log: LogWatch, pattern: str) -> None:
@@ -140,8 +158,11 @@ def video(endpoint: FakeEndpoint) -> Video:
     return endpoint.add("video", size_bytes=SIZE_BYTES)
 
 
+Make = Callable[..., Program]
+
+
 @pytest.fixture
-def make(build: Build) -> Callable[..., Program]:
+def make(build: Build) -> Make:
     """A `Program` on a mount with little patience; *options* as `build` takes them."""
 
     def make(**options: object) -> Program:
@@ -238,7 +259,7 @@ each_case = pytest.mark.parametrize("case", CONTENT_CASES, ids=lambda case: case
 
 @each_case
 def test_a_fault_that_passes_is_invisible(
-    make: Callable[..., Program], endpoint: FakeEndpoint, video: Video, case: Case
+    make: Make, endpoint: FakeEndpoint, video: Video, case: Case
 ) -> None:
     """It strikes once in a read of the whole file, and the reader gets every byte."""
     program = make(read_seconds=case.patience_seconds)
@@ -247,8 +268,7 @@ def test_a_fault_that_passes_is_invisible(
     endpoint.start()
     endpoint.inject(case.fault(), where=content_get)
 
-    with program.opened(video) as handle:
-        program.check_all(handle, video)
+    program.check_whole(video)
 
     assert endpoint.faults_left == 0
 
@@ -267,22 +287,21 @@ def test_a_fault_that_passes_is_invisible(
     ids=lambda case: case.name,
 )
 def test_a_fault_of_every_second_answer_is_invisible(
-    make: Callable[..., Program], endpoint: FakeEndpoint, video: Video, case: Case
+    make: Make, endpoint: FakeEndpoint, video: Video, case: Case
 ) -> None:
     program = make(read_seconds=6.0)
     assert program.size_of(video) == SIZE_BYTES
     fault = case.fault()
     endpoint.inject(fault, math.inf, every_second(content_get))
 
-    with program.opened(video) as handle:
-        program.check_all(handle, video)
+    program.check_whole(video)
 
     assert fault.name in {record.fault for record in endpoint.log}
 
 
 @each_case
 def test_a_fault_that_stays_is_an_errno_and_ends_without_a_remount(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     video: Video,
     case: Case,
@@ -305,10 +324,11 @@ def test_a_fault_that_stays_is_an_errno_and_ends_without_a_remount(
         endpoint.calm()
         if not case.identity:
             # A read may join a transfer that has seen the fault, and fail with it.
-            eventually(lambda: succeeds(program, handle, video), "an end of the fault")
+            eventually(
+                lambda: succeeds(lambda: program.check_all(handle, video)), "its end"
+            )
 
-    with program.opened(video) as handle:  # and a new open sees the video as it is
-        program.check_all(handle, video)
+    program.check_whole(video)  # a new open sees the video as it is
     forgive(quiet_log, "^ERROR hingfs.mount.operations: read ")
 
 
@@ -318,25 +338,21 @@ def test_a_fault_that_stays_is_an_errno_and_ends_without_a_remount(
     ids=lambda fault: fault.name,
 )
 def test_one_failure_wakes_every_waiter(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     fault: Fault,
     expected_log: LogWatch,
 ) -> None:
     """Eight readers of a block get their errno from the tries of one transfer."""
     expected_log(r"read \S+\.mp4: ")
-    video = endpoint.add("video", size_bytes=8_000_000)
-    program = make()
-    with program.opened(video) as handle, ThreadPoolExecutor(8) as pool:
-        program.check(handle, video, 0, 100)
-        endpoint.wait_until_idle()
+    with begun(make(), endpoint) as (_, _, far), ThreadPoolExecutor(8) as pool:
         endpoint.inject(fault, math.inf, content_get)
         endpoint.reset_log()
         ready = threading.Barrier(8)
 
         def read() -> str:
             ready.wait()
-            return errno_of(lambda: program.check(handle, video, 4_000_000, 5000))
+            return errno_of(far)
 
         outcomes = [waiter.result() for waiter in [pool.submit(read) for _ in range(8)]]
 
@@ -346,26 +362,19 @@ def test_one_failure_wakes_every_waiter(
 
 
 def test_a_drip_slower_than_the_deadline_is_etimedout_and_is_not_wasted(
-    make: Callable[..., Program], endpoint: FakeEndpoint, expected_log: LogWatch
+    make: Make, endpoint: FakeEndpoint, expected_log: LogWatch
 ) -> None:
     """Bytes that go on arriving after the read gave up are there for the next read."""
     expected_log("read .*ETIMEDOUT")
-    video = endpoint.add("video", size_bytes=8_000_000)
-    program = make(read_seconds=0.4)
-    with program.opened(video) as handle:
-        program.check(handle, video, 0, 100)
-        endpoint.wait_until_idle()
+    with begun(make(read_seconds=0.4), endpoint) as (_, _, far):
         endpoint.reset_log()
         endpoint.inject(faults.drip(200_000), math.inf, content_get)
 
-        def read() -> None:
-            program.check(handle, video, 4_000_000, READ_BYTES)
-
-        assert errno_of(read) == "ETIMEDOUT"
-        eventually(lambda: succeeds_at(read), "a read of what has arrived")
+        assert errno_of(far) == "ETIMEDOUT"
+        eventually(lambda: succeeds(far), "a read of what has arrived")
 
     asked = [record.range or (0, 0) for record in endpoint.requests_of("content")]
-    assert sum(start <= 4_000_000 < (stop or 0) for start, stop in asked) == 1
+    assert sum(start <= 5_000_000 < (stop or 0) for start, stop in asked) == 1
 
 
 # --- combined at random -----------------------------------------------------------------
@@ -420,7 +429,7 @@ IDENTITY = [faults.wrong_etag(), faults.wrong_total(), faults.etag_changes()]
     size_bytes=st.integers(300_000, 1_800_000),
 )
 def test_any_sequence_of_passing_faults_is_invisible(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     sequence: list[Fault],
     size_bytes: int,
@@ -433,8 +442,7 @@ def test_any_sequence_of_passing_faults_is_invisible(
     for fault in sequence:
         endpoint.inject(fault, where=content_get)
 
-    with program.opened(video) as handle:
-        program.check_all(handle, video)
+    program.check_whole(video)
     endpoint.calm()
 
 
@@ -444,7 +452,7 @@ numbers = itertools.count(1)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("share", [0.2, 0.6])
 def test_chaos_gives_the_bytes_or_an_errno(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     seed: int,
     share: float,
@@ -484,27 +492,15 @@ def test_chaos_gives_the_bytes_or_an_errno(
     assert right > (0 if share > 0.5 else 64)
     endpoint.calm()
     for video in videos:
-        eventually(lambda video=video: whole_again(program, video), "recovery")  # type: ignore[misc]
+        whole = partial(program.check_whole, video)
+        eventually(partial(succeeds, whole), "recovery")
     forgive(quiet_log, "hingfs.mount.operations: |kept as known")
 
 
 COUNTS = [1, 4096, 65_536, READ_BYTES, 500_000]
 
 
-def whole_again(program: Program, video: Video) -> bool:
-    try:
-        with program.opened(video) as handle:
-            program.check_all(handle, video)
-    except Refusal:
-        return False
-    return True
-
-
 # --- names ------------------------------------------------------------------------------
-
-
-def anything(_request: Request) -> bool:
-    return True
 
 
 NAME_CASES = [
@@ -533,7 +529,7 @@ each_name_case = pytest.mark.parametrize("case", NAME_CASES, ids=lambda case: ca
 
 @each_name_case
 def test_a_fault_that_passes_hides_no_name(
-    make: Callable[..., Program], endpoint: FakeEndpoint, video: Video, case: Case
+    make: Make, endpoint: FakeEndpoint, video: Video, case: Case
 ) -> None:
     seconds = case.patience_seconds
     program = make(read_seconds=seconds, metadata_seconds=seconds)
@@ -547,7 +543,7 @@ def test_a_fault_that_passes_hides_no_name(
 
 @each_name_case
 def test_a_fault_that_stays_hides_a_name_until_it_is_over(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     video: Video,
     case: Case,
@@ -562,14 +558,13 @@ def test_a_fault_that_stays_hides_a_name_until_it_is_over(
 
     if case.stays:
         assert errno_of(lambda: program.size_of(video)) in case.stays
-        assert errno_of(lambda: enter(program, video)) in case.stays
+        assert errno_of(program.opened(video).__enter__) in case.stays
     else:
         assert program.size_of(video) == SIZE_BYTES
 
     endpoint.calm()
     eventually(lambda: sized(program, video), "the name")
-    with program.opened(video) as handle:
-        program.check_all(handle, video)
+    program.check_whole(video)
     forgive(quiet_log, "hingfs.mount.operations: (getattr|open) ")
 
 
@@ -596,7 +591,7 @@ PROBE_CASES = [
 @pytest.mark.parametrize("personality", ["sglang", "litellm_new"])
 @pytest.mark.parametrize("case", PROBE_CASES, ids=lambda case: case.name)
 def test_a_fault_of_the_probe_is_no_wrong_size_for_a_reader(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     video: Video,
     quiet_log: LogWatch,
@@ -618,8 +613,7 @@ def test_a_fault_of_the_probe_is_no_wrong_size_for_a_reader(
         with program.opened(video) as handle:
             assert errno_of(lambda: program.check_all(handle, video)) == "ESTALE"
 
-    with program.opened(video) as handle:
-        program.check_all(handle, video)
+    program.check_whole(video)
     assert program.size_of(video) == SIZE_BYTES
     # A body that is announced and never comes is trouble, and no empty file.
     forgive(
@@ -647,7 +641,7 @@ each_page = pytest.mark.parametrize("code", [200, 404, 405, 500, 503])
 
 @each_page
 def test_a_page_in_place_of_the_status_hides_a_name_until_it_is_over(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     video: Video,
     expected_log: LogWatch,
@@ -671,7 +665,7 @@ def test_a_page_in_place_of_the_status_hides_a_name_until_it_is_over(
 
 @each_page
 def test_a_page_in_place_of_the_list_empties_and_ends_no_listing(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     video: Video,
     expected_log: LogWatch,
@@ -701,7 +695,7 @@ def test_a_page_in_place_of_the_list_empties_and_ends_no_listing(
     ids=lambda fault: fault.name,
 )
 def test_a_listing_is_whole_or_an_error(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     fault: Fault,
     expected_log: LogWatch,
@@ -720,14 +714,9 @@ def test_a_listing_is_whole_or_an_error(
     assert errno_of(program.names) in BROKEN
 
     endpoint.calm()
-    eventually(lambda: succeeds_at(program.names), "the listing")
+    eventually(lambda: succeeds(program.names), "the listing")
     endpoint.inject(fault, 1, second_page)
     assert program.names() == expected
-
-
-def enter(program: Program, video: Video) -> None:
-    with program.opened(video):
-        pass
 
 
 def sized(program: Program, video: Video) -> bool:
@@ -739,63 +728,49 @@ def sized(program: Program, video: Video) -> bool:
 
 @pytest.mark.parametrize("how", ["other bytes", "shorter", "longer", "another ETag"])
 def test_a_change_between_two_ranges_is_estale_and_no_byte_of_it_is_seen(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     expected_log: LogWatch,
     how: str,
 ) -> None:
     expected_log("read .*ESTALE")
-    video = endpoint.add("video", size_bytes=8_000_000)
     program = make()
-    with program.opened(video) as handle:
-        before = video.snapshot()
-        program.check(handle, before, 0, READ_BYTES)
-        endpoint.wait_until_idle()
+    with begun(program, endpoint) as (_, video, far):
         if how == "another ETag":
             endpoint.inject(faults.wrong_etag(), math.inf)
         else:
             sizes = {"shorter": 7_000_000, "longer": 9_000_000}
             video.replace(size_bytes=sizes.get(how))
 
-        def read() -> None:
-            program.check(handle, before, 5_000_000, READ_BYTES)
-
-        assert errno_of(read) == "ESTALE"
-        assert errno_of(read) == "ESTALE"
+        assert errno_of(far) == "ESTALE"
+        assert errno_of(far) == "ESTALE"
 
         endpoint.calm()
-        with program.opened(video) as new:
-            program.check_all(new, video)
-        assert errno_of(read) == "ESTALE"
+        program.check_whole(video)
+        assert errno_of(far) == "ESTALE"
 
 
 @pytest.mark.parametrize("what", ["removed", "expired"])
 def test_expiry_between_open_and_read_is_enoent(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     expected_log: LogWatch,
     what: str,
 ) -> None:
     """Bytes read before are still there; all others are gone, and the error says so."""
-    video = endpoint.add("video", size_bytes=8_000_000)
     program = make()
-    with program.opened(video) as handle:
-        program.check(handle, video, 0, READ_BYTES)
-        endpoint.wait_until_idle()
+    with begun(program, endpoint) as (handle, video, far):
         if what == "removed":
             endpoint.remove("video")
         else:
             endpoint.set_status("video", "expired")
-
-        def far() -> None:
-            program.check(handle, video, 5_000_000, READ_BYTES)
 
         assert errno_of(far) == "ENOENT"
         program.check(handle, video, 0, READ_BYTES)
 
 
 def test_a_token_refused_in_mid_life_is_eacces_until_the_file_holds_a_new_one(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     tmp_path: Path,
     expected_log: LogWatch,
@@ -805,16 +780,10 @@ def test_a_token_refused_in_mid_life_is_eacces_until_the_file_holds_a_new_one(
     file = tmp_path / "token"
     file.touch(0o600)
     file.write_text(endpoint.token)
-    video = endpoint.add("video", size_bytes=8_000_000)
     other = endpoint.add("other", size_bytes=10_000)
     program = make(token=Token(file=file))
-    with program.opened(video) as handle:
-        program.check(handle, video, 0, READ_BYTES)
-        endpoint.wait_until_idle()
+    with begun(program, endpoint) as (_, _, far):
         endpoint.token = "oh-second"
-
-        def far() -> None:
-            program.check(handle, video, 5_000_000, READ_BYTES)
 
         assert errno_of(far) == "EACCES"
         assert errno_of(lambda: program.size_of(other)) == "EACCES"
@@ -828,7 +797,7 @@ def test_a_token_refused_in_mid_life_is_eacces_until_the_file_holds_a_new_one(
 
 
 def test_many_readers_take_a_new_token_at_once(
-    make: Callable[..., Program], endpoint: FakeEndpoint, tmp_path: Path
+    make: Make, endpoint: FakeEndpoint, tmp_path: Path
 ) -> None:
     """Those whose request was refused by the old one notice nothing."""
     file = tmp_path / "token"
@@ -844,8 +813,7 @@ def test_many_readers_take_a_new_token_at_once(
 
     def read(video: Video) -> None:
         ready.wait()
-        with program.opened(video) as handle:
-            program.check_all(handle, video)
+        program.check_whole(video)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(read, videos))
@@ -862,15 +830,12 @@ def servers(endpoint: FakeEndpoint) -> list[str]:
 
 
 def test_a_redirect_to_a_url_that_expires_costs_one_more_request_to_the_api(
-    make: Callable[..., Program], endpoint: FakeEndpoint
+    make: Make, endpoint: FakeEndpoint
 ) -> None:
     """The place is used again while it lives, and asked for anew when it is over."""
     endpoint.personality = PERSONALITIES["hingnet_sora_redirect"]
-    video = endpoint.add("video", size_bytes=8_000_000)
     program = make()
-    with program.opened(video) as handle:
-        program.check(handle, video, 0, READ_BYTES)
-        endpoint.wait_until_idle()
+    with begun(program, endpoint) as (handle, video, _):
         endpoint.reset_log()
         program.check(handle, video, 3_000_000, 1000)
         assert set(servers(endpoint)) == {"storage"}
@@ -884,37 +849,29 @@ def test_a_redirect_to_a_url_that_expires_costs_one_more_request_to_the_api(
 
 
 def test_urls_that_expire_at_every_use_are_no_trouble(
-    make: Callable[..., Program], endpoint: FakeEndpoint
+    make: Make, endpoint: FakeEndpoint
 ) -> None:
     endpoint.personality = PERSONALITIES["hingnet_sora_redirect"]
     endpoint.storage.uses_per_url = 1
     video = endpoint.add("video", size_bytes=SIZE_BYTES)
     program = make()
 
-    with program.opened(video) as handle:
-        program.check_all(handle, video)
+    program.check_whole(video)
 
 
 def test_urls_that_never_work_are_eio(
-    make: Callable[..., Program], endpoint: FakeEndpoint, expected_log: LogWatch
+    make: Make, endpoint: FakeEndpoint, expected_log: LogWatch
 ) -> None:
     """A storage host can neither refuse the token nor remove a video."""
     expected_log("read .*EIO")
     endpoint.personality = PERSONALITIES["hingnet_sora_redirect"]
-    video = endpoint.add("video", size_bytes=8_000_000)
-    program = make()
-    with program.opened(video) as handle:
-        program.check(handle, video, 0, READ_BYTES)
-        endpoint.wait_until_idle()
+    with begun(make(), endpoint) as (_, _, far):
         endpoint.storage.uses_per_url = 0
         endpoint.storage.expire()
 
-        def far() -> None:
-            program.check(handle, video, 5_000_000, 1000)
-
         assert errno_of(far) == "EIO"
         endpoint.storage.uses_per_url = math.inf
-        eventually(lambda: succeeds_at(far), "a URL that works")
+        eventually(lambda: succeeds(far), "a URL that works")
 
 
 def settle(program: Program, secure: FakeEndpoint) -> None:
@@ -927,7 +884,7 @@ def settle(program: Program, secure: FakeEndpoint) -> None:
 
 
 def test_https_is_not_left_for_http(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -939,22 +896,15 @@ def test_https_is_not_left_for_http(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", files[0])
     endpoint.add("video", size_bytes=8_000_000)
     with FakeEndpoint(tls=files) as secure:
-        video = secure.add("video", size_bytes=8_000_000)
         program = make(base_url=secure.base_url)
-        with program.opened(video) as handle:
-            program.check(handle, video, 0, READ_BYTES)
-            secure.wait_until_idle()
-            secure.inject(
-                faults.redirect_to(endpoint.url("video")), math.inf, content_get
-            )
-
-            def far() -> None:
-                program.check(handle, video, 5_000_000, 1000)
+        with begun(program, secure) as (_, _, far):
+            away = faults.redirect_to(endpoint.url("video"))
+            secure.inject(away, math.inf, content_get)
 
             assert errno_of(far) == "EIO"
             assert endpoint.log == []
             secure.calm()
-            eventually(lambda: succeeds_at(far), "a read without the redirect")
+            eventually(lambda: succeeds(far), "a read without the redirect")
         settle(program, secure)
 
 
@@ -963,7 +913,7 @@ def test_https_is_not_left_for_http(
 
 @pytest.mark.parametrize("what", ["right", "wrong name", "unknown authority"])
 def test_tls_serves_only_the_right_name_of_a_known_authority(
-    make: Callable[..., Program],
+    make: Make,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     quiet_log: LogWatch,
@@ -979,8 +929,7 @@ def test_tls_serves_only_the_right_name_of_a_known_authority(
         program = make(base_url=secure.base_url)
 
         if what == "right":
-            with program.opened(video) as handle:
-                program.check_all(handle, video)
+            program.check_whole(video)
             settle(program, secure)
             return
         assert errno_of(lambda: program.size_of(video)) == "EIO"
@@ -1003,7 +952,7 @@ def test_tls_serves_only_the_right_name_of_a_known_authority(
     ids=lambda fault: fault.name,
 )
 def test_over_tls_a_body_that_breaks_off_arrives(
-    make: Callable[..., Program],
+    make: Make,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     fault: Fault,
@@ -1054,7 +1003,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
 
 @pytest.mark.parametrize("mood", ["fails", "hangs"])
 def test_a_name_of_a_host_that_is_not_found_is_an_errno_until_it_is(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     resolver: Resolver,
     expected_log: LogWatch,
@@ -1063,22 +1012,16 @@ def test_a_name_of_a_host_that_is_not_found_is_an_errno_until_it_is(
     """A resolver that hangs can be neither woken nor waited for, only left behind."""
     expected_log("getattr|did not answer .* in a row")
     expected_log(r"read \S+\.mp4: ")
-    video = endpoint.add("video", size_bytes=8_000_000)
     other = endpoint.add("other", size_bytes=10_000)
     program = make(
         base_url=endpoint.base_url.replace("127.0.0.1", "api.hing.test"),
         insecure_http=True,
     )
-    with program.opened(video) as handle:
-        program.check(handle, video, 0, READ_BYTES)
-        endpoint.wait_until_idle()
+    with begun(program, endpoint) as (handle, video, far):
         resolver.mood = mood
         resolver.asked = 0
         endpoint.stop()  # so that new connections need the resolver
         endpoint.start()
-
-        def far() -> None:
-            program.check(handle, video, 5_000_000, 1000)
 
         assert errno_of(far) in BROKEN
         assert errno_of(lambda: program.size_of(other)) in BROKEN
@@ -1087,12 +1030,12 @@ def test_a_name_of_a_host_that_is_not_found_is_an_errno_until_it_is(
 
         resolver.mood = "finds"
         resolver.freed.set()
-        eventually(lambda: succeeds_at(far), "the host for a read")
+        eventually(lambda: succeeds(far), "the host for a read")
         eventually(lambda: sized(program, other), "the host for a name")
 
 
 def test_names_that_hang_hold_up_nothing_once_the_resolver_is_well(
-    make: Callable[..., Program],
+    make: Make,
     endpoint: FakeEndpoint,
     resolver: Resolver,
     expected_log: LogWatch,
@@ -1115,14 +1058,6 @@ def test_names_that_hang_hold_up_nothing_once_the_resolver_is_well(
     resolver.mood = "finds"  # and those that hang still do
     eventually(lambda: sized(program, videos[0]), "the host for a name")
     assert [program.size_of(video) for video in videos] == [10_000] * len(videos)
-
-
-def succeeds_at(call: Callable[[], object]) -> bool:
-    try:
-        call()
-    except Refusal:
-        return False
-    return True
 
 
 # --- Retry-After ------------------------------------------------------------------------------
@@ -1163,9 +1098,7 @@ def sixteen_opened(
         yield opened
 
 
-def test_one_429_quiets_sixteen_readers(
-    make: Callable[..., Program], endpoint: FakeEndpoint
-) -> None:
+def test_one_429_quiets_sixteen_readers(make: Make, endpoint: FakeEndpoint) -> None:
     """Until its time is over nobody asks; then each asks once, and is served."""
     program = make(read_seconds=10.0)
     with sixteen_opened(program, endpoint) as opened, ThreadPoolExecutor(16) as pool:
@@ -1194,7 +1127,7 @@ NOTHING = Fault("nothing", lambda answer, _line: answer)
 
 
 def test_a_long_pause_ends_sixteen_readers_with_no_more_requests_than_were_under_way(
-    make: Callable[..., Program], endpoint: FakeEndpoint, expected_log: LogWatch
+    make: Make, endpoint: FakeEndpoint, expected_log: LogWatch
 ) -> None:
     """Those who come later do not even ask, neither for bytes nor for names."""
     expected_log("read .*rate-limiting")
@@ -1287,7 +1220,7 @@ def nameless() -> Iterator[str]:
 
 @pytest.mark.parametrize("dead", [closed, black_hole, silent, trickling, nameless])
 def test_a_hundred_names_on_a_dead_server_cost_seconds(
-    make: Callable[..., Program],
+    make: Make,
     monkeypatch: pytest.MonkeyPatch,
     dead: Callable[[], AbstractContextManager[str]],
     quiet_log: LogWatch,
@@ -1319,7 +1252,7 @@ def test_a_hundred_names_on_a_dead_server_cost_seconds(
 
 
 def test_a_dead_server_that_is_back_serves_without_a_remount(
-    make: Callable[..., Program], endpoint: FakeEndpoint, quiet_log: LogWatch
+    make: Make, endpoint: FakeEndpoint, quiet_log: LogWatch
 ) -> None:
     """Attributes of known videos come from memory meanwhile."""
     videos = [endpoint.add(f"video-{n}", size_bytes=10_000 + n) for n in range(FILES)]
@@ -1333,8 +1266,7 @@ def test_a_dead_server_that_is_back_serves_without_a_remount(
         )
         assert program.size_of(known) == 10_000
         program.check_all(handle, known)
-        with program.opened(known) as again:
-            program.check_all(again, known)
+        program.check_whole(known)
 
         endpoint.start()
         eventually(lambda: sized(program, videos[1]), "the first name")
@@ -1349,15 +1281,11 @@ def test_a_dead_server_that_is_back_serves_without_a_remount(
 
 @pytest.fixture(scope="module", params=BINDINGS)
 def mounted(request: pytest.FixtureRequest) -> Iterator[Mounted]:
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(
-            endpoint,
-            request.param,
-            *("--read-timeout", "2s", "--metadata-timeout", "2s"),
-            *("--stall-timeout", "200ms", "--negative-ttl", "0s"),
-        ) as mounted,
-    ):
+    with own_mount(
+        request.param,
+        *("--read-timeout", "2s", "--metadata-timeout", "2s"),
+        *("--stall-timeout", "200ms", "--negative-ttl", "0s"),
+    ) as (_endpoint, mounted):
         yield mounted
 
 
@@ -1435,7 +1363,7 @@ for number in range(100):
     except OSError as error:
         print(errno.errorcode[error.errno])
 """
-    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+    with own_mount(binding) as (endpoint, mounted):
         for number in range(100):
             endpoint.add(f"video-{number}")
         endpoint.stop()

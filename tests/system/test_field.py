@@ -38,6 +38,7 @@ from tests.support.mounting import (
     NotUpError,
     each_binding,
     eventually,
+    own_mount,
     run,
     stat_says,
 )
@@ -94,6 +95,19 @@ def probed(path: Path) -> dict[str, str]:
 def copied(mounted: Mounted, to: Path) -> bytes:
     """What `rsync -a` of the whole mount makes of the clip; it must end with 0."""
     done = run(["rsync", "-a", f"{mounted.directory}/", str(to)])
+    assert done.returncode == 0, done.stderr
+    return (to / "clip.mp4").read_bytes()
+
+
+def list_as(mounted: Mounted, answer: Response) -> None:
+    """From now on *answer* comes in place of the list."""
+    fault = Fault("list", lambda _answer, _line: answer)
+    mounted.endpoint.inject(fault, math.inf, lambda request: request.kind == "list")
+
+
+def cp(mounted: Mounted, to: Path) -> bytes:
+    """What `cp` makes of the clip; it must end with 0."""
+    done = run(["cp", mounted.path("clip"), to])
     assert done.returncode == 0, done.stderr
     return (to / "clip.mp4").read_bytes()
 
@@ -208,12 +222,7 @@ class TestListsThatEnd:
         """With status 200, as gateways do; the last whole list is shown."""
         with served("nil_page", BINDINGS[1]) as mounted:
             assert copied(mounted, tmp_path) == CLIP.read_bytes()
-            failure = json_response(200, said)
-            mounted.endpoint.inject(
-                Fault("failure", lambda _answer, _line: failure),
-                math.inf,
-                lambda request: request.kind == "list",
-            )
+            list_as(mounted, json_response(200, said))
 
             source = f"{mounted.directory}/"
             run(["rsync", "-a", "--delete", source, str(tmp_path)])
@@ -242,11 +251,7 @@ class TestListsThatEnd:
         """A new mount without any list yet understands it, or gives an error."""
         (tmp_path / "clip.mp4").write_bytes(CLIP.read_bytes())
         with served("openai", binding) as mounted:
-            mounted.endpoint.inject(
-                Fault("odd", lambda _answer, _line: json_response(code, said)),
-                math.inf,
-                lambda request: request.kind == "list",
-            )
+            list_as(mounted, json_response(code, said))
 
             source = f"{mounted.directory}/"
             done = run(["rsync", "-a", "--delete", source, str(tmp_path)])
@@ -288,12 +293,7 @@ class TestListsThatEnd:
 
     def test_a_list_that_fails_from_the_start_is_an_error(self) -> None:
         with served("nil_page", BINDINGS[0]) as mounted:
-            failure = json_response(200, {"data": None, "message": "busy"})
-            mounted.endpoint.inject(
-                Fault("failure", lambda _answer, _line: failure),
-                math.inf,
-                lambda request: request.kind == "list",
-            )
+            list_as(mounted, json_response(200, {"data": None, "message": "busy"}))
 
             done = run(["ls", str(mounted.directory)])
 
@@ -324,10 +324,9 @@ class TestWordsThatNobodyListed:
     ) -> None:
         launcher = (sys.executable, "-c", BRISK)
         options = ("--negative-ttl", "0s", "--listing-ttl", "0s")
-        with (
-            FakeEndpoint(personality=OddWord("baked")) as endpoint,
-            Mounted(endpoint, binding, *options, launcher=launcher) as mounted,
-        ):
+        with own_mount(
+            binding, *options, launcher=launcher, personality=OddWord("baked")
+        ) as (endpoint, mounted):
             endpoint.add("clip", data=CLIP)
             endpoint.add("growing", data=CLIP.read_bytes()[:-100])
             copy = ["cp", str(mounted.path("clip")), str(tmp_path)]
@@ -375,10 +374,7 @@ class TestBytesAtAUrlOfTheStatus:
         with served(NamedUrl(400, place), binding) as mounted:
             mounted.endpoint.add("own", data=b"the user's own picture" * 1000)
 
-            done = run(["cp", str(mounted.path("clip")), str(tmp_path)])
-
-            assert done.returncode == 0, done.stderr
-            assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
+            assert cp(mounted, tmp_path) == CLIP.read_bytes()
             storage = [r for r in mounted.endpoint.log if r.server == "storage"]
             assert {r.video_id for r in storage} == {"clip"}
             assert not any("authorization" in r.headers for r in storage)
@@ -454,10 +450,7 @@ class TestRightBytesUnderAWrongType:
         with served(server, binding) as mounted:
             assert probed(mounted.path("clip"))["size"] == str(CLIP.stat().st_size)
 
-            done = run(["cp", str(mounted.path("clip")), str(tmp_path)])
-
-            assert done.returncode == 0, done.stderr
-            assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
+            assert cp(mounted, tmp_path) == CLIP.read_bytes()
 
     @pytest.mark.parametrize("kind", ["text/plain", "text/html", "image/png"])
     def test_a_text_under_the_same_type_is_never_handed_out(self, kind: str) -> None:
@@ -511,10 +504,7 @@ class TestCodingsThatAreNone:
             asked = mounted.endpoint.requests_of("content", "GET")
             assert [record.range for record in asked] == [(0, 16)]
 
-            done = run(["cp", mounted.path("clip"), tmp_path])
-
-            assert done.returncode == 0, done.stderr
-            assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
+            assert cp(mounted, tmp_path) == CLIP.read_bytes()
             assert mounted.endpoint.content_bytes("clip") <= 1.02 * size_bytes
 
     @each_binding
@@ -551,10 +541,7 @@ class TestKeysWithFewRights:
             assert mounted.stderr.count("names that are given work") == 1
             assert run(["ls", mounted.directory]).stdout == ""
 
-            done = run(["cp", mounted.path("clip"), tmp_path / "copy.mp4"])
-
-            assert done.returncode == 0, done.stderr
-            assert (tmp_path / "copy.mp4").read_bytes() == CLIP.read_bytes()
+            assert cp(mounted, tmp_path) == CLIP.read_bytes()
             assert run(["ls", mounted.directory]).stdout == "clip.mp4\n"
 
     def test_a_token_that_is_refused_everywhere_ends_with_status_3(self) -> None:
@@ -633,10 +620,7 @@ class TestValidatorsThatShift:
     def test_the_first_open_reads(self, tmp_path: Path) -> None:
         """Cp of one clip alone, then ffprobe; it is said once."""
         with served(Shifting(), BINDINGS[0]) as mounted:
-            done = run(["cp", mounted.path("clip"), tmp_path / "copy.mp4"])
-
-            assert done.returncode == 0, done.stderr
-            assert (tmp_path / "copy.mp4").read_bytes() == CLIP.read_bytes()
+            assert cp(mounted, tmp_path) == CLIP.read_bytes()
             assert probed(mounted.path("clip"))["size"] == str(CLIP.stat().st_size)
             assert mounted.log.count("changes from answer to answer") == 1
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from hingfs.library.names import full_name_of, name_of
-from tests.support.endpoint import FakeEndpoint
-from tests.support.mounting import Mounted, each_binding, run
+from tests.support.mounting import Mounted, each_binding, own_mount, run
 from tests.support.reading import errno_of
 
 pytestmark = pytest.mark.fuse
@@ -27,7 +26,7 @@ LONG_IDS = [
 @contextmanager
 def long_named(binding: str) -> Iterator[Mounted]:
     """A mount of a server as LiteLLM is, whose ids no other file system holds."""
-    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+    with own_mount(binding) as (endpoint, mounted):
         for number, video_id in enumerate(LONG_IDS):
             endpoint.add(video_id, size_bytes=SIZE_BYTES + number)
         endpoint.add("short", size_bytes=SIZE_BYTES)
@@ -88,10 +87,7 @@ class TestLongNames:
     @each_binding
     def test_no_version_is_mixed_by_two_names(self, binding: str) -> None:
         """They are two files to the kernel, each with pages of its own."""
-        with (
-            FakeEndpoint() as endpoint,
-            Mounted(endpoint, binding, "--metadata-ttl", "0s") as mounted,
-        ):
+        with own_mount(binding, "--metadata-ttl", "0s") as (endpoint, mounted):
             video = endpoint.add(LONG_IDS[0], size_bytes=SIZE_BYTES)
             paths = [
                 mounted.directory / name(LONG_IDS[0])

@@ -17,6 +17,7 @@ from hingfs.mount import mountpoint
 from tests.support.endpoint import (
     FakeEndpoint,
     Video,
+    content_get,
     drip,
     stall_at,
     stall_before_headers,
@@ -33,12 +34,13 @@ from tests.support.mounting import (
     eventually,
     hingfs,
     mount_directory,
+    mount_in_background,
     mount_line,
+    own_mount,
     require_fuse,
     run,
     stat_says,
 )
-from tests.support.personalities import Request
 from tests.support.reading import Handle, errno_of
 
 pytestmark = pytest.mark.fuse
@@ -134,23 +136,7 @@ def holder(path: Path, *, directory: bool = False) -> Iterator[int]:
             process.kill()
 
 
-def content_get(request: Request) -> bool:
-    return request.kind == "content" and request.method == "GET"
-
-
 # --- ends that somebody asked for ---------------------------------------------------
-
-
-@END_SIGNALS
-def test_a_signal_unmounts_with_status_0(
-    mounted: Mounted, number: signal.Signals
-) -> None:
-    assert mounted.path("video").read_bytes() != b""
-
-    mounted.send(number)
-
-    assert mounted.wait() == 0
-    assert not mounted.is_mounted
 
 
 @END_SIGNALS
@@ -192,10 +178,7 @@ def test_a_signal_ends_fifty_readers_that_wait_for_a_server(
     binding: str, number: signal.Signals
 ) -> None:
     """Unmounted long before any time-out; each reader gets an error, none a byte."""
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(endpoint, binding) as mounted,
-    ):
+    with own_mount(binding) as (endpoint, mounted):
         names = [f"video_{n}" for n in range(50)]
         for name in names:
             endpoint.add(name, size_bytes=SIZE_BYTES)
@@ -214,7 +197,7 @@ def test_a_signal_ends_fifty_readers_that_wait_for_a_server(
 
 @each_binding
 def test_a_signal_ends_a_stat_that_waits_for_a_server(binding: str) -> None:
-    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+    with own_mount(binding) as (endpoint, mounted):
         endpoint.inject(stall_before_headers(threading.Event()), math.inf)
         waiting = subprocess.Popen(
             ["stat", str(mounted.path("video"))],
@@ -303,22 +286,6 @@ def test_umount_without_etc_mtab_says_how_to_make_it(
     assert mounted.is_mounted
 
 
-def test_umount_of_a_directory_that_is_no_mount_says_so(tmp_path: Path) -> None:
-    done = hingfs("umount", tmp_path)
-
-    assert done.returncode == 8
-    assert f"{tmp_path} is a directory and nothing is mounted on it" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
-def test_umount_leaves_a_mount_of_another_kind(tmp_path: Path) -> None:
-    done = hingfs("umount", "/proc")
-
-    assert done.returncode == 8
-    assert "not of hingfs" in done.stderr
-    assert Path("/proc/self").exists()
-
-
 def test_umount_finds_the_mount_by_any_spelling_of_its_path(
     mounted: Mounted, tmp_path: Path
 ) -> None:
@@ -330,27 +297,6 @@ def test_umount_finds_the_mount_by_any_spelling_of_its_path(
 
 
 # --- crashes and second mounts --------------------------------------------------------
-
-
-@each_binding
-def test_a_killed_mount_is_recovered_by_the_next(binding: str) -> None:
-    """Also while a program still has a file of the dead mount open."""
-    with FakeEndpoint() as endpoint, mount_directory() as directory:
-        video = endpoint.add("video", size_bytes=SIZE_BYTES)
-        with (
-            Mounted(
-                endpoint, binding, directory=directory, exit_status=-signal.SIGKILL
-            ) as killed,
-            Handle(killed.path("video")) as opened,
-        ):
-            killed.send(signal.SIGKILL)
-            killed.wait()
-            assert errno_of(lambda: os.stat(directory)) == "ENOTCONN"
-            assert errno_of(lambda: opened.read(0, 10)) == "ENOTCONN"
-
-            with Mounted(endpoint, binding, directory=directory) as next_one:
-                assert next_one.path("video").read_bytes() == video.read(0, SIZE_BYTES)
-        assert mount_line(directory) is None
 
 
 @each_binding
@@ -380,15 +326,6 @@ def test_a_second_mount_of_the_directory_is_refused(mounted: Mounted) -> None:
     assert mounted.path("video").stat().st_size == SIZE_BYTES
 
 
-@each_binding
-def test_a_directory_can_be_mounted_again_and_again(binding: str) -> None:
-    with FakeEndpoint() as endpoint, mount_directory() as directory:
-        video = endpoint.add("video", size_bytes=SIZE_BYTES)
-        for _ in range(3):
-            with Mounted(endpoint, binding, directory=directory) as mounted:
-                assert mounted.path("video").read_bytes() == video.read(0, SIZE_BYTES)
-
-
 @pytest.fixture(params=[0, 1000], ids=["root", "a user"])
 def connections(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -405,7 +342,7 @@ def connections(
 def test_a_mount_is_cut_off_while_a_reader_waits_in_it(
     binding: str, connections: Path
 ) -> None:
-    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+    with own_mount(binding) as (endpoint, mounted):
         endpoint.add("video", size_bytes=SIZE_BYTES)
         endpoint.inject(stall_before_headers(threading.Event()), math.inf, content_get)
         with Readers([mounted.path("video")]) as readers:
@@ -428,9 +365,11 @@ def test_in_the_background_it_returns_when_the_mount_answers(binding: str) -> No
     with FakeEndpoint() as endpoint, mount_directory() as directory:
         video = endpoint.add("video", size_bytes=SIZE_BYTES)
 
-        done = hingfs(
-            *("mount", directory, "--base-url", endpoint.base_url, "--fuse", binding),
-            HINGFS_TOKEN=endpoint.token,
+        done = mount_in_background(
+            endpoint,
+            directory,
+            "--fuse",
+            binding,
         )
 
         assert (done.returncode, done.stderr) == (0, "")
@@ -480,31 +419,13 @@ def test_in_the_foreground_it_ends_with_the_reason_if_it_cannot_mount(
     assert "this container or sandbox may not mount" in caught.value.said
 
 
-def test_in_the_background_a_log_file_that_cannot_be_written_is_told(
-    tmp_path: Path,
-) -> None:
-    with FakeEndpoint() as endpoint:
-        done = hingfs(
-            *("mount", tmp_path, "--base-url", endpoint.base_url),
-            *("--log-file", tmp_path / "missing" / "log"),
-            HINGFS_TOKEN=endpoint.token,
-        )
-
-    assert done.returncode == 2
-    assert "is no file that you can write" in done.stderr
-    assert mount_line(tmp_path) is None
-
-
 # --- servers that go away -------------------------------------------------------------
 
 
 @each_binding
 def test_a_server_that_is_back_in_seconds_costs_no_read(binding: str) -> None:
     """Killed in mid-read; the reader notices nothing but the time."""
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(endpoint, binding) as mounted,
-    ):
+    with own_mount(binding) as (endpoint, mounted):
         video = endpoint.add("video", size_bytes=8_000_000)
         endpoint.inject(drip(200_000), math.inf, content_get)
         with Readers([mounted.path("video")]) as readers:
@@ -524,10 +445,7 @@ def test_a_server_that_is_back_in_seconds_costs_no_read(binding: str) -> None:
 @each_binding
 def test_a_server_that_stays_away_is_an_error_by_the_deadline(binding: str) -> None:
     """EIO or ETIMEDOUT, never fewer bytes; other reads of what is there go on."""
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(endpoint, binding, "--read-timeout", "3s") as mounted,
-    ):
+    with own_mount(binding, "--read-timeout", "3s") as (endpoint, mounted):
         video = endpoint.add("video", size_bytes=30_000_000)
         with Handle(mounted.path("video")) as opened:
             assert opened.read(0, 4096) == video.read(0, 4096)
@@ -553,11 +471,9 @@ def reads(opened: Handle, video: Video, offset: int) -> bool:
 
 @each_binding
 def test_a_silent_server_is_an_error_by_the_deadline(binding: str) -> None:
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(
-            endpoint, binding, "--read-timeout", "2s", "--stall-timeout", "500ms"
-        ) as mounted,
+    with own_mount(binding, "--read-timeout", "2s", "--stall-timeout", "500ms") as (
+        endpoint,
+        mounted,
     ):
         endpoint.add("video", size_bytes=SIZE_BYTES)
         endpoint.inject(stall_at(0, threading.Event()), math.inf, content_get)
@@ -570,10 +486,7 @@ def test_a_silent_server_is_an_error_by_the_deadline(binding: str) -> None:
 @pytest.mark.parametrize("how", ["SIGTERM", "umount --lazy"])
 def test_a_mount_whose_server_is_gone_can_be_taken_away(binding: str, how: str) -> None:
     """With a reader waiting in it."""
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(endpoint, binding, "--read-timeout", "5s") as mounted,
-    ):
+    with own_mount(binding, "--read-timeout", "5s") as (endpoint, mounted):
         endpoint.add("video", size_bytes=SIZE_BYTES)
         endpoint.inject(stall_before_headers(threading.Event()), math.inf, content_get)
         with Readers([mounted.path("video")]) as readers:
@@ -656,10 +569,7 @@ def test_a_requests_error_nobody_foresaw_is_eio(
     """Left to itself, fusepy would answer with garbage data or a silent end of file."""
     flag = tmp_path / "raise"
     launcher = (sys.executable, "-c", RAISING, place, str(flag))
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(endpoint, binding, launcher=launcher, unforeseen=True) as mounted,
-    ):
+    with own_mount(binding, launcher=launcher, unforeseen=True) as (endpoint, mounted):
         video = endpoint.add("video", size_bytes=30_000_000)
         endpoint.add("other", size_bytes=SIZE_BYTES)
         with Handle(mounted.path("video")) as opened:

@@ -19,6 +19,7 @@ from tests.support.mounting import (
     errno_of_process,
     eventually,
     mount_directory,
+    own_mount,
     run,
     stat_says,
 )
@@ -33,10 +34,7 @@ SIZE_BYTES = 600_001
 @pytest.fixture(scope="module", params=BINDINGS)
 def mounted(request: pytest.FixtureRequest) -> Iterator[Mounted]:
     """One mount per binding for the module; each test has ids of its own."""
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(endpoint, request.param, "--listing-ttl", "0s") as mounted,
-    ):
+    with own_mount(request.param, "--listing-ttl", "0s") as (endpoint, mounted):
         yield mounted
         assert endpoint.requests_of("other") == []  # whatever the names were
 
@@ -44,10 +42,7 @@ def mounted(request: pytest.FixtureRequest) -> Iterator[Mounted]:
 @pytest.fixture(params=BINDINGS)
 def own(request: pytest.FixtureRequest) -> Iterator[Mounted]:
     """A mount with an endpoint that no other test sees."""
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(endpoint, request.param, "--listing-ttl", "0s") as mounted,
-    ):
+    with own_mount(request.param, "--listing-ttl", "0s") as (_endpoint, mounted):
         yield mounted
 
 
@@ -155,10 +150,7 @@ def test_attributes_are_those_of_a_file_of_ones_own(mounted: Mounted) -> None:
 @each_binding
 def test_owner_group_and_modes_are_those_of_the_options(binding: str) -> None:
     options = ("--uid", "1234", "--gid", "nogroup", "--file-mode", "0440")
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(endpoint, binding, *options, HINGFS_DIR_MODE="550") as mounted,
-    ):
+    with own_mount(binding, *options, HINGFS_DIR_MODE="550") as (endpoint, mounted):
         endpoint.add("video", size_bytes=SIZE_BYTES)
 
         for path, mode in ((mounted.path("video"), 0o440), (mounted.directory, 0o550)):
@@ -207,16 +199,6 @@ def test_known_attributes_and_the_file_system_are_answered_from_memory(
         assert os.statvfs(own.directory).f_blocks > 0
     finally:
         own.endpoint.start()
-
-
-def test_an_idle_mount_asks_nothing(own: Mounted) -> None:
-    own.endpoint.add("video", size_bytes=SIZE_BYTES)
-    own.path("video").read_bytes()
-    own.endpoint.wait_until_idle()
-    own.endpoint.reset_log()
-
-    with pytest.raises(TimeoutError):
-        own.endpoint.wait_until(lambda: own.endpoint.log != [], timeout=3)
 
 
 # --- listings ---------------------------------------------------------------------------
@@ -372,20 +354,11 @@ def test_every_change_is_erofs(mounted: Mounted) -> None:
 @each_binding
 def test_every_change_is_erofs_to_all_where_all_may_come_in(binding: str) -> None:
     """There the kernel checks modes, which let the owner write, and root do anything."""
-    with FakeEndpoint() as endpoint, Mounted(endpoint, binding, "--allow-other") as own:
+    with own_mount(binding, "--allow-other") as (endpoint, own):
         endpoint.add("unchanged", size_bytes=SIZE_BYTES)
 
         assert outcomes(own) == dict.fromkeys(CHANGES, "EROFS")
         assert outcomes(own, *as_nobody()) == dict.fromkeys(CHANGES, "EROFS")
-
-
-def test_creating_a_name_that_is_not_ready_shows_eagain_first(
-    mounted: Mounted,
-) -> None:
-    """The kernel looks the name up before it minds that all is read-only."""
-    mounted.endpoint.add("later", size_bytes=SIZE_BYTES, status="queued")
-
-    assert errno_of(lambda: mounted.path("later").chmod(0o600)) == "EAGAIN"
 
 
 # --- names ------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from tests.support.mounting import (
     each_binding,
     environment,
     mount_directory,
+    own_mount,
     run,
 )
 
@@ -151,10 +152,7 @@ def home() -> Iterator[Path]:
 def test_vlc_plays_a_clip_to_its_end(binding: str, home: Path) -> None:
     """As another user, since it refuses root; all the content was fetched for it."""
     clip = CLIPS / "moov_last.mp4"
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(endpoint, binding, "--allow-other") as mounted,
-    ):
+    with own_mount(binding, "--allow-other") as (endpoint, mounted):
         endpoint.add("clip", data=clip)
 
         done = run(
@@ -245,10 +243,7 @@ COPY: dict[str, list[str | Path]] = {
 @each_binding
 def test_copies_belong_to_whoever_made_them(binding: str, home: Path) -> None:
     """A user copies, changes a clip, copies over it, and removes it all; root can anyway."""
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(endpoint, binding, "--allow-other") as mounted,
-    ):
+    with own_mount(binding, "--allow-other") as (endpoint, mounted):
         video = endpoint.add("clip", size_bytes=100_000)
         for name, command in COPY.items():
             copies = home / name
@@ -268,7 +263,7 @@ def test_copies_belong_to_whoever_made_them(binding: str, home: Path) -> None:
 @each_binding
 def test_rsync_copies_the_others_where_one_fails(binding: str, tmp_path: Path) -> None:
     """A video that is gone since it was listed costs itself only."""
-    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+    with own_mount(binding) as (endpoint, mounted):
         for name in ("a", "b", "c"):
             endpoint.add(name, size_bytes=100_000)
         os.listdir(mounted.directory)
@@ -293,7 +288,7 @@ def test_fio_verifies_the_checksum_of_every_block(
     assert written.returncode == 0, written.stderr
     content = bytearray(data.read_bytes())
     content[5_000_000] ^= damage
-    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+    with own_mount(binding) as (endpoint, mounted):
         endpoint.add("data", data=bytes(content))
 
         done = run(

@@ -28,6 +28,7 @@ from tests.support.mounting import (
     each_binding,
     environment,
     eventually,
+    own_mount,
     run,
 )
 from tests.support.reading import DirectHandle, Handle, Opened, errno_of
@@ -204,25 +205,6 @@ def test_a_file_read_once_costs_its_bytes_once(way: Way) -> None:
     assert bytes_beside_probes(way.endpoint, video) == LARGE_BYTES
 
 
-def test_eight_readers_cost_a_file_once(way: Way) -> None:
-    """Readers of the same block share one request."""
-    video = way.add(LARGE_BYTES)
-    together = threading.Barrier(8)
-
-    def read(opened: Opened) -> bool:
-        together.wait()
-        pieces = [opened.read(at, 131_072) for at in range(0, LARGE_BYTES, 131_072)]
-        return b"".join(pieces) == video.read(0, LARGE_BYTES)
-
-    with ExitStack() as stack, ThreadPoolExecutor(8) as pool:
-        opened = [stack.enter_context(way.open(video)) for _ in range(8)]
-        assert list(pool.map(read, opened)) == [True] * 8
-
-    way.endpoint.wait_until_idle()
-    assert way.endpoint.bytes_served_twice(video.video_id) == 0
-    assert bytes_beside_probes(way.endpoint, video) == LARGE_BYTES
-
-
 def test_a_second_read_asks_for_no_content(way: Way) -> None:
     video = way.add(LARGE_BYTES)
     everything = [(at, 131_072) for at in range(0, LARGE_BYTES, 131_072)]
@@ -241,7 +223,7 @@ def test_a_second_read_asks_for_no_content(way: Way) -> None:
 @pytest.fixture(scope="module", params=BINDINGS)
 def mounted(request: pytest.FixtureRequest) -> Iterator[Mounted]:
     """One mount per binding of `mounted.endpoint`, for tests that leave it as it was."""
-    with FakeEndpoint() as endpoint, Mounted(endpoint, request.param) as mounted:
+    with own_mount(request.param) as (_endpoint, mounted):
         yield mounted
 
 
@@ -330,10 +312,7 @@ def test_eight_processes_at_once_cost_the_file_once(mounted: Mounted) -> None:
 @each_binding
 def test_the_kernel_keeps_the_pages_of_a_version_between_opens(binding: str) -> None:
     """With a cache far smaller than the file, the second read still costs nothing."""
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(endpoint, binding, "--cache-size", "2MiB") as mounted,
-    ):
+    with own_mount(binding, "--cache-size", "2MiB") as (endpoint, mounted):
         video = endpoint.add("video", size_bytes=LARGE_BYTES)
         expected = video.read(0, LARGE_BYTES)
         assert mounted.path("video").read_bytes() == expected
@@ -356,10 +335,7 @@ def test_pages_that_the_kernel_dropped_are_asked_for_and_not_what_is_between(
 ) -> None:
     """It drops some here and there of what it has not used for a while."""
     size, apart, gone = 60_000_000, 1_500_000, 64 * 1024
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(endpoint, binding, "--cache-size", "8MiB") as mounted,
-    ):
+    with own_mount(binding, "--cache-size", "8MiB") as (endpoint, mounted):
         video = endpoint.add("video", size_bytes=size)
         expected = video.read(0, size)
         with Handle(mounted.path("video")) as opened:
@@ -390,11 +366,9 @@ def held_by_kernel(path: Path) -> int:
 @pytest.mark.fuse
 @each_binding
 def test_a_cache_far_smaller_than_the_file_still_gives_its_bytes(binding: str) -> None:
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(
-            endpoint, binding, "--cache-size", "64KiB", "--block-size", "4KiB"
-        ) as mounted,
+    with own_mount(binding, "--cache-size", "64KiB", "--block-size", "4KiB") as (
+        endpoint,
+        mounted,
     ):
         video = endpoint.add("video", size_bytes=SIZE_BYTES)
 
@@ -413,10 +387,7 @@ NEW_SIZES = pytest.mark.parametrize(
 @pytest.fixture
 def changing(request: pytest.FixtureRequest) -> Iterator[Mounted]:
     """A mount that asks at every open; the parameter is its binding."""
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(endpoint, request.param, "--metadata-ttl", "0s") as mounted,
-    ):
+    with own_mount(request.param, "--metadata-ttl", "0s") as (_endpoint, mounted):
         yield mounted
 
 

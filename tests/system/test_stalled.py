@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.endpoint import FakeEndpoint, stall_before_headers
+from tests.support.endpoint import content_get, stall_before_headers
 from tests.support.mounting import (
     PATIENCE_SECONDS,
     Mounted,
@@ -20,6 +20,7 @@ from tests.support.mounting import (
     environment,
     eventually,
     hingfs,
+    own_mount,
     run,
 )
 from tests.support.reading import Handle
@@ -115,32 +116,33 @@ print(len(os.read(fd, 1 << 20)))
 """
 
 
+def check_that_others_are_served(mounted: Mounted) -> None:
+    """`stat`, `ls` and `df` answer at once, and so does what is in memory."""
+    commands: list[list[str | Path]] = [
+        ["stat", mounted.path("video_1")],
+        ["ls", mounted.directory],
+        ["df", mounted.directory],
+        [sys.executable, "-c", READ_PAST_THE_KERNEL, mounted.path("cached")],
+    ]
+    for command in commands:
+        done = run(command, timeout=AT_ONCE_SECONDS)
+        assert (done.returncode, done.stderr) == (0, ""), command
+    assert done.stdout == f"{SIZE_BYTES}\n"
+
+
 @each_binding
 @pytest.mark.parametrize("way", ["buffered", "direct", "mapped"])
 def test_eighty_stalled_readers_keep_nobody_waiting(binding: str, way: str) -> None:
     """`stat`, `ls`, `df`, what is in memory and `umount` answer; then all are served."""
     names = [f"video_{number}" for number in range(PROGRAMS)]
-    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+    with own_mount(binding) as (endpoint, mounted):
         for name in (*names, "cached"):
             endpoint.add(name, size_bytes=SIZE_BYTES)
         mounted.path("cached").read_bytes()
         over = threading.Event()
-        endpoint.inject(
-            stall_before_headers(over),
-            math.inf,
-            lambda request: request.kind == "content" and request.method == "GET",
-        )
+        endpoint.inject(stall_before_headers(over), math.inf, content_get)
         with programs(way, mounted, names) as stalled:
-            commands: list[list[str | Path]] = [
-                ["stat", mounted.path("video_1")],
-                ["ls", mounted.directory],
-                ["df", mounted.directory],
-                [sys.executable, "-c", READ_PAST_THE_KERNEL, mounted.path("cached")],
-            ]
-            for command in commands:
-                done = run(command, timeout=AT_ONCE_SECONDS)
-                assert (done.returncode, done.stderr) == (0, ""), command
-            assert done.stdout == f"{SIZE_BYTES}\n"
+            check_that_others_are_served(mounted)
             done = hingfs("umount", mounted.directory, timeout=AT_ONCE_SECONDS)
             assert done.returncode == 7  # in use
             assert stalled.waiting() == PROGRAMS
@@ -159,10 +161,7 @@ def test_eighty_opens_that_wait_keep_nobody_waiting(
 ) -> None:
     """Names whose time is over, and new ones, wait; a program with an open file reads on."""
     names = [f"video_{number}" for number in range(PROGRAMS)]
-    with (
-        FakeEndpoint() as endpoint,
-        Mounted(endpoint, binding, "--metadata-ttl", "0s") as mounted,
-    ):
+    with own_mount(binding, "--metadata-ttl", "0s") as (endpoint, mounted):
         for name in (*names, "cached"):
             endpoint.add(name, size_bytes=SIZE_BYTES)
         with Handle(mounted.path("cached")) as cached:

@@ -16,13 +16,17 @@ from hingfs.library.readahead import (
     UNPROVEN_WINDOW_BYTES,
 )
 from hingfs.library.reader import HEAD_BYTES, WHOLE_AT_OPEN_BYTES
-from tests.support.endpoint import FakeEndpoint, reset_at
+from tests.support.endpoint import FakeEndpoint
 from tests.support.personalities import ramp
-from tests.support.reading import errno_of
 from tests.support.views import Direct
 
 CLIP_BYTES = 12_650_449  # eight seconds of 1080p, the bench's clip
 KERNEL_READ_BYTES = 128 * KIB
+
+
+@pytest.fixture
+def files(build) -> Direct:
+    return Direct(build())
 
 
 def content_ranges(endpoint: FakeEndpoint) -> list[tuple[int, int]]:
@@ -38,11 +42,10 @@ def content_ranges(endpoint: FakeEndpoint) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("size_bytes", [3_000_000, CLIP_BYTES, 30_000_000])
-def test_a_clip_read_once_costs_its_bytes_in_few_requests(endpoint, build, size_bytes):
+def test_a_clip_read_once_costs_its_bytes_in_few_requests(endpoint, files, size_bytes):
     endpoint.add("clip", size_bytes=size_bytes)
-    mount = build()
 
-    with Direct(mount).open("clip") as clip:
+    with files.open("clip") as clip:
         assert clip.read_all() == ramp("clip", 0, size_bytes)
     endpoint.wait_until_idle()
 
@@ -71,11 +74,10 @@ def test_where_requests_are_counted_a_clip_is_one_range(endpoint, build):
     assert len(content_ranges(endpoint)) <= 24
 
 
-def test_a_small_clip_is_fetched_whole_at_open(endpoint, build):
+def test_a_small_clip_is_fetched_whole_at_open(endpoint, files):
     endpoint.add("clip", size_bytes=WHOLE_AT_OPEN_BYTES)
-    mount = build()
 
-    with Direct(mount).open("clip"):  # and reads nothing
+    with files.open("clip"):  # and reads nothing
         endpoint.wait_until(
             lambda: endpoint.content_bytes("clip") == WHOLE_AT_OPEN_BYTES, timeout=10
         )
@@ -85,12 +87,11 @@ def test_a_small_clip_is_fetched_whole_at_open(endpoint, build):
     assert endpoint.bytes_served_twice("clip") == 0
 
 
-def test_a_probe_of_head_and_tail_stays_small(endpoint, build):
+def test_a_probe_of_head_and_tail_stays_small(endpoint, files):
     """A probe by ffprobe of a clip whose index is last costs at most 2.6 MB."""
     endpoint.add("clip", size_bytes=CLIP_BYTES)
-    mount = build()
 
-    with Direct(mount).open("clip") as clip:
+    with files.open("clip") as clip:
         clip.read(0, 64 * KIB)
         clip.read(CLIP_BYTES - 12 * KIB, 12 * KIB)
         clip.read_all(0, 768 * KIB)
@@ -100,11 +101,10 @@ def test_a_probe_of_head_and_tail_stays_small(endpoint, build):
     assert endpoint.bytes_served_twice("clip") == 0
 
 
-def test_head_and_tail_are_asked_for_at_open(endpoint, build):
+def test_head_and_tail_are_asked_for_at_open(endpoint, files):
     endpoint.add("clip", size_bytes=CLIP_BYTES)
-    mount = build()
 
-    with Direct(mount).open("clip"):
+    with files.open("clip"):
         endpoint.wait_until(lambda: len(content_ranges(endpoint)) == 2, timeout=10)
     endpoint.wait_until_idle()
 
@@ -113,14 +113,13 @@ def test_head_and_tail_are_asked_for_at_open(endpoint, build):
     assert ranges[1][1] == CLIP_BYTES
 
 
-def test_random_reads_fetch_little_beside_what_they_ask_for(endpoint, build):
+def test_random_reads_fetch_little_beside_what_they_ask_for(endpoint, files):
     """40 reads of 64 KiB, 2.6 MB, cost at most 16 MB of a film."""
     size_bytes = 776_000_000
     endpoint.add("film", size_bytes=size_bytes)
-    mount = build()
     offsets = [random.Random(n).randrange(size_bytes - 64 * KIB) for n in range(40)]
 
-    with Direct(mount).open("film") as film:
+    with files.open("film") as film:
         for offset in offsets:
             expected = ramp("film", offset, offset + 64 * KIB)
             assert film.read(offset, 64 * KIB) == expected
@@ -129,14 +128,13 @@ def test_random_reads_fetch_little_beside_what_they_ask_for(endpoint, build):
     assert endpoint.content_bytes("film") <= 16_000_000
 
 
-def test_eight_readers_cost_as_much_as_one_and_a_window(endpoint, build):
+def test_eight_readers_cost_as_much_as_one_and_a_window(endpoint, files):
     endpoint.add("film", size_bytes=120 * MIB)
-    mount = build()
     wrong: list[int] = []
     expected = hash(ramp("film", 0, 40 * MIB))
 
     def read() -> None:
-        with Direct(mount).open("film") as film:
+        with files.open("film") as film:
             if hash(film.read_all(0, 40 * MIB)) != expected:
                 wrong.append(1)
 
@@ -155,27 +153,12 @@ def test_eight_readers_cost_as_much_as_one_and_a_window(endpoint, build):
     assert endpoint.content_bytes("film") <= allowed
 
 
-def test_a_second_read_asks_for_nothing(endpoint, build):
+def test_probe_then_play_loses_nothing(endpoint, files):
     endpoint.add("clip", size_bytes=CLIP_BYTES)
-    mount = build()
-    with Direct(mount).open("clip") as clip:
-        clip.read_all()
-    endpoint.wait_until_idle()
-    endpoint.reset_log()
-
-    with Direct(mount).open("clip") as clip:
-        assert clip.read_all() == ramp("clip", 0, CLIP_BYTES)
-
-    assert endpoint.log == []
-
-
-def test_probe_then_play_loses_nothing(endpoint, build):
-    endpoint.add("clip", size_bytes=CLIP_BYTES)
-    mount = build()
-    with Direct(mount).open("clip") as clip:
+    with files.open("clip") as clip:
         clip.read_all(0, 512 * KIB)
 
-    with Direct(mount).open("clip") as clip:
+    with files.open("clip") as clip:
         clip.read_all()
     endpoint.wait_until_idle()
 
@@ -223,19 +206,18 @@ def test_a_folder_copied_in_order_is_fetched_one_clip_ahead(endpoint, build):
     assert [endpoint.content_bytes(name) for name in names] == [size] * 8
 
 
-def test_one_clip_read_in_part_ends_the_habit(endpoint, build):
+def test_one_clip_read_in_part_ends_the_habit(endpoint, files):
     names = [f"clip_{n}" for n in range(WHOLE_HABIT_CLIPS + 2)]
     for name in names:
         endpoint.add(name, size_bytes=CLIP_BYTES)
-    mount = build()
     for name in names[:-2]:
-        with Direct(mount).open(name) as clip:
+        with files.open(name) as clip:
             clip.read_all()
-    with Direct(mount).open(names[-2]) as clip:
+    with files.open(names[-2]) as clip:
         clip.read(0, KERNEL_READ_BYTES)
     endpoint.wait_until_idle()
 
-    with Direct(mount).open(names[-1]):
+    with files.open(names[-1]):
         pass
     endpoint.wait_until_idle()
 
@@ -243,7 +225,7 @@ def test_one_clip_read_in_part_ends_the_habit(endpoint, build):
 
 
 def test_the_index_of_a_real_clip_is_fetched_when_its_head_tells_where_it_is(
-    endpoint, build
+    endpoint, files
 ):
     """The box walk asks for exactly what lies behind the media."""
     head_box = (24).to_bytes(4, "big") + b"ftyp" + b"isom" + bytes(12)
@@ -259,9 +241,8 @@ def test_the_index_of_a_real_clip_is_fetched_when_its_head_tells_where_it_is(
         + bytes(index_bytes - 8)
     )
     endpoint.add("clip", data=data)
-    mount = build()
 
-    with Direct(mount).open("clip") as clip:
+    with files.open("clip") as clip:
         clip.read(0, 32 * KIB)
         index_start = len(head_box) + media_bytes
         endpoint.wait_until(
@@ -278,25 +259,23 @@ def test_the_index_of_a_real_clip_is_fetched_when_its_head_tells_where_it_is(
 
 
 @pytest.mark.parametrize("name", ["moov_first", "moov_last"])
-def test_a_real_clip_costs_its_bytes_and_reads_right(endpoint, build, name):
+def test_a_real_clip_costs_its_bytes_and_reads_right(endpoint, files, name):
     data = resources.files("hingfs.demo.clips").joinpath(f"{name}.mp4").read_bytes()
     endpoint.add("clip", data=data)
-    mount = build()
 
-    with Direct(mount).open("clip") as clip:
+    with files.open("clip") as clip:
         assert clip.read_all() == data
     endpoint.wait_until_idle()
 
     assert endpoint.bytes_served_twice("clip") == 0
 
 
-def test_a_jump_drops_what_was_queued_and_reads_on(endpoint, build):
+def test_a_jump_drops_what_was_queued_and_reads_on(endpoint, files):
     """After a jump, what was not started for the old place is not fetched."""
     size_bytes = 400 * MIB
     endpoint.add("film", size_bytes=size_bytes)
-    mount = build()
 
-    with Direct(mount).open("film") as film:
+    with files.open("film") as film:
         film.read_all(0, 4 * MIB)
         for place in (200 * MIB, 300 * MIB, 100 * MIB):
             expected = ramp("film", place, place + MIB)
@@ -332,27 +311,6 @@ def test_windows_never_outgrow_half_of_the_default_budget(build):
     mount = build()
 
     assert mount.engine.cache.budget_bytes >= 2 * LARGEST_WINDOW_BYTES
-
-
-def test_a_failed_block_is_asked_for_once_by_the_kernels_retries(
-    endpoint, build, expected_log
-):
-    """The kernel repeats a failed read; the failure is remembered for a moment."""
-    expected_log("EIO|ETIMEDOUT")
-    endpoint.add("clip", size_bytes=CLIP_BYTES)
-    mount = build(read_seconds=1.0)
-    with Direct(mount).open("clip") as clip:
-        clip.read(0, 4 * KIB)
-        endpoint.wait_until_idle()
-        endpoint.inject(reset_at(0), times=10_000)
-        first = errno_of(lambda: clip.read(6 * MIB, 4 * KIB))
-        asked = len(content_ranges(endpoint))
-
-        second = errno_of(lambda: clip.read(6 * MIB, 4 * KIB))
-
-        assert {first, second} <= {"EIO", "ETIMEDOUT"}
-        assert len(content_ranges(endpoint)) == asked
-        endpoint.calm()
 
 
 def test_connections_are_open_before_the_first_request(endpoint, build):
