@@ -11,7 +11,6 @@ Threads: none of its own; one thread at a time uses a connection.
 import contextlib
 import http.client
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ import urllib3
 import urllib3.connection
 import urllib3.contrib.socks
 import urllib3.exceptions
-import urllib3.util.ssl_
 
 from ..errors import ServerBroken, Stale
 from .dialing import LIVELY, Dialer, SocketOption
@@ -32,6 +30,7 @@ from .exchange import Exchange, read_head
 from .open_connections import OpenConnections
 from .resolver import Resolver
 from .socket_input import HEAD_SECONDS, SocketInput
+from .tls import TlsContext, TlsSocket
 
 _MOST_DEAD = 256
 
@@ -170,8 +169,9 @@ class _Strict(urllib3.connection.HTTPConnection):
             or self._shared.dead.last_found_at((self.host, self.port)) > self.kept_at
         ):
             return False
-        pending = getattr(self.sock, "pending", None)  # TLS has deciphered bytes
-        return super().is_connected and not (pending is not None and pending())
+        if isinstance(self.sock, TlsSocket):
+            return self.sock.is_silent()
+        return super().is_connected
 
     def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
         """As overridden. Raises as `getresponse` where the connection ended."""
@@ -229,17 +229,10 @@ class _Strict(urllib3.connection.HTTPConnection):
 
 
 class _ByTls:
-    """A connection by TLS, which notices when it ends without TLS's goodbye.
-
-    Python before 3.11.3 (Debian 12) makes OpenSSL 3 take a cut connection for a closed
-    one.
-    """
+    """A connection by TLS, whose bytes `TlsSocket` reads."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
-        context = urllib3.util.ssl_.create_urllib3_context()
-        # OpenSSL before 3 has no such option, and always notices.
-        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
-        super().__init__(*args, **{"ssl_context": context, **kwargs})
+        super().__init__(*args, **{"ssl_context": TlsContext.strict(), **kwargs})
 
 
 class _StrictTls(_ByTls, _Strict, urllib3.connection.HTTPSConnection):

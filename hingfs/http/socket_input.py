@@ -18,6 +18,7 @@ from typing import Any
 from ..blocks import KIB
 from ..errors import BodyCut, ServerBroken
 from .framing import end_of_head
+from .tls import TlsSocket
 
 # The whole head must be here this long after its first byte, however late that came: a
 # head is a packet or two. A guess.
@@ -50,11 +51,11 @@ class SocketInput:
         self._held = b""  # received; the bytes from *_at* on were not handed out
         self._at = 0
         self._blocking = False
-        by_tls = isinstance(sock, ssl.SSLSocket)
+        by_tls = hasattr(sock, "suppress_ragged_eofs")  # of a proxy, or through one
         if by_tls:
             sock.suppress_ragged_eofs = False
-        # Only the kernel's own sockets can fill several buffers at once.
-        self._plain = isinstance(sock, socket.socket) and not by_tls
+        # Only these can fill several buffers at once.
+        self._fills = isinstance(sock, (socket.socket, TlsSocket)) and not by_tls
 
     @property
     def holds_more(self) -> bool:
@@ -129,7 +130,7 @@ class SocketInput:
             views[0][:count] = memoryview(self._held)[self._at : self._at + count]
             self._at += count
             return count
-        if self._plain and sum(map(len, views)) > io.DEFAULT_BUFFER_SIZE:
+        if self._fills and sum(map(len, views)) > io.DEFAULT_BUFFER_SIZE:
             return self._receive(views, until)
         self._wait_at_most(until)
         count = self._read(views[0])
@@ -167,18 +168,22 @@ class SocketInput:
         try:
             return int(self._sock.recv_into(view))
         except ssl.SSLError as error:
-            # Python before 3.11.3 raises SSLError with this reason in its place.
-            if (
-                not isinstance(error, ssl.SSLEOFError)
-                and error.reason != "UNEXPECTED_EOF_WHILE_READING"
-            ):
-                raise
-            self.ragged = True
-            return 0
+            return self._ended_raggedly(error)
         except TimeoutError as error:
             if error.errno is None:
                 raise
             raise ConnectionError("the peer is gone") from error  # the kernel gave up
+
+    def _ended_raggedly(self, error: ssl.SSLError) -> int:
+        """0 where *error* means that TLS ended without its goodbye; else raise it."""
+        # Python before 3.11.3 raises SSLError with this reason in its place.
+        if (
+            not isinstance(error, ssl.SSLEOFError)
+            and error.reason != "UNEXPECTED_EOF_WHILE_READING"
+        ):
+            raise error
+        self.ragged = True
+        return 0
 
     def _wait_at_most(self, until: float) -> None:
         left = until - time.monotonic()
@@ -188,18 +193,25 @@ class SocketInput:
         self._blocking = False
 
     def _receive(self, views: Sequence[memoryview], until: float) -> int:
-        """Fill *views* straight from the kernel, which waits `_FILL_SECONDS` for more."""
+        """Fill *views* straight from the socket, which waits `_FILL_SECONDS` for more."""
         if not self._blocking:
             self._blocking = True
             _set_blocking(self._sock)
         while True:
             try:
-                return int(self._sock.recvmsg_into(views, 0, socket.MSG_WAITALL)[0])
+                return self._fill(views)
             except BlockingIOError:
                 if time.monotonic() >= until:
                     raise TimeoutError from None
             except TimeoutError as error:  # the kernel gave the peer up
                 raise ConnectionError("the peer is gone") from error
+            except ssl.SSLError as error:
+                return self._ended_raggedly(error)
+
+    def _fill(self, views: Sequence[memoryview]) -> int:
+        if isinstance(self._sock, TlsSocket):
+            return self._sock.fill(views, time.monotonic() + _FILL_SECONDS)
+        return int(self._sock.recvmsg_into(views, 0, socket.MSG_WAITALL)[0])
 
 
 def _set_blocking(sock: socket.socket) -> None:

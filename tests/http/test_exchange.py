@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from hingfs.blocks import views_of
 from hingfs.errors import (
     BodyCut,
     HingError,
@@ -441,10 +442,94 @@ PAUSED_FRAMES = {
 }
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "tls"])
+@pytest.fixture(params=[None, "TLSv1_2", "TLSv1_3"])
 def scheme(request, tls):
     """Options of `serve`: without TLS, and with it."""
-    return {"tls": tls} if request.param else {}
+    if request.param is None:
+        return {}
+    tls.minimum_version = tls.maximum_version = ssl.TLSVersion[request.param]
+    return {"tls": tls}
+
+
+def take(answer: Answer, size: int, block: int = 1 << 19) -> tuple[bytes, Exception]:
+    """The bytes that a reader of whole blocks gets of *size*, and what ended them."""
+    blocks = [memoryview(bytearray(block)) for _ in range(-(-size // block))]
+    count = 0
+    try:
+        while count < size:
+            views = views_of(blocks, count, size)
+            least = min(block, len(views[0]))
+            count += answer.read_into(views, least, time.monotonic() + 1)
+    except HingError as error:
+        return b"".join(blocks)[:count], error
+    return b"".join(blocks)[:count], EOFError()
+
+
+@pytest.mark.parametrize("piece", [37, 5000, 3 << 20], ids=["tiny", "odd", "full"])
+def test_a_body_in_records_of_any_size_is_whole(serve, scheme, piece):
+    """The first shares its record with the head; the last, with nothing."""
+    body = os.urandom(min(piece * 3000, 3_000_001))
+
+    def script(_asked: Asked) -> Iterator[bytes]:
+        text = ok(body)
+        yield from (text[at : at + piece] for at in range(0, len(text), piece))
+
+    transport, server = serve(script, **scheme, stall_seconds=PATIENT)
+    for _ in range(2):
+        with ask(transport, "/v1/videos/a") as answer:
+            assert take(answer, len(body))[0] == body
+    assert server.connections == [0, 0]
+
+
+@pytest.mark.parametrize("ending", [Hangup, Reset, None], ids=["fin", "rst", "stall"])
+def test_what_came_before_a_body_broke_off_is_handed_out(serve, scheme, ending):
+    body = os.urandom(1_500_000)
+
+    def script(asked: Asked) -> Iterator[bytes | float]:
+        if asked.number or asked.connection:
+            yield ok(name_of(asked))
+            return
+        yield ok(body, length=2_000_000)
+        if ending is Reset:
+            yield STALL / 2  # a reset takes what its peer has not received
+        if ending is not None:
+            raise ending
+        yield PATIENT
+
+    transport, server = serve(script, **scheme)
+    with ask(transport, "/v1/videos/a") as answer:
+        data, error = take(answer, 2_000_000)
+    assert isinstance(error, BodyCut)
+    assert data == body
+    assert read(transport, "/v1/videos/b") == b"/v1/videos/b".rjust(40)
+    assert server.connections == [0, 1]
+
+
+def test_a_reader_of_blocks_is_woken_by_an_abort(serve, scheme):
+    def script(_asked: Asked) -> Iterator[bytes | float]:
+        yield ok(os.urandom(100_000), length=1 << 20)
+        yield PATIENT
+
+    transport, _ = serve(script, **scheme, stall_seconds=1000.0)
+    began = time.monotonic()
+    with ask(transport, "/v1/videos/a") as answer:
+        threading.Timer(0.2, answer.abort).start()
+        assert isinstance(take(answer, 1 << 20)[1], BodyCut)
+    assert time.monotonic() - began < PATIENT
+
+
+def test_a_connection_made_ahead_carries_the_first_request(serve, scheme):
+    """Though TLS 1.3 has sent session tickets on it meanwhile."""
+
+    def script(asked: Asked) -> Iterator[bytes]:
+        yield ok(name_of(asked))
+
+    transport, server = serve(script, **scheme)
+    transport.warm(1)
+    time.sleep(0.1)
+
+    read(transport, "/v1/videos/a")
+    assert server.connections == [0]
 
 
 @pytest.mark.parametrize("pause", [0.1, 2 * STALL], ids=["pause", "stall"])
