@@ -9,6 +9,7 @@ import sys
 from .api.client import VideoClient
 from .cache.memory import MemoryBlockCache
 from .errors import Closing
+from .facts.store import FactStore
 from .fetch.fetcher import BlockFetcher
 from .fetch.spool_store import SpoolStore
 from .flights import SingleFlight
@@ -40,11 +41,17 @@ class Engine:
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self.transport = HttpTransport(endpoint)
+        self.facts = FactStore(
+            cache.facts_directory,
+            endpoint.base_url,
+            self.transport.authorization.digest,
+        )
+        self.facts.load()
         names_ahead = endpoint.connections  # looked up at once, at most
         # Each look-up asks for one status. There are as many threads as look-ups, or
         # statuses that hang would delay the others.
         self._statuses = DaemonPool("hingfs-status", LOOKUP_THREADS + names_ahead)
-        self.client = VideoClient(self.transport, endpoint, self._statuses)
+        self.client = VideoClient(self.transport, endpoint, self._statuses, self.facts)
         self.cache = MemoryBlockCache(cache.cache_bytes)
         self.spools = SpoolStore(
             self.client.source,
@@ -91,6 +98,7 @@ class Engine:
         self.spools.close(error)
         self._statuses.close(error)
         self.transport.close()
+        self.facts.close()
 
     def join(self, seconds: float) -> bool:
         """Whether every thread has ended within *seconds*; after `close`.
@@ -99,4 +107,5 @@ class Engine:
         hangs in the system cannot be woken, and keeps its thread.
         """
         reading = (self._lookups, self._ahead, self.fetcher, self.spools)
-        return all_joined((*reading, self._statuses, self.transport), seconds)
+        asking = (self._statuses, self.transport)
+        return all_joined((*reading, *asking, self.facts), seconds)

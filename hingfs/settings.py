@@ -156,8 +156,11 @@ class CacheConfig:
         "--cache-dir",
         DIRECTORY,
         NoneType,
-        "where those files go (default: the system's temporary directory)",
+        "for facts that the next mount need not ask for (default: $XDG_CACHE_HOME/hingfs, else ~/.cache/hingfs), and for those files (default: the system's temporary directory)",
     )
+    # `cli` finds it, and it is no setting. None keeps no facts: so do the demo, and the
+    # check before a mount.
+    facts_directory: Path | None = None
     metadata_ttl_seconds: float = setting(
         "--metadata-ttl",
         TIME,

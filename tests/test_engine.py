@@ -12,6 +12,7 @@ import pytest
 
 from hingfs.engine import Engine
 from hingfs.errors import Closing
+from hingfs.facts.store import NAME
 from hingfs.settings import CacheConfig, EndpointConfig
 from hingfs.token import Token
 from tests.support import endpoint as faults
@@ -42,7 +43,11 @@ def hingfs_threads() -> set[threading.Thread]:
 def engine_of(endpoint: FakeEndpoint, directory: Path | None = None) -> Engine:
     return Engine(
         EndpointConfig(endpoint.base_url, token=Token(endpoint.token)),
-        CacheConfig(cache_bytes=4 << 20, directory=directory),
+        CacheConfig(
+            cache_bytes=4 << 20,
+            directory=directory,
+            facts_directory=directory and directory / "facts",
+        ),
     )
 
 
@@ -82,6 +87,7 @@ def read(engine: Engine, name: str, offset: int, count: int) -> bytes:
 
 def test_fifty_engines_in_one_process_leave_nothing(tmp_path: Path) -> None:
     """Threads, sockets and temporary files; half of the servers know no ranges."""
+    (tmp_path / "facts").mkdir()
     with FakeEndpoint() as ranged, FakeEndpoint() as whole:
         whole.personality = PERSONALITIES["litellm_new"]
         videos = [e.add("v", size_bytes=SIZE_BYTES) for e in (ranged, whole)]
@@ -99,7 +105,8 @@ def test_fifty_engines_in_one_process_leave_nothing(tmp_path: Path) -> None:
             assert hingfs_threads() <= others
         # The servers' own ends are closed by threads of theirs.
         eventually(lambda: open_files() <= before, "no file is left open")
-        assert list(tmp_path.iterdir()) == []
+        assert [file.name for file in tmp_path.iterdir()] == ["facts"]
+        assert [file.name for file in (tmp_path / "facts").iterdir()] == [NAME]
 
 
 def test_an_engine_is_closed_while_a_reader_waits() -> None:

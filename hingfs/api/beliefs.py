@@ -1,8 +1,8 @@
 """What is believed of an endpoint until enough evidence speaks against it.
 
-Decides how much evidence ends a belief, and how long it stays ended. Each change is one
-INFO line, so that the log tells the story of a server. Leaves to `endpoint_facts` which
-answers are evidence.
+Decides how much evidence ends a belief, how long it stays ended, and which lessons the
+next mount begins with. Each change is one INFO line, so that the log tells the story of a
+server. Leaves to `endpoint_facts` which answers are evidence.
 """
 
 import enum
@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable
 
 from ..errors import printable
+from ..facts.records import DAY_SECONDS
+from ..facts.store import FactStore
 
 log = logging.getLogger(__name__)
 
 # A server may be mended or replaced: a belief that ended is tried again after a day.
-LESSON_SECONDS = 86_400.0
+LESSON_SECONDS = DAY_SECONDS
 # One video may be odd; two that say the same speak for the server.
 ENOUGH_VIDEOS = 2
 
@@ -38,21 +40,33 @@ class Belief(enum.Enum):
     )
 
 
+# What the next mount need not learn again. The list is asked for by each mount: it may be
+# given to a token that it was refused to.
+_KEPT = frozenset(Belief) - {Belief.LIST, Belief.HAVING_LIST}
+
+
 class Beliefs:
     """The beliefs about one endpoint.
 
-    A belief holds until it ends; it holds again after a day, or by `resume`.
+    A belief holds until it ends; it holds again after a day, or by `resume`. One that
+    ended in an earlier mount, as *store* tells, stays ended for the rest of its day.
 
     Thread safety: all methods.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        store: FactStore | None = None,
+    ) -> None:
         self._clock = clock
+        self._store = store or FactStore()
         self._lock = threading.Lock()  # guards both tables; nothing is logged under it
         # Belief -> monotonic time until which it does not hold
         self._ended: dict[Belief, float] = {}
         # Belief -> videos that speak against it, fewer than ENOUGH_VIDEOS
         self._evidence: dict[Belief, set[str]] = {}
+        self._recall()
 
     def holds(self, belief: Belief) -> bool:
         """Whether *belief* holds. This resumes a belief that ended a day ago."""
@@ -84,6 +98,8 @@ class Beliefs:
             self._evidence.pop(belief, None)
             news = belief not in self._ended
             self._ended[belief] = self._clock() + LESSON_SECONDS
+        if belief in _KEPT:
+            self._store.learn(_subject(belief), printable(why), LESSON_SECONDS)
         if news:
             log.info("%s: %s", belief.value, printable(why))
 
@@ -92,4 +108,19 @@ class Beliefs:
         with self._lock:
             news = self._ended.pop(belief, None) is not None
         if news:
+            self._store.unlearn(_subject(belief))
             log.info("no longer so, for %s: %s", why, belief.value)
+
+    def _recall(self) -> None:
+        for belief in _KEPT:
+            lesson = self._store.lesson(_subject(belief))
+            if lesson is not None:
+                # The clock may have been set back since.
+                left = min(lesson.until - time.time(), LESSON_SECONDS)
+                self._ended[belief] = self._clock() + left
+                why = f"an earlier mount learnt it: {lesson.value}"
+                log.info("%s: %s", belief.value, printable(why))
+
+
+def _subject(belief: Belief) -> str:
+    return f"ended {belief.name}"

@@ -3,6 +3,7 @@
 Decides nothing: it wires `metadata` and `source` to the same `routes`.
 """
 
+from ..facts.store import FactStore
 from ..http.transport import HttpTransport
 from ..settings import EndpointConfig
 from ..workers import DaemonPool
@@ -14,13 +15,18 @@ from .source import VideoSource
 class VideoClient:
     """Videos at one endpoint: `metadata` tells what they are, `source` has their bytes.
 
-    *pool* runs requests for statuses. Thread safety: all methods.
+    *pool* runs requests for statuses; *store* remembers what is learnt of the endpoint.
+    Thread safety: all methods.
     """
 
     def __init__(
-        self, transport: HttpTransport, config: EndpointConfig, pool: DaemonPool
+        self,
+        transport: HttpTransport,
+        config: EndpointConfig,
+        pool: DaemonPool,
+        store: FactStore,
     ) -> None:
-        routes = Routes.of(transport, config, pool)
+        routes = Routes.of(transport, config, pool, store)
         self._endpoint_check = routes.endpoint_check
         self._sender = routes.sender
         self.metadata = VideoMetadata(routes)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ..errors import printable
+from ..facts.store import FactStore
 from .beliefs import ENOUGH_VIDEOS, Belief, Beliefs
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ _LATE_SECONDS = 5.0
 # HEAD is not implemented (RFC 9110 §15.5.6, §15.6.2): no video is needed to prove it.
 _NO_HEAD_CODES = frozenset({405, 501})
 _MOST_WORDS = 100
+_LONGEST_WORD = 80  # that is kept for the next mount
+_WORD = "passed "  # before the word, in the subject of its lesson
 # Codes that pass, or ask for a pause. GET may succeed a moment later without HEAD having
 # lied.
 _PASSING_CODES = frozenset({408, 429, *range(500, 600)}) - _NO_HEAD_CODES
@@ -31,8 +34,9 @@ _PASSING_CODES = frozenset({408, 429, *range(500, 600)}) - _NO_HEAD_CODES
 class TokenFacts:
     """Whether the API took the token, and for what. Thread safety: all methods."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards every field
+    def __init__(self, store: FactStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()  # guards every field below
         self._has_served = False
         self._works = False  # since the token was read
         # Videos refused since the API last took the token; at most ENOUGH_VIDEOS.
@@ -70,6 +74,7 @@ class TokenFacts:
         """Requests carry another token from here on."""
         with self._lock:
             self._works = False
+        self._store.token_changed()
 
     def _worked_locked(self) -> None:
         self._works = True
@@ -169,12 +174,18 @@ class StatusFacts:
     Thread safety: all methods.
     """
 
-    def __init__(self, beliefs: Beliefs, token: TokenFacts) -> None:
+    def __init__(self, beliefs: Beliefs, token: TokenFacts, store: FactStore) -> None:
         self._beliefs = beliefs
         self._token = token
+        self._store = store
         self._has_told = False  # only ever turns True, so no lock guards it
         self._lock = threading.Lock()  # guards _passed
-        self._passed: set[str] = set()  # unknown status words of videos that were whole
+        # Unknown status words of videos that were whole.
+        self._passed = {
+            lesson.subject.removeprefix(_WORD)
+            for lesson in store.recalled.lessons
+            if lesson.subject.startswith(_WORD)
+        }
 
     @property
     def has_told(self) -> bool:
@@ -199,6 +210,8 @@ class StatusFacts:
             if news:
                 self._passed.add(word)
         if news:
+            if len(word) <= _LONGEST_WORD:
+                self._store.learn(_WORD + word, printable(video_id, 80))
             log.info(
                 "listed videos of status %r are shown, since %s was whole",
                 word,
@@ -257,12 +270,19 @@ class EndpointFacts:
     @classmethod
     def of_stranger(cls, clock: Callable[[], float] = time.monotonic) -> Self:
         """The facts of an unknown endpoint: every belief holds."""
-        beliefs, token = Beliefs(clock), TokenFacts()
+        return cls.remembered(FactStore(), clock)
+
+    @classmethod
+    def remembered(
+        cls, store: FactStore, clock: Callable[[], float] = time.monotonic
+    ) -> Self:
+        """The facts that *store* recalls, and that it is told from here on."""
+        beliefs, token = Beliefs(clock, store), TokenFacts(store)
         return cls(
             beliefs=beliefs,
             token=token,
             head=HeadFacts(beliefs),
             delivery=DeliveryFacts(beliefs),
-            status=StatusFacts(beliefs, token),
+            status=StatusFacts(beliefs, token, store),
             list=ListFacts(beliefs, token),
         )

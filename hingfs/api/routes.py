@@ -8,6 +8,7 @@ about the server.
 from dataclasses import dataclass
 from typing import Self
 
+from ..facts.store import FactStore
 from ..http.transport import HttpTransport
 from ..settings import EndpointConfig
 from ..workers import DaemonPool
@@ -43,10 +44,17 @@ class Routes:
 
     @classmethod
     def of(
-        cls, transport: HttpTransport, config: EndpointConfig, pool: DaemonPool
+        cls,
+        transport: HttpTransport,
+        config: EndpointConfig,
+        pool: DaemonPool,
+        store: FactStore,
     ) -> Self:
-        """The parts for the endpoint of *config*; *pool* runs requests for statuses."""
-        endpoint, urls = EndpointFacts.of_stranger(), ContentUrls()
+        """The parts for the endpoint of *config*.
+
+        *pool* runs requests for statuses; *store* remembers what is learnt.
+        """
+        endpoint, urls = EndpointFacts.remembered(store), ContentUrls()
         sender = Sender(transport, config, endpoint)
         statuses = StatusRoute(sender, transport, config, endpoint, pool)
         heads = HeadRoute(sender, endpoint)

@@ -15,12 +15,14 @@ import tempfile
 import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__, invocation, log
 from ..demo.endpoint import DemoEndpoint
 from ..errors import HingError, UsageError, command_word, plain
+from ..facts import directory as facts_directory
 from ..library.names import name_of
 from ..mount import daemon, mountpoint
 from ..mount import serving as mount
@@ -217,6 +219,8 @@ def _serve(config: Config, on_up: Callable[[], None], *, foreground: bool) -> No
     if target.warning:
         complain(f"warning: {target.warning}")
 
+    config = _with_facts(config)
+
     def announce() -> None:
         by_key = "Ctrl-C, or " if foreground else ""
         said = (
@@ -231,6 +235,16 @@ def _serve(config: Config, on_up: Callable[[], None], *, foreground: bool) -> No
         on_up()
 
     mount.serve(config, announce)
+
+
+def _with_facts(config: Config) -> Config:
+    """*config* with a directory for facts; says why if there is none."""
+    try:
+        found = facts_directory.usable(config.cache.directory, os.environ)
+    except OSError as error:
+        complain(f"warning: nothing is remembered for the next mount: {error}")
+        return config
+    return replace(config, cache=replace(config.cache, facts_directory=found))
 
 
 def _umount(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:

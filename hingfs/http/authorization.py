@@ -6,6 +6,7 @@ each request as that is sent, and never kept in session headers, so no redirect 
 carry it off.
 """
 
+import hashlib
 import logging
 import threading
 from urllib.parse import urlsplit
@@ -49,6 +50,12 @@ class Authorization:
         if not self.covers(url):
             return _Nothing(), number
         return _Bearer(token, self._api_origin), number
+
+    def digest(self, salt: bytes) -> bytes:
+        """A hash of the token in use: it tells two accounts apart, and tells neither."""
+        with self._lock:
+            token = self._token
+        return hashlib.blake2b(token.encode(), key=salt, digest_size=16).digest()
 
     def renew(self) -> bool:
         """Read the token file again; True if it holds another token than before."""

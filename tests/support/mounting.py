@@ -37,6 +37,8 @@ PATIENCE_SECONDS = 30.0
 
 # Where mounts in the background log, unless a test says otherwise.
 STATE_HOME = tempfile.TemporaryDirectory(prefix="hingfs-state-")
+# Where mounts remember, each in its own directory: ports come again, and so do tokens.
+CACHE_HOMES = tempfile.TemporaryDirectory(prefix="hingfs-cache-")
 
 each_binding = pytest.mark.parametrize("binding", BINDINGS)
 
@@ -62,7 +64,7 @@ def require_fuse() -> None:
 
 def environment(**variables: str) -> dict[str, str]:
     """This process' environment in English, without HINGFS_ settings, with *variables*."""
-    ours = ("HINGFS_", "JOURNAL_STREAM", "XDG_STATE_HOME")
+    ours = ("HINGFS_", "JOURNAL_STREAM", "XDG_STATE_HOME", "XDG_CACHE_HOME")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     # Where hingfs is not installed it is found as `python -m hingfs` finds it here.
     path = os.pathsep.join(filter(None, [str(REPOSITORY), kept.get("PYTHONPATH")]))
@@ -71,6 +73,7 @@ def environment(**variables: str) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "PYTHONPATH": path,
         "XDG_STATE_HOME": STATE_HOME.name,
+        "XDG_CACHE_HOME": tempfile.mkdtemp(dir=CACHE_HOMES.name),
         **variables,
     }
 

@@ -36,7 +36,7 @@ PURPOSES = {
     "library": "videos as files: names, what they are, reading and reading ahead",
     "fetch": "bytes made present: blocks by range requests, or whole files",
     "api": "what the video API says, as tables of what an answer means; blocks that are kept",
-    "http": "bytes over HTTP: framing, deadlines, connections, pauses",
+    "http": "what a mount learnt, in a file; bytes over HTTP: framing, deadlines, pauses",
     "settings": "the table of settings; where an MP4 keeps its index; threads that run jobs, each once for all who want it",
     "declaring": "how a setting is declared, at the field that holds it",
     "token": "base URLs, tokens, sizes and times, as people write them",

@@ -1,0 +1,265 @@
+"""The facts of one endpoint: loaded when a mount starts, and written behind it.
+
+Decides when the file is read and written, and what trouble with it leads to: one warning,
+and the mount goes on without. Nobody who learns something waits for the disk. Leaves the
+file to `database`, and to its callers what the facts mean.
+
+Threads: all access to the file is on `hingfs-facts`, which starts with `load` and ends
+with `close`. Any thread may call any method.
+"""
+
+import contextlib
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import TransportError, plain
+from ..workers import joined, start
+from . import database
+from .database import Batch, Database
+from .directory import network_file_system
+from .records import (
+    DAY_SECONDS,
+    MOST_VIDEOS,
+    NOTHING,
+    Lesson,
+    ListedRow,
+    Recalled,
+    VideoFacts,
+)
+
+log = logging.getLogger(__name__)
+
+NAME = "facts.sqlite"
+# A mount starts without its facts after so long: 10,000 videos take 0.04 s (2 cores,
+# 2026-11-27), so the disk hangs, or another process holds the file.
+LOAD_SECONDS = 1.0
+# Changes are gathered for so long, so that `ls -l` of many videos is a few transactions.
+# A mount that is killed loses so much. A guess.
+_GATHER_SECONDS = 1.0
+
+Result = TypeVar("Result")
+
+
+class FactStore:
+    """What is remembered of one endpoint for one token. Thread safety: all methods.
+
+    *digest* hashes the token in use with a salt. Without a *directory* nothing is
+    remembered, and nothing is kept.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None = None,
+        endpoint: str = "",
+        digest: Callable[[bytes], bytes] = lambda _: b"",
+    ) -> None:
+        self._path = directory and directory / NAME
+        self._endpoint = endpoint
+        self._digest = digest
+        self.recalled: Recalled = NOTHING  # set once, by `load`
+        self._lock = threading.Lock()  # guards the three fields below; no I/O under it
+        self._batch = Batch()
+        self._tokens = 0  # how often the token changed: only ever grows
+        self._closed = False
+        self._loaded = threading.Event()
+        self._changed = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None  # set once, by `load`
+        # Both belong to the thread.
+        self._database: Database | None = None
+        self._complained = False  # since the file was last used without trouble
+
+    def load(self, seconds: float = LOAD_SECONDS) -> None:
+        """Recall what is remembered, within *seconds*; called once, before all others."""
+        if self._path is None:
+            return
+        found: list[Recalled] = []
+        thread = threading.Thread(
+            target=self._run, args=(found,), name="hingfs-facts", daemon=True
+        )
+        with contextlib.suppress(TransportError):  # which is logged: it goes without
+            start(thread)
+            self._thread = thread
+            if self._loaded.wait(seconds):
+                self.recalled = found[0]
+                return
+            log.warning(
+                "%s did not come within %.0f s: the mount starts without it",
+                plain(str(self._path)),
+                seconds,
+            )
+
+    def lesson(self, subject: str) -> Lesson | None:
+        """What an earlier mount learnt of *subject*, if that is still good."""
+        lessons = self.recalled.lessons
+        return next((one for one in lessons if one.subject == subject), None)
+
+    def learn(
+        self, subject: str, value: str = "", seconds: float = DAY_SECONDS
+    ) -> None:
+        """Keep *value* of *subject* for *seconds*."""
+        lesson = Lesson(subject, value, time.time() + seconds)
+        self._note(lambda batch: batch.lessons.__setitem__(subject, lesson))
+
+    def unlearn(self, subject: str) -> None:
+        """Forget what was learnt of *subject*."""
+        self._note(lambda batch: batch.lessons.__setitem__(subject, None))
+
+    def put_video(self, video: VideoFacts) -> None:
+        """Keep *video*, in place of what is kept of it."""
+        self._note_video(video.video_id, video)
+
+    def drop_video(self, video_id: str) -> None:
+        """Forget *video_id*."""
+        self._note_video(video_id, None)
+
+    def save_listing(self, rows: Sequence[ListedRow], listed_at: float) -> None:
+        """Keep *rows*, taken at *listed_at* (Unix seconds), as the last listing."""
+
+        def change(batch: Batch) -> None:
+            batch.listing, batch.listed_at = rows, listed_at
+
+        self._note(change)
+
+    def token_changed(self) -> None:
+        """Requests carry another token: what is learnt from here on is kept for it."""
+        with self._lock:
+            self._batch = Batch()
+            self._tokens += 1
+
+    def close(self) -> None:
+        """Take no more changes, and write what is pending; wait for it with `join`."""
+        with self._lock:
+            self._closed = True
+        self._closing.set()
+        self._changed.set()
+
+    def join(self, seconds: float) -> bool:
+        """Whether all is written, or given up, within *seconds*; after `close`."""
+        return self._thread is None or joined([self._thread], seconds)
+
+    def _note_video(self, video_id: str, video: VideoFacts | None) -> None:
+        def change(batch: Batch) -> None:
+            if video_id in batch.videos or len(batch.videos) < MOST_VIDEOS:
+                batch.videos[video_id] = video
+
+        self._note(change)
+
+    def _note(self, change: Callable[[Batch], None]) -> None:
+        if self._thread is None:
+            return
+        with self._lock:
+            if not self._closed:
+                change(self._batch)
+        self._changed.set()
+
+    # -- on the thread -----------------------------------------------------------------
+
+    def _run(self, found: list[Recalled]) -> None:
+        try:
+            found.append(self._use(self._load) or NOTHING)
+            self._loaded.set()
+            last = False
+            while not last:
+                self._changed.wait()
+                last = self._closing.wait(_GATHER_SECONDS)
+                self._changed.clear()
+                self._write_pending()
+        finally:
+            self._drop_database()
+
+    def _load(self, facts: Database) -> Recalled:
+        return facts.load(self._endpoint, self._digest(facts.salt))
+
+    def _write_pending(self) -> None:
+        with self._lock:
+            batch, self._batch = self._batch, Batch()
+            tokens = self._tokens
+        if not batch:
+            return
+
+        def write(facts: Database) -> bool:
+            token = self._digest(facts.salt)
+            if tokens == self._tokens:
+                facts.write(self._endpoint, token, batch)
+            return True
+
+        if not self._use(write):
+            with self._lock:  # it is tried again with the next change
+                if tokens == self._tokens:
+                    self._batch = _joined(batch, self._batch)
+
+    def _use(self, job: Callable[[Database], Result]) -> Result | None:
+        """The result of *job*; None if the file cannot be used now.
+
+        A broken file is set aside, and the job tried once more with a new one.
+        """
+        try:
+            try:
+                result = job(self._opened())
+            except sqlite3.Error as error:
+                if not database.is_broken(error):
+                    raise
+                self._begin_anew(error)
+                result = job(self._opened())
+        except (sqlite3.Error, OSError) as error:
+            self._drop_database()
+            self._complain(error)
+            return None
+        self._complained = False
+        return result
+
+    def _opened(self) -> Database:
+        assert self._path is not None, "without a file there is no thread"
+        if self._database is None:
+            network = network_file_system(self._path.parent)
+            self._database = Database(self._path, wal=network is None)
+            if network is not None:
+                log.warning(
+                    "%s lies on %s, a network file system: it is used without SQLite's "
+                    "WAL; --cache-dir can name a directory of this machine",
+                    plain(str(self._path)),
+                    plain(network),
+                )
+        return self._database
+
+    def _begin_anew(self, error: Exception) -> None:
+        assert self._path is not None, "without a file there is no thread"
+        self._drop_database()
+        log.warning(
+            "%s is broken (%s): it is begun anew, and the old one kept as %s",
+            plain(str(self._path)),
+            error,
+            database.set_aside(self._path).name,
+        )
+
+    def _complain(self, error: Exception) -> None:
+        if not self._complained:
+            self._complained = True
+            log.warning(
+                "what is learnt is not kept for the next mount: %s: %s",
+                plain(str(self._path)),
+                error,
+            )
+
+    def _drop_database(self) -> None:
+        if self._database is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.close()
+            self._database = None
+
+
+def _joined(older: Batch, newer: Batch) -> Batch:
+    """One batch for both; *newer* decides."""
+    newest = newer if newer.listing is not None else older
+    return Batch(
+        older.lessons | newer.lessons,
+        older.videos | newer.videos,
+        newest.listing,
+        newest.listed_at,
+    )
