@@ -82,6 +82,7 @@ class Engine:
             self._lookups,
             ahead=self._ahead,
             crowd=crowd,
+            store=self.facts,
         )
 
     def renew(self) -> None:
@@ -98,6 +99,7 @@ class Engine:
         self.spools.close(error)
         self._statuses.close(error)
         self.transport.close()
+        self.catalog.close()
         self.facts.close()
 
     def join(self, seconds: float) -> bool:

@@ -14,6 +14,7 @@ from functools import partial
 
 from ..errors import AccessDenied, ServerBroken, TransportError
 from ..version import Content
+from .beliefs import Belief
 from .judgement import refusals
 from .judgement.verdict import Facts
 from .judgement.video_status import UNSAID, State, Status
@@ -201,9 +202,9 @@ class VideoMetadata:
         return status.mtime_seconds if status.state is State.READY else None
 
     @property
-    def sizes_are_cheap(self) -> bool:
-        """Whether the API tells the facts of a video without sending all of its bytes."""
-        return self._endpoint.delivery.sizes_are_cheap
+    def sizes_cost_all(self) -> bool:
+        """Whether the API was seen to send all of a video to tell its size."""
+        return not self._endpoint.beliefs.holds(Belief.CHEAP_SIZES)
 
     def now(self) -> float:
         """Unix seconds by the API's clock, which its times are told by."""

@@ -59,7 +59,7 @@ class FactStore:
         digest: Callable[[bytes], bytes] = lambda _: b"",
     ) -> None:
         self._path = directory and directory / NAME
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._digest = digest
         self.recalled: Recalled = NOTHING  # set once, by `load`
         self._lock = threading.Lock()  # guards the three fields below; no I/O under it
@@ -174,7 +174,7 @@ class FactStore:
             self._drop_database()
 
     def _load(self, facts: Database) -> Recalled:
-        return facts.load(self._endpoint, self._digest(facts.salt))
+        return facts.load(self.endpoint, self._digest(facts.salt))
 
     def _write_pending(self) -> None:
         with self._lock:
@@ -186,7 +186,7 @@ class FactStore:
         def write(facts: Database) -> bool:
             token = self._digest(facts.salt)
             if tokens == self._tokens:
-                facts.write(self._endpoint, token, batch)
+                facts.write(self.endpoint, token, batch)
             return True
 
         if not self._use(write):

@@ -14,12 +14,13 @@ from functools import partial
 
 from ..api.metadata import VideoMetadata
 from ..errors import TransportError, VideoNotFound, printable
+from ..facts.store import FactStore
 from ..fetch.spool_store import SpoolStore
 from ..settings import CacheConfig
 from ..version import Content
 from .ahead import Ahead
 from .crowd import Crowd
-from .known import KnownVideos, VideoFile
+from .known import Known, KnownVideos, VideoFile
 from .listing import VideoList
 from .lookups import Lookups
 from .names import ShortNames, inode_of, is_short, name_of, video_id_of
@@ -45,6 +46,7 @@ class Catalog:
         *,
         ahead: Ahead,
         crowd: Crowd,
+        store: FactStore,
     ) -> None:
         self._config = config
         self._metadata_seconds = metadata_seconds
@@ -54,7 +56,9 @@ class Catalog:
         self._list = VideoList(
             metadata, lookups, self._short_names, config.listing_ttl_seconds
         )
-        self._known = KnownVideos(config.negative_ttl_seconds, metadata.now)
+        self._known = KnownVideos(
+            config.negative_ttl_seconds, metadata.now, store=store
+        )
         self._versions = Versions(
             metadata,
             spools,
@@ -87,9 +91,9 @@ class Catalog:
         steps_on = self._walks.step_to(video_id)
         try:
             known = self._known.good(video_id)
-            if known is not None:
+            if known is not None and self._is_vouched_for(known):
                 return known.file
-            file = self._ask(video_id, deadline, steps_on=steps_on)
+            file = self._ask(video_id, deadline, known=known, steps_on=steps_on)
         finally:
             # The first answer of a server shows whether it may look ahead at all.
             if steps_on:
@@ -100,7 +104,7 @@ class Catalog:
     def _find_id_to_open(self, video_id: str, deadline: float) -> VideoFile:
         known = self._known.good(video_id)
         if known is None:
-            file = self._ask(video_id, deadline, steps_on=False)
+            file = self._ask(video_id, deadline)
         elif known.confirmed_within(self._config.metadata_ttl_seconds):
             file = known.file
         else:
@@ -108,19 +112,43 @@ class Catalog:
         self._known.note_opened(video_id)
         return file
 
-    def _ask(self, video_id: str, deadline: float, *, steps_on: bool) -> VideoFile:
+    def _is_vouched_for(self, known: Known) -> bool:
+        """Whether the server has spoken of *known* to this mount, or just before it."""
+        ttl = self._config.metadata_ttl_seconds
+        if not known.recalled or known.confirmed_within(ttl):
+            return True
+        if self._list.vouches_for(known.file.video_id, known.file.mtime_ns, ttl):
+            self._known.note_listed(known.file)
+            return True
+        return False
+
+    def _ask(
+        self,
+        video_id: str,
+        deadline: float,
+        *,
+        known: Known | None = None,
+        steps_on: bool = False,
+    ) -> VideoFile:
         """Ask for the file of *video_id*; VideoNotReady if the look-up hangs.
 
+        A *known* file is confirmed, and stays as it is if the server is away.
         *steps_on*: other names are looked up ahead, once its own request is under way.
         That one goes first, where the server takes few at once.
         """
-        return self._lookups.result_unless_silent(
-            video_id,
-            deadline,
-            partial(self._versions.look_up, video_id),
-            ask=self._list.read_newest,
-            beside=self._walks.look_ahead if steps_on else None,
-        )
+        ask = self._versions.look_up if known is None else self._versions.confirm
+        try:
+            return self._lookups.result_unless_silent(
+                video_id,
+                deadline,
+                partial(ask, video_id),
+                ask=self._list.read_newest,
+                beside=self._walks.look_ahead if steps_on else None,
+            )
+        except TransportError as error:
+            if known is None:
+                raise
+            return _kept(known.file, error)
 
     def _confirm(self, file: VideoFile, deadline: float) -> VideoFile:
         """Ask whether *file* is still the same; *file* itself if the server is away."""
@@ -129,12 +157,7 @@ class Catalog:
         try:
             return self._lookups.result(video_id, deadline, job)
         except TransportError as error:
-            log.warning(
-                "%s: kept as known, the server is away: %s",
-                printable(video_id, 80),
-                error,
-            )
-            return file
+            return _kept(file, error)
 
     def following(self, video_id: str) -> list[Content]:
         """The known contents after *video_id* in the listing; makes no request."""
@@ -156,6 +179,10 @@ class Catalog:
     def expire_listing(self) -> None:
         """Have the next listing ask the API; if that fails, the old one stands in."""
         self._list.expire()
+
+    def close(self) -> None:
+        """Have the next mount recall nothing that a read found to have changed."""
+        self._known.forget_changed()
 
     def known_bytes(self) -> int:
         """The sizes of all known files, added up; makes no request."""
@@ -185,3 +212,10 @@ class Catalog:
         if literal is not None and self._known.remembers(literal):
             return literal
         return self._list.current(deadline).shortened.get(name, literal)
+
+
+def _kept(file: VideoFile, error: TransportError) -> VideoFile:
+    """*file* as it is known, since the server is away."""
+    name = printable(file.video_id, 80)
+    log.warning("%s: kept as known, the server is away: %s", name, error)
+    return file

@@ -142,6 +142,20 @@ class VideoList:
         order = self.latest
         return order.statuses.get(video_id) if self._saves_a_request(order) else None
 
+    def vouches_for(self, video_id: str, mtime_ns: int, seconds: float) -> bool:
+        """Whether a listing of *seconds* at most shows *video_id* as made at *mtime_ns*.
+
+        A row that does not tell when the video was completed contradicts no time.
+        """
+        order = self.latest
+        if order is None or time.monotonic() - order.taken_at >= seconds:
+            return False
+        row = order.statuses.get(video_id)
+        if row is None or row.expired:
+            return False
+        made_at = row.completed_at_seconds
+        return made_at is None or int(made_at * 1e9) == mtime_ns
+
     def note_gone(self, video_id: str) -> None:
         """The server has *video_id* no more: hide it, if its row has expired."""
         with self._lock:

@@ -54,7 +54,7 @@ class Sameness:
 
         Asks only where the facts of the content would cost all of its bytes.
         """
-        if self._metadata.sizes_are_cheap:
+        if not self._metadata.sizes_cost_all:
             return False
         return self._has_time_of(file) is True
 

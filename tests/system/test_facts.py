@@ -1,10 +1,17 @@
 """What a mount learnt is not asked again by the next one: requests, counted."""
 
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from hingfs.blocks import KIB
+from hingfs.facts.store import NAME
 from tests.support.endpoint import FakeEndpoint
-from tests.support.mounting import Mounted, each_binding
+from tests.support.mounting import BINDINGS, Mounted, each_binding
 from tests.support.personalities import PERSONALITIES
 
 pytestmark = pytest.mark.fuse
@@ -39,3 +46,83 @@ def test_what_was_learnt_of_a_server_is_not_asked_again(binding, server, tmp_pat
     (directory,) = tmp_path.iterdir()
     (file,) = directory.iterdir()
     assert [path.stat().st_mode & 0o777 for path in (directory, file)] == [0o700, 0o600]
+
+
+def age(cache: Path, seconds: float) -> None:
+    """Let the facts below *cache* be that much older."""
+    with contextlib.closing(sqlite3.connect(cache / "hingfs" / NAME)) as sql, sql:
+        sql.execute("UPDATE videos SET confirmed_at = confirmed_at - ?", (seconds,))
+
+
+@pytest.fixture(params=BINDINGS)
+def mounted_anew(request, endpoint, tmp_path):
+    """Mount with what earlier calls of it left; the log of requests begins anew."""
+
+    @contextlib.contextmanager
+    def mounted_anew(*options: str) -> Iterator[Mounted]:
+        endpoint.wait_until_idle()
+        endpoint.reset_log()
+        with Mounted(
+            *(endpoint, request.param, "--no-check", *options),
+            XDG_CACHE_HOME=str(tmp_path),
+        ) as mounted:
+            yield mounted
+
+    return mounted_anew
+
+
+def test_a_remount_stats_and_opens_what_was_confirmed_just_before(
+    endpoint, mounted_anew
+):
+    video = endpoint.add("video", size_bytes=SIZE_BYTES)
+    with mounted_anew() as mounted:
+        before = mounted.path("video").stat()
+
+    with mounted_anew() as mounted:
+        assert mounted.path("video").stat().st_mtime_ns == before.st_mtime_ns
+        assert mounted.path("video").stat().st_size == SIZE_BYTES
+        assert endpoint.log == []
+        assert first_bytes(mounted, "video") == video.read(0, 64 * KIB)
+        assert {(r.method, r.kind) for r in endpoint.log} == {("GET", "content")}
+
+
+def test_a_remount_lists_and_stats_many_by_the_list_alone(
+    endpoint, mounted_anew, tmp_path
+):
+    for number in range(120):
+        endpoint.add(f"video_{number}", size_bytes=SIZE_BYTES)
+    with mounted_anew() as mounted:
+        stats = {e.name: e.stat() for e in os.scandir(mounted.directory)}
+    age(tmp_path, 3600.0)
+
+    with mounted_anew() as mounted:
+        again = {e.name: e.stat() for e in os.scandir(mounted.directory)}
+
+    assert {n: s.st_mtime_ns for n, s in again.items()} == {
+        n: s.st_mtime_ns for n, s in stats.items()
+    }
+    assert {request.kind for request in endpoint.log} == {"list"}
+
+
+def test_an_old_fact_is_confirmed_before_it_is_shown(endpoint, mounted_anew, tmp_path):
+    """By one request, where nothing changed; a changed video and a lost one are noticed."""
+    for video_id in ("same", "changed", "lost"):
+        endpoint.add(video_id, size_bytes=SIZE_BYTES)
+    with mounted_anew() as mounted:
+        for video_id in ("same", "changed", "lost"):
+            mounted.path(video_id).stat()
+    age(tmp_path, 3600.0)
+    changed = endpoint.add("changed", size_bytes=2 * SIZE_BYTES)
+    endpoint.remove("lost")
+
+    with mounted_anew() as mounted:
+        assert mounted.path("same").stat().st_size == SIZE_BYTES
+        assert [(r.method, r.kind) for r in endpoint.log] == [("HEAD", "content")]
+        assert mounted.path("changed").read_bytes() == changed.read(0, 2 * SIZE_BYTES)
+        with pytest.raises(FileNotFoundError):
+            mounted.path("lost").stat()
+    endpoint.add("lost", size_bytes=SIZE_BYTES)
+
+    with mounted_anew() as mounted:
+        assert mounted.path("lost").stat().st_size == SIZE_BYTES
+        assert {r.kind for r in endpoint.log} == {"content", "status"}
