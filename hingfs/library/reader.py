@@ -23,13 +23,14 @@ from ..version import Content
 from .crowd import Crowd
 from .failures import FailedReads
 from .handed_out import HandedOut
-from .readahead import Plan, ReadAhead
+from .readahead import HEAD_WINDOW_BYTES, Plan, ReadAhead
 
 # A clip up to this size costs no more requests whole than in part.
 WHOLE_AT_OPEN_BYTES = 1536 * KIB
-# How much of the head is fetched at an open: ffprobe and a first frame read so much, with
-# the kernel's read-ahead (strace of ffmpeg 5.1, 2026-11-22: 720 KiB).
-HEAD_BYTES = 768 * KIB
+# How much of the head is fetched at an open, in one request. ffprobe and a first frame
+# read 720 KiB, with the kernel's read-ahead (strace of ffmpeg 5.1, 2026-11-22), which is
+# a sequence whose window follows at once.
+HEAD_BYTES = 768 * KIB + HEAD_WINDOW_BYTES
 # How much of the tail is fetched at an open: if the index lies at the end, a player asks
 # for it next. The index grows with the file, and is about a thousandth of it (measured
 # on clips of 8 s and 488 s, 2026-11-22: 0.1 %).
