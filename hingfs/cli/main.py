@@ -5,33 +5,18 @@ set, and how a person writes it.
 """
 
 import argparse
-import contextlib
-import hashlib
 import os
 import shutil
 import signal
-import sys
-import tempfile
 import textwrap
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .. import __version__, invocation, log
-from ..demo.endpoint import DemoEndpoint
-from ..errors import HingError, UsageError, command_word, plain
-from ..facts import directory as facts_directory
-from ..library.names import name_of
-from ..mount import daemon, mountpoint
-from ..mount import serving as mount
-from ..settings import Config, EndpointConfig, MountConfig, StartConfig
-from ..token import Token
-from ..workers import start
+from .. import __version__
+from ..errors import HingError
 from .arguments import Parser
-from .console import complain, is_terminal
-from .given import Given, offer
+from .console import complain
+from .given import offer
 
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[Parser]  # noqa: SLF001
@@ -44,9 +29,6 @@ EXIT_STATUSES = """exit status:
      or refused      8  umount: not a hingfs mount
                      9  the base URL is no video API"""
 _STANDARD_ERROR = 2
-
-# A person who waits for longer wonders whether anything happens.
-_SILENT_SECONDS = 3.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -150,203 +132,27 @@ def _add_demo(commands: "_Commands") -> None:
     parser.set_defaults(run=_demo)
 
 
+# A command's modules are imported when it runs: HTTP and FUSE take 0.25 s of CPU
+# (2026-11-27), which `--help`, `--version` and `umount` need not spend.
+
+
 def _mount(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    given = Given(vars(arguments), environ)
-    unknown = given.misspelt()
-    if unknown and given.part(StartConfig).strict:
-        raise UsageError("; ".join(unknown))
-    for sentence in unknown:
-        complain(f"warning: {sentence}")
-    config = given.config(mountpoint.absolute(arguments.directory))
-    try:
-        return _mount_as(config)
-    except HingError as error:  # it may quote the server
-        error.args = (config.endpoint.token.hide(str(error)),)
-        raise
+    from . import mount  # noqa: PLC0415 - as said above
 
-
-def _mount_as(config: Config) -> int:
-    config.endpoint.token.read()
-    mount.prepare(config)
-    if not config.start.no_check:
-        with _saying_when_slow(f"waiting for {config.endpoint.base_url}"):
-            warning = mount.check(config)
-        if warning:
-            complain(f"warning: {warning}")
-    mountpoint.clear(config.mount.directory)
-    if config.start.foreground:
-        _serve(config, lambda: None, foreground=True)
-        daemon.leave(0)
-    daemon.serve_in_background(
-        config, lambda on_up: _serve(config, on_up, foreground=False)
-    )
-    return 0
-
-
-@contextlib.contextmanager
-def _saying_when_slow(
-    what: str, after_seconds: float = _SILENT_SECONDS
-) -> Iterator[None]:
-    """Say on a terminal *what* takes long, after a while; leaves no thread."""
-
-    def say() -> None:
-        complain(f"{what}; Ctrl-C ends it")
-
-    timer = threading.Timer(after_seconds, say)
-    timer.name = "hingfs-slow"
-    if is_terminal():
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        if timer.ident is not None:
-            timer.join()
-
-
-def _serve(config: Config, on_up: Callable[[], None], *, foreground: bool) -> None:
-    """Log, mount and serve in this process until the mount ends.
-
-    Once the mount is up, says so and calls *on_up*.
-    """
-    directory = config.mount.directory
-    target = log.begin(
-        config.log.level,
-        config.endpoint.token.hide,
-        file=config.log.file,
-        background=None if foreground else directory,
-    )
-    if target.warning:
-        complain(f"warning: {target.warning}")
-
-    config = _with_facts(config)
-
-    def announce() -> None:
-        by_key = "Ctrl-C, or " if foreground else ""
-        said = (
-            f"hingfs: {config.endpoint.base_url} is mounted on {plain(str(directory))}\n"
-            f"  end it with {by_key}{invocation.command()} umount "
-            f"{command_word(directory)}"
-        )
-        if target.name:
-            said += f"\n  log: {plain(target.name)}"
-        with contextlib.suppress(OSError):  # nobody listens, or the disk is full
-            print(said, flush=True)
-        on_up()
-
-    mount.serve(config, announce)
-
-
-def _with_facts(config: Config) -> Config:
-    """*config* with a directory for facts; says why if there is none."""
-    try:
-        found = facts_directory.usable(config.cache.directory, os.environ)
-    except OSError as error:
-        complain(f"warning: nothing is remembered for the next mount: {error}")
-        return config
-    return replace(config, cache=replace(config.cache, facts_directory=found))
+    return mount.run(arguments, environ)
 
 
 def _umount(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
+    from ..mount import mountpoint  # noqa: PLC0415 - as said above
+
     mountpoint.unmount(mountpoint.absolute(arguments.directory), lazy=arguments.lazy)
     return 0
 
 
 def _demo(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    if arguments.directory is not None:
-        directory = mountpoint.absolute(arguments.directory)
-        daemon.leave(_run_demo(directory, environ, check=arguments.check))
-    directory = mountpoint.absolute(tempfile.mkdtemp(prefix="hingfs-demo-"))
-    try:
-        status = _run_demo(directory, environ, check=arguments.check)
-    finally:
-        directory.rmdir()
-    daemon.leave(status)
+    from . import demo  # noqa: PLC0415 - as said above
 
-
-def _run_demo(directory: Path, environ: Mapping[str, str], *, check: bool) -> int:
-    """Serve the demo endpoint and its mount in this process until the mount ends."""
-    mount.block_signals()  # before the endpoint's threads exist, so that they inherit it
-    with DemoEndpoint() as endpoint:
-        chosen = Given({}, {"HINGFS_FUSE": environ.get("HINGFS_FUSE", "")})
-        config = Config(
-            mount=chosen.part(MountConfig, directory=directory),
-            endpoint=EndpointConfig(
-                base_url=endpoint.base_url, token=Token(endpoint.token)
-            ),
-        )
-        mount.prepare(config)
-        mountpoint.clear(directory)
-        log.begin(config.log.level, config.endpoint.token.hide)
-        demo = _Demo(endpoint, directory, check=check)
-        mount.serve(config, demo.start)
-        return demo.status
-
-
-class _Demo:
-    """Invites a person to try the demo's mount, or checks it, on `hingfs-demo-guide`."""
-
-    def __init__(self, endpoint: DemoEndpoint, directory: Path, *, check: bool) -> None:
-        self._endpoint = endpoint
-        self._directory = directory
-        self._job = self._check if check else self._invite
-        self.status = 0
-
-    def start(self) -> None:
-        """Begin; called when the mount is up."""
-        start(threading.Thread(target=self._job, name="hingfs-demo-guide", daemon=True))
-
-    def _invite(self) -> None:
-        files = self._directory
-        umount = f"{invocation.command()} umount {command_word(files)}"
-        names = {
-            video_id: files / name_of(video_id) for video_id in self._endpoint.videos
-        }
-        print(
-            f"""\
-hingfs: a small video API runs at {self._endpoint.base_url}, mounted on {files}
-  ls -l {files}
-  ffprobe -hide_banner {names["video_demo_moov_last"]}
-  cvlc --play-and-exit {names["video_demo_moov_first"]}
-  rsync -a {files}/ copies/
-  stat {names["video_demo_rendering"]}    # not ready; try again in 20 s
-  stat {names["video_demo_failed"]}    # failed for good
-end it with Ctrl-C, or in another shell: {umount}""",
-            flush=True,
-        )
-
-    def _check(self) -> None:
-        try:
-            listed = sorted(os.listdir(self._directory))
-            print(
-                f"hingfs demo: mounted on {self._directory}, {len(listed)} videos listed"
-            )
-            ready = self._endpoint.ready_ids()
-            wrong = [id_ for id_ in ready if name_of(id_) not in listed]
-            for video_id in wrong:
-                print(f"hingfs demo: {video_id} is ready and not listed")
-            wrong += [id_ for id_ in ready if not self._reads_right(id_)]
-            self.status = 1 if wrong or not ready else 0
-            right = len(ready) - len(set(wrong))
-            print(f"hingfs demo: {right} of {len(ready)} ready clips are as served")
-        except OSError as error:
-            print(f"hingfs demo: {error}", file=sys.stderr)
-            self.status = 1
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def _reads_right(self, video_id: str) -> bool:
-        expected = self._endpoint.clips[video_id]
-        path = self._directory / name_of(video_id)
-        data = path.read_bytes()
-        right = data == expected and path.stat().st_size == len(expected)
-        digest = hashlib.sha256(data).hexdigest()[:16]
-        print(
-            f"hingfs demo: {path.name}: {len(data)} bytes read, sha256 {digest}…, "
-            + ("as served" if right else "NOT as served"),
-            flush=True,
-        )
-        return right
+    return demo.run(arguments, environ)
 
 
 def _wrapped(text: str) -> str:

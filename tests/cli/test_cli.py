@@ -403,3 +403,22 @@ from hingfs.cli.main import main
 at = sys.argv.index("--log-file")
 sys.exit(main([*sys.argv[1:3], *sys.argv[at:at + 4]]))
 """
+
+
+def imported(statement: str) -> set[str]:
+    """The modules that a new interpreter has after *statement*."""
+    script = f"import sys\n{statement}\nprint('\\n', *sys.modules)"
+    return set(run([sys.executable, "-c", script]).stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "unwanted"),
+    [
+        ("import hingfs.cli.main as cli; cli.build_parser().format_help()", "requests"),
+        ("from hingfs.cli import mount", "hingfs.demo"),
+    ],
+)
+def test_a_command_imports_what_it_needs(statement: str, unwanted: str) -> None:
+    modules = imported(statement)
+    assert "hingfs.settings" in modules
+    assert not modules & {unwanted, "mfusepy", "fuse"}

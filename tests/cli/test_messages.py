@@ -20,6 +20,7 @@ import pytest
 
 from hingfs import invocation
 from hingfs.cli import main as cli
+from hingfs.cli import mount
 from hingfs.cli.given import Given
 from hingfs.errors import MountpointError, TokenError
 from hingfs.mount import fusermount, mount_table, mountpoint
@@ -299,7 +300,7 @@ def test_a_terminal_is_told_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(sys, "stderr", stderr)
         monkeypatch.setattr(os, "isatty", lambda _: on_terminal)  # noqa: B023
         threads = threading.active_count()
-        with cli._saying_when_slow("waiting", after_seconds=0.01):
+        with mount._saying_when_slow("waiting", after_seconds=0.01):
             assert stderr.flushed.wait(10 if on_terminal else 0.1) is on_terminal
         assert stderr.getvalue() == said
         assert threading.active_count() == threads

@@ -1,0 +1,120 @@
+"""The command `mount`: proves the settings, mounts, and says what there is to say.
+
+Leaves to `given` which settings hold, and to the package `mount` the mount itself.
+"""
+
+import argparse
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from .. import invocation, log
+from ..errors import HingError, UsageError, command_word, plain
+from ..facts import directory as facts_directory
+from ..mount import daemon, mountpoint, serving
+from ..settings import Config, StartConfig
+from .console import complain, is_terminal
+from .given import Given
+
+# A person who waits for longer wonders whether anything happens.
+_SILENT_SECONDS = 3.0
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Mount, and serve in the foreground or leave a daemon; the exit status."""
+    given = Given(vars(arguments), environ)
+    unknown = given.misspelt()
+    if unknown and given.part(StartConfig).strict:
+        raise UsageError("; ".join(unknown))
+    for sentence in unknown:
+        complain(f"warning: {sentence}")
+    config = given.config(mountpoint.absolute(arguments.directory))
+    try:
+        return _mount_as(config)
+    except HingError as error:  # it may quote the server
+        error.args = (config.endpoint.token.hide(str(error)),)
+        raise
+
+
+def _mount_as(config: Config) -> int:
+    config.endpoint.token.read()
+    serving.prepare(config)
+    if not config.start.no_check:
+        with _saying_when_slow(f"waiting for {config.endpoint.base_url}"):
+            warning = serving.check(config)
+        if warning:
+            complain(f"warning: {warning}")
+    mountpoint.clear(config.mount.directory)
+    if config.start.foreground:
+        _serve(config, lambda: None, foreground=True)
+        daemon.leave(0)
+    daemon.serve_in_background(
+        config, lambda on_up: _serve(config, on_up, foreground=False)
+    )
+    return 0
+
+
+@contextlib.contextmanager
+def _saying_when_slow(
+    what: str, after_seconds: float = _SILENT_SECONDS
+) -> Iterator[None]:
+    """Say on a terminal *what* takes long, after a while; leaves no thread."""
+
+    def say() -> None:
+        complain(f"{what}; Ctrl-C ends it")
+
+    timer = threading.Timer(after_seconds, say)
+    timer.name = "hingfs-slow"
+    if is_terminal():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if timer.ident is not None:
+            timer.join()
+
+
+def _serve(config: Config, on_up: Callable[[], None], *, foreground: bool) -> None:
+    """Log, mount and serve in this process until the mount ends.
+
+    Once the mount is up, says so and calls *on_up*.
+    """
+    directory = config.mount.directory
+    target = log.begin(
+        config.log.level,
+        config.endpoint.token.hide,
+        file=config.log.file,
+        background=None if foreground else directory,
+    )
+    if target.warning:
+        complain(f"warning: {target.warning}")
+
+    config = _with_facts(config)
+
+    def announce() -> None:
+        by_key = "Ctrl-C, or " if foreground else ""
+        said = (
+            f"hingfs: {config.endpoint.base_url} is mounted on {plain(str(directory))}\n"
+            f"  end it with {by_key}{invocation.command()} umount "
+            f"{command_word(directory)}"
+        )
+        if target.name:
+            said += f"\n  log: {plain(target.name)}"
+        with contextlib.suppress(OSError):  # nobody listens, or the disk is full
+            print(said, flush=True)
+        on_up()
+
+    serving.serve(config, announce)
+
+
+def _with_facts(config: Config) -> Config:
+    """*config* with a directory for facts; says why if there is none."""
+    try:
+        found = facts_directory.usable(config.cache.directory, os.environ)
+    except OSError as error:
+        complain(f"warning: nothing is remembered for the next mount: {error}")
+        return config
+    return replace(config, cache=replace(config.cache, facts_directory=found))
