@@ -565,7 +565,9 @@ class TestList:
 
         with pytest.raises(ServerBroken):
             listed(client)
-        assert len(endpoint.log) <= 2
+        # No other page is asked for behind an id that cannot be sent.
+        most = 1 if len(pages[0]["data"]) == 3 else 2
+        assert len(endpoint.log) <= most
 
     def test_r23_rows_without_an_id_do_not_end_the_list(self, client, endpoint):
         holes = [*entries(0, 50), {"object": "video"}, None, *entries(50, 60)]

@@ -1,23 +1,16 @@
 """A finished download is one answer's extent that agrees with all that came before."""
 
-import time
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs.api.whole import UNKNOWN_SIZE
-from hingfs.blocks import MIB
-from hingfs.cache.memory import MemoryBlockCache
-from hingfs.errors import BodyCut, Closing, ContentChanged, HingError
-from hingfs.fetch.spool_store import SpoolStore
-from hingfs.version import Content, Validator
+from hingfs.errors import BodyCut, ContentChanged, HingError
 from tests.support.containers import mp4
 from tests.support.personalities import ramp
-from tests.support.sources import ENDPOINT
+from tests.support.whole_files import Pieces, download
 
 WHOLE = ramp("v", 0, 4000)
 
@@ -37,43 +30,27 @@ class Attempt:
     total: bool = True
     whole: bytes = WHOLE
 
-    @property
-    def ends_early(self) -> bool:
-        return self.brings is not None and self.brings < self.size
-
-
-class Body:
-    """The answer of an attempt, from *start* on."""
-
-    def __init__(self, attempt: Attempt, start: int) -> None:
-        self.status = 206 if start else 200
-        data = attempt.whole[start : attempt.size]
-        self.headers = {"Content-Type": "video/mp4"}
+    def answer(self, start: int) -> Pieces:
+        """The answer from *start* on."""
+        data = self.whole[start : self.size]
+        headers = {"Content-Type": "video/mp4"}
         if start:
-            total = attempt.size if attempt.total else "*"
-            self.headers["Content-Range"] = f"bytes {start}-{attempt.size - 1}/{total}"
-        if attempt.framing == "length":
-            self.headers["Content-Length"] = str(len(data))
-        if attempt.framing == "chunked":
-            self.headers["Transfer-Encoding"] = "chunked"
-        self._left = data if attempt.brings is None else data[: attempt.brings]
-        self._cut = attempt.ends_early and attempt.framing != "close"
-
-    def read_some(self, _most: int, *, decoded: bool) -> bytes:
-        assert not decoded
-        piece, self._left = self._left[:700], self._left[700:]
-        if not piece and self._cut:
-            raise BodyCut("the body broke off")
-        return piece
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is left open."""
-
-    def close(self) -> None:
-        """As above."""
+            total = self.size if self.total else "*"
+            headers["Content-Range"] = f"bytes {start}-{self.size - 1}/{total}"
+        if self.framing == "length":
+            headers["Content-Length"] = str(len(data))
+        if self.framing == "chunked":
+            headers["Transfer-Encoding"] = "chunked"
+        cut = self.brings is not None and self.brings < self.size
+        if self.brings is not None:
+            data = data[: self.brings]
+        return Pieces(
+            206 if start else 200,
+            headers,
+            data,
+            700,
+            cut=cut and self.framing != "close",
+        )
 
 
 class Source:
@@ -83,37 +60,11 @@ class Source:
         self._attempts = list(attempts)
         self.given: list[Attempt] = []
 
-    def open_whole(self, _content: Content, offset: int) -> Body:
+    def __call__(self, offset: int) -> Pieces:
         attempt = self._attempts[min(len(self.given), len(self._attempts) - 1)]
         self.given.append(attempt)
         resumes = attempt.resumes and offset < attempt.size
-        return Body(attempt, offset if resumes else 0)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The end of a download: its bytes, or an error after so many bytes."""
-
-    data: bytes
-    error: HingError | None
-
-
-def download(source: Source, size: int = UNKNOWN_SIZE) -> Outcome:
-    """The end of a download of *size* bytes from *source*."""
-    store = SpoolStore(
-        source,  # type: ignore[arg-type]
-        MemoryBlockCache(MIB),
-        disk_bytes=MIB,
-        directory=None,
-        stall_seconds=10.0,
-    )
-    try:
-        spool = store.open(Content(ENDPOINT, "v", size, Validator(), ranges=False))
-        with suppress(HingError):
-            spool.wait_complete(time.monotonic() + 10)
-        return Outcome(spool.peek(0, MIB), spool.error)
-    finally:
-        store.close(Closing("the test is over"))
+        return attempt.answer(offset if resumes else 0)
 
 
 def bytes_from(source: Source) -> bytes:

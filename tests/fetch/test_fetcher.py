@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self, cast
 
@@ -69,6 +69,20 @@ class Rig:
     def __exit__(self, *_: object) -> None:
         self.fetcher.close(Closing("the test is over"))
         self.source.let(float("inf"))
+
+    def ask_ahead(self, blocks: Iterable[int], until: float = 0) -> None:
+        """Have *blocks* prefetched; the first request is sent and answered *until* there."""
+        self.source.let(until)
+        self.fetcher.prefetch(self.content, blocks)
+        self.source.wait_until(lambda: bool(self.source.requests))
+
+    def go_on(self) -> None:
+        """Let all bytes arrive."""
+        self.source.let(float("inf"))
+
+    def starts(self) -> list[int]:
+        """The first block of each request."""
+        return [span.start // BLOCK for span in self.source.requests]
 
     def bytes_of(self, index: int) -> bytes:
         stop = min((index + 1) * BLOCK, self.content.size_bytes)
@@ -157,7 +171,7 @@ class TestSingleFlight:
         with ThreadPoolExecutor(THREADS) as threads:
             reads = [threads.submit(read) for _ in range(THREADS)]
             all_registered.wait()
-            rig.source.let(float("inf"))
+            rig.go_on()
 
             assert {read.result() for read in reads} == {rig.bytes_of(3)}
         assert rig.source.requests == [ByteRange(3 * BLOCK, 4 * BLOCK)]
@@ -180,7 +194,7 @@ class TestSingleFlight:
         rig.fetcher.prefetch(rig.content, range(8))
         landings = rig.fetcher.demand(rig.content, [2, 3, 4])
         rig.fetcher.prefetch(rig.content, range(8))
-        rig.source.let(float("inf"))
+        rig.go_on()
 
         for landing in landings:
             rig.await_block(landing)
@@ -216,7 +230,7 @@ class TestArrival:
 
         assert rig.await_block(landings[0]) == rig.bytes_of(0)
         assert landings[3].data is None
-        rig.source.let(float("inf"))
+        rig.go_on()
         assert rig.await_block(landings[3]) == rig.bytes_of(3)
         assert len(rig.source.requests) == 1
 
@@ -255,7 +269,7 @@ class TestArrival:
                 rig.await_block(landing)
 
         assert landings[16].data is None
-        rig.source.let(float("inf"))
+        rig.go_on()
         for index, landing in enumerate(landings):
             assert rig.await_block(landing) == rig.bytes_of(index)
         assert rig.source.bytes_served_twice() == 0
@@ -274,7 +288,7 @@ class TestFailures:
 
         with ThreadPoolExecutor(8) as threads:
             waits = [threads.submit(rig.await_block, landing) for _ in range(8)]
-            rig.source.let(float("inf"))
+            rig.go_on()
 
             errors = [wait.exception() for wait in waits]
         assert [type(error) for error in errors] == [ServerBroken] * 8
@@ -362,7 +376,7 @@ class TestFailures:
                 rig.source.wait_until(lambda: len(rig.source.requests) == 2)
                 go_on.set()
                 eventually(lambda: read.done() or len(gates) == 2, "an end, or a wait")
-                rig.source.let(float("inf"))
+                rig.go_on()
 
                 assert read.result()[:PIECE_BYTES] == rig.bytes_of(0)[:PIECE_BYTES]
 
@@ -451,16 +465,14 @@ class TestWhateverIsThrown:
 class TestPriorities:
     def test_a_demand_overtakes_what_is_queued_ahead(self):
         with Rig(connections=1) as rig:
-            rig.source.let(0)
-            rig.fetcher.prefetch(rig.content, APART)
-            rig.source.wait_until(lambda: len(rig.source.requests) == 1)
+            rig.ask_ahead(APART)
 
             (landing,) = rig.fetcher.demand(rig.content, [16])
-            rig.source.let(float("inf"))
+            rig.go_on()
             rig.await_block(landing)
             rig.fetch(*APART)
 
-            starts = [span.start // BLOCK for span in rig.source.requests]
+            starts = rig.starts()
             assert starts.index(15) < starts.index(5)
             assert starts.index(15) < starts.index(10)
             assert rig.source.bytes_served_twice() == 0
@@ -468,15 +480,13 @@ class TestPriorities:
     def test_what_a_demand_takes_from_a_request_is_not_being_read(self):
         """The only connection is free for it once the blocks being read are there."""
         with Rig(connections=1) as rig:
-            rig.source.let(BLOCK // 2)
-            rig.fetcher.prefetch(rig.content, range(16))
-            rig.source.wait_until(lambda: bool(rig.source.requests))
+            rig.ask_ahead(range(16), BLOCK // 2)
 
             (landing,) = rig.fetcher.demand(rig.content, [40])
             rig.source.let(2 * BLOCK)
             rig.source.wait_until(lambda: len(rig.source.requests) == 2)
             assert rig.source.requests[1].start == 40 * BLOCK
-            rig.source.let(float("inf"))
+            rig.go_on()
 
             assert rig.await_block(landing) == rig.bytes_of(40)
             rig.fetch(*range(16))
@@ -485,18 +495,16 @@ class TestPriorities:
     def test_a_request_that_makes_way_brings_what_a_reader_waits_for(self):
         """However many demands come, an earlier reader is served first."""
         with Rig(connections=1) as rig:
-            rig.source.let(BLOCK // 2)
-            rig.fetcher.prefetch(rig.content, range(16))
-            rig.source.wait_until(lambda: bool(rig.source.requests))
+            rig.ask_ahead(range(16), BLOCK // 2)
 
             (joined,) = rig.fetcher.demand(rig.content, [5])
             later = [rig.fetcher.demand(rig.content, [i])[0] for i in (50, 40, 30)]
-            rig.source.let(float("inf"))
+            rig.go_on()
             for landing in (joined, *later):
                 rig.await_block(landing)
             rig.fetch(*range(16))
 
-            starts = [span.start // BLOCK for span in rig.source.requests]
+            starts = rig.starts()
             assert starts == [0, 50, 40, 30, 6]
             assert rig.source.bytes_served_twice() == 0
 
@@ -518,7 +526,7 @@ class TestPriorities:
 
             for _ in range(2):  # the second finds it on its way
                 (landing,) = rig.fetcher.demand(rig.content, [80])
-            rig.source.let(float("inf"))
+            rig.go_on()
             rig.await_block(landing)
             rig.fetch(*range(8), *range(48, 56))
 
@@ -530,14 +538,12 @@ class TestPriorities:
         far = schedule_module.JOIN_DISTANCE_BYTES // BLOCK + 8
         with Rig(far + 8, connections=4) as rig:
             rig.source.counts_requests = True  # one large request ahead
-            rig.source.let(BLOCK)
-            rig.fetcher.prefetch(rig.content, range(far + 8))
-            rig.source.wait_until(lambda: bool(rig.source.requests))
+            rig.ask_ahead(range(far + 8), BLOCK)
 
             (landing,) = rig.fetcher.demand(rig.content, [far])
             rig.source.wait_until(lambda: len(rig.source.requests) == 2)
             assert rig.source.requests[1].start == far * BLOCK
-            rig.source.let(float("inf"))
+            rig.go_on()
 
             assert rig.await_block(landing) == rig.bytes_of(far)
             rig.fetch(*range(far + 8))
@@ -545,25 +551,21 @@ class TestPriorities:
 
     def test_what_is_queued_and_not_wanted_is_never_asked_for(self):
         with Rig(connections=1) as rig:
-            rig.source.let(0)
-            rig.fetcher.prefetch(rig.content, APART)
-            rig.source.wait_until(lambda: len(rig.source.requests) == 1)
+            rig.ask_ahead(APART)
 
             assert rig.fetcher.drop_queued(rig.content)
-            rig.source.let(float("inf"))
+            rig.go_on()
             rig.fetch(0, 1, 2, 3, 30)
 
-            starts = [span.start // BLOCK for span in rig.source.requests]
+            starts = rig.starts()
             assert not set(starts) & {5, 10, 15}
             assert not rig.fetcher.drop_queued(rig.content)
 
     def test_what_was_dropped_can_be_read_at_once(self):
         with Rig(connections=1) as rig:
-            rig.source.let(0)
-            rig.fetcher.prefetch(rig.content, APART)
-            rig.source.wait_until(lambda: len(rig.source.requests) == 1)
+            rig.ask_ahead(APART)
             rig.fetcher.drop_queued(rig.content)
-            rig.source.let(float("inf"))
+            rig.go_on()
 
             assert rig.fetch(16) == [rig.bytes_of(16)]
 
@@ -578,14 +580,12 @@ class TestPriorities:
                 return super().get(key)
 
         with Rig(connections=1, cache=Cache(64 * MIB)) as rig:
-            rig.source.let(0)
-            rig.fetcher.prefetch(rig.content, APART[:8])
-            rig.source.wait_until(lambda: len(rig.source.requests) == 1)
+            rig.ask_ahead(APART[:8])
             drop.append(lambda: rig.fetcher.drop_queued(rig.content))
 
             # 8 is queued; 9 is new, so the cache is looked into between the steps.
             landings = rig.fetcher.demand(rig.content, [8, 9])
-            rig.source.let(float("inf"))
+            rig.go_on()
 
             got = [bytes(rig.await_block(landing)) for landing in landings]
             assert got == [rig.bytes_of(8), rig.bytes_of(9)]
@@ -595,7 +595,7 @@ class TestPriorities:
             rig.source.let(0)
             rig.fetcher.prefetch(rig.content, range(0, 40, 2))
             landings = [rig.fetcher.demand(rig.content, [i])[0] for i in range(40, 60)]
-            rig.source.let(float("inf"))
+            rig.go_on()
             for landing in landings:
                 rig.await_block(landing)
 

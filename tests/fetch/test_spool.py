@@ -8,9 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Self
 
 import pytest
 from hypothesis import given
@@ -46,6 +45,7 @@ from tests.support.endpoint import FakeEndpoint, ramp
 from tests.support.mounting import eventually
 from tests.support.personalities import PERSONALITIES, NewApiOld, Response
 from tests.support.sources import ENDPOINT
+from tests.support.whole_files import Outcome, Pieces, download
 
 SIZE = 3 * MIB + 17
 SMALL = 100 * KIB  # fits the share of memory
@@ -84,6 +84,22 @@ class Rig:
         assert spool is not None
         spool.used_at -= seconds
         spool._failed_at -= seconds
+
+    def fail(self, size: int) -> Content:
+        """A video whose stream broke off after 50,000 bytes, and is hopeless since."""
+        self.endpoint.inject(faults.close_at(50_000))
+        self.endpoint.inject(faults.status(500), math.inf)
+        content = self.add(size=size)
+        with pytest.raises(TransportError):
+            self.whole(content)
+        return content
+
+    def slow_closing(self, content: Content, patch: pytest.MonkeyPatch) -> "SlowDisk":
+        """The removal of *content*'s file, which takes its time from now on."""
+        storage = self.store._room.find(content)._storage._storage
+        closing = SlowDisk(storage.close)
+        patch.setattr(storage, "close", closing)
+        return closing
 
     def sent(self, video_id: str = "v"):
         return self.endpoint.requests_of("content", "GET", video_id)
@@ -190,11 +206,7 @@ class TestOneTransfer:
     def test_after_a_hopeless_stream_a_new_one_goes_on_where_it_was(self, make, size):
         rig = make()
         rig.endpoint.personality = PERSONALITIES["openai"]
-        rig.endpoint.inject(faults.close_at(50_000))
-        rig.endpoint.inject(faults.status(500), math.inf)
-        content = rig.add(size=size)
-        with pytest.raises(TransportError):
-            rig.whole(content)
+        content = rig.fail(size)
         rig.endpoint.calm()
 
         assert rig.whole(content) == ramp("v", 0, size)
@@ -202,22 +214,14 @@ class TestOneTransfer:
         assert rig.endpoint.bytes_served_twice("v") == 0
 
     def test_after_a_hopeless_stream_what_had_come_is_still_there(self, rig, size):
-        rig.endpoint.inject(faults.close_at(50_000))
-        rig.endpoint.inject(faults.status(500), math.inf)
-        content = rig.add(size=size)
-        with pytest.raises(TransportError):
-            rig.whole(content)
+        content = rig.fail(size)
 
         assert rig.read(content, 0, 50_000) == ramp("v", 0, 50_000)
         rig.endpoint.calm()
         assert rig.whole(content) == ramp("v", 0, size)
 
     def test_a_change_before_a_new_stream_is_noticed(self, rig, size):
-        rig.endpoint.inject(faults.close_at(50_000))
-        rig.endpoint.inject(faults.status(500), math.inf)
-        content = rig.add(size=size)
-        with pytest.raises(TransportError):
-            rig.whole(content)
+        content = rig.fail(size)
         rig.endpoint.videos["v"].replace()
         rig.endpoint.calm()
 
@@ -685,9 +689,7 @@ class TestSlowDisk:
         rig = make(disk_bytes=SIZE)
         content, other = rig.add(), rig.add("other", SMALL)
         rig.whole(content)
-        storage = rig.store._room.find(content)._storage._storage
-        closing = SlowDisk(storage.close)
-        monkeypatch.setattr(storage, "close", closing)
+        closing = rig.slow_closing(content, monkeypatch)
 
         opening = threads.submit(rig.whole, rig.add("b"))
         assert closing.reached.wait(10)
@@ -707,9 +709,7 @@ class TestSlowDisk:
         rig = make(disk_bytes=2 * SIZE)
         large = rig.add("large", 2 * SIZE)
         rig.whole(large)
-        storage = rig.store._room.find(large)._storage._storage
-        closing = SlowDisk(storage.close)
-        monkeypatch.setattr(storage, "close", closing)
+        closing = rig.slow_closing(large, monkeypatch)
         rig.endpoint.inject(faults.chunked(), math.inf)
         second, third = rig.add("b"), rig.add("c", known=known)
 
@@ -730,9 +730,7 @@ class TestSlowDisk:
         rig = make(disk_bytes=2 * SIZE, most_leaving_seconds=0.05)
         large = rig.add("large", 2 * SIZE)
         rig.whole(large)
-        storage = rig.store._room.find(large)._storage._storage
-        closing = SlowDisk(storage.close)
-        monkeypatch.setattr(storage, "close", closing)
+        closing = rig.slow_closing(large, monkeypatch)
 
         first = threads.submit(rig.whole, rig.add("b"))
         assert closing.reached.wait(10)
@@ -864,56 +862,9 @@ class TestGivenUp:
             spool.append(b"y")
 
 
-class Pieces:
-    """An answer in pieces of given lengths that may end too early."""
-
-    def __init__(
-        self, status: int, start: int, data: bytes, step: int, size: int = 0
-    ) -> None:
-        self.status = status
-        self.headers = {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
-        self._left = data
-        self._step = step
-
-    def read_some(self, _most: int, *, decoded: bool) -> bytes:
-        assert not decoded
-        piece, self._left = self._left[: self._step], self._left[self._step :]
-        return piece
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        pass
-
-
-class Bodies:
-    """A source of one body, again and again, in pieces of a length."""
-
-    def __init__(self, body: bytes, step: int) -> None:
-        self._body = body
-        self._step = step
-
-    def open_whole(self, _content: Content, _offset: int) -> Pieces:
-        return Pieces(200, 0, self._body, self._step)
-
-
-def streamed(source: object, size: int) -> Spool:
-    """The spool of a content of *size* from *source*, whole or failed."""
-    store = SpoolStore(
-        source,  # type: ignore[arg-type]
-        MemoryBlockCache(MIB),
-        disk_bytes=MIB,
-        directory=None,
-        stall_seconds=10.0,
-    )
-    spool = store.open(Content(ENDPOINT, "v", size, Validator(), ranges=False))
-    with suppress(HingError):
-        spool.wait_complete(time.monotonic() + 10)
-    return spool
+def streamed(body: bytes, step: int) -> Outcome:
+    """The download of *body*, which comes in pieces of *step*, again and again."""
+    return download(lambda _offset: Pieces(200, {}, body, step), len(body))
 
 
 @pytest.mark.parametrize("step", [1, 3, 8000])
@@ -934,19 +885,19 @@ def streamed(source: object, size: int) -> Spool:
 )
 def test_r7_a_message_is_no_file_in_whatever_pieces_it_comes(body, step):
     """And none of it can be read meanwhile."""
-    spool = streamed(Bodies(body, step), len(body))
+    outcome = streamed(body, step)
 
-    assert isinstance(spool.error, NotAVideo)
-    assert spool.frontier == 0
+    assert isinstance(outcome.error, NotAVideo)
+    assert outcome.data == b""
 
 
 @pytest.mark.parametrize("step", [1, 3, 8000])
 @pytest.mark.parametrize("body", [b"[", b"{}x", b" \n<", b"\xef\xbb\xbf\0", b"\n\0"])
 def test_what_begins_like_a_message_and_is_none_is_a_file(body, step):
-    spool = streamed(Bodies(body, step), len(body))
+    outcome = streamed(body, step)
 
-    assert spool.error is None
-    assert spool.frontier == len(body)
+    assert outcome.error is None
+    assert outcome.data == body
 
 
 @given(
@@ -959,19 +910,17 @@ def test_a_file_is_whole_however_its_attempts_were_cut(size, cuts, step):
     whole = ramp("v", 0, size)
     attempts = iter([*cuts, (False, size), (False, size)])
 
-    class Source:
-        def open_whole(self, _content: Content, offset: int) -> Pieces:
-            resumes, length = next(attempts)
-            if resumes and offset:
-                return Pieces(206, offset, whole[offset : offset + length], step, size)
-            return Pieces(200, 0, whole[:length], step)
+    def answer(offset: int) -> Pieces:
+        resumes, length = next(attempts)
+        if resumes and offset:
+            said = {"Content-Range": f"bytes {offset}-{size - 1}/{size}"}
+            return Pieces(206, said, whole[offset : offset + length], step)
+        return Pieces(200, {}, whole[:length], step)
 
-    spool = streamed(Source(), size)
-    assert spool.wait_complete(time.monotonic()) == size
+    outcome = download(answer, size)
 
-    target = bytearray(size)
-    spool.read_into(memoryview(target), 0, time.monotonic())
-    assert target == whole
+    assert outcome.error is None
+    assert outcome.data == whole
 
 
 def test_a_source_that_never_gets_on_is_given_up(rig):
