@@ -22,7 +22,7 @@ sizes = st.integers(0, 1 << 24)
 
 
 class TestByteRange:
-    def test_it_is_half_open(self):
+    def test_a_range_is_half_open(self):
         assert len(ByteRange(3, 7)) == 4
         assert len(ByteRange(3, 3)) == 0
 
@@ -106,7 +106,7 @@ index_runs = st.builds(
 
 class TestRuns:
     @given(st.lists(index_runs, max_size=30), index_runs)
-    def test_they_hold_what_was_added(self, added, asked):
+    def test_runs_hold_what_was_added(self, added, asked):
         runs = Runs(100)
         for run in added:
             runs.add(run)
@@ -117,9 +117,7 @@ class TestRuns:
         assert runs.is_complete
 
     @given(st.lists(index_runs, max_size=30), st.integers(1, 4))
-    def test_they_never_hold_what_was_not_added_nor_more_than_so_many(
-        self, added, most
-    ):
+    def test_runs_hold_nothing_else_and_no_more_than_so_many(self, added, most):
         runs = Runs(most)
         for run in added:
             runs.add(run)

@@ -227,7 +227,7 @@ def test_what_somebody_else_put_there_is_not_written_to(
 # --- its size -----------------------------------------------------------------------------
 
 
-def test_it_is_rotated_at_its_bound(state: Path) -> None:
+def test_a_log_is_rotated_at_its_bound(state: Path) -> None:
     target = begin(most_bytes=1000)
 
     for number in range(100):
@@ -260,7 +260,7 @@ def test_two_mounts_of_one_directory_lose_no_line_by_rotation(state: Path) -> No
     assert [text.count(f"line {number}\n") for number in range(8)] == [2] * 8
 
 
-def test_it_is_made_again_where_somebody_removed_it(state: Path) -> None:
+def test_a_log_that_somebody_removed_is_made_again(state: Path) -> None:
     place = begin()
     say("before")
     Path(place.name).unlink()

@@ -19,7 +19,7 @@ steps = st.lists(
 
 
 @given(steps)
-def test_it_keeps_what_was_used_last_within_its_bound(steps) -> None:
+def test_a_table_keeps_what_was_used_last_within_its_bound(steps) -> None:
     table: Remembered[int] = Remembered(ROOM_FOR_THREE, lambda _: 10)
     numbers = itertools.count()
     model: dict[str, int] = {}

@@ -53,7 +53,7 @@ class TestCacheConfig:
         assert CacheConfig(block_bytes=block).block_bytes == block
 
     @pytest.mark.parametrize("block", [0, 1, 2 * KIB, 5000, 3 * MIB, 16 * MIB, -4096])
-    def test_other_sizes_are_not(self, block):
+    def test_a_block_of_another_size_is_refused(self, block):
         with pytest.raises(UsageError, match="block_bytes"):
             CacheConfig(block_bytes=block)
 

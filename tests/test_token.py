@@ -71,7 +71,7 @@ class TestToken:
         with pytest.raises(TokenError, match="HINGFS_TOKEN"):
             Token().read()
 
-    def test_it_is_never_shown(self, file):
+    def test_a_token_is_never_shown(self, file):
         bad = f"{SECRET} with blanks"
         file.write_text(bad)
         config = EndpointConfig(HTTPS, Token(SECRET))
@@ -85,7 +85,7 @@ class TestToken:
     @pytest.mark.parametrize(
         "said", [SECRET, f"key={SECRET}&", SECRET.upper(), f"{SECRET} {SECRET}"]
     )
-    def test_it_is_hidden_where_others_quote_it(self, said):
+    def test_a_token_is_hidden_where_others_quote_it(self, said):
         token = Token(SECRET)
         token.read()
 

@@ -73,7 +73,7 @@ class TestTimes:
 
 class TestModes:
     @pytest.mark.parametrize("text", ["644", "0644", "0o644", " 644 "])
-    def test_they_are_octal(self, text):
+    def test_modes_are_octal(self, text):
         assert parse_mode(text) == 0o644
 
     @pytest.mark.parametrize("text", ["", "rw", "648", "1777", "-1", "0x1ff", "٦٤٤"])

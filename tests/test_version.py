@@ -156,7 +156,7 @@ class TestVideoVersion:
         with pytest.raises(ValueError, match="version"):
             VideoVersion(ENDPOINT, "v", size_bytes, validator)
 
-    def test_it_is_equal_to_nothing_else(self):
+    def test_a_version_equals_nothing_of_another_kind(self):
         assert VideoVersion(ENDPOINT, "v", 10, Validator('"a"')) != "v"
 
     @given(versions, versions)
@@ -165,7 +165,7 @@ class TestVideoVersion:
         assert one != other or hash(one) == hash(other)
 
     @given(versions)
-    def test_it_is_equal_once_written_down_and_read_back(self, version):
+    def test_a_version_written_down_and_read_back_is_equal(self, version):
         hash(version)
         fields = json.loads(json.dumps(asdict(version)))
         fields["validator"] = Validator(**fields["validator"])

@@ -23,6 +23,7 @@ from hingfs.errors import (
     AccessDenied,
     BodyCut,
     ContentChanged,
+    DeadlineExceeded,
     EndpointError,
     HingError,
     NotAVideo,
@@ -802,6 +803,15 @@ class TestRanges:
 
         assert len(endpoint.log) == patience.READ_TRIES
 
+    def test_the_deadline_ends_the_tries(self, ask, endpoint, monkeypatch):
+        client = ask(read_seconds=1.0)
+        monkeypatch.setattr(patience, "_FIRST_DELAY_SECONDS", 100.0)
+        endpoint.inject(faults.status(500), math.inf)
+
+        with pytest.raises(DeadlineExceeded):
+            download(client, content_of(endpoint), ByteRange(0, 10))
+        assert len(endpoint.log) == 1
+
     def test_a_body_that_comes_too_slowly_goes_on_by_another_connection(
         self, ask, endpoint
     ):
@@ -965,7 +975,7 @@ class TestWhole:
         (asked,) = endpoint.log
         assert asked.range is None
 
-    def test_it_goes_on_at_an_offset(self, client, endpoint):
+    def test_a_whole_file_goes_on_at_an_offset(self, client, endpoint):
         with client.source.open_whole(content_of(endpoint), 1000) as answer:
             assert answer.status == 206
             assert all_of(answer) == ramp("v", 1000, SIZE)
@@ -1022,7 +1032,9 @@ class TestLate:
         assert not client.metadata.has_begun("v")
         assert len(endpoint.requests_of("content", "GET")) == 1
 
-    def test_it_is_not_of_a_version_that_its_validator_contradicts(self, ask, endpoint):
+    def test_a_begun_answer_is_of_no_version_that_its_validator_contradicts(
+        self, ask, endpoint
+    ):
         video = endpoint.add("v", size_bytes=SIZE)
         endpoint.inject(faults.chunked(), math.inf)
         client = ask("new_api_old")
@@ -1124,11 +1136,15 @@ def token_file(directory: Path, token: str) -> Path:
 
 
 class TestPauses:
-    @pytest.mark.parametrize(("code", "times"), [(429, 2), (503, 1)])
-    def test_r21_a_read_waits_for_a_pause_longer_than_a_name_does(
-        self, client, endpoint, code, times
+    @pytest.mark.parametrize(
+        ("bound", "code", "times"),
+        [(5.0, 429, 1), (5.0, 503, 1), (0.5, 429, 2), (0.5, 503, 1)],
+    )
+    def test_r21_a_read_waits_for_a_short_pause_whatever_the_bound_of_names(
+        self, ask, endpoint, *, bound, code, times
     ):
-        """The time-out of reads is the bound, and not the 0.5 s of names."""
+        """The time-out of reads is their only bound."""
+        client = ask(retry_after_seconds=bound)
         endpoint.inject(faults.status(code, retry_after="1"), times)
 
         check_range(client, content_of(endpoint), 0, 10)

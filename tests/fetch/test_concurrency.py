@@ -17,7 +17,7 @@ class TestConnections:
             limits.append(concurrency.limit)
         return limits
 
-    def test_it_climbs_while_each_connection_is_capped(self):
+    def test_the_number_climbs_while_each_connection_is_capped(self):
         assert self.run(Concurrency(16), lambda limit: limit * 25e6)[-1] == 16
 
     @given(st.integers(9, 64))
@@ -28,7 +28,7 @@ class TestConnections:
             assert limit == before or limit >= 1.3 * before
             before = limit
 
-    def test_it_steps_back_where_more_bring_nothing(self):
+    def test_the_number_steps_back_where_more_connections_bring_nothing(self):
         concurrency = Concurrency(16)
         first = concurrency.limit
 
@@ -46,12 +46,12 @@ class TestConnections:
 
         assert concurrency.limit == 10
 
-    def test_it_stays_where_the_rate_stops_rising(self):
+    def test_the_number_stays_where_the_rate_stops_rising(self):
         limits = self.run(Concurrency(32), lambda limit: min(limit, 10) * 25e6)
 
         assert 8 <= limits[-1] <= 20
 
-    def test_it_tries_again_after_a_while(self):
+    def test_a_larger_number_is_tried_again_after_a_while(self):
         concurrency = Concurrency(16)
         self.run(concurrency, lambda _limit: 100e6)
         before = concurrency.limit
@@ -75,7 +75,7 @@ class TestConnections:
             max_size=50,
         ),
     )
-    def test_it_is_at_least_one_and_never_more_than_allowed(self, most, events):
+    def test_the_number_is_at_least_one_and_never_more_than_allowed(self, most, events):
         concurrency = Concurrency(most)
         for event in events:
             if event is None:

@@ -94,9 +94,11 @@ class Rig:
             self.whole(content)
         return content
 
-    def slow_closing(self, content: Content, patch: pytest.MonkeyPatch) -> "SlowDisk":
+    def slow_closing(self, content, patch):
         """The removal of *content*'s file, which takes its time from now on."""
-        storage = self.store._room.find(content)._storage._storage
+        spool = self.store._room.find(content)
+        storage = spool and spool._storage._storage
+        assert storage is not None
         closing = SlowDisk(storage.close)
         patch.setattr(storage, "close", closing)
         return closing

@@ -109,14 +109,14 @@ def test_what_answered_comes_first_the_next_time(net):
     assert net.tried == ["192.0.2.2"]
 
 
-def test_that_all_refuse_is_told_by_the_last(net):
+def test_when_all_addresses_refuse_the_last_one_tells_it(net):
     net.refusing = {"192.0.2.1", "192.0.2.2"}
 
     with pytest.raises(ConnectionRefusedError):
         dial(quick(), ["192.0.2.1", "192.0.2.2"])
 
 
-def test_that_nobody_answers_is_told_in_time_and_nothing_is_left_open(net):
+def test_when_no_address_answers_it_is_told_in_time_and_nothing_is_left_open(net):
     net.silent = {"192.0.2.1", "192.0.2.2"}
 
     with pytest.raises(TimeoutError):

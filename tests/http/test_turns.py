@@ -23,13 +23,13 @@ def take(limit, pause_seconds: float = FOR_EVER, seconds: float = 10.0):
 
 
 class TestPause:
-    def test_it_is_never_shortened(self, limit):
+    def test_a_pause_is_never_shortened(self, limit):
         limit.pause(100)
         limit.pause(1)
 
         assert 90 < pause_of(limit) <= 100
 
-    def test_it_is_bounded(self, limit):
+    def test_a_pause_is_bounded(self, limit):
         limit.pause(1e9)
 
         assert LONGEST_PAUSE_SECONDS - 1 < pause_of(limit) <= 120
@@ -57,7 +57,7 @@ class TestPause:
 
         assert pause_of(limit) <= 0.8
 
-    def test_it_is_waited_for(self, limit):
+    def test_a_pause_is_waited_for(self, limit):
         limit.pause(0.05)
 
         with take(limit):
@@ -140,7 +140,7 @@ class TestTurns:
         with take(limit):
             pass
 
-    def test_they_end_when_no_pause_was_asked_for_for_long(self):
+    def test_turns_end_when_no_pause_was_asked_for_for_long(self):
         limit = RequestLimit(remembered_seconds=0.0)
         limit.pause(0.01)
 

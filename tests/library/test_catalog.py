@@ -325,7 +325,7 @@ class TestShortNames:
 
         assert catalog.find(SHORT).content.size_bytes == 7
 
-    def test_of_two_the_listed_one_has_the_name(self, catalog, endpoint):
+    def test_of_two_ids_the_listed_one_has_the_short_name(self, catalog, endpoint):
         """Only an id picked to be like a short name meets this."""
         looks_short = SHORT.removesuffix(".mp4")
         endpoint.add(looks_short, size_bytes=7)

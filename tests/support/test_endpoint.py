@@ -398,7 +398,7 @@ class TestFaults:
 
 
 class TestStopAndStart:
-    def test_it_comes_back_on_the_same_port(self, endpoint, get):
+    def test_a_stopped_endpoint_comes_back_on_the_same_port(self, endpoint, get):
         before = endpoint.base_url
         assert get().status_code == 200
 
@@ -410,7 +410,7 @@ class TestStopAndStart:
         assert endpoint.base_url == before
         assert get().status_code == 200
 
-    def test_it_resets_a_body_on_its_way(self, endpoint, get):
+    def test_a_stop_resets_a_body_on_its_way(self, endpoint, get):
         endpoint.add("film", size_bytes=2**40)
 
         with get("film", stream=True) as answer:
@@ -480,7 +480,7 @@ class TestStorage:
         assert [r.server for r in endpoint.log] == ["api", "api", "storage"]
         assert "authorization" not in endpoint.log[-1].headers
 
-    def test_it_takes_neither_head_nor_keys(self, session, signed):
+    def test_a_storage_takes_neither_head_nor_keys(self, session, signed):
         assert requests.head(signed(), timeout=10).status_code == 403
         assert session.get(signed(), timeout=10).status_code == 400
 

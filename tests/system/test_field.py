@@ -435,6 +435,7 @@ class TestBytesAtAUrlOfTheStatus:
 
             assert len(mounted.endpoint.requests_of("status")) == 1
             assert len(mounted.endpoint.requests_of("content", "HEAD")) == 1
+            assert mounted.endpoint.connections_seen <= 10
 
 
 class TestRightBytesUnderAWrongType:
@@ -509,7 +510,7 @@ class TestCodingsThatAreNone:
 
     @each_binding
     @pytest.mark.parametrize("coding", ["mp4", "gzip"])
-    def test_the_same_where_get_alone_names_it(
+    def test_a_coding_that_get_alone_names_is_read_in_the_same_way(
         self, binding: str, coding: str, tmp_path: Path
     ) -> None:
         with served(NoCoding(coding, from_get=True), binding) as mounted:

@@ -95,7 +95,7 @@ class TestOneSlowId:
             _, said = slow.communicate(timeout=10)
             assert "Resource temporarily unavailable" in said
 
-    def test_they_do_not_even_notice_where_names_are_looked_up_side_by_side(
+    def test_others_notice_nothing_where_names_are_looked_up_side_by_side(
         self,
     ) -> None:
         """With libfuse 3.17 and later; the one that hangs is waited for."""

@@ -210,6 +210,8 @@ def test_a_listing_holds_what_can_be_read_now(own: Mounted) -> None:
         ("queued", "queued"),
         ("rendering", "in_progress"),
         ("failed", "failed"),
+        ("expired", "expired"),
+        ("odd", "marinating"),
     ):
         own.endpoint.add(name, size_bytes=SIZE_BYTES, status=word)
 

@@ -560,15 +560,18 @@ def mounted(request: pytest.FixtureRequest) -> Iterator[Mounted]:
     "call",  # test_mount_names has every one
     [
         "os.open(path, os.O_WRONLY)",
+        "os.open(path, os.O_RDWR | os.O_TRUNC)",
         "os.open(path + b'.new.mp4', os.O_CREAT | os.O_WRONLY)",
         "os.unlink(path)",
         "os.chmod(path, 0o600)",
+        "os.utime(path)",
+        "os.truncate(path, 0)",
     ],
 )
 def test_every_attempt_to_change_is_erofs(mounted, call):
     """Every attempt to write, create, rename, delete or change is EROFS; where the kernel looks the name up first, and that fails, it is that error (EAGAIN, ENOENT)."""
     assert errno_of_process(mounted.path("v"), call) == "EROFS"
-    if re.search("chmod|open.path,", call):
+    if re.search("chmod|utime|truncate|open.path,", call):
         assert errno_of_process(mounted.path("late"), call) == "EAGAIN"
         assert errno_of_process(mounted.path("missing"), call) == "ENOENT"
 
@@ -610,13 +613,16 @@ def test_what_is_known_is_kept_while_the_server_is_away(
     check_reads(files, video, sequential(SIZE_BYTES))
 
 
-def test_refusals_are_remembered_for_a_moment(view, endpoint, expected_log):
+@pytest.mark.parametrize(("code", "trouble"), [(500, "EIO"), (429, "EAGAIN")])
+def test_refusals_are_remembered_for_a_moment(
+    view, endpoint, expected_log, code, trouble
+):
     """EAGAIN, ENOENT and a failed rendering are remembered for `--negative-ttl` (2 s), a read that failed for 1.5 s; other errors are not remembered."""
     expected_log("EIO")
     names = ("late", "no", "failed", "v")
     endpoint.add("late", status="queued")
     endpoint.add("failed", status="failed")
-    endpoint.inject(faults.status(500), math.inf, lambda r: r.video_id == "v")
+    endpoint.inject(faults.status(code, "0"), math.inf, lambda r: r.video_id == "v")
     files = view({"negative_ttl_seconds": 3600.0})
     first = [errno_of(partial(files.size_bytes, name)) for name in names]
     endpoint.calm()
@@ -626,7 +632,7 @@ def test_refusals_are_remembered_for_a_moment(view, endpoint, expected_log):
     again = [errno_of(partial(files.size_bytes, name)) for name in names]
     at_open = [errno_of(partial(files.open, name)) for name in names[:3]]
 
-    assert first == ["EAGAIN", "ENOENT", "EIO", "EIO"]
+    assert first == ["EAGAIN", "ENOENT", "EIO", trouble]
     assert at_open == first[:3]
     assert again == ["EAGAIN", "ENOENT", "EIO", "none"]
     assert {r.video_id for r in endpoint.log} == {"v"}
@@ -1036,7 +1042,7 @@ def test_the_token_stays_at_home(view, video, endpoint, caplog, binding):
     assert options
     assert missing
     assert "/v1/videos/v/content" in log
-    assert endpoint.token not in arguments + options + missing + log
+    assert endpoint.token not in arguments + options + missing + log + mounted.stdout
     api = [r for r in endpoint.log if r.server == "api"]
     storage = [r for r in endpoint.log if r.server == "storage"]
     assert all(r.headers["authorization"] == f"Bearer {endpoint.token}" for r in api)

@@ -142,7 +142,7 @@ def test_the_command_that_it_tells_works(checkout: Checkout) -> None:
 
 @pytest.mark.fuse
 @pytest.mark.parametrize("api", ["its own", "the service"])
-def test_it_ends_with_its_terminal(checkout: Checkout, api: str) -> None:
+def test_the_demo_ends_with_its_terminal(checkout: Checkout, api: str) -> None:
     """No mount is left, and no directory."""
     with FakeEndpoint() as endpoint:
         endpoint.add("v", size_bytes=1000)

@@ -434,7 +434,7 @@ def test_a_word_is_known_in_every_spelling_or_decides_nothing(said, state, word)
         },
         {
             "code": 0,
-            "message": "OK",
+            "message": "SUCCEED",
             "data": {"task_id": "v", "task_status": "succeed"},
         },
         {"request_id": "r", "output": {"task_id": "v", "task_status": "SUCCEEDED"}},
@@ -520,11 +520,11 @@ def test_the_status_of_another_video_or_of_none_says_nothing(document):
         {"errorMessage": "blocked by us"},
     ],
 )
-@pytest.mark.parametrize("word", ["FAIL", "GENERATE_FAILED"])
-def test_the_reason_of_a_failure_reaches_the_message_by_its_names(fields, word):
-    assert "blocked by us" in str(
-        refusals.refusal(400, {}, b"", judged(status(word, **fields)))
-    )
+@pytest.mark.parametrize(("word", "code"), [("FAIL", 400), ("GENERATE_FAILED", 404)])
+def test_the_reason_of_a_failure_reaches_the_message_by_its_names(fields, word, code):
+    found = judged(status(word, **fields))
+
+    assert "blocked by us" in str(refusals.refusal(code, {}, b"", found))
 
 
 @pytest.mark.parametrize(
@@ -736,6 +736,7 @@ def test_r9_the_reason_of_a_failure_reaches_the_message_without_its_controls():
     assert "\x1b" not in said
 
 
+NOT_READY = "video is not ready"
 TASK = "Task is not completed yet"
 NO_ROUTE = "Invalid URL (GET /v1/videos/v/content)"
 UPSTREAM = json.dumps({"error": {"message": "Video is not ready yet"}})
@@ -749,7 +750,7 @@ UPSTREAM = json.dumps({"error": {"message": "Video is not ready yet"}})
         (400, error(f"{TASK}, current status: FAILURE"), VideoFailed),
         (409, error("Video is not ready yet. Current status: canceled"), VideoFailed),
         (409, error("Video is not ready yet. Current status: expired"), VideoNotFound),
-        (400, error("video is not ready for download (status: queued)"), VideoNotReady),
+        (400, error(f"{NOT_READY} for download (status: running)"), VideoNotReady),
         # 2: words of failure
         (422, detail("Video generation failed: out of memory"), VideoFailed),
         (400, error("refused by moderation"), VideoFailed),
@@ -1233,6 +1234,7 @@ def test_r23_anything_else_is_no_page_of_a_list(body):
         b'{"data": null, "message": "success"}',
         b'{"code": 10000, "message": "Success", "data": null}',
         b'{"code": 1, "msg": "\xe6\x93\x8d\xe4\xbd\x9c\xe6\x88\x90\xe5\x8a\x9f", "data": []}',
+        b'{"code": 1, "message": "ok", "data": null}',  # the words tell what 1 means
         b'{"status": "success", "data": null}',
         b'{"code": "SUCCESS", "message": "no error", "data": []}',
         b'{"base_resp": {"status_code": 0, "status_msg": "ok"}, "videos": null}',
@@ -1264,7 +1266,10 @@ def test_the_end_of_a_list_is_only_what_can_mean_nothing_else(body):
         *(b'{"status": 500, "data": []}', b'{"ok": false, "data": []}'),
         *(b'{"data": [], "error": {"code": "x"}}', b'{"data": [], "message": "sorry"}'),
         b'{"code": 50000, "message": "busy", "data": []}',
-        b'{"code": "fail", "data": [{"id": "v"}]}',
+        *(
+            b'{"code": "fail", "data": [{"id": "v"}]}',
+            b'{"code": 7, "data": [{"id": "v"}]}',
+        ),
         *(b'{"success": false, "data": []}', b'{"status": "error", "data": []}'),
         b'{"errors": [{"message": "timeout"}], "data": [{"id": "v"}]}',
         b'{"msg": "busy", "data": null}',
@@ -1282,7 +1287,11 @@ def test_a_list_that_says_it_failed_is_no_end_of_one(body):
         [{"id": "v", "status": "succeeded"}],
         {"videos": [{"id": "v", "status": "succeeded"}]},
         {"items": [{"task_id": "v", "status": "SUCCESS"}], "total": 1},
-        {"code": 0, "msg": "ok", "data": [{"taskId": "v", "taskStatus": "Succeed"}]},
+        {
+            "code": 0,
+            "message": "ok",
+            "data": [{"taskId": "v", "taskStatus": "Succeed"}],
+        },
         {"success": True, "data": {"items": [{"video_id": "v", "state": "done"}]}},
         {"data": [{"id": 12, "task_id": "v", "status": "SUCCESS"}]},
         {"data": [{"video": {"id": "v", "status": "completed"}}]},
@@ -1297,6 +1306,7 @@ def test_a_list_that_says_it_failed_is_no_end_of_one(body):
         {"message": "3 videos found", "data": [{"id": "v", "status": "done"}]},
         {"data": [{"id": "v", "status": {"state": "completed", "code": 0}}]},
         {"data": [{"id": "v", "status": {"code": "SUCCESS"}}]},
+        {"errno": 7, "data": [{"id": "v", "status": "done"}]},
     ],
 )
 def test_rows_of_another_shape_are_rows(page):
