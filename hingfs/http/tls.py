@@ -20,9 +20,9 @@ import urllib3.util.ssl_
 
 from ..blocks import KIB
 
-# Taken from the socket at once. In eight threads of a client alone, CPU seconds a GB:
-# 1.18 at 64 KiB, 0.97 at 128, 0.99 at 256, 0.96 at 512 (2026-11-27); a connection holds
-# this much twice.
+# Taken from the socket at once. Four threads of a client alone used, by `recv_into` and
+# in the best of five runs, this many CPU seconds a GB: 1.18 at 64 KiB, 0.97 at 128, 0.99
+# at 256, 0.96 at 512 (2026-11-27). A connection holds this much twice.
 _RECEIVE_BYTES = 256 * KIB
 # OpenSSL may have taken so much of the next record already: no record is larger.
 _RECORD_BYTES = 17 * KIB
