@@ -65,35 +65,20 @@ class PagedList:
         None if the API never had a list. Raises TransportError unless the whole list
         comes.
         """
-        found: dict[str, Listed] = {}
-        after, rows, held_bytes = "", 0, 0
-        for _ in range(self._most_pages):
-            page = self._list_page(after)
-            if page is None:
-                return None
-            known = len(found)
-            for video_id, status in page.videos:
-                if wanted(video_id) and video_id not in found:
-                    found[video_id] = Listed(video_id, status)
-                    held_bytes += listing.listed_bytes(video_id)
-            if held_bytes > listing.MOST_LISTED_BYTES:
-                break
-            if page.has_more is False:
-                return list(found.values())
-            # A page may have no wanted video; its end shows whether it is a repeated one.
-            seen = page.last_id in found or page.last_id in ("", after)
-            if len(found) == known and seen:
-                _check_whole(page, rows)
-                return list(found.values())
-            after, rows = page.last_id, rows + page.rows
-        raise ServerBroken(
-            f"the list has more than {self._most_pages} pages, or ids that take more than "
-            f"{listing.MOST_LISTED_BYTES // MIB} MiB"
-        )
+        reading = self.reading(wanted)
+        while not reading.ended:
+            reading.read_page()
+        return reading.videos if reading.pages else None
 
-    def newest_videos(self, wanted: Callable[[str], bool]) -> list[Listed] | None:
-        """As `list_videos`, but only the first page, by one request."""
-        page = self._list_page("")
+    def reading(self, wanted: Callable[[str], bool]) -> "Reading":
+        """A reading of the list that begins with its newest page."""
+        return Reading(self._list_page, wanted, self._most_pages)
+
+    def one_page(
+        self, wanted: Callable[[str], bool], after: str = ""
+    ) -> list[Listed] | None:
+        """As `list_videos`, but only the page behind *after*: the newest if that is ""."""
+        page = self._list_page(after)
         if page is None:
             return None
         return [Listed(*video) for video in page.videos if wanted(video[0])]
@@ -189,6 +174,63 @@ class PagedList:
                 f"a page of the list is larger than {self._most_page_bytes // MIB} MiB"
             )
         return answer, body
+
+
+class Reading:
+    """The list from its newest page on, as far as it was read. One thread at a time."""
+
+    def __init__(
+        self,
+        page_after: Callable[[str], ListPage | None],
+        wanted: Callable[[str], bool],
+        most_pages: int,
+    ) -> None:
+        self._page_after = page_after
+        self._wanted = wanted
+        self._most_pages = most_pages
+        self._found: dict[str, Listed] = {}
+        self._after, self._rows, self._held_bytes = "", 0, 0
+        self.pages = 0  # that came; none at the end if the API has no list
+        # The rows of the whole list, as the first page says: later ones come meanwhile.
+        self.total: int | None = None
+        self.ended = False  # `videos` is the whole list
+
+    @property
+    def videos(self) -> list[Listed]:
+        """The wanted videos that came, in the server's order."""
+        return list(self._found.values())
+
+    def read_page(self) -> None:
+        """Ask for the next page; raises TransportError if it does not come."""
+        if self.pages == self._most_pages:
+            raise self._too_long()
+        page = self._page_after(self._after)
+        if page is None:
+            self._found, self.pages, self.ended = {}, 0, True
+            return
+        if not self.pages:
+            self.total = page.total
+        self.pages += 1
+        known = len(self._found)
+        for video_id, status in page.videos:
+            if self._wanted(video_id) and video_id not in self._found:
+                self._found[video_id] = Listed(video_id, status)
+                self._held_bytes += listing.listed_bytes(video_id)
+        if self._held_bytes > listing.MOST_LISTED_BYTES:
+            raise self._too_long()
+        # A page may have no wanted video; its end shows whether it is a repeated one.
+        seen = page.last_id in self._found or page.last_id in ("", self._after)
+        if page.has_more is not False and len(self._found) == known and seen:
+            _check_whole(page, self._rows)
+            self.ended = True
+        self.ended = self.ended or page.has_more is False
+        self._after, self._rows = page.last_id, self._rows + page.rows
+
+    def _too_long(self) -> ServerBroken:
+        return ServerBroken(
+            f"the list has more than {self._most_pages} pages, or ids that take more than "
+            f"{listing.MOST_LISTED_BYTES // MIB} MiB"
+        )
 
 
 def _check_whole(page: ListPage, rows: int) -> None:

@@ -184,6 +184,13 @@ class Catalog:
         """Have the next mount recall nothing that a read found to have changed."""
         self._known.forget_changed()
 
+    def changed_ns(self) -> int | None:
+        """When the listing changed, in ns since the epoch; None if nothing tells it.
+
+        Has the list read if the last listing is no longer fresh; does not wait.
+        """
+        return self._list.changed_ns()
+
     def known_bytes(self) -> int:
         """The sizes of all known files, added up; makes no request."""
         return self._known.total_bytes()

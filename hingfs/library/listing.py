@@ -1,28 +1,30 @@
 """The API's list of videos, and for how long it is believed.
 
 Decides when the list is asked for again, when an older listing stands in for a new one,
-and which listed videos are shown. Leaves to `pages` how the list is read, to `lookups`
-on which thread, and to `walk` which names are looked up ahead of a program.
+and which listed videos are shown. Leaves to `refresh` how much of the list is read again,
+to `lookups` on which thread, and to `walk` which names are looked up ahead of a program.
 
-Threads: the list is read on a thread of `lookups`; any thread may call any method.
+Threads: the list is read on threads of `lookups`; any thread may call any method.
 """
 
+import hashlib
 import logging
 import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
-from ..api.judgement.video_status import Status
+from ..api.judgement.video_status import State, Status
 from ..api.metadata import VideoMetadata
-from ..api.pages import Listed
 from ..blocks import MIB
-from ..errors import AccessDenied, TransportError
+from ..errors import AccessDenied, HingError, TransportError
 from ..remembered import Remembered
+from .ground import Rows, united
 from .lookups import Lookups
 from .names import ShortNames, has_name, is_short, name_of
+from .refresh import WALK_TTLS, ListRefresh, NumberedRows
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +38,16 @@ _MOST_LOST_BYTES = 1 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The videos of the list that can be read."""
+    """The videos of the list, and those of them that can be read."""
 
     taken_at: float  # monotonic
-    statuses: dict[str, Status]  # id -> status
-    order: tuple[str, ...]  # ids, in the order of their names
+    rows: Rows  # of all videos
+    order: tuple[str, ...]  # ids that can be read, in the order of their names
     positions: dict[str, int]  # id -> index in *order*
     shortened: dict[str, str]  # short name -> id; also of videos that cannot be read
+    # When the newest video of *order* was made, in ns since the epoch; None if untold.
+    # The ns below a second are a hash of *order*, so that a deletion changes them.
+    changed_ns: int | None
 
 
 class VideoList:
@@ -65,11 +70,14 @@ class VideoList:
         self._short_names = short_names
         self._ttl_seconds = ttl_seconds
         self._stale_seconds = stale_seconds
+        self._refresh = ListRefresh(metadata, ttl_seconds)
         # Guards all below; no thread waits for anything else while it holds it.
         self._lock = threading.Lock()
         self._whole: Listing | None = None
-        self._latest: Listing | None = None  # the last whole one, or a newer first page
+        self._latest: Listing | None = None  # the last whole one, or with newer rows
+        self._number = 0  # of the rows of `_whole`
         self._expired_at = -math.inf  # monotonic: earlier listings are not fresh
+        self._stat_read_at = -math.inf  # monotonic: when `changed_ns` had the list read
         # Ids whose row has expired, and that the server no longer serves.
         self._lost: Remembered[None] = Remembered(
             _MOST_LOST_BYTES, lambda _: 0, _LOST_SECONDS
@@ -98,7 +106,7 @@ class VideoList:
         ):
             return listing
         try:
-            return self._lookups.listing("whole", deadline, self._read_all)
+            return self._lookups.listing("whole", deadline, self._read)
         except AccessDenied:
             raise
         except TransportError as error:
@@ -109,8 +117,27 @@ class VideoList:
 
     def expire(self) -> None:
         """Have the next listing ask the API; if that fails, the old one stands in."""
+        self._refresh.must_walk()
         with self._lock:
             self._expired_at = time.monotonic()
+
+    def changed_ns(self) -> int | None:
+        """When the last whole listing changed; None if there is none, or none tells.
+
+        Has the list read, without waiting, if a program listed before and that listing
+        is no longer fresh. Where it must be read whole each time, it is read seldom.
+        """
+        ttl = self._ttl_seconds * (1 if self._refresh.is_cheap else WALK_TTLS)
+        with self._lock:
+            listing, now = self._whole, time.monotonic()
+            if listing is None:
+                return None
+            old = not self._is_younger(listing, ttl) and now - self._stat_read_at >= ttl
+            if old:  # not again at once, if the server is away
+                self._stat_read_at = now
+        if old:
+            self._lookups.start("whole", self._read)
+        return listing.changed_ns
 
     def shown(self, deadline: float) -> list[str]:
         """The ids of `current` that a directory shows: all but the lost ones."""
@@ -134,13 +161,25 @@ class VideoList:
     def has_unexpired(self, video_id: str) -> bool:
         """Whether the last listing has *video_id*, in a row that has not expired."""
         order = self.latest
-        row = order.statuses.get(video_id) if order is not None else None
-        return row is not None and not row.expired
+        if order is None or video_id not in order.positions:
+            return False
+        return not order.rows[video_id].expired
 
-    def recent_row(self, video_id: str) -> Status | None:
-        """The row of *video_id*, if it is recent enough to save a request."""
+    def row_to_believe(self, video_id: str) -> Status | None:
+        """The row of *video_id*, if it saves a request about its status.
+
+        A video that was completed stays so, whatever the age of the row, until it
+        expires. Other rows count while they are recent.
+        """
         order = self.latest
-        return order.statuses.get(video_id) if self._saves_a_request(order) else None
+        if order is None or video_id not in order.positions:
+            return None
+        row = order.rows[video_id]
+        if self._saves_a_request(order):
+            return row
+        expires_at = row.expires_at_seconds
+        expired = expires_at is not None and expires_at <= self._metadata.now()
+        return row if row.state is State.READY and not expired else None
 
     def vouches_for(self, video_id: str, mtime_ns: int, seconds: float) -> bool:
         """Whether a listing of *seconds* at most shows *video_id* as made at *mtime_ns*.
@@ -150,16 +189,15 @@ class VideoList:
         order = self.latest
         if order is None or time.monotonic() - order.taken_at >= seconds:
             return False
-        row = order.statuses.get(video_id)
-        if row is None or row.expired:
+        if video_id not in order.positions or order.rows[video_id].expired:
             return False
-        made_at = row.completed_at_seconds
+        made_at = order.rows[video_id].completed_at_seconds
         return made_at is None or int(made_at * 1e9) == mtime_ns
 
     def note_gone(self, video_id: str) -> None:
         """The server has *video_id* no more: hide it, if its row has expired."""
         with self._lock:
-            row = self._whole.statuses.get(video_id) if self._whole else None
+            row = self._whole.rows.get(video_id) if self._whole else None
             if row is not None and row.expired:
                 self._lost.put(video_id, None)
 
@@ -175,23 +213,48 @@ class VideoList:
 
     def read_newest(self) -> None:
         """Ask for the newest videos of the list, to learn the order of names."""
-        newest = listing_of(
-            self._metadata.pages.newest_videos(has_name) or [],
-            self._metadata.can_be_read,
-        )
-        self._short_names.note(newest.shortened)
-        with self._lock:
-            if not self._saves_a_request(self._latest):  # it may be a whole one
-                self._latest = newest
-
-    def _read_all(self) -> Listing:
-        listing = listing_of(
-            self._metadata.pages.list_videos(has_name) or [], self._metadata.can_be_read
-        )
+        page = self._metadata.pages.one_page(has_name) or []
+        newest: Rows = {video.video_id: video.status for video in page}
+        whole = self.latest
+        rows = newest if whole is None else united(newest, whole.rows)
+        listing = listing_of(rows, self._metadata.can_be_read, whole)
         self._short_names.note(listing.shortened)
         with self._lock:
-            self._whole = self._latest = listing
+            if not self._saves_a_request(self._latest):  # it may be a whole one
+                self._latest = listing
+
+    def _read(self) -> Listing:
+        listing = self._put(self._refresh.newest())
+        if self._refresh.has_rest:
+            self._lookups.start("rest", self._read_rest)
         return listing
+
+    def _read_rest(self) -> None:
+        try:
+            numbered = self._refresh.rest()
+        except HingError as error:
+            log.info("the list could not be read on behind its newest page: %s", error)
+            raise
+        if numbered is not None:
+            self._put(numbered)
+
+    def _put(self, numbered: NumberedRows) -> Listing:
+        """The listing of these rows; shown from now on, unless a newer one is."""
+        number, rows = numbered
+        with self._lock:
+            before = self._whole
+        listing = listing_of(rows, self._metadata.can_be_read, before)
+        self._short_names.note(listing.shortened)
+        with self._lock:
+            if number > self._number or self._whole is None:
+                self._number, self._whole, self._latest = number, listing, listing
+            return self._whole
+
+    def _is_younger(self, listing: Listing, seconds: float) -> bool:
+        """Whether *listing* is; an older one will do where the endpoint counts requests."""
+        if self._metadata.counts_requests:
+            seconds = max(seconds, self._stale_seconds)
+        return time.monotonic() - listing.taken_at < seconds
 
     def _saves_a_request(self, listing: Listing | None) -> TypeGuard[Listing]:
         """Whether a row of *listing* is recent enough to save a request about its video.
@@ -199,21 +262,32 @@ class VideoList:
         Its videos are completed, and stay so. So an older listing will do where the
         endpoint limits requests.
         """
-        if listing is None:
-            return False
-        ttl = self._ttl_seconds
-        if self._metadata.counts_requests:
-            ttl = max(ttl, self._stale_seconds)
-        return time.monotonic() - listing.taken_at < ttl
+        return listing is not None and self._is_younger(listing, self._ttl_seconds)
 
 
-def listing_of(videos: list[Listed], can_be_read: Callable[[Status], bool]) -> Listing:
-    """The listing of those of *videos* that can be read."""
-    statuses = {
-        video.video_id: video.status for video in videos if can_be_read(video.status)
-    }
-    order = tuple(sorted(statuses, key=name_of))
-    positions = {video_id: index for index, video_id in enumerate(order)}
-    names = ((name_of(video.video_id), video.video_id) for video in videos)
+def listing_of(
+    rows: Rows, can_be_read: Callable[[Status], bool], before: Listing | None = None
+) -> Listing:
+    """The listing of *rows*; it shares what it can with the one *before*."""
+    shown = {video_id: row for video_id, row in rows.items() if can_be_read(row)}
+    now = time.monotonic()
+    if before is not None and before.positions.keys() == shown.keys():
+        # A row that was read again may tell another time.
+        if before.rows == rows:
+            return replace(before, taken_at=now)
+        order, positions = before.order, before.positions
+    else:
+        order = tuple(sorted(shown, key=name_of))
+        positions = {video_id: index for index, video_id in enumerate(order)}
+    names = ((name_of(video_id), video_id) for video_id in rows)
     shortened = {name: video_id for name, video_id in names if is_short(name)}
-    return Listing(time.monotonic(), statuses, order, positions, shortened)
+    return Listing(now, rows, order, positions, shortened, _changed_ns(order, rows))
+
+
+def _changed_ns(order: tuple[str, ...], rows: Rows) -> int | None:
+    times = [rows[video_id].mtime_seconds for video_id in order]
+    newest = max((time for time in times if time is not None), default=None)
+    if newest is None:
+        return None
+    digest = hashlib.blake2b("\0".join(order).encode(), digest_size=8).digest()
+    return int(newest) * 10**9 + int.from_bytes(digest) % 10**9

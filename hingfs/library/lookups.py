@@ -31,7 +31,7 @@ from ..workers import DaemonPool, all_joined
 # More names than programs look up at once where all is well. So a thread is left for the
 # next name, whatever the others do. Threads start when there is work.
 LOOKUP_THREADS = 64
-_LIST_THREADS = 2  # one reads the whole list, one its newest part
+_LIST_THREADS = 3  # for a listing, what is read behind it, and the newest page
 
 # How long the server may be silent about one name while others in its directory wait. A
 # healthy server answers in a second; one that takes 20 to 60 s for each first byte would

@@ -144,7 +144,7 @@ class Versions:
         return self._file_of(video_id, probe)
 
     def _probe(self, video_id: str, *, ahead: bool, replaced: bool) -> Probe:
-        listed = self._list.recent_row(video_id)
+        listed = self._list.row_to_believe(video_id)
         known = self._known.was_served(video_id) or self._list.has_unexpired(video_id)
         probe = self._metadata.probe(video_id, listed, known=known, ahead=ahead)
         if not replaced and is_disproved(self._known.file(video_id), probe):

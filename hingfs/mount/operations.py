@@ -336,15 +336,16 @@ class HingOperations:
         }
 
     def _stat_of_root(self) -> Mapping[str, int]:
+        changed_ns = self._catalog.changed_ns() or self._mounted_ns
         return {
             "st_mode": stat.S_IFDIR | self._config.dir_mode,
             "st_ino": _ROOT_INODE,
             "st_nlink": 2,
             "st_uid": self._config.uid,
             "st_gid": self._config.gid,
-            "st_mtime": self._mounted_ns,
-            "st_ctime": self._mounted_ns,
-            "st_atime": self._mounted_ns,
+            "st_mtime": changed_ns,
+            "st_ctime": changed_ns,
+            "st_atime": changed_ns,
         }
 
 

@@ -1,5 +1,8 @@
 """How long an engine remembers, and believes, as a test wants it."""
 
+import math
+from dataclasses import replace
+
 from hingfs.engine import Engine
 
 
@@ -21,3 +24,14 @@ def show_stale_listings(engine: Engine, seconds: float) -> None:
 def excuse_unserved(engine: Engine, seconds: float) -> None:
     """Have *engine* excuse a completed video that is not served for so long."""
     engine.catalog._versions._unserved_seconds = seconds
+
+
+def age_listing(engine: Engine, *, walk_is_due: bool = False) -> None:
+    """Let the last listing of *engine* be as old as its TTL, or as 30 of them."""
+    shown, refresh = engine.catalog._list, engine.catalog._list._refresh
+    assert shown._whole is not None
+    assert refresh._ground is not None
+    shown._whole = replace(shown._whole, taken_at=shown._whole.taken_at - 60.0)
+    shown._latest, shown._stat_read_at = shown._whole, -math.inf
+    if walk_is_due:
+        refresh._ground = replace(refresh._ground, walked_at=-math.inf)
