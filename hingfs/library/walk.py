@@ -15,7 +15,7 @@ from functools import partial
 from ..api.metadata import VideoMetadata
 from .ahead import Ahead
 from .known import KnownVideos, VideoFile
-from .listing import Listing, VideoList
+from .listing import VideoList
 from .versions import Versions
 
 # So many names are looked up ahead of the first. With it they cost two round trips.
@@ -77,18 +77,22 @@ class Walks:
         self._ahead = ahead
         # Guards all below; only `known` is called with it held.
         self._lock = threading.Lock()
-        self._order: Listing | None = None  # what the walks go through
+        self._order: tuple[str, ...] = ()  # what the walks go through
         self._walks: list[_Walk] = []  # the one that was stepped on last comes last
         self._unlisted = 0  # names in a row that were found and are in no listing
 
     def step_to(self, video_id: str) -> bool:
         """A program looks *video_id* up; returns whether `look_ahead` has work."""
-        order = self._list.latest
+        listing = self._list.latest
+        if listing is None:
+            return False
+        position = listing.positions.get(video_id)
         with self._lock:
-            if order is not self._order:
-                self._order = order
+            # A newer listing of the same names shares the order of the one before.
+            if listing.order is not self._order:
+                self._order = listing.order
                 self._walks.clear()
-            if order is None or (position := order.positions.get(video_id)) is None:
+            if position is None:
                 return False
             walk = next((w for w in reversed(self._walks) if w.holds(position)), None)
             if walk is None:
@@ -139,9 +143,7 @@ class Walks:
 
     def _next_name_locked(self, walk: _Walk) -> str | None:
         """The next name ahead of *walk* that is not known; None if there is none."""
-        if self._order is None:
-            return None
-        for video_id in self._order.order[walk.reached : walk.end]:
+        for video_id in self._order[walk.reached : walk.end]:
             walk.reached += 1
             if not self._known.remembers(video_id):
                 return video_id

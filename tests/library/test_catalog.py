@@ -34,6 +34,7 @@ from hingfs.library.walk import FIRST_AHEAD, MOST_AHEAD, MOST_WALKS
 from hingfs.version import Content, Validator
 from tests.conftest import Build
 from tests.support import endpoint as faults
+from tests.support.memories import age_listing
 from tests.support.memory import little_memory
 from tests.support.mounting import eventually
 from tests.support.personalities import (
@@ -741,10 +742,15 @@ class TestListing:
         names = [f"v{number:03}" for number in range(200)]
         for name in names:
             endpoint.add(name, size_bytes=SIZE)
-        catalog = build().engine.catalog
+        engine = build().engine
+        catalog = engine.catalog
         catalog.listing()
 
         for step in range(20):
+            if step == 10:  # the list is read again, and tells another time
+                endpoint.videos["v150"].created_at += 1
+                age_listing(engine)
+                catalog.listing()
             for first in (0, 100):
                 catalog.find(name_of(names[first + step]))
         looked_up = {*names[:60], *names[100:160]}
