@@ -223,6 +223,34 @@ class TestSingleFlight:
 
 
 class TestArrival:
+    def test_only_a_block_that_a_reader_took_counts_as_read(self):
+        read: list[BlockKey] = []
+
+        class Cache(MemoryBlockCache):
+            def mark_read(self, key: BlockKey) -> None:
+                read.append(key)
+                super().mark_read(key)
+
+        with Rig(cache=Cache(64 * MIB)) as rig:
+            rig.ask_ahead(range(4))
+            (landing,) = rig.fetcher.demand(rig.content, [2])
+            rig.go_on()
+            rig.await_block(landing)
+            keys = [rig.content.block_key(index) for index in range(4)]
+            eventually(lambda: read and keys[3] in rig.cache, "all blocks")
+
+            assert read == [keys[2]]
+
+    def test_what_follows_a_demand_ends_before_a_block_on_its_way(self, rig):
+        rig.ask_ahead([4])
+        (landing,) = rig.fetcher.demand(rig.content, [0], ahead=range(1, 8))
+        rig.go_on()
+        rig.await_block(landing)
+        rig.fetch(*range(5))
+
+        spans = [(s.start // BLOCK, s.stop // BLOCK) for s in rig.source.requests]
+        assert spans == [(4, 5), (0, 4)]
+
     def test_a_block_is_there_before_its_request_ends(self, rig):
         rig.source.let(BLOCK)
 

@@ -97,6 +97,20 @@ class TestTries:
 
         assert raised.value is met
 
+    def test_pauses_that_a_failure_asks_for_share_one_bound(self, patience, now):
+        """Of 25 s; what is too long for the rest of it is waited for as without it."""
+        patience.failed(ServerBroken("HTTP 503"), 20.0)
+        patience.failed(ServerBroken("HTTP 503"), 10.0)
+
+        assert 1020 < now[0] < 1022
+
+    def test_bytes_that_came_give_all_time_back(self, patience, now):
+        now[0] += 50
+
+        patience.progressed()
+
+        assert patience.deadline - now[0] == 60.0
+
     def test_bytes_that_came_give_all_tries_back(self, patience):
         for _ in range(READ_TRIES - 1):
             patience.failed(ServerBroken("HTTP 503"))

@@ -74,6 +74,7 @@ from tests.support.views import (
 )
 
 SIZE_BYTES = 2_000_003
+FILM_BYTES, FAR = 60_000_000, 40_000_000  # a place that no open fetches
 README = Path(__file__).parents[2] / "README.md"
 each_binding = pytest.mark.parametrize("binding", BINDINGS)
 
@@ -92,6 +93,11 @@ def view(build, endpoint):
 @pytest.fixture
 def video(view, endpoint):
     return endpoint.videos["v"]
+
+
+@pytest.fixture
+def film(endpoint):
+    return endpoint.add("film", size_bytes=FILM_BYTES)
 
 
 def content(method: str = "GET"):
@@ -117,42 +123,42 @@ def test_exactly_the_bytes_or_an_error(view, video, endpoint, expected_log):
                 assert found == other.read(offset, offset + count)
 
 
-def test_two_versions_are_never_mixed(view, video, expected_log):
+def test_two_versions_are_never_mixed(view, film, expected_log):
     """Two versions of a video are never mixed: a handle reads the version it was opened on, or fails with ESTALE. Versions are told apart by size and ETag, without an ETag by Last-Modified; where these are equal, they cannot be. Where there are none, an open, once `--metadata-ttl` is over, compares the first bytes that are held, else `completed_at`; a handle that reads on cannot tell."""
     expected_log("ESTALE")
     files = view()
-    with opened(files, "v") as handle:
-        before = video.read(0, 1000)
-        assert handle.read(0, 1000) == before
-        video.replace()
-        said = {errno_of(partial(handle.read, at, 1)) for at in (10**6, 0)}
+    with opened(files, "film") as handle:
+        assert handle.read(0, 1000) == film.read(0, 1000)
+        film.replace()
+        said = {errno_of(partial(handle.read, at, 1)) for at in (FAR, 0)}
     assert said == {"ESTALE"}
 
 
 @pytest.mark.parametrize(
     ("told", "size_bytes", "errno"),
     [
-        ((), SIZE_BYTES, "none"),  # nobody can tell
-        ((), SIZE_BYTES + 1, "ESTALE"),
-        (("ETag",), SIZE_BYTES, "ESTALE"),
-        (("Last-Modified",), SIZE_BYTES, "ESTALE"),
+        ((), FILM_BYTES, "none"),  # nobody can tell
+        ((), FILM_BYTES + 1, "ESTALE"),
+        (("ETag",), FILM_BYTES, "ESTALE"),
+        (("Last-Modified",), FILM_BYTES, "ESTALE"),
     ],
     ids=["nothing", "size", "etag", "last-modified"],
 )
-def test_versions_are_told_apart(view, endpoint, quiet_log, *, told, size_bytes, errno):
+def test_versions_are_told_apart(
+    view, endpoint, film, quiet_log, *, told, size_bytes, errno
+):
     if errno == "ESTALE":
         quiet_log("ESTALE")
-    video = endpoint.add("large", size_bytes=SIZE_BYTES)
     untold = {"ETag", "Last-Modified"} - {*told}
     spoil = lambda answer, _line: answer.without_headers(*untold)  # noqa: E731
     endpoint.inject(faults.Fault("terse", spoil, faults.video_answer), math.inf)
     files = view()
-    with opened(files, "large") as handle:
-        assert handle.read(0, 1000) == video.read(0, 1000)
+    with opened(files, "film") as handle:
+        assert handle.read(0, 1000) == film.read(0, 1000)
         endpoint.wait_until_idle()
-        video.replace(size_bytes=size_bytes)
+        film.replace(size_bytes=size_bytes)
 
-        assert errno_of(lambda: handle.read(SIZE_BYTES // 2, 10)) == errno
+        assert errno_of(lambda: handle.read(FAR, 10)) == errno
 
 
 def bytes_beside_samples(endpoint: FakeEndpoint) -> int:
@@ -639,20 +645,20 @@ def test_refusals_are_remembered_for_a_moment(
 
 
 def test_a_read_that_failed_is_remembered_for_a_moment(
-    view, video, endpoint, expected_log
+    view, film, endpoint, expected_log
 ):
     expected_log("read .*EIO")
     assert FAILURE_MEMORY_SECONDS == 1.5
     files = view()
     remember_failed_transfers(files.mount.engine, 3600.0)
-    with opened(files, "v") as handle:
+    with opened(files, "film") as handle:
         endpoint.wait_until_idle()
         endpoint.inject(faults.status(500), math.inf)
-        assert errno_of(lambda: handle.read(SIZE_BYTES // 2, 10)) == "EIO"
+        assert errno_of(lambda: handle.read(FAR, 10)) == "EIO"
         endpoint.calm()
         endpoint.reset_log()
 
-        assert errno_of(lambda: handle.read(SIZE_BYTES // 2, 10)) == "EIO"
+        assert errno_of(lambda: handle.read(FAR, 10)) == "EIO"
         assert endpoint.log == []
 
 
@@ -769,7 +775,7 @@ def test_an_expired_video_is_asked_for_again(view, endpoint):
 # --- time ----------------------------------------------------------------------------
 
 
-def test_every_call_returns(view, video, endpoint, expected_log, monkeypatch):
+def test_every_call_returns(view, film, endpoint, expected_log, monkeypatch):
     """Every call returns: each request of the kernel is served within `--read-timeout` (60 s) for bytes, `--metadata-timeout` (30 s) for a stat or open, with ETIMEDOUT if the server was silent; one call of a program can be several requests, one after the other, and none that failed is waited for again."""
     expected_log("ETIMEDOUT")
     go_on = threading.Event()
@@ -783,14 +789,14 @@ def test_every_call_returns(view, video, endpoint, expected_log, monkeypatch):
     monkeypatch.setattr(Landing, "wait", recorded)
     files = view(read_seconds=1.0, metadata_seconds=1.0, stall_seconds=30.0)
     remember_failed_reads(files.mount.engine, 60.0)
-    with opened(files, "v") as handle:
+    with opened(files, "film") as handle:
         endpoint.wait_until_idle()
         endpoint.inject(faults.stall_before_headers(go_on), math.inf)
         began = time.monotonic()
 
         said = [
-            errno_of(lambda: handle.read(SIZE_BYTES // 2, 10)),
-            errno_of(lambda: handle.read(SIZE_BYTES // 2, 10)),
+            errno_of(lambda: handle.read(FAR, 10)),
+            errno_of(lambda: handle.read(FAR, 10)),
             errno_of(lambda: files.size_bytes("other")),
             errno_of(lambda: files.open("another")),
         ]
@@ -900,12 +906,11 @@ def test_progress_keeps_patience(view, video, endpoint):
     assert endpoint.faults_left == 0
 
 
-def test_a_pause_is_kept_by_all(view, video, endpoint, expected_log):
+def test_a_pause_is_kept_by_all(view, film, endpoint, expected_log):
     """When the API asks for a pause, in whatever form, all keep it, for two minutes at most. A read waits for its end within `--read-timeout`, and is EIO where it is longer; a stat or open waits for up to `--retry-after-limit` (25 s), and is EAGAIN where it is longer. A storage host's pause is kept by who met it."""
     expected_log("rate-limiting")
     files = view(retry_after_seconds=10.0)
-    middle = SIZE_BYTES // 2
-    with opened(files, "v") as handle:
+    with opened(files, "film") as handle:
         # The head and the tail, which an open asks for, come first.
         endpoint.wait_until(
             lambda: len(endpoint.requests_of("content", method="GET")) == 2, 10
@@ -916,12 +921,12 @@ def test_a_pause_is_kept_by_all(view, video, endpoint, expected_log):
         endpoint.calm()
 
         said += [errno_of(partial(files.size_bytes, f"{n}")) for n in range(20)]
-        said.append(errno_of(lambda: handle.read(middle, 10)))
+        said.append(errno_of(lambda: handle.read(FAR, 10)))
 
     assert said == ["EAGAIN"] * 21 + ["EIO"]
-    assert {r.video_id for r in endpoint.log} == {"v", "other"}
-    spans = [r.range for r in endpoint.requests_of("content", "GET", "v") if r.range]
-    assert not any(start <= middle < (stop or 0) for start, stop in spans)
+    assert {r.video_id for r in endpoint.log} == {"film", "other"}
+    spans = [r.range for r in endpoint.requests_of("content", "GET", "film") if r.range]
+    assert not any(start <= FAR < (stop or 0) for start, stop in spans)
     assert 100 < pause_of(files.mount.engine.transport.limit) <= 120
 
 

@@ -916,6 +916,23 @@ def test_r17_a_416_with_another_size_is_a_change(known, value, changed):
     assert type(error) is (ContentChanged if changed else ServerBroken)
 
 
+@pytest.mark.parametrize(
+    ("code", "headers", "fits"),
+    [
+        (206, ranged((0, 16)), True),
+        (206, ranged((0, 16), total="*"), True),
+        (206, ranged((0, 16), total=SIZE + 1), False),
+        (206, MP4, False),
+        (200, sized(), True),
+        (200, MP4, True),
+        (200, {**MP4, "Content-Length": "5"}, False),
+        (200, {**MP4, "Content-Length": "5", "Content-Encoding": "gzip"}, True),
+    ],
+)
+def test_an_answer_that_tells_no_size_fits_any(code, headers, fits):
+    assert verdict.tells_size(code, headers, SIZE) is fits
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "br", "x-unknown"])
 def test_r19_the_length_of_an_encoded_body_is_no_size_and_no_range(encoding):
     coding = {"Content-Encoding": encoding}
