@@ -55,7 +55,8 @@ class Adapter(requests.adapters.HTTPAdapter):
     """Makes connections: *resolver* looks up their names, *open_* lists them all.
 
     *admit* judges each peer, but no proxy: that looks up the name itself, and is the
-    user's own choice. *sent* is called when a request has left, by its thread.
+    user's own choice. *tls* serves all connections, and so one choice of authorities.
+    *sent* is called when a request has left, by its thread.
     """
 
     def __init__(
@@ -66,10 +67,11 @@ class Adapter(requests.adapters.HTTPAdapter):
         keeping: Keeping,
         connections: int,
         *,
+        tls: TlsContext,
         sent: Callable[[], None],
     ) -> None:
         dead = _DeadConnections()
-        shared = _Shared(resolver, Dialer(), open_, dead, admit, sent, keeping)
+        shared = _Shared(resolver, Dialer(), open_, dead, admit, tls, sent, keeping)
         self._pool_classes = _pool_classes(_Strict, _StrictTls, shared)
         self._socks_classes = _pool_classes(_Socks, _SocksTls, shared)
         super().__init__(pool_connections=8, pool_maxsize=connections, max_retries=0)
@@ -119,6 +121,7 @@ class _Shared:
     open_: OpenConnections
     dead: _DeadConnections
     admit: Admit
+    tls: TlsContext
     sent: Callable[[], None]
     keeping: Keeping
 
@@ -231,8 +234,10 @@ class _Strict(urllib3.connection.HTTPConnection):
 class _ByTls:
     """A connection by TLS, whose bytes `TlsSocket` reads."""
 
+    _shared: _Shared
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
-        super().__init__(*args, **{"ssl_context": TlsContext.strict(), **kwargs})
+        super().__init__(*args, **{"ssl_context": self._shared.tls, **kwargs})
 
 
 class _StrictTls(_ByTls, _Strict, urllib3.connection.HTTPSConnection):

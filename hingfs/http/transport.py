@@ -39,6 +39,7 @@ from .open_connections import OpenConnections
 from .proxies import Proxies
 from .resolver import Resolver
 from .sessions import Sessions, as_sent
+from .tls import TlsContext
 from .turns import RequestLimit
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,9 @@ class HttpTransport:
         self._open = OpenConnections()
         self._destinations = Destinations(config, self._look_up)
         parts = (self._resolver, self._open, self._destinations.admit, keeping)
-        adapter = partial(Adapter, *parts, sent=self.breaker.sent)
+        adapter = partial(
+            Adapter, *parts, tls=TlsContext.strict(), sent=self.breaker.sent
+        )
         self._sessions = Sessions(config, self._proxies, adapter)
         self._closed = threading.Event()
 

@@ -463,6 +463,17 @@ class TestTls:
 
         assert self.fetch(make, files) == ramp("v", 0, SIZE)
 
+    def test_the_authorities_are_read_once(self, make, tmp_path, monkeypatch):
+        files = certificate(tmp_path, "127.0.0.1")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", files[0])
+        with FakeEndpoint(SECRET, tls=files) as endpoint:
+            endpoint.add("v", size_bytes=SIZE)
+            transport = make(endpoint.base_url)
+            get(transport, endpoint.url("v")).close()
+            (tmp_path / files[0]).write_text("no certificate")
+
+            assert read(transport, endpoint.url("v"), fresh=True) == ramp("v", 0, SIZE)
+
     def test_an_unknown_authority_is_no_connection(self, make, tmp_path):
         with pytest.raises(Unreachable, match="TLS"):
             self.fetch(make, certificate(tmp_path, "127.0.0.1"))
