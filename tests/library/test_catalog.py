@@ -575,6 +575,31 @@ class TestVersions:
 
         assert catalog.find("v.mp4").content.size_bytes == SIZE * 2
 
+    @pytest.mark.parametrize(
+        ("status", "meaning", "shown"),
+        [
+            ("queued", VideoNotReady, ["v.mp4"]),
+            ("failed", VideoFailed, ["v.mp4"]),
+            (None, VideoNotFound, []),
+        ],
+    )
+    def test_a_refusal_forgets_only_a_video_that_is_gone(
+        self, build, endpoint, *, status, meaning, shown
+    ):
+        endpoint.personality = PERSONALITIES["new_api_new"]  # without a list
+        catalog = catalog_with(build, metadata_ttl_seconds=0)
+        endpoint.add("v", size_bytes=SIZE)
+        catalog.find_to_open("v.mp4")
+        if status is None:
+            endpoint.remove("v")
+        else:
+            endpoint.set_status("v", status)
+
+        with pytest.raises(meaning):
+            catalog.find_to_open("v.mp4")
+
+        assert listed(catalog) == shown
+
     def test_a_look_up_that_finds_a_new_version_ends_the_old_one(self, build, endpoint):
         mount = build()
         catalog, clock = mount.engine.catalog, mount.engine.transport.clock
@@ -681,15 +706,20 @@ class TestListing:
             2,  # HEAD and GET
             lambda r: (r.video_id, r.kind) == ("gone", "content"),
         )
-        assert listed(catalog) == ["gone.mp4", "served.mp4"]
+        endpoint.add("valid", size_bytes=SIZE)
+        endpoint.inject(
+            faults.status(410), math.inf, where=lambda r: r.video_id == "valid"
+        )
+        assert listed(catalog) == ["gone.mp4", "served.mp4", "valid.mp4"]
 
-        with pytest.raises(VideoNotFound):
-            catalog.find("gone.mp4")
+        for name in ("gone.mp4", "valid.mp4"):
+            with pytest.raises(VideoNotFound):
+                catalog.find(name)
         catalog.find("served.mp4")
-        assert listed(catalog) == ["served.mp4"]
+        assert listed(catalog) == ["served.mp4", "valid.mp4"]
 
         catalog.find("gone.mp4")  # it is served again
-        assert listed(catalog) == ["gone.mp4", "served.mp4"]
+        assert listed(catalog) == ["gone.mp4", "served.mp4", "valid.mp4"]
 
     def test_names_are_sorted_and_quoted(self, build, endpoint):
         for video_id in ("b", "a/b", "a", ".hidden", "x\x07y", "a/../c"):
