@@ -1,7 +1,7 @@
-"""Mixed work on one mount for an hour: does it stay as fast, and right, as it began?
+"""Mixed work on one mount for an hour: does the mount stay as fast and as right?
 
-Each cycle does every work once, in an order and on clips that a seed chooses; the
-kernel's pages are dropped before it, so that the mount fetches all its life.
+Each cycle does every work once; a seed chooses their order and their clips. Before a
+cycle the kernel's pages are dropped, so that the mount goes on fetching to the end.
 """
 
 import json
@@ -33,7 +33,7 @@ WORK = "long"
 CLIPS = (*clips(100), *clips(100, "3-last"))
 SHOWN = (*FILM, *CLIPS)
 SEED = 20_261_127
-# Compared with each other: so much of the start and of the end.
+# The first and the last so many seconds are compared.
 WINDOW_SECONDS = 600
 
 MB = 1e6
@@ -63,7 +63,7 @@ TASKS = (
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """When a cycle ended, and the seconds that its works took; no checks in them."""
+    """When a cycle ended, and the seconds of its works without the checks."""
 
     ended: float
     seconds: float
@@ -147,7 +147,7 @@ def _do(
     command_seconds: float,
     done: Stay,
 ) -> float:
-    """The seconds of the task; what goes wrong is noted in *done*."""
+    """Do the task and return its seconds; note in *done* whatever goes wrong."""
     files = [mount.mountpoint / one.name for one in originals]
     name = f"{task.work.__name__} of {', '.join(one.name for one in files)}"
     with tempfile.TemporaryDirectory(dir=mount.mountpoint.parent) as scratch:

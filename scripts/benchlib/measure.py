@@ -1,4 +1,4 @@
-"""One measurement: a contender at a work, cold, with what it cost the origin."""
+"""One cold measurement of a contender at a work, and of the traffic at the origin."""
 
 import tempfile
 import time
@@ -64,15 +64,16 @@ class Bench:
     def _make_cold(
         self, scenario: Scenario, contender: Contender, originals: list[Path]
     ) -> Metrics:
-        """Nothing of the contender's in memory; everything else warm.
+        """Take what is the contender's out of memory, and bring all else into it.
 
-        The same work on the originals brings the programs and the origin's own files
-        into the page cache, so that no disk is measured; it tells what is right, too.
+        The work is done on the originals: the programs and the origin's own files are
+        then in the page cache, and no disk is measured. Returns what it found, which
+        tells the right bytes.
         """
         drop_page_cache()
         with self._place(scenario, originals) as place:
             expected = scenario.work(place)
-        # Links of one file need be read once.
+        # Several originals may be links to one file.
         for original in {one.stat().st_ino: one for one in originals}.values():
             _read_away(original)
         if contender.family == "rclone":
@@ -98,7 +99,7 @@ class Bench:
                     done |= self._later(scenario, seen)
                 done["mount_seconds"] = mount.up_after_seconds
                 done["peak_rss_mb"] = mount.peak_rss_bytes() / MB
-            # Unmounted: what was still being sent is cut off, and so in the log.
+            # The unmount cut off the last answers, so nginx has logged them.
             self.origin.settle(closed=True)
             done |= self._cost(mark, scenario, place, done)
             if scenario.remount:
@@ -111,7 +112,7 @@ class Bench:
         return mounted(contender, self.origin, scenario.key, scenario.way, home)
 
     def _again(self, scenario: Scenario, place: Place) -> Metrics:
-        """The same work on the same mount; what the kernel still holds is free."""
+        """Do the work again on the same mount; the kernel may still hold pages of it."""
         self.origin.settle(closed=False)
         mark = self.origin.mark()
         gone = sum(missing_bytes(file) for file in place.files)
@@ -125,7 +126,7 @@ class Bench:
         }
 
     def _later(self, scenario: Scenario, place: Place) -> Metrics:
-        """The same work on the same mount, when what it knows is no longer fresh."""
+        """Do the work again on the same mount, once its list is no longer fresh."""
         self.origin.settle(closed=False)
         time.sleep(scenario.later_seconds)
         mark = self.origin.mark()
@@ -137,7 +138,7 @@ class Bench:
     def _remounted(
         self, scenario: Scenario, contender: Contender, place: Place, home: Path
     ) -> Metrics:
-        """The same work on a new mount that has what the one before has left."""
+        """Do the work on a new mount that has the folders of the one before."""
         mark = self.origin.mark()
         with self._mounted(scenario, contender, home):
             done = scenario.work(place)
@@ -151,7 +152,7 @@ class Bench:
     def _download(
         self, scenario: Scenario, contender: Contender, place: Place
     ) -> Metrics:
-        """All videos, by a tool that knows no mount."""
+        """Have a tool without a mount download all videos."""
         header = f"Authorization: Bearer {self.origin.token}"
         urls = [
             self.origin.content_url(scenario.key, video_id, scenario.way)
@@ -181,7 +182,7 @@ class Bench:
     def _cost(
         self, mark: int, scenario: Scenario, place: Place, done: Metrics
     ) -> Metrics:
-        """What all since *mark* came to, with the work *done*."""
+        """The metrics of all traffic since *mark*, in which the work was *done*."""
         traffic = self.origin.traffic_since(mark)
         count = len(place.originals)
         cost = _of_traffic(traffic, place.originals)

@@ -3,10 +3,11 @@
     reader.py sequential FILE | reader.py readers COUNT BYTES FILE
     reader.py random SEED COUNT BYTES FILE | reader.py whole PROCESSES MOST FILE...
 
-A process of its own, so that a mount that hangs hangs only this. Prints one JSON
-object: seconds from before `open`, bytes read, and a checksum of what was read.  Nothing
-is summed while the clock runs: `sequential` keeps a piece of each read for it, `readers`,
-whose time is no figure, sums at once, the others keep all.
+It is a process of its own, so that a mount that hangs stops only this one. It prints one
+JSON object: the seconds from before `open` on, the bytes read, and their checksum. No
+checksum is made while the clock runs: `sequential` keeps a piece of each read until
+then, and `random` and `whole` keep all bytes. Only `readers` sums at once, for nobody
+looks at its time.
 """
 
 import json
@@ -29,7 +30,7 @@ READ_BYTES = 1 << 20  # as `dd bs=1M`; the kernel cuts it to what the mount allo
 SAMPLE_BYTES = 4096
 SAMPLE_STEP = 37 * SAMPLE_BYTES
 
-START_SECONDS = 60  # a guess, for all processes to be forked and have their memory
+START_SECONDS = 60  # in which all processes start and fill their buffers; a guess
 
 Done = dict[str, float]
 
@@ -142,8 +143,8 @@ def _wait_at(barrier: Barrier) -> None:
 
 
 def _read_share(paths: tuple[str, ...], most: int) -> Share:
-    # Written to, so that no page is made while the clock runs; one byte more than a
-    # file has, so that a file that is too long shows.
+    # The buffers are written to, so that the kernel makes no page while the clock runs.
+    # Each holds one byte more than its file, so that a file that is too long shows.
     buffers = {path: memoryview(bytearray(b"-") * (most + 1)) for path in paths}
     _barriers[0].wait(START_SECONDS)
     start = time.perf_counter()

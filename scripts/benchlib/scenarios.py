@@ -1,4 +1,4 @@
-"""The works that are measured: what is done, to which videos, by whom."""
+"""The works that are measured: their videos, their way to the origin, their contenders."""
 
 import random
 from collections.abc import Callable
@@ -53,9 +53,9 @@ ARIA = LOCAL | {"aria2c-x8", "aria2c-x16"}
 class Scenario:
     """One work on *videos*, one *way* to the origin, by the contenders in *who*.
 
-    The origin shows *beside* as well, in a list if it is *listed*.  *processes* share
-    the videos out.  *again*: the work is done a second time on the same mount at once,
-    with *later_seconds* after a pause; *remount*: on a new mount with the old folders.
+    The origin shows *beside* as well, in a list if it is *listed*. *processes* share the
+    videos out. With *again* the work is done a second time at once on the same mount,
+    with *later_seconds* after a pause, with *remount* on a new mount with the old folders.
     """
 
     key: str

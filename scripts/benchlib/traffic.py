@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-# nginx logs both the end and the length of a request in whole milliseconds: what it
-# started as the one before ended may seem to have started earlier.
+# nginx logs the end and the length of a request in whole milliseconds. So a request may
+# seem to start before the end of the one that it followed.
 ROUNDED = 0.002
 
 
@@ -40,7 +40,7 @@ class Request:
 
     @property
     def is_content(self) -> bool:
-        """Whether it asked for bytes of a video (499: cut off before the first)."""
+        """Whether the request is for bytes of a video (499: cut off before the first)."""
         path = self.uri.partition("?")[0]
         return (
             self.method == "GET"

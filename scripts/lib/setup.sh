@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # What scripts/demo, scripts/test and scripts/check share; sourced from the checkout's
-# top folder.  Installs only what is missing; says one line for each step of that, and
-# what its programs printed only where one failed.
+# top folder.  Installs only what is missing, with one line for each step.  Shows the
+# output of a program only if that program failed.
 
 venv=.venv
 
@@ -10,7 +10,7 @@ say() {
     printf 'hingfs: %s\n' "$*" >&2
 }
 
-# The reason why it ends here.
+# Say the reason, and end.
 die() {
     say "$@"
     exit 1
@@ -115,7 +115,7 @@ lists_known() {
     [ -n "$(find /var/lib/apt/lists -name '*Packages*' -print -quit 2>/dev/null)" ]
 }
 
-# Is this shared library there, whichever way it came?
+# Is this shared library there, by a package or not?
 has_library() {
     PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -q "$1"
 }
@@ -176,7 +176,7 @@ find_python() {
     return 1
 }
 
-# The same, with the system's packages if it must be.
+# As find_python; installs the system's packages if there is none.
 require_python() {
     if find_python; then return; fi
     install_packages python3 python3-venv

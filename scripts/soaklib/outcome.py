@@ -1,4 +1,4 @@
-"""What a process holds, and what the soak of one binding found."""
+"""The level of a process, and the outcome of the soak of one binding."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ class Level:
 
     @staticmethod
     def of(pid: int) -> "Level":
-        """As it is now."""
+        """The level of *pid* now."""
         status = Path(f"/proc/{pid}/status").read_text()
         rss_kb = int(status.partition("VmRSS:")[2].split()[0])
         links = []
@@ -69,7 +69,7 @@ class Outcome:
     after: Level | None = None
 
     def complaints(self) -> list[str]:
-        """What makes it a failure."""
+        """The reasons why the soak has failed; none if it has not."""
         assert self.idle is not None
         assert self.after is not None
         growth = self.peak_rss_mb - self.warm_rss_mb

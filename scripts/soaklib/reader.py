@@ -1,4 +1,4 @@
-"""A reader: a process of its own, told by lines on stdin what to read."""
+"""A reader is a process of its own; lines on stdin tell it which videos to read."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class Reader:
-    """Reads at random and checks; writes what it found as a line of JSON."""
+    """Reads at random and compares; writes its counts as a line of JSON."""
 
     def __init__(self, directory: str, seed: str) -> None:
         self._directory = Path(directory)
@@ -30,7 +30,7 @@ class Reader:
         self._found: Counter[str] = Counter()
         self._longest = 0.0
         self._longest_request = 0.0
-        # Of whole pages, or the kernel would make two requests of one.
+        # It begins at a page; the kernel would split a read into any other buffer in two.
         self._buffer = memoryview(mmap.mmap(-1, REQUEST_BYTES))
         self._told_at = 0.0
         self._complaints = 0
@@ -43,7 +43,7 @@ class Reader:
                 self._read_one()
                 wait = 0.0
             except OSError:
-                wait = 0.1  # or a server that is away makes thousands of errors
+                wait = 0.1  # a server that is away would make thousands of errors
             if time.monotonic() - self._told_at > 0.5:
                 self._tell()
         self._tell()
@@ -79,7 +79,7 @@ class Reader:
                 offset = (
                     offset + count if in_order else self._chance.randrange(size)
                 ) % size
-            # What the kernel holds is dropped, so that the next reads ask the mount.
+            # The kernel drops its pages, so that the next reads ask the mount.
             os.posix_fadvise(opened, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(opened)
@@ -87,18 +87,18 @@ class Reader:
     def _check_size(self, opened: int, video_id: str, size: int) -> None:
         said = self._timed(lambda: os.fstat(opened).st_size)
         if said != size:
-            # A header of the first answer was spoilt; a read will meet the truth, and
-            # fail, since every range must name the same size.
+            # A fault spoilt a header of the first answer. Every range must name the same
+            # size, so a read meets the truth and fails.
             self._found["wrong sizes"] += 1
             self._complain(f"{video_id}: {said} bytes, not {size}")
 
     def _check_read(
         self, opened: int, video_id: str, size: int, offset: int, count: int
     ) -> None:
-        """Read as programs do: what comes short is asked for again, until an error.
+        """Read as programs do: after a short read they ask for the rest, until an error.
 
-        The kernel gives the pages that it has when the next one fails; the error
-        follows at the next call. No bytes at all before the end are wrong.
+        Where a page fails, the kernel gives the pages before it, and the error at the
+        next call. A read before the end that brings no byte is wrong.
         """
         stop = min(offset + count, size)
         while offset < stop:
@@ -114,7 +114,7 @@ class Reader:
     def _check_request(
         self, opened: int, video_id: str, size: int, offset: int, count: int
     ) -> None:
-        """Read past the kernel's pages: all of it, or an error, by one deadline."""
+        """Read past the kernel's pages: by one deadline all bytes come, or an error."""
         stop = min(offset + count, size)
         target = self._buffer[: stop - offset]
         read = self._timed(lambda: os.preadv(opened, [target], offset))
@@ -132,7 +132,7 @@ class Reader:
         self._complain(f"{video_id}: {len(data)} wrong bytes of [{start}, {stop})")
 
     def _timed(self, call: Callable[[], Result], requests: int = 1) -> Result:
-        """What *call* returns; a hang if it outlasts the deadlines of *requests*."""
+        """Return what *call* does; count a hang if it outlasts the deadlines of *requests*."""
         started = time.monotonic()
         try:
             return call()
@@ -149,7 +149,7 @@ class Reader:
                 self._complain(f"a call of {lasted:.1f} s")
 
     def _complain(self, what: str) -> None:
-        """The first few of each reader, on standard error."""
+        """Say on standard error what is wrong, for the first five times."""
         self._complaints += 1
         if self._complaints <= 5:
             print(f"soak: {time.strftime('%X')} {what}", file=sys.stderr, flush=True)

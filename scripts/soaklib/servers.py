@@ -29,7 +29,7 @@ def one_in(count: int) -> Callable[[object], bool]:
     return lambda _request: next(numbers) % count == 0
 
 
-# Servers as they are described, and as people met them.
+# Servers as their documents describe them, and as bug reports do.
 PHASES: Mapping[str, Personality] = {
     "openai": PERSONALITIES["openai"],
     "aisix_proxy": PERSONALITIES["aisix_proxy"],

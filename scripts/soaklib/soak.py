@@ -57,7 +57,7 @@ class Soak:
         self._warm_up()
         outcome.idle = self._level_at_rest()
         with self._readers() as readers:
-            # A busy machine takes long to warm it up; something is to be read all the same.
+            # On a busy machine the warm-up may take all the time: half of it is for reads.
             self._seconds = max(self._seconds / 2, ends_at - time.monotonic())
             self._read_through_faults(readers)
             self._endpoint.calm()
@@ -73,7 +73,7 @@ class Soak:
         return outcome
 
     def _warm_up(self) -> None:
-        """Use all that is made on demand: every thread of every pool, connections."""
+        """Have the mount start every thread of its pools, and open its connections."""
         for kind in ("openai", "hingnet_sora_redirect", "aisix_proxy"):
             self._endpoint.personality = PERSONALITIES[kind]
             ids = [f"warm-{kind}-{number:02}" for number in range(24)]
@@ -87,7 +87,8 @@ class Soak:
             self._endpoint.chaos(0, 1.0, [slow, slow + faults.drip(1_000_000)])
             with ThreadPoolExecutor(len(ids)) as pool:
                 list(pool.map(self._touch, ids))
-            for video_id in ids:  # whose rest is then missing, which makes it ask why
+            # The mount asks for the status of a video whose rest it cannot have.
+            for video_id in ids:
                 self._endpoint.remove(video_id)
             with ThreadPoolExecutor(len(ids)) as pool:
                 list(pool.map(self._touch_again, ids))
@@ -104,7 +105,7 @@ class Soak:
             self._touch(video_id, 450_000)
 
     def _next_phase(self) -> list[tuple[str, int]]:
-        """Fresh videos, at a server of the next kind; their ids and sizes."""
+        """Put fresh videos on a server of the next kind; returns their ids and sizes."""
         kind = [*PHASES][self._phases % len(PHASES)]
         self._endpoint.personality = PHASES[kind]
         self._phases += 1
@@ -124,8 +125,8 @@ class Soak:
     def _read_through_faults(self, readers: list[subprocess.Popen[str]]) -> None:
         started = time.monotonic()
         pause = threading.Event()
-        # Every kind of server is seen before the level of memory is taken, if the soak
-        # is not so short that nothing would be read of any.
+        # The mount meets every kind of server before its level of memory is taken, except
+        # in a soak so short that the reads of one kind would have no time.
         phase_seconds = max(2.5, min(10.0, self._seconds / 2 / len(PHASES)))
         restart_seconds = min(10.0, self._seconds / 4)
         next_phase, next_restart = started, started + restart_seconds
@@ -190,7 +191,7 @@ class Soak:
         )
 
     def _level_at_rest(self, idle: Level | None = None) -> Level:
-        """Once nothing is asked any more and, with *idle*, the counts are back at it."""
+        """The level once no request is under way and, with *idle*, its counts are back."""
         pid = self._mounted.process.pid
         pause = threading.Event()
         deadline = time.monotonic() + IDLE_WITHIN_SECONDS
