@@ -55,7 +55,7 @@ class Adapter(requests.adapters.HTTPAdapter):
     """Makes connections: *resolver* looks up their names, *open_* lists them all.
 
     *admit* judges each peer, but no proxy: that looks up the name itself, and is the
-    user's own choice. *tls* serves all connections, and so one choice of authorities.
+    user's own choice. *tls* gives the one context of all connections.
     *sent* is called when a request has left, by its thread.
     """
 
@@ -67,7 +67,7 @@ class Adapter(requests.adapters.HTTPAdapter):
         keeping: Keeping,
         connections: int,
         *,
-        tls: TlsContext,
+        tls: Callable[[], TlsContext],
         sent: Callable[[], None],
     ) -> None:
         dead = _DeadConnections()
@@ -121,7 +121,7 @@ class _Shared:
     open_: OpenConnections
     dead: _DeadConnections
     admit: Admit
-    tls: TlsContext
+    tls: Callable[[], TlsContext]
     sent: Callable[[], None]
     keeping: Keeping
 
@@ -237,7 +237,7 @@ class _ByTls:
     _shared: _Shared
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
-        super().__init__(*args, **{"ssl_context": self._shared.tls, **kwargs})
+        super().__init__(*args, **{"ssl_context": self._shared.tls(), **kwargs})
 
 
 class _StrictTls(_ByTls, _Strict, urllib3.connection.HTTPSConnection):

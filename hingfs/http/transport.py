@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from urllib.parse import urljoin, urlsplit
 
 from ..blocks import KIB, ByteRange
@@ -80,9 +80,9 @@ class HttpTransport:
         self._open = OpenConnections()
         self._destinations = Destinations(config, self._look_up)
         parts = (self._resolver, self._open, self._destinations.admit, keeping)
-        adapter = partial(
-            Adapter, *parts, tls=TlsContext.strict(), sent=self.breaker.sent
-        )
+        # Made once TLS is spoken; where two threads make one each, either will do.
+        tls = cache(TlsContext.strict)
+        adapter = partial(Adapter, *parts, tls=tls, sent=self.breaker.sent)
         self._sessions = Sessions(config, self._proxies, adapter)
         self._closed = threading.Event()
 
