@@ -249,7 +249,7 @@ class TestVersionOfContent:
         assert content.validator.etag == '"a"'
         assert content.version == before
 
-    def test_one_that_is_read_whole_is_a_version_of_its_own(self):
+    def test_a_sighting_that_is_read_whole_is_a_version_of_its_own(self):
         content, again = self.sighting(), self.sighting()
         by_ranges = content.version
 

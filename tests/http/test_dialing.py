@@ -70,7 +70,7 @@ def test_the_first_address_is_taken_where_it_answers(net):
     assert net.tried == ["192.0.2.1"]
 
 
-def test_one_that_is_silent_holds_the_next_up_for_a_moment_only(net):
+def test_a_silent_address_holds_the_next_one_up_for_a_moment_only(net):
     net.silent = {"192.0.2.1"}
 
     dial(quick(), ["192.0.2.1", "192.0.2.2"])

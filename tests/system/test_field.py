@@ -572,7 +572,7 @@ class TestFirewalls:
             assert wall.blocks == 0
 
     @each_binding
-    def test_one_that_stays_is_named_and_is_no_refused_token(
+    def test_a_firewall_that_stays_is_named_and_is_no_refused_token(
         self, binding: str, tmp_path: Path
     ) -> None:
         wall = Firewall(0)

@@ -462,7 +462,9 @@ def test_a_served_video_that_the_status_route_never_knows_is_proved_by_its_conte
     assert errno_of(partial(files.size_bytes, "half")) == "EAGAIN"
 
 
-def test_such_a_video_is_not_believed_at_first_sight(view, endpoint):
+def test_a_video_that_the_status_route_never_knows_is_not_believed_at_first_sight(
+    view, endpoint
+):
     known = endpoint.add("known", size_bytes=SIZE_BYTES)
     endpoint.add("v", data=CLIP)
     files = view(StatusKnowsNot(), settle_seconds=3600.0)

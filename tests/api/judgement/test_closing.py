@@ -21,7 +21,7 @@ def test_a_whole_container_closes(name):
 
 
 @pytest.mark.parametrize("name", OPEN)
-def test_one_that_is_still_written_or_of_another_kind_does_not(name):
+def test_a_container_still_written_or_of_another_kind_does_not_close(name):
     assert not is_closed(OPEN[name])
 
 
