@@ -25,7 +25,7 @@ from .sender import Sender, asked_around
 
 log = logging.getLogger(__name__)
 
-_PAGE_ENTRIES = 100
+PAGE_ENTRIES = 100
 _MOST_PAGES = 200
 # A server may ignore `limit`: 12,000 videos with prompts of a line.
 _MOST_PAGE_BYTES = 4 * MIB
@@ -151,7 +151,7 @@ class PagedList:
     def _list_answer(self, after: str) -> tuple[Answer, bytes]:
         tries = self._sender.terms.tries()
         patience = self._sender.terms.of_name(tries=tries)
-        query = {"limit": str(_PAGE_ENTRIES), "order": "desc"}
+        query = {"limit": str(PAGE_ENTRIES), "order": "desc"}
         if after:
             query["after"] = after
         try:
@@ -241,5 +241,5 @@ def _check_whole(page: ListPage, rows: int) -> None:
     if it is a short page and has as many rows as the total.
     """
     short = page.total is not None and page.total > rows
-    if page.has_more or page.rows >= _PAGE_ENTRIES or short:
+    if page.has_more or page.rows >= PAGE_ENTRIES or short:
         raise ServerBroken("the list cannot be paged: the same came again")

@@ -54,7 +54,8 @@ class Catalog:
         self._crowd = crowd
         self._short_names = ShortNames()
         self._list = VideoList(
-            metadata, lookups, self._short_names, config.listing_ttl_seconds
+            *(metadata, lookups, self._short_names, config.listing_ttl_seconds),
+            store=store,
         )
         self._known = KnownVideos(
             config.negative_ttl_seconds, metadata.now, store=store

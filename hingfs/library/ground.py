@@ -6,10 +6,13 @@ in the server's order. Leaves to `refresh` when the list is asked for, and which
 """
 
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..api.judgement.video_status import State, Status
+from ..api.pages import PAGE_ENTRIES
+from ..facts.records import ListedRow
 
 Rows = Mapping[str, Status]  # in the server's order; nobody changes them
 
@@ -87,6 +90,59 @@ class Ground:
         if not page or set(itertools.islice(known, len(page))) != set(page):
             return None
         return replace(self, rows={**self.rows, **page})
+
+
+def rows_to_keep(
+    ground: Ground, can_be_read: Callable[[Status], bool], now: float
+) -> list[ListedRow]:
+    """What the next mount may join newer rows to; empty if it must read the whole list.
+
+    Those before the last row that may be completed later are left out, so that they are
+    read again: nothing that another mount has shown since may be missing. *now* in Unix
+    seconds.
+    """
+    if not ground.can_be_joined:
+        return []
+    kept: list[ListedRow] = []
+    for video_id, row in ground.rows.items():
+        if _may_be_finished_since(row, now):
+            kept.clear()
+        elif can_be_read(row):
+            times = (row.completed_at_seconds, row.created_at_seconds)
+            kept.append(
+                ListedRow(
+                    video_id, row.state.value, row.word, *times, row.expires_at_seconds
+                )
+            )
+    # The file does not keep their order.
+    return kept if all(row.created_at is not None for row in kept) else []
+
+
+def recalled(
+    rows: Sequence[ListedRow], listed_at: float, walked_at: float
+) -> Ground | None:
+    """The ground of *rows*, which were read whole at *listed_at* (Unix seconds).
+
+    That is *walked_at* (monotonic). None if nobody here wrote the rows.
+    """
+    states = {state.value: state for state in State}
+    newest_first = sorted(rows, key=lambda row: row.created_at or 0.0, reverse=True)
+    statuses = {
+        row.video_id: Status(
+            states[row.state],
+            word=row.word,
+            completed_at_seconds=row.completed_at,
+            created_at_seconds=row.created_at,
+            expires_at_seconds=row.expires_at,
+            expired=row.expires_at is not None and row.expires_at <= listed_at,
+        )
+        for row in newest_first
+        if row.state in states
+    }
+    if len(statuses) < len(rows):
+        return None
+    pages = math.ceil(len(rows) / PAGE_ENTRIES)
+    return Ground(statuses, None, pages, newest_first=True, walked_at=walked_at)
 
 
 def united(newer: Rows, older: Rows) -> Rows:

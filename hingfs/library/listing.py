@@ -20,6 +20,8 @@ from ..api.judgement.video_status import State, Status
 from ..api.metadata import VideoMetadata
 from ..blocks import MIB
 from ..errors import AccessDenied, HingError, TransportError
+from ..facts.records import LISTING_SECONDS
+from ..facts.store import FactStore
 from ..remembered import Remembered
 from .ground import Rows, united
 from .lookups import Lookups
@@ -34,6 +36,8 @@ STALE_LISTING_SECONDS = 300.0
 # video. A guess: long enough for `rsync` in a loop to ask seldom.
 _LOST_SECONDS = 3600.0
 _MOST_LOST_BYTES = 1 * MIB
+# The subject of the lesson that holds `Listing.changed_ns` for the next mount.
+_CHANGED = "listing changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,8 @@ class VideoList:
     """The list of one endpoint, as it was read last. Thread safety: all methods.
 
     A listing is fresh for *ttl_seconds*, and may stand in for a newer one until it is
-    *stale_seconds* old. Its short names are noted in *short_names*.
+    *stale_seconds* old. Its short names are noted in *short_names*, and what it may save
+    the next mount in *store*.
     """
 
     def __init__(
@@ -64,13 +69,20 @@ class VideoList:
         short_names: ShortNames,
         ttl_seconds: float,
         stale_seconds: float = STALE_LISTING_SECONDS,
+        *,
+        store: FactStore,
     ) -> None:
         self._metadata = metadata
         self._lookups = lookups
         self._short_names = short_names
         self._ttl_seconds = ttl_seconds
         self._stale_seconds = stale_seconds
-        self._refresh = ListRefresh(metadata, ttl_seconds)
+        self._store = store
+        lesson = store.lesson(_CHANGED)
+        # Of the listing of an earlier mount, until this one has its own.
+        told = lesson is not None and lesson.value.isdecimal()
+        self._recalled_ns = int(lesson.value) if lesson and told else None
+        self._refresh = ListRefresh(metadata, ttl_seconds, store)
         # Guards all below; no thread waits for anything else while it holds it.
         self._lock = threading.Lock()
         self._whole: Listing | None = None
@@ -122,8 +134,9 @@ class VideoList:
             self._expired_at = time.monotonic()
 
     def changed_ns(self) -> int | None:
-        """When the last whole listing changed; None if there is none, or none tells.
+        """When the last whole listing changed, at first that of an earlier mount.
 
+        None if there is none, or none tells.
         Has the list read, without waiting, if a program listed before and that listing
         is no longer fresh. Where it must be read whole each time, it is read seldom.
         """
@@ -131,7 +144,7 @@ class VideoList:
         with self._lock:
             listing, now = self._whole, time.monotonic()
             if listing is None:
-                return None
+                return self._recalled_ns
             old = not self._is_younger(listing, ttl) and now - self._stat_read_at >= ttl
             if old:  # not again at once, if the server is away
                 self._stat_read_at = now
@@ -240,6 +253,7 @@ class VideoList:
 
     def _put(self, numbered: NumberedRows) -> Listing:
         """The listing of these rows; shown from now on, unless a newer one is."""
+        self._refresh.keep()
         number, rows = numbered
         with self._lock:
             before = self._whole
@@ -248,7 +262,13 @@ class VideoList:
         with self._lock:
             if number > self._number or self._whole is None:
                 self._number, self._whole, self._latest = number, listing, listing
-            return self._whole
+            shown = self._whole
+        changed_ns = shown.changed_ns
+        if changed_ns is not None and (
+            before is None or before.changed_ns != changed_ns
+        ):
+            self._store.learn(_CHANGED, str(changed_ns), LISTING_SECONDS)
+        return shown
 
     def _is_younger(self, listing: Listing, seconds: float) -> bool:
         """Whether *listing* is; an older one will do where the endpoint counts requests."""

@@ -10,6 +10,7 @@ Threads: one calls `newest`, another `rest` at the same time.
 """
 
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,16 @@ from typing import NamedTuple
 from ..api.judgement.listing import MOST_LISTED_BYTES, listed_bytes
 from ..api.metadata import VideoMetadata
 from ..api.pages import Listed, Reading
-from .ground import FEW_PAGES, Ground, Rows, is_newest_first, united
+from ..facts.store import FactStore
+from .ground import (
+    FEW_PAGES,
+    Ground,
+    Rows,
+    is_newest_first,
+    recalled,
+    rows_to_keep,
+    united,
+)
 from .names import has_name
 
 # While programs list, the whole list is read once in so many times its TTL: with the
@@ -38,10 +48,16 @@ class NumberedRows(NamedTuple):
 
 
 class ListRefresh:
-    """The rows of the list, as they were read last. See the module docstring."""
+    """The rows of the list, as they were read last. See the module docstring.
 
-    def __init__(self, metadata: VideoMetadata, ttl_seconds: float) -> None:
+    *store* recalls those that an earlier mount knew, and is told of newer ones.
+    """
+
+    def __init__(
+        self, metadata: VideoMetadata, ttl_seconds: float, store: FactStore
+    ) -> None:
         self._metadata = metadata
+        self._store = store
         self._ttl_seconds = ttl_seconds
         # Guards all below; no request is made under it.
         self._lock = threading.Lock()
@@ -50,9 +66,11 @@ class ListRefresh:
         self._since: Rows = {}
         # What is read behind the programs, from when it is due until it has ended.
         self._rest: Callable[[Ground], Ground] | None = None
-        self._must_walk = (
-            True  # the next refresh reads the whole list before it returns
-        )
+        # The next refresh reads the whole list before it returns.
+        self._must_walk = False
+        # Whether the list of an earlier mount may stand for pages of the first refresh.
+        self._recalls = bool(store.recalled.listing)
+        self._kept: Ground | None = None  # what the store was told of last
         self._numbers = itertools.count(1)
 
     @property
@@ -73,7 +91,24 @@ class ListRefresh:
     def must_walk(self) -> None:
         """Have the next `newest` read the whole list."""
         with self._lock:
-            self._must_walk = True
+            self._must_walk, self._recalls = True, False
+
+    def keep(self) -> None:
+        """Have the next mount recall what is known, if that is news."""
+        with self._lock:
+            ground, before = self._ground, self._kept
+            self._kept = ground
+        if ground is None or (
+            before is not None
+            and before.rows == ground.rows
+            and before.walked_at == ground.walked_at
+        ):
+            return
+        now = self._metadata.now()
+        kept = rows_to_keep(ground, self._metadata.can_be_read, now)
+        if kept or self._store.recalled.listing:
+            walked_at = time.time() - (time.monotonic() - ground.walked_at)
+            self._store.save_listing(kept, walked_at)
 
     def newest(self) -> NumberedRows:
         """The rows of the list now; those behind its newest page may be older.
@@ -91,10 +126,13 @@ class ListRefresh:
                 # Too many for a list: whether they are still there, a whole pass shows.
                 self._must_walk = sum(map(listed_bytes, rows)) > MOST_LISTED_BYTES
                 return self._numbered_locked(rows)
-        walked = _walked(reading, began)
+        earlier = self._recalled()
+        whole = _read_on(reading, earlier) if earlier else _walked(reading, began)
         with self._lock:
-            self._ground, self._since, self._must_walk = walked, {}, False
-            return self._numbered_locked(walked.rows)
+            if self._rest is None:
+                self._rest = self._due(whole, whole, reading)
+            self._ground, self._since, self._must_walk = whole, {}, False
+            return self._numbered_locked(whole.rows)
 
     def rest(self) -> NumberedRows | None:
         """Read what `newest` left; the rows then, None if they are as they were.
@@ -118,6 +156,21 @@ class ListRefresh:
             # Newer pages came while this was read.
             self._ground, self._since = read.grown(self._since), {}
             return self._numbered_locked(self._ground.rows)
+
+    def _recalled(self) -> Ground | None:
+        """The ground of an earlier mount, if it may count; at most once."""
+        with self._lock:
+            recalls, self._recalls = self._recalls, False
+        listing, listed_at = (
+            self._store.recalled.listing,
+            self._store.recalled.listed_at,
+        )
+        if not recalls or listed_at is None:
+            return None
+        age = time.time() - listed_at
+        # The clock was set back if that is negative.
+        walked_at = time.monotonic() - age if age >= 0 else -math.inf
+        return recalled(listing, listed_at, walked_at)
 
     def _with_newest_locked(self, ground: Ground, reading: Reading) -> Rows:
         """The rows of *ground* with the newest page, which *reading* has read."""

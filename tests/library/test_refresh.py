@@ -1,5 +1,7 @@
 """How many pages a listing reads again, and what it notices."""
 
+import contextlib
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -9,6 +11,7 @@ import pytest
 
 from hingfs.engine import Engine
 from hingfs.errors import TransportError
+from hingfs.facts.store import NAME
 from hingfs.library import refresh
 from tests.conftest import Build
 from tests.support import endpoint as faults
@@ -26,6 +29,7 @@ from tests.support.personalities import (
 )
 
 VIDEOS, PAGES = 450, 5
+Again = Callable[..., Engine]
 
 
 class Sorted(Personality):
@@ -366,3 +370,71 @@ def test_a_refresh_that_cannot_be_had_shows_the_last_listing_or_fails(
 
     with pytest.raises(TransportError):
         engine.catalog.listing()
+
+
+class TestRemount:
+    """The list of an earlier mount stands for the pages that the newest ones join."""
+
+    @pytest.fixture
+    def again(self, build: Build, endpoint: FakeEndpoint, tmp_path) -> Again:
+        """The engine of a mount, and of later ones; the list is as old as *age*."""
+
+        def again(age: float = 0.0) -> Engine:
+            facts = {"facts_directory": tmp_path}
+            for engine in made[-1:]:
+                engine.close()
+                assert engine.facts.join(5)
+                with contextlib.closing(sqlite3.connect(tmp_path / NAME)) as sql, sql:
+                    sql.execute("UPDATE accounts SET listed_at = listed_at - ?", [age])
+            made.append(build(cache=facts).engine)
+            return made[-1]
+
+        made: list[Engine] = []
+        fill(endpoint)
+        return again
+
+    @pytest.mark.parametrize("age", [1_000, -1_000])
+    def test_a_list_that_was_read_long_ago_is_read_behind(self, again, endpoint, age):
+        again().catalog.listing()
+        endpoint.remove("v100")
+        pages_of(endpoint)
+        engine = again(age)
+
+        assert shown(engine, "v100")
+        eventually(lambda: not shown(engine, "v100"), "gone")
+        assert pages_of(endpoint) == PAGES
+
+    def test_rows_that_may_have_been_completed_since_are_read_first(
+        self, again, endpoint
+    ):
+        """And what is in no listing, since it failed or never came, costs nothing."""
+        endpoint.set_status("v100", "failed")
+        endpoint.set_status("v050", "in_progress")
+        for name in ("late", "soon"):
+            endpoint.add(name, status="in_progress", created_at=int(time.time()))
+        for number in range(150):
+            endpoint.add(f"new{number}", created_at=int(time.time()) + 1 + number)
+        again().catalog.listing()
+        endpoint.set_status("late", "completed")
+        pages_of(endpoint)
+        engine = again()
+
+        assert len(engine.catalog.listing()) == VIDEOS - 2 + 1 + 150
+        assert pages_of(endpoint) == 2
+
+    def test_the_list_of_another_server_is_not_shown(self, again, endpoint):
+        again().catalog.listing()
+        for video_id in [*endpoint.videos]:
+            endpoint.remove(video_id)
+        for number in range(400):
+            endpoint.add(f"other{number}", created_at=CREATED_AT + 2 * VIDEOS + number)
+
+        assert len(again().catalog.listing()) == 400
+
+    def test_a_new_token_has_the_whole_list_read(self, again, endpoint):
+        again().catalog.listing()
+        endpoint.remove("v100")
+        engine = again()
+        engine.catalog.expire_listing()
+
+        assert not shown(engine, "v100")

@@ -12,7 +12,7 @@ from hingfs.blocks import KIB
 from hingfs.facts.store import NAME
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import BINDINGS, Mounted, each_binding
-from tests.support.personalities import PERSONALITIES
+from tests.support.personalities import CREATED_AT, PERSONALITIES
 
 pytestmark = pytest.mark.fuse
 
@@ -102,6 +102,25 @@ def test_a_remount_lists_and_stats_many_by_the_list_alone(
         n: s.st_mtime_ns for n, s in stats.items()
     }
     assert {request.kind for request in endpoint.log} == {"list"}
+
+
+def test_a_remount_of_a_long_list_asks_for_its_newest_page(endpoint, mounted_anew):
+    """And shows what came since; the time of the root is as it was, before any `ls`."""
+    counts, modified = [], 0
+    for mount in range(3):
+        for number in range(450 + mount if mount else 0, 451 + mount):
+            at = CREATED_AT + number
+            endpoint.add(f"v{number}", size_bytes=5000, created_at=at, completed_at=at)
+        with mounted_anew() as mounted:
+            assert not mount or mounted.directory.stat().st_mtime_ns == modified
+            files = [e for e in os.scandir(mounted.directory) if e.stat().st_size]
+            assert len(files) == 451 + mount
+            endpoint.wait_until_idle()
+            modified = mounted.directory.stat().st_mtime_ns
+        kinds = [(request.method, request.kind) for request in endpoint.log]
+        counts.append((kinds.count(("GET", "list")), len(kinds)))
+
+    assert counts == [(5, 5 + 451), (1, 1 + 1), (1, 1 + 1)]
 
 
 def test_an_old_fact_is_confirmed_before_it_is_shown(endpoint, mounted_anew, tmp_path):
