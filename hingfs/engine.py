@@ -18,6 +18,7 @@ from .library.ahead import Ahead
 from .library.catalog import Catalog
 from .library.crowd import Crowd
 from .library.lookups import LOOKUP_THREADS, SILENCE_SECONDS, Lookups
+from .library.openings import Openings
 from .library.readers import Readers
 from .settings import CacheConfig, EndpointConfig
 from .workers import DaemonPool, all_joined
@@ -83,6 +84,7 @@ class Engine:
             ahead=self._ahead,
             crowd=crowd,
             store=self.facts,
+            openings=Openings(self.client.first_bytes, self.fetcher),
         )
 
     def renew(self) -> None:
@@ -95,6 +97,7 @@ class Engine:
         error = Closing("the mount is ending")
         self._lookups.close(error)
         self._ahead.close(error)
+        self.client.first_bytes.close(error)
         self.fetcher.close(error)
         self.spools.close(error)
         self._statuses.close(error)
@@ -109,5 +112,5 @@ class Engine:
         hangs in the system cannot be woken, and keeps its thread.
         """
         reading = (self._lookups, self._ahead, self.fetcher, self.spools)
-        asking = (self._statuses, self.transport)
+        asking = (self.client.first_bytes, self._statuses, self.transport)
         return all_joined((*reading, *asking, self.facts), seconds)

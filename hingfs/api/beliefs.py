@@ -32,6 +32,7 @@ class Belief(enum.Enum):
     STATUS = "the status route is not asked any more"
     LIST = "the list is taken as one that this token may not have"
     HAVING_LIST = "the server is taken as one without a list; ls shows what was opened"
+    FIRST_BYTES = "the first bytes of a file are asked for once its size is known"
     CHEAP_SIZES = "names are not looked up ahead"
     PROMPT = "the first byte of a file is waited for, however late it is"
     VALIDATORS = (

@@ -15,6 +15,8 @@ from .source import VideoSource
 class VideoClient:
     """Videos at one endpoint: `metadata` tells what they are, `source` has their bytes.
 
+    `first_bytes` asks for some bytes of a video before its size is known.
+
     *pool* runs requests for statuses; *store* remembers what is learnt of the endpoint.
     Thread safety: all methods.
     """
@@ -31,6 +33,7 @@ class VideoClient:
         self._sender = routes.sender
         self.metadata = VideoMetadata(routes)
         self.source = VideoSource(routes)
+        self.first_bytes = routes.first_bytes
 
     def check(self) -> str:
         """Check that the API is there and takes the token: see `EndpointCheck.check`."""

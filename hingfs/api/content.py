@@ -48,6 +48,8 @@ class ContentRoute:
         status: StatusRoute,
         transport: HttpTransport,
         urls: ContentUrls,
+        *,
+        get: GetRoute,
         rows: Rows,
     ) -> None:
         self._sender = sender
@@ -55,7 +57,7 @@ class ContentRoute:
         self._status = status
         self._transport = transport
         self._urls = urls
-        self._get = GetRoute(sender, transport, urls)
+        self._get = get
 
     def content_of(
         self,

@@ -25,6 +25,7 @@ _LATE_SECONDS = 5.0
 _NO_HEAD_CODES = frozenset({405, 501})
 _MOST_WORDS = 100
 _LONGEST_WORD = 80  # that is kept for the next mount
+_SIZED = "a size came without its file"  # the subject of its lesson
 _WORD = "passed "  # before the word, in the subject of its lesson
 # Codes that pass, or ask for a pause. GET may succeed a moment later without HEAD having
 # lied.
@@ -114,9 +115,12 @@ class DeliveryFacts:
     Thread safety: all methods.
     """
 
-    def __init__(self, beliefs: Beliefs) -> None:
+    def __init__(self, beliefs: Beliefs, store: FactStore) -> None:
         self._beliefs = beliefs
-        self._has_sized = False  # only ever turns True, so no lock guards it
+        self._store = store
+        # Both only ever turn True, so no lock guards them.
+        self._has_sized = store.lesson(_SIZED) is not None
+        self._has_kept_that = False  # in this mount
 
     def ranges_announced_falsely(self) -> None:
         """The server announced ranges of a video and sent the whole."""
@@ -140,6 +144,9 @@ class DeliveryFacts:
     def size_told(self) -> None:
         """HEAD or a range told a size, without the rest of the file."""
         self._has_sized = True
+        if not self._has_kept_that:
+            self._has_kept_that = True
+            self._store.learn(_SIZED)
 
     def size_cost_all(self) -> None:
         """A size came with the whole file, or at its end."""
@@ -282,7 +289,7 @@ class EndpointFacts:
             beliefs=beliefs,
             token=token,
             head=HeadFacts(beliefs),
-            delivery=DeliveryFacts(beliefs),
+            delivery=DeliveryFacts(beliefs, store),
             status=StatusFacts(beliefs, token, store),
             list=ListFacts(beliefs, token),
         )

@@ -6,6 +6,8 @@ that says the same is believed. Leaves to `download` when to ask again, and to `
 and `refusals` what a single answer says.
 """
 
+import time
+
 from ..blocks import ByteRange
 from ..errors import (
     ContentChanged,
@@ -52,6 +54,9 @@ class RangeAnswers:
         """
         if self._content.shifting:  # another transfer saw the validators shift
             raise RangesIgnored("it is read whole, from one answer")
+        begun = self._begun(asked)
+        if begun is not None:
+            return begun
         etag = self._content.validator.etag
         answer, body, self._url, status = self._routes.content.content_of(
             self._content,
@@ -85,6 +90,34 @@ class RangeAnswers:
         if self._whole is not None:
             self._whole.close()
             self._whole = None
+
+    def _begun(self, asked: ByteRange) -> tuple[Answer, int] | None:
+        """As `ask`, of an answer that was begun before the size was known; else None.
+
+        It is judged as any other. If it is not believed, or breaks off, the API is asked
+        as if there were none.
+        """
+        found = self._routes.first_bytes.take(
+            self._content.video_id,
+            asked,
+            self._content.size_bytes,
+            self._patience.head_deadline - time.monotonic(),
+        )
+        if found is None:
+            return None
+        answer, span = found.served.answer, found.span
+        stop = min(span.stop, asked.stop)
+        try:
+            most = ByteRange(span.start, max(span.stop, asked.stop))
+            verdict.judge_range(answer.status, answer.headers, most, self._content)
+            answer.expect(len(span))
+            answer.skip(asked.start - span.start)
+        except HingError:
+            answer.close()
+            return None
+        self._url = found.served.url
+        self._end_doubts()
+        return answer, stop - asked.start
 
     def _end_doubts(self) -> None:
         """Record that a good answer came."""

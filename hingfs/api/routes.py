@@ -17,6 +17,8 @@ from .content import ContentRoute
 from .content_urls import ContentUrls
 from .endpoint_check import EndpointCheck
 from .endpoint_facts import EndpointFacts
+from .first_bytes import FirstBytes
+from .get_route import GetRoute
 from .head_route import HeadRoute
 from .pages import PagedList
 from .samples import FreshSamples
@@ -41,6 +43,7 @@ class Routes:
     settling: Settling
     urls: ContentUrls
     begun: BegunAnswers
+    first_bytes: FirstBytes
 
     @classmethod
     def of(
@@ -60,7 +63,8 @@ class Routes:
         heads = HeadRoute(sender, endpoint)
         endpoint_check = EndpointCheck(sender, transport, config, endpoint)
         pages = PagedList(sender, endpoint, endpoint_check)
-        content = ContentRoute(sender, statuses, transport, urls, pages)
+        get = GetRoute(sender, transport, urls)
+        content = ContentRoute(sender, statuses, transport, urls, get=get, rows=pages)
         samples = FreshSamples(sender, heads, content)
         return cls(
             transport=transport,
@@ -75,4 +79,5 @@ class Routes:
             settling=Settling(samples, endpoint),
             urls=urls,
             begun=BegunAnswers(),
+            first_bytes=FirstBytes(get, sender, endpoint),
         )

@@ -112,6 +112,15 @@ class BlockFetcher:
         """
         return self._schedule.share(content)
 
+    def lend_connections(self, count: int) -> bool:
+        """Whether *count* connections are idle; then they are the caller's to use."""
+        return self._schedule.lend(count)
+
+    def give_back_connection(self) -> None:
+        """One of the connections that were lent is free again."""
+        self._schedule.give_back()
+        self._pump.start_workers()
+
     @property
     def counts_requests(self) -> bool:
         """Whether this endpoint wants few large requests, rather than many at once."""

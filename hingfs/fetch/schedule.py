@@ -44,6 +44,7 @@ class Schedule:
         self._queues = Queues(block_bytes)
         self._running: set[Transfer] = set()
         self._workers = 0  # those that run a transfer, or will ask for the next
+        self._lent = 0  # connections that no worker may use
         self._concurrency = Concurrency(most)
         self._closed: HingError | None = None
 
@@ -94,6 +95,19 @@ class Schedule:
         with self._lock:
             return self._queues.blocks_ahead()
 
+    def lend(self, count: int) -> bool:
+        """Whether *count* connections are idle; then no worker uses them until `give_back`."""
+        with self._lock:
+            busy = self._workers + self._lent + self._queues.demands
+            idle = self._concurrency.limit - busy >= count and not self._closed
+            self._lent += count * idle
+            return idle
+
+    def give_back(self) -> None:
+        """One connection that was lent is idle again."""
+        with self._lock:
+            self._lent -= 1
+
     # -- for workers -------------------------------------------------------------------
 
     def claim_workers(self) -> int:
@@ -104,7 +118,7 @@ class Schedule:
         with self._lock:
             # Transfers at their last block, or cut for a demand, free their worker soon.
             ending = sum(1 for t in self._running if t.gives_way or t.rest_blocks <= 0)
-            free = self._most - len(self._running) + ending
+            free = self._most - self._lent - len(self._running) + ending
             if self._queues.demands > free:
                 self._make_way_locked()
             # Transfers ahead beyond the limit wait for a running one to end.
@@ -112,7 +126,7 @@ class Schedule:
             ahead = min(queued, self._room_ahead_locked())
             looking = self._workers - len(self._running)
             wanted = self._queues.demands + ahead - looking
-            called = max(0, min(wanted, self._most - self._workers))
+            called = max(0, min(wanted, self._most - self._lent - self._workers))
             self._workers += called
             return called
 
@@ -249,7 +263,7 @@ class Schedule:
     def _room_ahead_locked(self) -> int:
         """How many more transfers ahead may run."""
         running = sum(1 for transfer in self._running if not transfer.demand)
-        return max(0, self.connections - running)
+        return max(0, self.connections - self._lent - running)
 
     def _may_run_locked(self, transfer: Transfer) -> bool:
         """Whether *transfer* need not wait for the first answer about its content.

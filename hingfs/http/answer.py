@@ -118,6 +118,14 @@ class Answer:
             data += piece
         return data
 
+    def skip(self, count: int) -> None:
+        """Read *count* bytes away. Raises as `read_some`, and BodyCut at the end."""
+        while count:
+            piece = self.read_some(count)
+            if not piece:
+                raise BodyCut("the body ended before its range")
+            count -= len(piece)
+
     def _next_piece(self, most_bytes: int, until: float) -> bytes:
         if self._unread:
             piece, self._unread = self._unread[:most_bytes], self._unread[most_bytes:]

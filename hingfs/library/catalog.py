@@ -10,6 +10,7 @@ request that hangs in a look-up of its host cannot be woken.
 """
 
 import logging
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..api.metadata import VideoMetadata
@@ -24,6 +25,7 @@ from .known import Known, KnownVideos, VideoFile
 from .listing import VideoList
 from .lookups import Lookups
 from .names import ShortNames, inode_of, is_short, name_of, video_id_of
+from .openings import Openings
 from .versions import Versions
 from .walk import Walks
 
@@ -47,11 +49,13 @@ class Catalog:
         ahead: Ahead,
         crowd: Crowd,
         store: FactStore,
+        openings: Openings,
     ) -> None:
         self._config = config
         self._metadata_seconds = metadata_seconds
         self._lookups = lookups
         self._crowd = crowd
+        self._openings = openings
         self._short_names = ShortNames()
         self._list = VideoList(
             *(metadata, lookups, self._short_names, config.listing_ttl_seconds),
@@ -70,15 +74,18 @@ class Catalog:
         )
         self._walks = Walks(metadata, self._list, self._known, self._versions, ahead)
 
-    def find(self, name: str) -> VideoFile:
+    def find(self, name: str, *, more_follows: bool = False) -> VideoFile:
         """The file of the video that *name*, full or short, stands for.
 
-        A known file comes from memory; others are asked for. Raises VideoNotFound for a
+        A known file comes from memory; others are asked for. *more_follows*: a program
+        may open it, and look up other names; what that needs is asked for beside it.
+        Raises VideoNotFound for a
         name that no video can have, without a request; the error that the server's
         answers mean; and DeadlineExceeded.
         """
         with self._crowd.call(self._metadata_seconds) as deadline:
-            return self._find_id(self._id_of(name, deadline), deadline)
+            video_id = self._id_of(name, deadline)
+            return self._find_id(video_id, deadline, more_follows=more_follows)
 
     def find_to_open(self, name: str) -> VideoFile:
         """As `find`, for an open: a file that was not confirmed lately is confirmed.
@@ -88,13 +95,20 @@ class Catalog:
         with self._crowd.call(self._metadata_seconds) as deadline:
             return self._find_id_to_open(self._id_of(name, deadline), deadline)
 
-    def _find_id(self, video_id: str, deadline: float) -> VideoFile:
+    def _find_id(
+        self, video_id: str, deadline: float, *, more_follows: bool
+    ) -> VideoFile:
         steps_on = self._walks.step_to(video_id)
         try:
             known = self._known.good(video_id)
             if known is not None and self._is_vouched_for(known):
                 return known.file
-            file = self._ask(video_id, deadline, known=known, steps_on=steps_on)
+            beside: list[Callable[[], None]] = []
+            if more_follows and self._openings.looked_up(video_id):
+                beside.append(partial(self._openings.begin, video_id))
+            if steps_on:
+                beside.append(self._walks.look_ahead)
+            file = self._ask(video_id, deadline, known=known, beside=beside)
         finally:
             # The first answer of a server shows whether it may look ahead at all.
             if steps_on:
@@ -111,6 +125,7 @@ class Catalog:
         else:
             file = self._confirm(known.file, deadline)
         self._known.note_opened(video_id)
+        self._openings.opened(video_id)
         return file
 
     def _is_vouched_for(self, known: Known) -> bool:
@@ -129,13 +144,13 @@ class Catalog:
         deadline: float,
         *,
         known: Known | None = None,
-        steps_on: bool = False,
+        beside: Sequence[Callable[[], None]] = (),
     ) -> VideoFile:
         """Ask for the file of *video_id*; VideoNotReady if the look-up hangs.
 
         A *known* file is confirmed, and stays as it is if the server is away.
-        *steps_on*: other names are looked up ahead, once its own request is under way.
-        That one goes first, where the server takes few at once.
+        *beside* send other requests, once its own is under way: that one goes first,
+        where the server takes few at once.
         """
         ask = self._versions.look_up if known is None else self._versions.confirm
         try:
@@ -144,7 +159,7 @@ class Catalog:
                 deadline,
                 partial(ask, video_id),
                 ask=self._list.read_newest,
-                beside=self._walks.look_ahead if steps_on else None,
+                beside=beside,
             )
         except TransportError as error:
             if known is None:
@@ -172,6 +187,8 @@ class Catalog:
         """
         with self._crowd.call(self._metadata_seconds) as deadline:
             shown = self._list.shown(deadline)
+        self._openings.listed()
+        self._walks.shown()
         return sorted(
             (name_of(video_id), inode_of(video_id))
             for video_id in {*self._known.opened_ids(), *shown}

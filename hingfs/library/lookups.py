@@ -13,7 +13,7 @@ Threads: `hingfs-lookup-N` and `hingfs-list-N` of two `DaemonPool`s.
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
@@ -103,15 +103,15 @@ class Lookups:
         deadline: float,
         job: Job[Result],
         ask: Job[None],
-        beside: Job[None] | None = None,
+        beside: Sequence[Job[None]] = (),
     ) -> Result:
         """As `result`, for a caller that holds up others: it need not wait till *deadline*.
 
         The wait ends early when the server is silent about *video_id* and answers other
         requests. A wait without a result raises VideoNotReady if the server answered
         anything meanwhile, else DeadlineExceeded. *ask* asks the server for something
-        else, to see whether it answers. *beside* must not wait; it is called once a
-        request about *video_id* has left, or the job has ended without one.
+        else, to see whether it answers. *beside* are called once a request about
+        *video_id* has left, or the job has ended without one; they must not wait.
         """
 
         def waited() -> Result:
@@ -151,17 +151,18 @@ class Lookups:
         video_id: str,
         deadline: float,
         job: Job[Result],
-        beside: Job[None] | None,
+        beside: Sequence[Job[None]],
     ) -> Flight[Result]:
         """The flight of *job*, or of one under way; calls *beside*."""
-        if beside is None:
+        if not beside:
             return self._names.join(video_id, self._name_threads, job)
         with self._server.next_request_about(video_id) as sent:
             flight = self._names.join(video_id, self._name_threads, job)
             seconds = self._give_up_at(flight, deadline) - time.monotonic()
             either: list[Future[Any]] = [flight.future, sent]
             wait(either, seconds, FIRST_COMPLETED)
-        beside()
+        for other in beside:
+            other()
         return flight
 
     def _await_unless_silent(

@@ -79,24 +79,32 @@ class Walks:
         self._lock = threading.Lock()
         self._order: tuple[str, ...] = ()  # what the walks go through
         self._walks: list[_Walk] = []  # the one that was stepped on last comes last
+        self._last = ""  # the id that was looked up last
+        self._shown = False  # whether a program has read the directory
         self._unlisted = 0  # names in a row that were found and are in no listing
+
+    def shown(self) -> None:
+        """A program reads the directory, so it may look up each name in it."""
+        with self._lock:
+            self._shown = True
 
     def step_to(self, video_id: str) -> bool:
         """A program looks *video_id* up; returns whether `look_ahead` has work."""
         listing = self._list.latest
-        if listing is None:
-            return False
-        position = listing.positions.get(video_id)
         with self._lock:
+            last, self._last = self._last, video_id
+            if listing is None:
+                return False
             # A newer listing of the same names shares the order of the one before.
             if listing.order is not self._order:
                 self._order = listing.order
                 self._walks.clear()
+            position = listing.positions.get(video_id)
             if position is None:
                 return False
             walk = next((w for w in reversed(self._walks) if w.holds(position)), None)
             if walk is None:
-                return self._begin_locked(position)
+                return self._begin_locked(position, listing.positions.get(last))
             self._walks.remove(walk)
             self._walks.append(walk)
             return walk.step_to(position)
@@ -118,16 +126,22 @@ class Walks:
         if given_names and self._metadata.looks_ahead:
             self._list.start_reading_newest()
 
-    def _begin_locked(self, position: int) -> bool:
-        """Begin a walk at *position*; returns whether names are looked up ahead of it."""
+    def _begin_locked(self, position: int, before: int | None) -> bool:
+        """Begin a walk at *position*, after a look-up at *before*.
+
+        Returns whether names are looked up ahead of it: where a program was given names
+        and lists nothing, the second in order shows that it walks.
+        """
         full = len(self._walks) == MOST_WALKS
         in_vain = full and all(walk.steps == 1 for walk in self._walks)
+        walks = before is not None and 0 < position - before <= _STRIDE
+        goes_ahead = walks or (self._shown and not in_vain)
         following = position + 1
-        end = following if in_vain else following + FIRST_AHEAD
+        end = following + FIRST_AHEAD if goes_ahead else following
         if full:
             del self._walks[0]
-        self._walks.append(_Walk(position, position, following, end))
-        return not in_vain
+        self._walks.append(_Walk(position, position, following, end, 1 + walks))
+        return goes_ahead
 
     def _next_lookup(self) -> tuple[str, Callable[[], VideoFile]] | None:
         """The next look-up ahead, if there is one; returns each name once."""

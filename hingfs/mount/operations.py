@@ -207,7 +207,8 @@ class HingOperations:
         if path == "/":
             return self._stat_of_root()
         name = _name(path)
-        return self._stat_noting_size(self._catalog.find(name), name)
+        file = self._catalog.find(name, more_follows=True)
+        return self._stat_noting_size(file, name)
 
     @_refusing_by(ERRNO_OF_NAME)
     def readdir(self, path: str) -> Iterator[tuple[str, Mapping[str, int]]]:

@@ -294,6 +294,7 @@ def test_mmap_shows_the_bytes(mounted: Mounted) -> None:
 def test_eight_processes_at_once_cost_the_file_once(mounted: Mounted) -> None:
     """One transfer of each byte, however many programs read."""
     video = mounted.endpoint.add("eight", size_bytes=LARGE_BYTES)
+    os.listdir(mounted.directory)  # so that its look-up expects no open
     command = ["sha256sum", str(mounted.path("eight"))]
 
     processes = [

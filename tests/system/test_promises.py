@@ -356,22 +356,21 @@ def test_enoent_means_that_the_server_said_so(view, endpoint, quiet_log):
         assert errno_of(lambda: files.size_bytes("v")) in {"EIO", "ETIMEDOUT"}
 
 
-def test_what_was_served_is_gone_when_replicas_say_so(
-    view, video, endpoint, expected_log
-):
+def test_what_was_served_is_gone_when_replicas_say_so(view, endpoint, expected_log):
     """A video that was served or listed is gone when four more connections say so, since the next replica may know it; a handle gets EIO, not ENOENT, until its status says that it is gone."""
     expected_log("EIO")
+    video = endpoint.add("v", size_bytes=4 * SIZE_BYTES)
     files = view({"cache_bytes": 1 << 20, "metadata_ttl_seconds": 0.0})
     with opened(files, "v") as handle:
         handle.read(0, 10)
         endpoint.wait_until_idle()
         endpoint.inject(faults.status(404), 5, lambda r: r.kind == "content")
-        assert files.size_bytes("v") == SIZE_BYTES
+        assert files.size_bytes("v") == video.size_bytes
         check_reads(files, video, [(0, 10)])
         endpoint.calm()
         endpoint.inject(faults.status(404), math.inf, lambda r: r.kind == "content")
 
-        assert errno_of(lambda: handle.read(1_500_000, 10)) == "EIO"
+        assert errno_of(lambda: handle.read(2 * SIZE_BYTES, 10)) == "EIO"
     endpoint.remove("v")
     assert errno_of(lambda: files.open("v")) == "ENOENT"
     asked = endpoint.requests_of("content", "GET")
@@ -862,8 +861,9 @@ def test_calls_that_wait_keep_nobody_else_waiting(
     expected_log("ETIMEDOUT")
     monkeypatch.setattr(binding_module, "MAX_WAITING", 3)
     files = view()
-    videos = [endpoint.add(name, size_bytes=SIZE_BYTES) for name in ("a", "b", "c")]
-    endpoint.add("late", size_bytes=SIZE_BYTES)
+    size = 4 * SIZE_BYTES  # of which a look-up fetches a part
+    videos = [endpoint.add(name, size_bytes=size) for name in ("a", "b", "c")]
+    endpoint.add("late", size_bytes=size)
     ready = files.open("v")
     expected = ready.read(0, SIZE_BYTES)
     for name in ("a", "b", "c", "late"):
@@ -875,7 +875,7 @@ def test_calls_that_wait_keep_nobody_else_waiting(
     late, *waiting = (files.open(name) for name in ("late", "a", "b", "c"))
     with ThreadPoolExecutor() as pool:
         try:
-            reads = [pool.submit(handle.read, 0, SIZE_BYTES) for handle in waiting]
+            reads = [pool.submit(handle.read, 0, size) for handle in waiting]
             eventually(
                 lambda: files.mount.engine.catalog._crowd._under_way == 3, "3 waiting"
             )
@@ -883,7 +883,7 @@ def test_calls_that_wait_keep_nobody_else_waiting(
             assert ready.read(0, SIZE_BYTES) == expected
             assert files.size_bytes("v") == SIZE_BYTES
             assert files.mount.operations.statfs()
-            assert errno_of(lambda: late.read(0, SIZE_BYTES)) == "ETIMEDOUT"
+            assert errno_of(lambda: late.read(0, size)) == "ETIMEDOUT"
             assert errno_of(lambda: files.size_bytes("unknown")) == "ETIMEDOUT"
             assert errno_of(files.names) == "ETIMEDOUT"
             assert not any(read.done() for read in reads)
@@ -891,7 +891,7 @@ def test_calls_that_wait_keep_nobody_else_waiting(
             over.set()
 
         for video, read in zip(videos, reads, strict=True):
-            assert read.result() == video.read(0, SIZE_BYTES)
+            assert read.result() == video.read(0, size)
 
 
 def test_progress_keeps_patience(view, video, endpoint):

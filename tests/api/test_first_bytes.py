@@ -1,0 +1,171 @@
+"""The first and the last bytes, asked for beside the look-up: used, dropped, or learnt."""
+
+import math
+
+import pytest
+
+from hingfs.api.beliefs import Belief
+from hingfs.api.first_bytes import MOST_VIDEOS
+from hingfs.blocks import KIB
+from hingfs.library.names import name_of
+from hingfs.library.reader import HEAD_BYTES
+from tests.conftest import Build
+from tests.support import endpoint as faults
+from tests.support.endpoint import FakeEndpoint
+from tests.support.mounting import Mounted, each_binding, eventually
+from tests.support.personalities import ramp
+from tests.support.views import Direct
+
+SIZE = 12_650_449
+TAIL_BYTES = 192 * KIB  # that of a clip, and a block
+FIRST, LAST = (0, HEAD_BYTES), (-TAIL_BYTES, None)
+
+
+def ranges_of(endpoint: FakeEndpoint, video_id: str) -> list[str]:
+    """The ranges that were asked for of *video_id*, those of its status left out."""
+    gets = endpoint.requests_of("content", "GET")
+    return sorted(str(r.range) for r in gets if r.video_id == video_id)
+
+
+def texts(*ranges: tuple[int, int | None]) -> list[str]:
+    return sorted(map(str, ranges))
+
+
+class Engine:
+    """A mount without a kernel, and its idle connections."""
+
+    def __init__(self, build: Build, **options: object) -> None:
+        self.mount = build(**options)
+        self.view = Direct(self.mount)
+        self.schedule = self.mount.engine.fetcher._schedule
+        self.beliefs = self.mount.engine.client.metadata._endpoint.beliefs
+
+    def gave_all_back(self) -> bool:
+        return self.schedule._lent == 0
+
+
+@pytest.fixture
+def engine(build: Build, endpoint: FakeEndpoint) -> Engine:
+    return taught(Engine(build), endpoint)
+
+
+def taught(engine: Engine, endpoint: FakeEndpoint) -> Engine:
+    """*engine*, once it knows that sizes are cheap; until then nothing is begun."""
+    endpoint.add("known", size_bytes=SIZE)
+    assert engine.view.size_bytes("known") == SIZE
+    endpoint.wait_until_idle()
+    assert not endpoint.requests_of("content", "GET")
+    return engine
+
+
+def test_what_an_open_reads_first_needs_no_other_request(engine, endpoint):
+    endpoint.add("v", size_bytes=SIZE)
+
+    assert engine.view.size_bytes("v") == SIZE
+    endpoint.wait_until(lambda: len(endpoint.requests_of("content", "GET")) == 2)
+    with engine.view.open("v") as clip:
+        assert clip.read(0, 4096) == ramp("v", 0, 4096)
+        assert clip.read(SIZE - 4096, 4096) == ramp("v", SIZE - 4096, SIZE)
+    endpoint.wait_until_idle()
+
+    assert ranges_of(endpoint, "v") == texts(FIRST, LAST)
+    eventually(engine.gave_all_back, "both connections")
+
+
+def test_of_a_clip_read_whole_less_than_a_block_comes_twice(engine, endpoint):
+    """Where the last block begins is not known before the size."""
+    endpoint.add("v", size_bytes=SIZE)
+    engine.view.size_bytes("v")
+
+    with engine.view.open("v") as clip:
+        assert clip.read_all() == ramp("v", 0, SIZE)
+    endpoint.wait_until_idle()
+
+    assert ranges_of(endpoint, "v")[0] == str(LAST)
+    assert endpoint.bytes_served_twice("v") < 128 * KIB
+
+
+def test_bytes_of_another_version_are_dropped(engine, endpoint):
+    endpoint.add("v", size_bytes=SIZE)
+    endpoint.inject(
+        faults.wrong_etag(),
+        2,
+        where=lambda r: r.kind == "content" and r.method == "GET",
+    )
+
+    assert engine.view.size_bytes("v") == SIZE
+    endpoint.wait_until(lambda: len(endpoint.requests_of("content", "GET")) == 2)
+    with engine.view.open("v") as clip:
+        assert clip.read_all() == ramp("v", 0, SIZE)
+    eventually(engine.gave_all_back, "both connections")
+
+
+def test_a_server_that_sends_whole_files_is_asked_so_once(engine, endpoint):
+    for name in "vw":
+        endpoint.add(name, size_bytes=SIZE)
+    endpoint.inject(faults.answer_200_to_range(), math.inf)
+
+    for name in "vw":
+        assert engine.view.size_bytes(name) == SIZE
+        eventually(engine.gave_all_back, "both connections")
+        with engine.view.open(name) as clip:
+            assert clip.read_all() == ramp(name, 0, SIZE)
+
+    assert not engine.beliefs.holds(Belief.FIRST_BYTES)
+    assert str(LAST) in ranges_of(endpoint, "v")
+    assert str(LAST) not in ranges_of(endpoint, "w")
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_no_more_are_asked_for_than_connections_are_idle(build, endpoint, connections):
+    engine = taught(Engine(build, connections=connections), endpoint)
+    names = [f"v{number}" for number in range(2 * MOST_VIDEOS)]
+    for name in names:
+        endpoint.add(name, size_bytes=SIZE)
+        engine.view.size_bytes(name)
+
+    asked = endpoint.requests_of("content", "GET")
+    assert len(asked) <= min(connections // 2, MOST_VIDEOS) * 2
+    eventually(engine.gave_all_back, "those that nobody took")
+    with engine.view.open(names[0]) as clip:
+        assert clip.read_all() == ramp(names[0], 0, SIZE)
+
+
+@each_binding
+@pytest.mark.parametrize("lists", [False, True])
+def test_a_listing_costs_no_byte_and_a_name_its_first(binding, lists):
+    """Not even a `stat` of each name; without a listing, a player's look-up begins it."""
+    with FakeEndpoint() as endpoint, Mounted(endpoint, binding) as mounted:
+        for name in ("a", "b", "c", "known"):
+            endpoint.add(name, size_bytes=SIZE)
+        mounted.path("known").stat()
+        shown = list(mounted.directory.iterdir()) if lists else []
+        for path in shown or [mounted.directory / name_of("a")]:
+            assert path.stat().st_size == SIZE
+        if lists:
+            endpoint.wait_until_idle()
+            assert not endpoint.requests_of("content", "GET")
+            return
+        with mounted.path("a").open("rb") as clip:
+            assert clip.read(4096) == ramp("a", 0, 4096)
+        endpoint.wait_until_idle()
+        asked = ranges_of(endpoint, "a")
+        assert {str(FIRST), str(LAST)} <= set(asked)
+        assert len([one for one in asked if one.startswith("(0, ")]) == 1
+
+
+@each_binding
+def test_a_second_mount_has_the_first_bytes_of_its_first_name(binding, tmp_path):
+    options = ("--cache-dir", str(tmp_path))
+    with FakeEndpoint() as endpoint:
+        for name in ("known", "v"):
+            endpoint.add(name, size_bytes=SIZE)
+        with Mounted(endpoint, binding, *options) as mounted:
+            mounted.path("known").stat()
+        endpoint.reset_log()
+
+        with Mounted(endpoint, binding, *options) as mounted:
+            with mounted.path("v").open("rb") as clip:
+                assert clip.read(4096) == ramp("v", 0, 4096)
+            endpoint.wait_until_idle()
+        assert {str(FIRST), str(LAST)} <= set(ranges_of(endpoint, "v"))
