@@ -323,7 +323,7 @@ def test_an_answer_belongs_to_its_request(view, endpoint, where):
 
 
 def test_a_byte_is_fetched_once(view, video, endpoint):
-    """A byte is fetched once while it is in the cache, however many programs read it at the same time."""
+    """A byte is fetched once while it is in the cache, however many programs read it at the same time. Only where the last bytes were asked for before the size was known, less than a block comes twice."""
     files = view()
     with ThreadPoolExecutor(8) as pool:
         readers = [
