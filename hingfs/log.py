@@ -49,11 +49,13 @@ def begin(
     file: Path | None = None,
     background: Path | None = None,
     most_bytes: int = MOST_BYTES,
+    of_root: Path = _SYSTEM_LOGS,
 ) -> Target:
     """Log lines of *level* and above, each through *hide*; returns where they go.
 
     *background* is the directory of a mount in the background, whose own file is
-    rotated at *most_bytes*. Raises UsageError if *file* cannot be written.
+    rotated at *most_bytes*, and lies in *of_root* for root without a home. Raises
+    UsageError if *file* cannot be written.
     """
     formatter = _LineFormatter(hide)
     if file is not None:
@@ -64,7 +66,7 @@ def begin(
     elif background is None:
         target, handler = Target(""), _stream()
     else:
-        target, handler = _own(background, most_bytes)
+        target, handler = _own(background, most_bytes, of_root)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     for old in list(root.handlers):
@@ -83,10 +85,12 @@ def _chosen(file: Path) -> tuple[Target, logging.Handler]:
         raise UsageError(f"log file {plain(str(file))}: {error.strerror}") from None
 
 
-def _own(directory: Path, most_bytes: int) -> tuple[Target, logging.Handler]:
+def _own(
+    directory: Path, most_bytes: int, of_root: Path
+) -> tuple[Target, logging.Handler]:
     """The own file of the mount at *directory*; a warning if it cannot be made."""
     try:
-        file = _directory(os.environ) / f"{name_for(directory)}.log"
+        file = _directory(os.environ, of_root) / f"{name_for(directory)}.log"
         return Target(str(file)), _OwnFile(file, most_bytes)
     except OSError as error:
         warning = f"there is no log: {_reason(error)}; choose another with --log-file"
@@ -121,7 +125,7 @@ def _escaped(match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in os.fsencode(match[0]))
 
 
-def _directory(environ: Mapping[str, str]) -> Path:
+def _directory(environ: Mapping[str, str], of_root: Path) -> Path:
     """The directory for the logs of this user's mounts; raises OSError without one."""
     state, home = Path(environ.get("XDG_STATE_HOME", "")), Path(environ.get("HOME", ""))
     if state.is_absolute():  # the XDG specification ignores any other
@@ -130,7 +134,7 @@ def _directory(environ: Mapping[str, str]) -> Path:
     if home.is_absolute() and _is_mine(home):
         return home / ".local" / "state" / "hingfs"
     if os.geteuid() == 0:
-        return _SYSTEM_LOGS
+        return of_root
     raise OSError("HOME names no directory of yours")
 
 

@@ -131,7 +131,6 @@ def test_root_without_a_home_has_the_system_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As from fstab; and a home of another user's, which `sudo` may leave, is none."""
-    monkeypatch.setattr(log, "_SYSTEM_LOGS", tmp_path / "var" / "hingfs")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     home = tmp_path / "home"
@@ -140,7 +139,10 @@ def test_root_without_a_home_has_the_system_s(
 
     for value in ("", str(home), "relative"):
         monkeypatch.setenv("HOME", value)
-        assert begin().name == f"{tmp_path}/var/hingfs/mnt-hing.log"
+        target = log.begin(
+            "info", str, background=DIRECTORY, of_root=tmp_path / "var" / "hingfs"
+        )
+        assert target.name == f"{tmp_path}/var/hingfs/mnt-hing.log"
     assert list(home.iterdir()) == []
 
 

@@ -23,12 +23,14 @@ _NETWORK = (
 )
 
 
-def usable(given: Path | None, environ: Mapping[str, str]) -> Path:
+def usable(
+    given: Path | None, environ: Mapping[str, str], of_root: Path = _SYSTEM_CACHE
+) -> Path:
     """The directory for facts: *given*, else this user's own, made if need be.
 
-    Raises OSError, whose text is for people, if there is none or it is not safe.
+    *of_root* is root's own without a home. Raises OSError, whose text is for people, if there is none or it is not safe.
     """
-    directory = given or _of_user(environ)
+    directory = given or _of_user(environ, of_root)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = directory.stat()
@@ -44,11 +46,14 @@ def usable(given: Path | None, environ: Mapping[str, str]) -> Path:
     return directory
 
 
-def network_file_system(directory: Path) -> str | None:
-    """The type of the network file system that *directory* lies on; None if local."""
+def network_file_system(directory: Path, mountinfo: Path = _MOUNTINFO) -> str | None:
+    """The type of the network file system that *directory* lies on; None if local.
+
+    *mountinfo* is the kernel's table of mounts, as proc_pid_mountinfo(5) has it.
+    """
     device = directory.stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
-    for line in _MOUNTINFO.read_text(errors="surrogateescape").splitlines():
+    for line in mountinfo.read_text(errors="surrogateescape").splitlines():
         head, _, tail = line.partition(" - ")
         if head.split(" ")[2] == number:
             kind = tail.split(" ")[0]
@@ -56,7 +61,7 @@ def network_file_system(directory: Path) -> str | None:
     return None
 
 
-def _of_user(environ: Mapping[str, str]) -> Path:
+def _of_user(environ: Mapping[str, str], of_root: Path) -> Path:
     cache, home = Path(environ.get("XDG_CACHE_HOME", "")), Path(environ.get("HOME", ""))
     if cache.is_absolute():  # the XDG specification ignores any other
         return cache / "hingfs"
@@ -65,5 +70,5 @@ def _of_user(environ: Mapping[str, str]) -> Path:
         if home.is_absolute() and home.stat().st_uid == os.geteuid():
             return home / ".cache" / "hingfs"
     if os.geteuid() == 0:
-        return _SYSTEM_CACHE
+        return of_root
     raise OSError("HOME names no directory of yours")

@@ -49,7 +49,7 @@ class FactStore:
     """What is remembered of one endpoint for one token. Thread safety: all methods.
 
     *digest* hashes the token in use with a salt. Without a *directory* nothing is
-    remembered, and nothing is kept.
+    remembered, and nothing is kept. Changes are gathered for *gather_seconds*.
     """
 
     def __init__(
@@ -57,10 +57,13 @@ class FactStore:
         directory: Path | None = None,
         endpoint: str = "",
         digest: Callable[[bytes], bytes] = lambda _: b"",
+        *,
+        gather_seconds: float = _GATHER_SECONDS,
     ) -> None:
         self._path = directory and directory / NAME
         self.endpoint = endpoint
         self._digest = digest
+        self._gather_seconds = gather_seconds
         self.recalled: Recalled = NOTHING  # set once, by `load`
         self._lock = threading.Lock()  # guards the three fields below; no I/O under it
         self._batch = Batch()
@@ -167,7 +170,7 @@ class FactStore:
             last = False
             while not last:
                 self._changed.wait()
-                last = self._closing.wait(_GATHER_SECONDS)
+                last = self._closing.wait(self._gather_seconds)
                 self._changed.clear()
                 self._write_pending()
         finally:

@@ -50,15 +50,21 @@ class NumberedRows(NamedTuple):
 class ListRefresh:
     """The rows of the list, as they were read last. See the module docstring.
 
-    *store* recalls those that an earlier mount knew, and is told of newer ones.
+    *store* recalls those that an earlier mount knew, and is told of newer ones. Rows of
+    more than *most_bytes* are read whole again.
     """
 
     def __init__(
-        self, metadata: VideoMetadata, ttl_seconds: float, store: FactStore
+        self,
+        metadata: VideoMetadata,
+        ttl_seconds: float,
+        store: FactStore,
+        most_bytes: int = MOST_LISTED_BYTES,
     ) -> None:
         self._metadata = metadata
         self._store = store
         self._ttl_seconds = ttl_seconds
+        self._most_bytes = most_bytes
         # Guards all below; no request is made under it.
         self._lock = threading.Lock()
         self._ground: Ground | None = None
@@ -124,7 +130,7 @@ class ListRefresh:
             if ground is not None and ground.can_be_joined:
                 rows = self._with_newest_locked(ground, reading)
                 # Too many for a list: whether they are still there, a whole pass shows.
-                self._must_walk = sum(map(listed_bytes, rows)) > MOST_LISTED_BYTES
+                self._must_walk = sum(map(listed_bytes, rows)) > self._most_bytes
                 return self._numbered_locked(rows)
         earlier = self._recalled()
         whole = _read_on(reading, earlier) if earlier else _walked(reading, began)

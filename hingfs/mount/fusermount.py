@@ -99,8 +99,13 @@ def program() -> str | None:
     return shutil.which("fusermount3") or shutil.which("fusermount")
 
 
-def refused_mount(directory: str, said: str) -> SetupError:
-    """Why *directory* was not mounted, by what libfuse and fusermount3 *said*."""
+def refused_mount(
+    directory: str, said: str, profile: Path = _APPARMOR_PROFILE
+) -> SetupError:
+    """Why *directory* was not mounted, by what libfuse and fusermount3 *said*.
+
+    *profile* is AppArmor's of fusermount3, which not every machine has.
+    """
     head = f"cannot mount on {plain(directory)}"
     for pattern, meaning in _OF_MACHINE:
         if re.search(pattern, said):
@@ -109,19 +114,21 @@ def refused_mount(directory: str, said: str) -> SetupError:
         if re.search(pattern, said):
             return MountpointError(f"{head}: {meaning}")
     if "mount failed: Permission denied" in said:
-        if os.geteuid() == 0 or not _APPARMOR_PROFILE.exists():
+        if os.geteuid() == 0 or not profile.exists():
             return FuseUnavailable(
                 f"{head}: AppArmor or SELinux forbids it (Permission denied); a "
                 f"container needs {_NEEDED_BY_CONTAINERS}"
             )
-        return MountpointError(f"{head}: {_apparmor(directory)}")
+        return MountpointError(f"{head}: {_apparmor(directory, profile)}")
     if "mount failed: Operation not permitted" in said:
         return FuseUnavailable(f"{head}: {_unprivileged()}")
     return MountpointError(f"{head}: {_quoted(said)}")
 
 
-def refused_unmount(directory: str, said: str) -> SetupError:
-    """Why *directory* was not unmounted, by what fusermount3 *said*."""
+def refused_unmount(
+    directory: str, said: str, profile: Path = _APPARMOR_PROFILE
+) -> SetupError:
+    """Why *directory* was not unmounted, by what fusermount3 *said*; as above."""
     head = f"cannot unmount {plain(directory)}"
     if "failed to open /etc/mtab: No such file" in said:
         return FuseUnavailable(f"{head}: {_NO_MTAB}")
@@ -130,8 +137,8 @@ def refused_unmount(directory: str, said: str) -> SetupError:
             f"{head}: it is not your mount; its owner or root can end it; as root: "
             f"{invocation.command()} umount {command_word(directory)}"
         )
-    if "Permission denied" in said and _APPARMOR_PROFILE.exists():
-        return MountpointError(f"{head}: {_apparmor(directory)}")
+    if "Permission denied" in said and profile.exists():
+        return MountpointError(f"{head}: {_apparmor(directory, profile)}")
     if "Operation not permitted" in said:
         return FuseUnavailable(f"{head}: {_unprivileged()}")
     return MountpointError(f"{head}: {_quoted(said)}")
@@ -141,7 +148,7 @@ def _quoted(said: str) -> str:
     return printable(" ".join(said.split())) or "no reason was given"
 
 
-def _apparmor(directory: str) -> str:
+def _apparmor(directory: str, profile: Path) -> str:
     """The profile of Ubuntu since 25.04 allows few directories; the ways out."""
     local = "/etc/apparmor.d/local/fusermount3"
     return (
@@ -150,7 +157,7 @@ def _apparmor(directory: str) -> str:
         f"  {local}:\n"
         f"    mount fstype=fuse.hingfs options=(nosuid,nodev,ro) -> {plain(directory)}/,\n"
         f"    umount {plain(directory)}/,\n"
-        f"  and run: apparmor_parser -r {_APPARMOR_PROFILE}"
+        f"  and run: apparmor_parser -r {profile}"
     )
 
 

@@ -19,11 +19,10 @@ from hingfs.facts import directory
     ],
 )
 def test_the_directory_is_the_users_own(tmp_path, monkeypatch, variables, found):
-    monkeypatch.setattr(directory, "_SYSTEM_CACHE", tmp_path / "var" / "hingfs")
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid)
     environ = {name: value.format(tmp_path) for name, value in variables.items()}
 
-    made = directory.usable(None, environ)
+    made = directory.usable(None, environ, tmp_path / "var" / "hingfs")
 
     assert made == tmp_path / found
     assert made.stat().st_mode & 0o777 == 0o700
@@ -67,21 +66,18 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
         *((kind, False) for kind in ("ext4", "xfs", "tmpfs", "overlay", "fuseblk")),
     ],
 )
-def test_a_network_file_system_is_told_by_its_type(
-    tmp_path, monkeypatch, kind, network
-):
+def test_a_network_file_system_is_told_by_its_type(tmp_path, kind, network):
     device = tmp_path.stat().st_dev
     table = tmp_path / "mountinfo"
     table.write_text(
         "21 1 0:20 / /proc rw,nosuid shared:5 - proc proc rw\n"
         f"22 1 {os.major(device)}:{os.minor(device)} / / rw - {kind} there rw\n"
     )
-    monkeypatch.setattr(directory, "_MOUNTINFO", table)
 
-    assert directory.network_file_system(tmp_path) == (kind if network else None)
+    found = directory.network_file_system(tmp_path, table)
+
+    assert found == (kind if network else None)
 
 
-def test_a_file_system_that_is_in_no_table_counts_as_local(monkeypatch):
-    monkeypatch.setattr(directory, "_MOUNTINFO", Path("/dev/null"))
-
-    assert directory.network_file_system(Path("/")) is None
+def test_a_file_system_that_is_in_no_table_counts_as_local():
+    assert directory.network_file_system(Path("/"), Path("/dev/null")) is None

@@ -46,11 +46,13 @@ def mount(tmp_path: Path) -> Iterator[Mounts]:
     """A store in tmp_path for *token* and *endpoint*, loaded as a mount does."""
     made: list[FactStore] = []
 
-    def mount(token: bytes = TOKEN, endpoint: str = ENDPOINT) -> FactStore:
+    def mount(
+        token: bytes = TOKEN, endpoint: str = ENDPOINT, **options: float
+    ) -> FactStore:
         def digest(salt: bytes) -> bytes:
             return hashlib.blake2b(token, key=salt).digest()
 
-        made.append(FactStore(tmp_path, endpoint, digest))
+        made.append(FactStore(tmp_path, endpoint, digest, **options))
         made[-1].load()
         return made[-1]
 
@@ -202,11 +204,10 @@ def of_another_user(path: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize("trouble", [newer, locked, no_file, of_another_user])
 def test_without_a_usable_file_a_mount_goes_on_after_one_warning(
-    mount, tmp_path, trouble, quiet_log, monkeypatch
+    mount, tmp_path, trouble, quiet_log
 ):
-    monkeypatch.setattr(store, "_GATHER_SECONDS", 0.01)
     with trouble(tmp_path / NAME):
-        one = mount()
+        one = mount(gather_seconds=0.01)
         began = time.monotonic()
         for number in range(5):
             one.put_video(video(str(number)))
@@ -221,12 +222,11 @@ def test_without_a_usable_file_a_mount_goes_on_after_one_warning(
 
 
 def test_what_could_not_be_written_is_written_once_that_can_be(
-    mount, tmp_path, expected_log, monkeypatch
+    mount, tmp_path, expected_log
 ):
-    monkeypatch.setattr(store, "_GATHER_SECONDS", 0.01)
     kept(mount, video())
     expected_log("database is locked")
-    one = mount()
+    one = mount(gather_seconds=0.01)
     with locked(tmp_path / NAME):
         one.put_video(video("during"))
         eventually(lambda: expected_log.lines, "a warning")

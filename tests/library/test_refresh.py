@@ -11,8 +11,8 @@ import pytest
 
 from hingfs.engine import Engine
 from hingfs.errors import TransportError
-from hingfs.facts.store import NAME
-from hingfs.library import refresh
+from hingfs.facts.store import NAME, FactStore
+from hingfs.library.refresh import ListRefresh
 from tests.conftest import Build
 from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint
@@ -274,16 +274,12 @@ def test_a_pass_behind_that_fails_makes_the_next_listing_one_in_front(
     assert not shown(engine, "v440")
 
 
-def test_rows_that_take_too_much_memory_are_read_whole_again(
-    engine, endpoint, monkeypatch
-):
-    monkeypatch.setattr(refresh, "MOST_LISTED_BYTES", 1)
+def test_rows_that_take_too_much_memory_are_read_whole_again(engine, endpoint):
+    rows = ListRefresh(engine.client.metadata, 10.0, FactStore(), most_bytes=1)
 
-    for pages in (1, PAGES):
-        assert len(engine.catalog.listing()) == VIDEOS
-        eventually(partial(read_behind, engine), "the end")
+    for pages in (PAGES, 1, PAGES):
+        assert len(rows.newest().rows) == VIDEOS
         assert pages_of(endpoint) == pages
-        age_listing(engine)
 
 
 def test_a_stat_of_the_root_reads_on_without_waiting_once_somebody_listed(

@@ -130,11 +130,10 @@ MOUNTS = [
 
 
 @pytest.fixture
-def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def profile(tmp_path: Path) -> Path:
     """The AppArmor profile of fusermount3, as Ubuntu has it."""
     file = tmp_path / "fusermount3"
     file.touch()
-    monkeypatch.setattr(fusermount, "_APPARMOR_PROFILE", file)
     return file
 
 
@@ -154,7 +153,7 @@ def test_a_refused_mount_is_told_with_its_cause(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user_id)
 
-    told = judged(fusermount.refused_mount(D, said))
+    told = judged(fusermount.refused_mount(D, said, profile))
 
     expected = message.replace("PROFILE", str(profile))
     assert told == (status, f"cannot mount on {D}: {expected}")
@@ -180,16 +179,20 @@ def test_a_helper_without_its_setuid_bit_is_named(
     )
 
 
-def test_a_process_that_may_gain_no_privileges_is_told_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """NoNewPrivileges= of systemd, bubblewrap, `setpriv --no-new-privs`."""
-    (tmp_path / "status").write_text("Name:\tpython\nNoNewPrivs:\t1\n")
-    monkeypatch.setattr(os, "geteuid", lambda: USER)
-    monkeypatch.setattr(fusermount, "_PROCESS_STATUS", tmp_path / "status")
-    said = "fusermount3: mount failed: Operation not permitted\n"
+# What a process of another user than root is told.
+TOLD = """
+import os
+from hingfs.mount import fusermount
+os.geteuid = lambda: 1000
+print(fusermount.refused_mount("/data/hing", "mount failed: Operation not permitted"))
+"""
 
-    assert "may gain no privileges" in str(fusermount.refused_mount(D, said))
+
+def test_a_process_that_may_gain_no_privileges_is_told_so() -> None:
+    """As by NoNewPrivileges= of systemd, and by bubblewrap."""
+    done = run(["setpriv", "--no-new-privs", sys.executable, "-c", TOLD])
+
+    assert "may gain no privileges" in done.stdout
 
 
 UNMOUNTS = [
@@ -222,7 +225,7 @@ UNMOUNTS = [
 def test_a_refused_unmount_is_told_with_its_cause(
     said: str, status: int, message: str, profile: Path
 ) -> None:
-    told = judged(fusermount.refused_unmount(D, said))
+    told = judged(fusermount.refused_unmount(D, said, profile))
 
     expected = message.replace("PROFILE", str(profile))
     assert told == (status, f"cannot unmount {D}: {expected}")
