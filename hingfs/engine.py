@@ -9,6 +9,7 @@ import sys
 from .api.client import VideoClient
 from .cache.memory import MemoryBlockCache
 from .errors import Closing
+from .facts.counts import Count
 from .facts.store import FactStore
 from .fetch.fetcher import BlockFetcher
 from .fetch.spool_store import SpoolStore
@@ -48,6 +49,8 @@ class Engine:
             self.transport.authorization.digest,
         )
         self.facts.load()
+        taken = Count(self.facts, "requests at once that are taken")
+        self.transport.slots.recall(taken.recalled, taken.learn)
         names_ahead = endpoint.connections  # looked up at once, at most
         # Each look-up asks for one status. There are as many threads as look-ups, or
         # statuses that hang would delay the others.
@@ -67,6 +70,7 @@ class Engine:
             block_bytes=cache.block_bytes,
             connections=endpoint.connections,
             whole_body=self.spools.open,
+            paying=Count(self.facts, "requests at once that pay"),
         )
         crowd = Crowd(most_waiting)
         self.readers = Readers(

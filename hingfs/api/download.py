@@ -151,10 +151,13 @@ class RangeDownload:
         if self._answer is not None:
             self._answer.close()
             self._answer = None
+        self._patience.slot.release()
 
     def _open_answer(self) -> Answer:
         """Ask for the rest of the range, from the byte reached on."""
         asked = ByteRange(self._position, self._stop)
+        self._patience.slot.take(self._patience.deadline)
         self._answer, self._answer_left = self._answers.ask(asked)
+        self._patience.slot.served()
         self._pace.restart()
         return self._answer

@@ -176,7 +176,12 @@ class FirstBytes:
         asked = f"bytes=-{count}" if key.last else ByteRange(0, count).to_header()
         headers = {"Range": asked}
         wanted = Wanted(key.video_id, patience, headers=headers, known=False)
-        served = self._get.ask(wanted)
+        # One too many is no pause. The slot goes to the download that reads the answer.
+        patience.slot.take(patience.deadline)
+        try:
+            served = self._get.ask(wanted)
+        finally:
+            patience.slot.release()
         answer = served.answer
         brought = verdict.parse_content_range(answer.headers.get("Content-Range", ""))
         if answer.status == 206 and not served.body and brought and brought[1]:

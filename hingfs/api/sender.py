@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 from urllib.parse import quote, urlencode, urlsplit
 
 from ..blocks import KIB, ByteRange
-from ..errors import BodyCut, NoAnswer, ServerBroken, TransportError
+from ..errors import BodyCut, NoAnswer, ServerBroken, TransportError, Unreachable
 from ..http.answer import Answer
 from ..http.patience import Patience, Terms
 from ..http.pauses import asks_for_pause, named_pause
@@ -70,7 +71,8 @@ class Sender:
             except TransportError as error:
                 if isinstance(error, NoAnswer) and method == "HEAD":
                     self._allow_silence(patience, began)
-                patience.failed(error)
+                if not (isinstance(error, Unreachable) and patience.crowded()):
+                    patience.failed(error)
                 continue
             patience.answered()
             if answer.status in (200, 206):
@@ -88,7 +90,12 @@ class Sender:
         self, method: str, answer: Answer, body: bytes, patience: Patience
     ) -> bool:
         """Whether *answer* to *method* is no passing trouble; if it is, wait here."""
-        if asks_for_pause(answer.status, answer.headers, body):
+        limited = asks_for_pause(answer.status, answer.headers, body)
+        if limited or answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            named = named_pause(answer.headers, body, self.now())
+            if not named and patience.crowded():
+                return False
+        if limited:
             self._pause(answer, body, patience)
             return False
         self._transport.limit.answered()

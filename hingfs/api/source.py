@@ -33,6 +33,11 @@ class VideoSource:
         """Whether the API asked for a pause lately: each request may cost another."""
         return self._routes.transport.limit.known
 
+    @property
+    def at_once(self) -> int:
+        """How many ranges the server sends at once; a hint."""
+        return self._routes.transport.slots.at_once
+
     def open_range(self, content: Content, span: ByteRange) -> RangeDownload:
         """A download of *span*; it sends no request before it is first read."""
         self._settling.believe(content)

@@ -1,9 +1,9 @@
 """How many requests for content at once pay off, learnt from the bytes that arrive.
 
-Decides the number: from `FIRST_LIMIT` up to --connections, and fewer after trouble. It
-bounds what is fetched ahead. Leaves to `schedule` which transfers those are; demands
-may use all --connections. Look-ups, status requests and the list are not counted here.
-Pure: no I/O, no threads, no clock of its own.
+Decides the number: from `FIRST_LIMIT`, or what an earlier mount learnt, up to
+--connections, and fewer after trouble. It bounds what is fetched ahead. Leaves to
+`schedule` which transfers those are; demands may use all --connections. Leaves to
+`http.slots` how many the server takes. Pure: no I/O, no threads, no clock of its own.
 """
 
 from dataclasses import dataclass
@@ -65,10 +65,10 @@ class Concurrency:
     trouble halves it. Not thread-safe: its owner locks.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, first: int = FIRST_LIMIT) -> None:
         self._most = max(1, most)
         self._rate = _Rate()
-        self.limit = min(FIRST_LIMIT, self._most)  # how many to use now
+        self.limit = max(1, min(first, self._most))  # how many to use now
         self._best_rate = 0.0
         self._before = self.limit  # the limit one step down
         self._settled_bytes = 0  # to go until the next step; 0 while climbing

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ..blocks import runs_of
 from ..cache.base import BlockCache
 from ..errors import HingError
+from ..facts.counts import Count
 from ..http.answer import Answer
 from ..http.patience import FAILURE_MEMORY_SECONDS
 from ..version import Content
@@ -28,8 +29,8 @@ class BlockFetcher:
     """Makes blocks of *block_bytes* present. Thread safety: all methods.
 
     At most *connections* transfers run at once. *whole_body* gets the open answer of a
-    server that ignored a Range request, to be read as the whole file. `Landings`
-    explains the other two.
+    server that ignored a Range request, to be read as the whole file. *paying* is how
+    many requests at once pay, for the next mount. `Landings` explains the other two.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class BlockFetcher:
         block_bytes: int,
         connections: int,
         whole_body: Callable[[Content, Answer | None], object],
+        paying: Count,
         failure_memory_seconds: float = FAILURE_MEMORY_SECONDS,
         late_seconds: float = LATE_SECONDS,
     ) -> None:
@@ -48,7 +50,11 @@ class BlockFetcher:
         self.block_bytes = block_bytes
         self._landings = Landings(block_bytes, failure_memory_seconds, late_seconds)
         self._schedule = Schedule(
-            source, self._landings, block_bytes=block_bytes, most=connections
+            source,
+            self._landings,
+            block_bytes=block_bytes,
+            most=connections,
+            paying=paying,
         )
         self._pump = Pump(
             source,

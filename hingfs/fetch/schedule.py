@@ -2,9 +2,10 @@
 
 Decides that a demand goes first. A demand overtakes the queue of transfers ahead, cuts
 a running transfer that has far to go to the demanded block, and has one transfer ahead
-make way if no worker is free. At most --connections transfers run at once.
-Leaves to `concurrency` how many of them may be ahead, to `queues` in which order they
-run and how much each asks for, and to `landings` which readers wait.
+make way if no worker is free. At most --connections transfers run at once, and no more
+than the server takes. Leaves to the source how many those are, to `concurrency` how many
+transfers may be ahead, to `queues` in which order they run and how much each asks for,
+and to `landings` which readers wait.
 
 Threads: none of its own. It counts the workers of `pump`, and says how many more are of
 use.
@@ -16,8 +17,9 @@ from collections.abc import Iterable
 
 from ..blocks import MIB
 from ..errors import HingError, TransportError, Unforeseen
+from ..facts.counts import Count
 from ..version import Content
-from .concurrency import Concurrency
+from .concurrency import FIRST_LIMIT, Concurrency
 from .landings import Landing, Landings
 from .queues import Queues
 from .transfer import RangeBody, RangeSource, Transfer
@@ -32,7 +34,13 @@ class Schedule:
     """The queued and the running transfers. Thread safety: all methods."""
 
     def __init__(
-        self, source: RangeSource, landings: Landings, *, block_bytes: int, most: int
+        self,
+        source: RangeSource,
+        landings: Landings,
+        *,
+        block_bytes: int,
+        most: int,
+        paying: Count,
     ) -> None:
         self._source = source
         self._landings = landings
@@ -45,7 +53,8 @@ class Schedule:
         self._running: set[Transfer] = set()
         self._workers = 0  # those that run a transfer, or will ask for the next
         self._lent = 0  # connections that no worker may use
-        self._concurrency = Concurrency(most)
+        self._paying = paying
+        self._concurrency = Concurrency(most, paying.recalled or FIRST_LIMIT)
         self._closed: HingError | None = None
 
     # -- for readers -------------------------------------------------------------------
@@ -53,7 +62,9 @@ class Schedule:
     @property
     def connections(self) -> int:
         """How many requests at once pay off; read without the lock, so a hint."""
-        return 1 if self._source.counts_requests else self._concurrency.limit
+        if self._source.counts_requests:
+            return 1
+        return min(self._concurrency.limit, self._source.at_once)
 
     def share(self, content: Content) -> int:
         """How many of them are for *content*; read without the lock, so a hint.
@@ -99,7 +110,7 @@ class Schedule:
         """Whether *count* connections are idle; then no worker uses them until `give_back`."""
         with self._lock:
             busy = self._workers + self._lent + self._queues.demands
-            idle = self._concurrency.limit - busy >= count and not self._closed
+            idle = self.connections - busy >= count and not self._closed
             self._lent += count * idle
             return idle
 
@@ -118,7 +129,7 @@ class Schedule:
         with self._lock:
             # Transfers at their last block, or cut for a demand, free their worker soon.
             ending = sum(1 for t in self._running if t.gives_way or t.rest_blocks <= 0)
-            free = self._most - self._lent - len(self._running) + ending
+            free = max(0, self._at_once - len(self._running) + ending)
             if self._queues.demands > free:
                 self._make_way_locked()
             # Transfers ahead beyond the limit wait for a running one to end.
@@ -126,7 +137,7 @@ class Schedule:
             ahead = min(queued, self._room_ahead_locked())
             looking = self._workers - len(self._running)
             wanted = self._queues.demands + ahead - looking
-            called = max(0, min(wanted, self._most - self._lent - self._workers))
+            called = max(0, min(wanted, self._at_once - self._workers))
             self._workers += called
             return called
 
@@ -145,7 +156,7 @@ class Schedule:
         """The transfer that a worker is to run now; None sends the worker home."""
         with self._lock:
             transfer = None
-            if not self._closed:
+            if not self._closed and len(self._running) < self._at_once:
                 ahead = self._room_ahead_locked() > 0
                 transfer = self._queues.begin(self._may_run_locked, ahead=ahead)
             if transfer is None:
@@ -177,7 +188,11 @@ class Schedule:
         """*blocks* more of *transfer* have landed; returns whether `connections` changed."""
         with self._lock:
             transfer.next += blocks
-            return self._concurrency.arrived(size_bytes, time.monotonic())
+            changed = self._concurrency.arrived(size_bytes, time.monotonic())
+            limit = self._concurrency.limit
+        if changed:
+            self._paying.learn(limit)
+        return changed
 
     def ended(self, transfer: Transfer, error: HingError | None) -> None:
         """*transfer* runs no more; the blocks left of it fail with *error*, if any."""
@@ -196,6 +211,14 @@ class Schedule:
             return [t.body for t in self._running if t.body is not None]
 
     # ----------------------------------------------------------------------------------
+
+    @property
+    def _at_once(self) -> int:
+        """How many transfers may run beside what is lent.
+
+        The source tells of refusals as they come.
+        """
+        return min(self._most, self._source.at_once) - self._lent
 
     def _put_locked(self, transfer: Transfer, *, first: bool = False) -> None:
         """Queue *transfer*."""

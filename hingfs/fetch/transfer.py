@@ -40,6 +40,10 @@ class RangeSource(Protocol):
     def counts_requests(self) -> bool:
         """Whether the endpoint limits requests, so that few large ones are better."""
 
+    @property
+    def at_once(self) -> int:
+        """How many ranges the server sends at once; a hint."""
+
     def open_range(self, content: Content, span: ByteRange) -> RangeBody:
         """The bytes of *span*; sends no request before the first read."""
 

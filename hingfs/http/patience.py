@@ -4,8 +4,8 @@ A call about a name has `METADATA_TRIES` within --metadata-timeout. A range, whi
 read of a program waits for, has `READ_TRIES` without progress, within --read-timeout of
 its last progress. A whole file has `WHOLE_TRIES` attempts without progress, each with
 the terms of a range. Decides how long a call waits between tries, and for the head of
-an answer. Leaves pauses that the API asks for to `turns`, a server that is down to
-`breaker`, a body that trickles to `pace`, dead connections to `sessions`, and replicas
+an answer. Leaves pauses that the API asks for to `turns`, how many requests it takes at
+once to `slots`, a server that is down to `breaker`, a body that trickles to `pace`, dead connections to `sessions`, and replicas
 that know less to `api.replicas`.
 """
 
@@ -15,6 +15,7 @@ import time
 
 from ..errors import DeadlineExceeded, NotAVideo, TransportError
 from ..settings import EndpointConfig
+from .slots import Slot
 from .transport import HttpTransport
 from .turns import Turn
 
@@ -115,6 +116,7 @@ class Patience:
         self._tries = tries
         self._pause_left = pause_seconds
         self._gives_way = gives_way
+        self.slot = Slot(transport.slots)  # held by a call that fetches content
         self._failures = 0
         self._stall_seconds = config.stall_seconds
         self._first_byte_by = time.monotonic() + config.first_byte_seconds
@@ -180,6 +182,13 @@ class Patience:
             delay = asked_seconds
         self._sleep(delay, error)
 
+    def crowded(self) -> bool:
+        """Whether the request was refused since others run; if so, one has ended now.
+
+        It costs no try. Raises DeadlineExceeded where none ends in time.
+        """
+        return self.slot.refused(self.deadline)
+
     def limited(self, seconds: float | None) -> None:
         """Make all calls pause: the API asked for *seconds*, None without a time."""
         self._transport.limit.pause(seconds)
@@ -203,4 +212,7 @@ class Patience:
     def _sleep(self, seconds: float, error: Exception) -> None:
         if time.monotonic() + seconds >= self.deadline:
             raise DeadlineExceeded(f"out of time; last: {error}") from error
+        held = self.slot.release()
         self._transport.wait(seconds)
+        if held:
+            self.slot.take(self.deadline)

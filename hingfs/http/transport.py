@@ -39,6 +39,7 @@ from .open_connections import OpenConnections
 from .proxies import Proxies
 from .resolver import Resolver
 from .sessions import Sessions, as_sent
+from .slots import Slots
 from .tls import TlsContext
 from .turns import RequestLimit
 
@@ -64,13 +65,14 @@ class _Request:
 class HttpTransport:
     """The one way to the endpoint. Thread safety: all methods.
 
-    Its callers use *clock*, *limit*, *breaker* and *authorization* themselves; each is
-    thread-safe.
+    Its callers use *clock*, *limit*, *slots*, *breaker* and *authorization* themselves;
+    each is thread-safe.
     """
 
     def __init__(self, config: EndpointConfig, keeping: Keeping = _KEEPING) -> None:
         self.clock = ServerClock()
         self.limit = RequestLimit()
+        self.slots = Slots(config.connections)
         self.breaker = Breaker()
         self.authorization = Authorization(config)
         self._config = config
@@ -142,6 +144,7 @@ class HttpTransport:
         """
         self._closed.set()
         self.limit.close(Closing("the mount is ending"))
+        self.slots.close(Closing("the mount is ending"))
         self._resolver.close(Closing("the mount is ending"))
         self._open.close()
 

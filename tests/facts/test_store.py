@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hingfs.facts import store
+from hingfs.facts.counts import Count
 from hingfs.facts.records import VIDEO_SECONDS, ListedRow, VideoFacts
 from hingfs.facts.store import NAME, FactStore
 from tests.support.mounting import eventually
@@ -67,6 +68,18 @@ def kept(mount: Mounts, *videos: VideoFacts) -> None:
     for found in videos:
         one.put_video(found)
     end(one)
+
+
+def test_a_count_is_recalled_until_it_is_not_so(mount):
+    recalled = []
+    for learnt in (7, None, None):
+        one = mount()
+        count = Count(one, "requests")
+        recalled.append(count.recalled)
+        count.learn(learnt)
+        end(one)
+
+    assert recalled == [None, 7, None]
 
 
 def test_the_next_mount_recalls_what_was_kept_and_not_what_was_forgotten(mount):

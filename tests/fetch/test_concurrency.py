@@ -1,5 +1,6 @@
 """How many requests at once: learnt from bytes and times that a test makes up."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,10 @@ class TestConnections:
         for limit in self.run(concurrency, lambda limit: limit * 25e6):
             assert limit == before or limit >= 1.3 * before
             before = limit
+
+    @pytest.mark.parametrize(("first", "limit"), [(0, 1), (9, 9), (99, 16)])
+    def test_the_number_begins_where_an_earlier_mount_ended(self, first, limit):
+        assert Concurrency(16, first).limit == limit
 
     def test_the_number_steps_back_where_more_connections_bring_nothing(self):
         concurrency = Concurrency(16)

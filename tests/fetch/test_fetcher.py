@@ -22,6 +22,8 @@ from hingfs.errors import (
     SpoolFull,
     Unforeseen,
 )
+from hingfs.facts.counts import Count
+from hingfs.facts.store import FactStore
 from hingfs.fetch import schedule as schedule_module
 from hingfs.fetch.fetcher import BlockFetcher
 from hingfs.fetch.landings import Landing
@@ -60,6 +62,7 @@ class Rig:
             block_bytes=BLOCK,
             connections=connections,
             whole_body=lambda *args: self.whole_bodies.append(args),
+            paying=Count(FactStore(), ""),
             **constants,
         )
 
@@ -628,6 +631,19 @@ class TestPriorities:
                 rig.await_block(landing)
 
             assert rig.source.most_open <= 3
+
+    def test_a_server_that_takes_fewer_is_asked_for_no_more(self):
+        """Demands wait as well."""
+        with Rig(connections=8) as rig:
+            rig.source.at_once = 2
+            rig.ask_ahead(range(0, 40, 2), BLOCK)
+            landings = [rig.fetcher.demand(rig.content, [i])[0] for i in range(40, 60)]
+            rig.source.wait_until(lambda: len(rig.source.requests) == 3)
+            rig.go_on()
+            for landing in landings:
+                rig.await_block(landing)
+
+            assert rig.source.most_open == 2
 
     def test_nobody_waits_for_a_thread_to_start(self, rig, monkeypatch):
         """A system under load takes its time; calls that need no thread go on meanwhile."""

@@ -7,6 +7,7 @@ import pytest
 
 from hingfs.errors import DeadlineExceeded, NoAnswer, ServerBroken
 from hingfs.http.patience import READ_TRIES, Patience
+from hingfs.http.slots import Slots
 from hingfs.settings import EndpointConfig
 from hingfs.token import Token
 
@@ -24,7 +25,7 @@ def patience(now):
         now[0] += seconds
 
     return Patience(
-        SimpleNamespace(wait=wait),  # type: ignore[arg-type]
+        SimpleNamespace(wait=wait, slots=Slots(1)),  # type: ignore[arg-type]
         EndpointConfig(
             token=Token("oh-t"), stall_seconds=10.0, first_byte_seconds=300.0
         ),

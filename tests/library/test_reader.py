@@ -22,6 +22,8 @@ from hingfs.errors import (
     RangesIgnored,
     ServerBroken,
 )
+from hingfs.facts.counts import Count
+from hingfs.facts.store import FactStore
 from hingfs.fetch.fetcher import BlockFetcher
 from hingfs.fetch.landings import Landing
 from hingfs.http.patience import FAILURE_MEMORY_SECONDS
@@ -88,6 +90,7 @@ class Rig:
             block_bytes=block_bytes,
             connections=connections,
             whole_body=lambda _content, _ignored: None,
+            paying=Count(FactStore(), ""),
         )
         self.readers = Readers(
             self.fetcher,

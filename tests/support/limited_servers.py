@@ -1,14 +1,16 @@
-"""Servers with little to give: so many requests a minute, and no more."""
+"""Servers with little to give: so many requests a minute, or at once, and no more."""
 
 import json
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
+from tests.support.endpoint import Connection, CutError, Fault, range_body
 from tests.support.personalities import (
     PERSONALITIES,
+    Buffer,
     Personality,
     Request,
     Response,
@@ -103,3 +105,44 @@ class Metered(Personality):
         if seconds:
             return PAUSES[self.form](seconds)
         return self.behind.respond(request, site)
+
+
+class AtOnce:
+    """Sends *most* ranges at once, each for *seconds*, and refuses one more.
+
+    By the status *refusal*, or by a reset where it is 0. Thread safety: all methods.
+    """
+
+    def __init__(self, most: int, refusal: int, seconds: float = 0.03) -> None:
+        self.most = most
+        self.refused = 0
+        self.peak = 0  # the most that were sent at once
+        self._refusal = refusal
+        self._seconds = seconds
+        self._lock = threading.Lock()  # guards all fields
+        self._sent = 0
+
+    def fault(self) -> Fault:
+        """What makes an endpoint such a server."""
+        return Fault("at_once", self._answer, range_body)
+
+    def _answer(self, answer: Response, _line: Connection) -> Response:
+        with self._lock:
+            if self._sent < self.most:
+                self._sent += 1
+                self.peak = max(self.peak, self._sent)
+                return replace(answer, body=self._body(answer))
+            self.refused += 1
+        if not self._refusal:
+            raise CutError(reset=True)
+        return text_response(self._refusal, b"<h1>No</h1>", "text/html")
+
+    def _body(self, answer: Response) -> Iterator[Buffer]:
+        try:
+            threading.Event().wait(self._seconds)
+            *pieces, last = answer.body
+            yield from pieces
+        finally:
+            with self._lock:
+                self._sent -= 1
+        yield last

@@ -75,6 +75,7 @@ class Source:
     def __init__(self) -> None:
         self.changed = threading.Condition(threading.RLock())
         self.counts_requests = False
+        self.at_once = 1000
         self.until = float("inf")
         self.requests: list[ByteRange] = []
         self.videos: list[str] = []  # which each of the requests was for

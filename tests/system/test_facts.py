@@ -1,6 +1,7 @@
 """What a mount learnt is not asked again by the next one: requests, counted."""
 
 import contextlib
+import math
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 
 from hingfs.blocks import KIB
 from hingfs.facts.store import NAME
+from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import BINDINGS, Mounted, each_binding
 from tests.support.personalities import CREATED_AT, PERSONALITIES
@@ -121,6 +123,19 @@ def test_a_remount_of_a_long_list_asks_for_its_newest_page(endpoint, mounted_ane
         counts.append((kinds.count(("GET", "list")), len(kinds)))
 
     assert counts == [(5, 5 + 451), (1, 1 + 1), (1, 1 + 1)]
+
+
+def test_a_remount_begins_with_as_many_requests_at_once_as_paid(endpoint, mounted_anew):
+    """Where each is slow, ten pay; the second mount does not climb there."""
+    endpoint.inject(faults.drip(5_000_000), math.inf, lambda r: r.method == "GET")
+    endpoint.add("video", size_bytes=30 * SIZE_BYTES)
+    logs = []
+    for _ in range(2):
+        with mounted_anew() as mounted:
+            assert len(mounted.path("video").read_bytes()) == 30 * SIZE_BYTES
+            logs.append(mounted.log)
+
+    assert ["requests at once: 10" in log for log in logs] == [True, False]
 
 
 def test_an_old_fact_is_confirmed_before_it_is_shown(endpoint, mounted_anew, tmp_path):

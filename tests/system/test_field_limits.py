@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.endpoint import FakeEndpoint, stall_before_headers
-from tests.support.limited_servers import PAUSES, Metered, TokenBucket
+from tests.support.limited_servers import PAUSES, AtOnce, Metered, TokenBucket
 from tests.support.mounting import (
     BINDINGS,
     Mounted,
@@ -118,6 +118,42 @@ class TestFewRequestsAMinute:
             self.check_rsync(mounted, tmp_path)
 
             assert bucket.refused
+
+
+class TestFewRequestsAtOnce:
+    """It is used with as many as it takes, and no program notices."""
+
+    SIZE_BYTES = 30_000_017
+    CONNECTIONS = 10  # the default
+
+    def check_clip(self, mounted: Mounted, name: str, times: int = 1) -> None:
+        size_bytes = times * self.SIZE_BYTES
+        video = mounted.endpoint.add(name, size_bytes=size_bytes)
+        assert mounted.path(name).read_bytes() == video.read(0, size_bytes)
+
+    @pytest.mark.parametrize(
+        ("refusal", "binding"),
+        [(429, BINDINGS[0]), (503, BINDINGS[1]), (0, BINDINGS[0])],
+    )
+    def test_one_too_many_waits_for_another(
+        self, refusal: int, binding: str, tmp_path: Path
+    ) -> None:
+        server = AtOnce(3, refusal)
+        with FakeEndpoint() as endpoint:
+            endpoint.inject(server.fault(), math.inf)
+            with Mounted(endpoint, binding, XDG_CACHE_HOME=str(tmp_path)) as mounted:
+                self.check_clip(mounted, "first")
+                assert 0 < server.refused <= 2 * self.CONNECTIONS
+                assert server.peak == 3
+                assert "asked for a pause" not in mounted.log
+            server.refused = 0
+            with Mounted(endpoint, binding, XDG_CACHE_HOME=str(tmp_path)) as mounted:
+                self.check_clip(mounted, "second")
+                assert server.refused <= 2, "an earlier mount learnt it"
+
+                server.most = 100
+                self.check_clip(mounted, "film", times=8)
+                assert server.peak > 6, "it climbs again"
 
 
 class TestNeitherLengthNorRanges:

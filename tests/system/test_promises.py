@@ -907,7 +907,7 @@ def test_progress_keeps_patience(view, video, endpoint):
 
 
 def test_a_pause_is_kept_by_all(view, film, endpoint, expected_log):
-    """When the API asks for a pause, in whatever form, all keep it, for two minutes at most. A read waits for its end within `--read-timeout`, and is EIO where it is longer; a stat or open waits for up to `--retry-after-limit` (25 s), and is EAGAIN where it is longer. A storage host's pause is kept by who met it."""
+    """When the API asks for a pause, in whatever form, all keep it, for two minutes at most; a 429 without a time asks for one unless other bytes come meanwhile. A read waits for its end within `--read-timeout`, and is EIO where it is longer; a stat or open waits for up to `--retry-after-limit` (25 s), and is EAGAIN where it is longer. A storage host's pause is kept by who met it."""
     expected_log("rate-limiting")
     files = view(retry_after_seconds=10.0)
     with opened(files, "film") as handle:
