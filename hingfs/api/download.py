@@ -156,8 +156,13 @@ class RangeDownload:
     def _open_answer(self) -> Answer:
         """Ask for the rest of the range, from the byte reached on."""
         asked = ByteRange(self._position, self._stop)
+        # Without a slot: the request that was begun may still wait for one.
+        begun = self._answers.begun(asked)
+        if begun is not None:
+            self._answer, self._answer_left = begun
         self._patience.slot.take(self._patience.deadline)
-        self._answer, self._answer_left = self._answers.ask(asked)
+        if self._answer is None:
+            self._answer, self._answer_left = self._answers.ask(asked)
         self._patience.slot.served()
         self._pace.restart()
         return self._answer

@@ -25,7 +25,8 @@ _LATE_SECONDS = 5.0
 _NO_HEAD_CODES = frozenset({405, 501})
 _MOST_WORDS = 100
 _LONGEST_WORD = 80  # that is kept for the next mount
-_SIZED = "a size came without its file"  # the subject of its lesson
+_SIZED = "a size came without its file"  # the subjects of two lessons
+_RANGED = "a range was served"
 _WORD = "passed "  # before the word, in the subject of its lesson
 # Codes that pass, or ask for a pause. GET may succeed a moment later without HEAD having
 # lied.
@@ -118,9 +119,11 @@ class DeliveryFacts:
     def __init__(self, beliefs: Beliefs, store: FactStore) -> None:
         self._beliefs = beliefs
         self._store = store
-        # Both only ever turn True, so no lock guards them.
         self._has_sized = store.lesson(_SIZED) is not None
-        self._has_kept_that = False  # in this mount
+        self._has_ranged = store.lesson(_RANGED) is not None
+        # What this mount has kept. Like the two above it only grows, so no lock guards it:
+        # to keep a lesson twice does no harm.
+        self._kept: set[str] = set()
 
     def ranges_announced_falsely(self) -> None:
         """The server announced ranges of a video and sent the whole."""
@@ -144,9 +147,17 @@ class DeliveryFacts:
     def size_told(self) -> None:
         """HEAD or a range told a size, without the rest of the file."""
         self._has_sized = True
-        if not self._has_kept_that:
-            self._has_kept_that = True
-            self._store.learn(_SIZED)
+        self._keep(_SIZED)
+
+    @property
+    def serves_ranges(self) -> bool:
+        """Whether a range was served; an announcement alone may be false."""
+        return self._has_ranged and self._beliefs.holds(Belief.RANGES)
+
+    def range_served(self) -> None:
+        """A range of a file came, and was believed."""
+        self._has_ranged = True
+        self._keep(_RANGED)
 
     def size_cost_all(self) -> None:
         """A size came with the whole file, or at its end."""
@@ -160,6 +171,12 @@ class DeliveryFacts:
         That is cheap if the server sends parts of files, and sends them at once.
         """
         return self.sizes_are_cheap and self._beliefs.holds(Belief.PROMPT)
+
+    def _keep(self, subject: str) -> None:
+        """Have the next mount know *subject*; once in a mount, so that it stays known."""
+        if subject not in self._kept:
+            self._kept.add(subject)
+            self._store.learn(subject)
 
     def began(self, video_id: str, seconds: float) -> None:
         """An answer to GET or HEAD for the content of *video_id* took *seconds*."""

@@ -78,9 +78,11 @@ class FirstBytes:
 
         A server that reads a whole file before it sends any gets one request for it.
         """
-        beliefs = (Belief.FIRST_BYTES, Belief.RANGES)
-        return self._endpoint.delivery.may_be_asked_again and all(
-            map(self._endpoint.beliefs.holds, beliefs)
+        delivery = self._endpoint.delivery
+        return (
+            delivery.serves_ranges
+            and delivery.may_be_asked_again
+            and self._endpoint.beliefs.holds(Belief.FIRST_BYTES)
         )
 
     def begin(

@@ -54,9 +54,6 @@ class RangeAnswers:
         """
         if self._content.shifting:  # another transfer saw the validators shift
             raise RangesIgnored("it is read whole, from one answer")
-        begun = self._begun(asked)
-        if begun is not None:
-            return begun
         etag = self._content.validator.etag
         answer, body, self._url, status = self._routes.content.content_of(
             self._content,
@@ -76,27 +73,14 @@ class RangeAnswers:
             self._routes.statuses.error_of(self._content.video_id, answer, body, status)
         )
 
-    def distrust(self) -> None:
-        """Forget the URL of the last answer after trouble; the API is asked next."""
-        self._routes.urls.forget(self._content.video_id, self._url)
-
-    def take_whole(self) -> Answer | None:
-        """The open answer with the whole file that came instead, if one did."""
-        whole, self._whole = self._whole, None
-        return whole
-
-    def close(self) -> None:
-        """Drop the whole file that came, unless it was taken."""
-        if self._whole is not None:
-            self._whole.close()
-            self._whole = None
-
-    def _begun(self, asked: ByteRange) -> tuple[Answer, int] | None:
+    def begun(self, asked: ByteRange) -> tuple[Answer, int] | None:
         """As `ask`, of an answer that was begun before the size was known; else None.
 
         It is judged as any other. If it is not believed, or breaks off, the API is asked
         as if there were none.
         """
+        if self._content.shifting:
+            return None
         found = self._routes.first_bytes.take(
             self._content.video_id,
             asked,
@@ -119,12 +103,28 @@ class RangeAnswers:
         self._end_doubts()
         return answer, stop - asked.start
 
+    def distrust(self) -> None:
+        """Forget the URL of the last answer after trouble; the API is asked next."""
+        self._routes.urls.forget(self._content.video_id, self._url)
+
+    def take_whole(self) -> Answer | None:
+        """The open answer with the whole file that came instead, if one did."""
+        whole, self._whole = self._whole, None
+        return whole
+
+    def close(self) -> None:
+        """Drop the whole file that came, unless it was taken."""
+        if self._whole is not None:
+            self._whole.close()
+            self._whole = None
+
     def _end_doubts(self) -> None:
         """Record that a good answer came."""
         self._seen_once.clear()
         self._contradicting.clear()
         self._denials = 0
         self._routes.urls.remember(self._content.video_id, self._url)
+        self._routes.endpoint.delivery.range_served()
 
     def _bytes_in(self, answer: Answer, asked: ByteRange) -> ByteRange:
         """The bytes of *asked* that *answer* brings; else raises, and closes or keeps it."""

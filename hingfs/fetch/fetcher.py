@@ -119,7 +119,7 @@ class BlockFetcher:
         return self._schedule.share(content)
 
     def lend_connections(self, count: int) -> bool:
-        """Whether *count* connections are idle; then they are the caller's to use."""
+        """Whether enough connections are idle; then *count* are the caller's to use."""
         return self._schedule.lend(count)
 
     def give_back_connection(self) -> None:

@@ -107,10 +107,14 @@ class Schedule:
             return self._queues.blocks_ahead()
 
     def lend(self, count: int) -> bool:
-        """Whether *count* connections are idle; then no worker uses them until `give_back`."""
+        """Whether twice *count* connections are idle.
+
+        Then no worker uses *count* of them until `give_back`; the others are for the
+        transfers that take the answers.
+        """
         with self._lock:
             busy = self._workers + self._lent + self._queues.demands
-            idle = self.connections - busy >= count and not self._closed
+            idle = self.connections - busy >= 2 * count and not self._closed
             self._lent += count * idle
             return idle
 
@@ -218,7 +222,8 @@ class Schedule:
 
         The source tells of refusals as they come.
         """
-        return min(self._most, self._source.at_once) - self._lent
+        # One at least: what is lent comes back once a transfer takes its answer.
+        return max(1, min(self._most, self._source.at_once) - self._lent)
 
     def _put_locked(self, transfer: Transfer, *, first: bool = False) -> None:
         """Queue *transfer*."""

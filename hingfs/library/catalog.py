@@ -185,10 +185,10 @@ class Catalog:
         Raises AccessDenied, or TransportError if the API has a list and does not give it
         whole: a short listing would make `rsync --delete` erase copies.
         """
-        with self._crowd.call(self._metadata_seconds) as deadline:
-            shown = self._list.shown(deadline)
         self._openings.listed()
         self._walks.shown()
+        with self._crowd.call(self._metadata_seconds) as deadline:
+            shown = self._list.shown(deadline)
         return sorted(
             (name_of(video_id), inode_of(video_id))
             for video_id in {*self._known.opened_ids(), *shown}

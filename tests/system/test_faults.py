@@ -961,7 +961,7 @@ def test_over_tls_a_body_that_breaks_off_arrives(
     files = certificate(tmp_path, "127.0.0.1")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", files[0])
     with FakeEndpoint(tls=files) as secure:
-        video = secure.add("video", size_bytes=SIZE_BYTES)
+        video = secure.add("video", size_bytes=4 * SIZE_BYTES)
         program = make(base_url=secure.base_url)
         with program.opened(video) as handle:
             secure.inject(fault, 4, every_second(content_get))
@@ -1306,12 +1306,13 @@ def test_through_a_mount_a_fault_that_passes_is_invisible(
     mounted: Mounted, fault: Fault
 ) -> None:
     endpoint = mounted.endpoint
-    video = endpoint.add(f"passing-{next(numbers)}", size_bytes=SIZE_BYTES)
-    assert mounted.path(video.video_id).stat().st_size == SIZE_BYTES
+    size = 4 * SIZE_BYTES  # of which a look-up fetches a part
+    video = endpoint.add(f"passing-{next(numbers)}", size_bytes=size)
+    assert mounted.path(video.video_id).stat().st_size == size
     endpoint.inject(fault, 2, every_second(content_get))
 
     with Handle(mounted.path(video.video_id)) as opened:
-        assert opened.read_all() == video.read(0, SIZE_BYTES)
+        assert opened.read_all() == video.read(0, size)
 
     assert fault.name in {record.fault for record in endpoint.log}
     endpoint.calm()
