@@ -83,7 +83,7 @@ class VideoReader:
         if small or ((whole or counted) and self._has_room()):
             self._prime_whole()
             return
-        self._prefetch(ByteRange(0, HEAD_BYTES))
+        self._prefetch(ByteRange(0, HEAD_BYTES).clip(content.size_bytes))
         # A server that has not shown that it serves ranges might send all of it twice.
         if content.ranges and not counted:
             tail = min(

@@ -41,7 +41,9 @@ def content_ranges(endpoint: FakeEndpoint) -> list[tuple[int, int]]:
     return sorted(ranges)
 
 
-@pytest.mark.parametrize("size_bytes", [3_000_000, CLIP_BYTES, 30_000_000])
+@pytest.mark.parametrize(
+    "size_bytes", [WHOLE_AT_OPEN_BYTES + 1, 3_000_000, CLIP_BYTES, 30_000_000]
+)
 def test_a_clip_read_once_costs_its_bytes_in_few_requests(endpoint, files, size_bytes):
     endpoint.add("clip", size_bytes=size_bytes)
 
