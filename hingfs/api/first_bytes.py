@@ -10,6 +10,7 @@ drops it.
 """
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..blocks import ByteRange
-from ..errors import HingError, TransportError
+from ..errors import HingError, TransportError, printable
 from ..http.answer import Answer
 from ..workers import DaemonPool
 from .beliefs import Belief
@@ -25,6 +26,8 @@ from .endpoint_facts import EndpointFacts
 from .get_route import GetRoute, Served, Wanted
 from .judgement import verdict
 from .sender import Sender
+
+log = logging.getLogger(__name__)
 
 # Videos for which this may be done at once.
 MOST_VIDEOS = 4
@@ -164,6 +167,8 @@ class FirstBytes:
         try:
             with contextlib.suppress(HingError):  # the open asks again
                 found = self._ask(key, count)
+        except Exception:
+            log.exception("%s: unforeseen error", printable(key.video_id, 80))
         finally:
             begun.found.set_result(found)
             if found is not None:

@@ -28,7 +28,8 @@ def usable(
 ) -> Path:
     """The directory for facts: *given*, else this user's own, made if need be.
 
-    *of_root* is root's own without a home. Raises OSError, whose text is for people, if there is none or it is not safe.
+    *of_root* is root's own without a home. Raises OSError, whose text is for people, if
+    there is none or it is not safe.
     """
     directory = given or _of_user(environ, of_root)
     try:

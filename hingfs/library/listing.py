@@ -136,9 +136,9 @@ class VideoList:
     def changed_ns(self) -> int | None:
         """When the last whole listing changed, at first that of an earlier mount.
 
-        None if there is none, or none tells.
-        Has the list read, without waiting, if a program listed before and that listing
-        is no longer fresh. Where it must be read whole each time, it is read seldom.
+        None if there is none, or none tells. Has the list read, without waiting, if a
+        program listed before and that listing is no longer fresh. Where it must be read
+        whole each time, it is read seldom.
         """
         ttl = self._ttl_seconds * (1 if self._refresh.is_cheap else WALK_TTLS)
         with self._lock:

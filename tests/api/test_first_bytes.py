@@ -60,6 +60,7 @@ def taught(engine: Engine, endpoint: FakeEndpoint) -> Engine:
     assert not endpoint.requests_of("content", "GET")
     with engine.view.open("known") as clip:
         clip.read(0, 1)
+        endpoint.wait_until(lambda: len(ranges_of(endpoint, "known")) == 2)  # and tail
     endpoint.wait_until_idle()
     endpoint.reset_log()
     return engine
@@ -69,7 +70,7 @@ def test_what_an_open_reads_first_needs_no_other_request(engine, endpoint):
     endpoint.add("v", size_bytes=SIZE)
 
     assert engine.view.size_bytes("v") == SIZE
-    endpoint.wait_until(lambda: len(endpoint.requests_of("content", "GET")) == 2)
+    endpoint.wait_until(lambda: len(ranges_of(endpoint, "v")) == 2)
     with engine.view.open("v") as clip:
         assert clip.read(0, 4096) == ramp("v", 0, 4096)
         assert clip.read(SIZE - 4096, 4096) == ramp("v", SIZE - 4096, SIZE)
@@ -101,7 +102,7 @@ def test_bytes_of_another_version_are_dropped(engine, endpoint):
     )
 
     assert engine.view.size_bytes("v") == SIZE
-    endpoint.wait_until(lambda: len(endpoint.requests_of("content", "GET")) == 2)
+    endpoint.wait_until(lambda: len(ranges_of(endpoint, "v")) == 2)
     with engine.view.open("v") as clip:
         assert clip.read_all() == ramp("v", 0, SIZE)
     eventually(engine.gave_all_back, "both connections")

@@ -743,20 +743,26 @@ class TestListing:
 
         assert not endpoint.requests_of("status")
 
-    def test_a_walk_is_as_far_ahead_as_twice_the_names_it_asked_for(
-        self, build, endpoint
-    ):
-        """The first name begins it, and few requests are in vain if it ends there."""
+    @pytest.fixture
+    def walk(self, build, endpoint):
+        """(engine, names) once a program has listed these names, 200 of them."""
         names = [f"v{number:03}" for number in range(200)]
         for name in names:
             endpoint.add(name, size_bytes=SIZE)
-        catalog = build().engine.catalog
-        catalog.listing()
+        engine = build().engine
+        engine.catalog.listing()
         assert not endpoint.requests_of("content")
+        return engine, names
+
+    def test_a_walk_is_as_far_ahead_as_twice_the_names_it_asked_for(
+        self, walk, endpoint
+    ):
+        """The first name begins it, and few requests are in vain if it ends there."""
+        engine, names = walk
 
         for asked in (1, 2, 10, 30, 60, 90):
             for name in names[:asked]:
-                catalog.find(name_of(name))
+                engine.catalog.find(name_of(name))
             ahead = min(max(FIRST_AHEAD, 2 * asked), MOST_AHEAD)
             endpoint.wait_until(
                 lambda most=asked + ahead: len(endpoint.requests_of("content")) == most
@@ -767,38 +773,28 @@ class TestListing:
             )
 
     def test_programs_that_walk_at_the_same_time_each_have_names_ahead(
-        self, build, endpoint
+        self, walk, endpoint
     ):
-        names = [f"v{number:03}" for number in range(200)]
-        for name in names:
-            endpoint.add(name, size_bytes=SIZE)
-        engine = build().engine
-        catalog = engine.catalog
-        catalog.listing()
+        engine, names = walk
 
         for step in range(20):
             if step == 10:  # the list is read again, and tells another time
                 endpoint.videos["v150"].created_at += 1
                 age_listing(engine)
-                catalog.listing()
+                engine.catalog.listing()
             for first in (0, 100):
-                catalog.find(name_of(names[first + step]))
+                engine.catalog.find(name_of(names[first + step]))
         looked_up = {*names[:60], *names[100:160]}
         endpoint.wait_until(
             lambda: {r.video_id for r in endpoint.requests_of("content")} == looked_up
         )
 
     def test_names_picked_at_random_soon_have_none_looked_up_ahead(
-        self, build, endpoint
+        self, walk, endpoint
     ):
-        names = [f"v{number:03}" for number in range(200)]
-        for name in names:
-            endpoint.add(name, size_bytes=SIZE)
-        catalog = build().engine.catalog
-        catalog.listing()
-
+        engine, names = walk
         for name in names[::-15]:
-            catalog.find(name_of(name))
+            engine.catalog.find(name_of(name))
             endpoint.wait_until_idle()
 
         picked, in_vain = len(names[::-15]), MOST_WALKS * FIRST_AHEAD

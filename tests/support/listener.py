@@ -1,5 +1,6 @@
 """A port of loopback with a thread for each connection, for servers that end at once."""
 
+import abc
 import contextlib
 import itertools
 import socket
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from typing import Self
 
 
-class Listener:
+class Listener(abc.ABC):
     """Hands each connection, and its number from 0 on, to `serve`. A context manager."""
 
     def __init__(self) -> None:
@@ -36,9 +37,9 @@ class Listener:
             thread.join(10)
         self._listener.close()
 
+    @abc.abstractmethod
     def serve(self, sock: socket.socket, number: int) -> None:
         """Speak with a client, and close *sock*. In a thread of its own."""
-        raise NotImplementedError
 
     def start(self, job: Callable[..., None], *args: object) -> None:
         """Have *job* run in a thread that the end waits for."""
