@@ -19,6 +19,7 @@ from ..facts.counts import Count
 from ..http.answer import Answer
 from ..http.patience import FAILURE_MEMORY_SECONDS
 from ..version import Content
+from .capacity import Capacity
 from .landings import LATE_SECONDS, Landing, Landings
 from .pump import Pump
 from .schedule import Schedule
@@ -50,11 +51,9 @@ class BlockFetcher:
         self.block_bytes = block_bytes
         self._landings = Landings(block_bytes, failure_memory_seconds, late_seconds)
         self._schedule = Schedule(
-            source,
             self._landings,
+            Capacity(source, connections, paying),
             block_bytes=block_bytes,
-            most=connections,
-            paying=paying,
         )
         self._pump = Pump(
             source,

@@ -3,9 +3,9 @@
 Decides that a demand goes first. A demand overtakes the queue of transfers ahead, cuts
 a running transfer that has far to go to the demanded block, and has one transfer ahead
 make way if no worker is free. At most --connections transfers run at once, and no more
-than the server takes. Leaves to the source how many those are, to `concurrency` how many
-transfers may be ahead, to `queues` in which order they run and how much each asks for,
-and to `landings` which readers wait.
+than the server takes. Leaves to `capacity` how many those are, and how many may be
+ahead, to `queues` in which order they run and how much each asks for, and to `landings`
+which readers wait.
 
 Threads: none of its own. It counts the workers of `pump`, and says how many more are of
 use.
@@ -17,12 +17,11 @@ from collections.abc import Iterable
 
 from ..blocks import MIB
 from ..errors import HingError, TransportError, Unforeseen
-from ..facts.counts import Count
 from ..version import Content
-from .concurrency import FIRST_LIMIT, Concurrency
+from .capacity import Capacity
 from .landings import Landing, Landings
 from .queues import Queues
-from .transfer import RangeBody, RangeSource, Transfer
+from .transfer import RangeBody, Transfer
 
 # A demanded block further than this from the point that its transfer has reached gets a
 # request of its own, and the transfer ends in front of it. About the bytes of 60 ms at
@@ -35,26 +34,20 @@ class Schedule:
 
     def __init__(
         self,
-        source: RangeSource,
         landings: Landings,
+        capacity: Capacity,
         *,
         block_bytes: int,
-        most: int,
-        paying: Count,
     ) -> None:
-        self._source = source
         self._landings = landings
         self._block_bytes = block_bytes
-        self._most = most  # transfers at once, and workers
-        # Guards all below, and every field of a transfer. Only `landings`, whose lock is
-        # a leaf, is called with it held.
+        # Guards all below, and every field of a transfer. Only `landings` and the facts
+        # behind `capacity`, whose locks are leaves, are called with it held.
         self._lock = threading.Lock()
         self._queues = Queues(block_bytes)
         self._running: set[Transfer] = set()
         self._workers = 0  # those that run a transfer, or will ask for the next
-        self._lent = 0  # connections that no worker may use
-        self._paying = paying
-        self._concurrency = Concurrency(most, paying.recalled or FIRST_LIMIT)
+        self._capacity = capacity
         self._closed: HingError | None = None
 
     # -- for readers -------------------------------------------------------------------
@@ -62,9 +55,7 @@ class Schedule:
     @property
     def connections(self) -> int:
         """How many requests at once pay off; read without the lock, so a hint."""
-        if self._source.counts_requests:
-            return 1
-        return min(self._concurrency.limit, self._source.at_once)
+        return self._capacity.connections
 
     def share(self, content: Content) -> int:
         """How many of them are for *content*; read without the lock, so a hint.
@@ -107,21 +98,15 @@ class Schedule:
             return self._queues.blocks_ahead()
 
     def lend(self, count: int) -> bool:
-        """Whether twice *count* connections are idle.
-
-        Then no worker uses *count* of them until `give_back`; the others are for the
-        transfers that take the answers.
-        """
+        """Whether *count* connections are lent: see `Capacity.lend`."""
         with self._lock:
-            busy = self._workers + self._lent + self._queues.demands
-            idle = self.connections - busy >= 2 * count and not self._closed
-            self._lent += count * idle
-            return idle
+            busy = self._workers + self._queues.demands
+            return not self._closed and self._capacity.lend(count, busy)
 
     def give_back(self) -> None:
         """One connection that was lent is idle again."""
         with self._lock:
-            self._lent -= 1
+            self._capacity.give_back()
 
     # -- for workers -------------------------------------------------------------------
 
@@ -133,7 +118,7 @@ class Schedule:
         with self._lock:
             # Transfers at their last block, or cut for a demand, free their worker soon.
             ending = sum(1 for t in self._running if t.gives_way or t.rest_blocks <= 0)
-            free = max(0, self._at_once - len(self._running) + ending)
+            free = max(0, self._capacity.at_once - len(self._running) + ending)
             if self._queues.demands > free:
                 self._make_way_locked()
             # Transfers ahead beyond the limit wait for a running one to end.
@@ -141,7 +126,7 @@ class Schedule:
             ahead = min(queued, self._room_ahead_locked())
             looking = self._workers - len(self._running)
             wanted = self._queues.demands + ahead - looking
-            called = max(0, min(wanted, self._at_once - self._workers))
+            called = max(0, min(wanted, self._capacity.at_once - self._workers))
             self._workers += called
             return called
 
@@ -160,7 +145,7 @@ class Schedule:
         """The transfer that a worker is to run now; None sends the worker home."""
         with self._lock:
             transfer = None
-            if not self._closed and len(self._running) < self._at_once:
+            if not self._closed and len(self._running) < self._capacity.at_once:
                 ahead = self._room_ahead_locked() > 0
                 transfer = self._queues.begin(self._may_run_locked, ahead=ahead)
             if transfer is None:
@@ -169,7 +154,7 @@ class Schedule:
             self._cut_to_share_locked(transfer)
             transfer.started_at = time.monotonic()
             self._running.add(transfer)
-            self._note_running_locked()
+            self._capacity.running(len(self._running))
             return transfer
 
     def opened(self, transfer: Transfer, body: RangeBody) -> None:
@@ -192,11 +177,7 @@ class Schedule:
         """*blocks* more of *transfer* have landed; returns whether `connections` changed."""
         with self._lock:
             transfer.next += blocks
-            changed = self._concurrency.arrived(size_bytes, time.monotonic())
-            limit = self._concurrency.limit
-        if changed:
-            self._paying.learn(limit)
-        return changed
+            return self._capacity.arrived(size_bytes)
 
     def ended(self, transfer: Transfer, error: HingError | None) -> None:
         """*transfer* runs no more; the blocks left of it fail with *error*, if any."""
@@ -205,7 +186,7 @@ class Schedule:
                 self._fail_locked(transfer, error)
             self._running.discard(transfer)
             self._queues.ended(transfer)
-            self._note_running_locked()
+            self._capacity.running(len(self._running))
 
     def close(self, error: HingError) -> list[RangeBody]:
         """Run no more transfers; returns the bodies that workers read now."""
@@ -215,15 +196,6 @@ class Schedule:
             return [t.body for t in self._running if t.body is not None]
 
     # ----------------------------------------------------------------------------------
-
-    @property
-    def _at_once(self) -> int:
-        """How many transfers may run beside what is lent.
-
-        The source tells of refusals as they come.
-        """
-        # One at least: what is lent comes back once a transfer takes its answer.
-        return max(1, min(self._most, self._source.at_once) - self._lent)
 
     def _put_locked(self, transfer: Transfer, *, first: bool = False) -> None:
         """Queue *transfer*."""
@@ -291,7 +263,7 @@ class Schedule:
     def _room_ahead_locked(self) -> int:
         """How many more transfers ahead may run."""
         running = sum(1 for transfer in self._running if not transfer.demand)
-        return max(0, self.connections - self._lent - running)
+        return self._capacity.room_ahead(running)
 
     def _may_run_locked(self, transfer: Transfer) -> bool:
         """Whether *transfer* need not wait for the first answer about its content.
@@ -302,15 +274,12 @@ class Schedule:
         content = transfer.content
         return content.ranges is not None or not self._queues.running(content)
 
-    def _note_running_locked(self) -> None:
-        self._concurrency.running(len(self._running), time.monotonic())
-
     def _fail_locked(self, transfer: Transfer, error: HingError) -> None:
         passing = isinstance(error, TransportError) and not isinstance(
             error, Unforeseen
         )
         if passing and not self._closed:
-            self._concurrency.trouble()
+            self._capacity.trouble()
             again = self._landings.retry_late(transfer)
             if again is not None:
                 self._put_locked(again)

@@ -44,7 +44,7 @@ class Engine:
         self.beliefs = self.mount.engine.client.metadata._endpoint.beliefs
 
     def gave_all_back(self) -> bool:
-        return self.schedule._lent == 0
+        return self.schedule._capacity.lent == 0
 
 
 @pytest.fixture
@@ -202,9 +202,9 @@ def test_a_read_is_not_kept_by_connections_that_were_lent(engine, endpoint):
     endpoint.add("v", size_bytes=SIZE)
     endpoint.add("w", size_bytes=SIZE)
     engine.view.size_bytes("v")
-    assert engine.schedule._lent
+    assert engine.schedule._capacity.lent
     engine.mount.engine.transport.slots.recall(1, lambda _at_once: None)
 
     with engine.view.open("w") as clip:
         assert clip.read(0, 4096) == ramp("w", 0, 4096)
-        assert engine.schedule._lent, "they are still lent"
+        assert engine.schedule._capacity.lent, "they are still lent"
