@@ -73,6 +73,20 @@ def bounds_of(index: int, block_bytes: int, size_bytes: int) -> ByteRange:
     return ByteRange(start, start + block_bytes).clip(size_bytes)
 
 
+def copy_shared(
+    target: memoryview, offset: int, block: Block, block_start: int
+) -> None:
+    """Copy the bytes that *block* and *target* share.
+
+    *block* begins at *block_start* of the file, *target* at *offset*.
+    """
+    start = max(offset, block_start)
+    stop = min(offset + len(target), block_start + len(block))
+    target[start - offset : stop - offset] = memoryview(block)[
+        start - block_start : stop - block_start
+    ]
+
+
 def views_of(
     buffers: Sequence[bytearray] | Sequence[memoryview], start: int, stop: int
 ) -> list[memoryview]:

@@ -8,6 +8,7 @@ import sys
 
 from .api.client import VideoClient
 from .cache.memory import MemoryBlockCache
+from .cache.tiers import Tiers
 from .errors import Closing
 from .facts.counts import Count
 from .facts.store import FactStore
@@ -57,24 +58,24 @@ class Engine:
         self._statuses = DaemonPool("hingfs-status", LOOKUP_THREADS + names_ahead)
         self.client = VideoClient(self.transport, endpoint, self._statuses, self.facts)
         self.cache = MemoryBlockCache(cache.cache_bytes)
+        tiers = Tiers(self.cache, cache.block_bytes)
         self.spools = SpoolStore(
             self.client.source,
-            self.cache,
+            tiers,
             disk_bytes=cache.spool_bytes,
             directory=cache.directory,
             stall_seconds=endpoint.stall_seconds,
         )
         self.fetcher = BlockFetcher(
             self.client.source,
-            self.cache,
-            block_bytes=cache.block_bytes,
+            tiers,
             connections=endpoint.connections,
             whole_body=self.spools.open,
             paying=Count(self.facts, "requests at once that pay"),
         )
         crowd = Crowd(most_waiting)
         self.readers = Readers(
-            self.fetcher, self.cache, self.spools, endpoint.read_seconds, crowd=crowd
+            self.fetcher, tiers, self.spools, endpoint.read_seconds, crowd=crowd
         )
         names = SingleFlight()
         self._lookups = Lookups(self.transport.breaker, silence_seconds, names)

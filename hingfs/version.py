@@ -199,11 +199,12 @@ class Content:
         assert version is not None, "only a file of known size has blocks"
         return version.key, index
 
-    def block_keys(self, index: int) -> list[BlockKey]:
-        """The keys under which block *index* may be in the cache, latest first."""
+    @property
+    def versions(self) -> list[VideoVersion]:
+        """The versions under which its blocks may be kept, latest first."""
         version = self.version
         latest = () if version is None else (version,)
-        return [(kept.key, index) for kept in (*latest, *reversed(self._earlier))]
+        return [*latest, *reversed(self._earlier)]
 
     @property
     def ranges(self) -> bool | None:

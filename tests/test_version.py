@@ -238,7 +238,7 @@ class TestVersionOfContent:
 
         assert again.version == proved != unproved
         assert first.version == unproved
-        assert [key for key, _ in first.block_keys(0)] == [unproved.key, proved.key]
+        assert first.versions == [unproved, proved]
 
     def test_a_tag_that_comes_after_bytes_without_one_does_not_stand_for_them(self):
         content = self.sighting(None)
@@ -260,7 +260,7 @@ class TestVersionOfContent:
         assert content.version != by_ranges
         assert content.version.validator == Validator('"b"')
         assert content.version.sighting is not None
-        assert (by_ranges.key, 0) in content.block_keys(0)
+        assert by_ranges in content.versions
 
     def test_a_tag_that_told_no_change_proves_nothing_of_what_follows(self):
         first, second, third, fourth = (self.sighting(tag) for tag in AABA)
@@ -291,7 +291,7 @@ class TestVersionOfContent:
     def test_one_of_unknown_size_has_no_version(self):
         content = self.sighting(size=-1)
         assert content.version is None
-        assert content.block_keys(0) == []
+        assert content.versions == []
 
         content.measured(20)
 

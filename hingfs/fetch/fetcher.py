@@ -5,7 +5,7 @@ way (`landings`); a *transfer* is one Range request for a run of blocks. Leaves 
 `schedule` which transfer runs next, and to `pump` the threads that run it.
 
 One order of steps keeps that true without I/O under a lock: register the landing, look
-into the cache a second time, fetch, put the block into the cache, wake its readers, and
+into the tiers a second time, fetch, put the block into memory, wake its readers, and
 only then unregister the landing. There is no lock here, and no thread.
 """
 
@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 from ..blocks import runs_of
-from ..cache.base import BlockCache
+from ..cache.tiers import Tiers
 from ..errors import HingError
 from ..facts.counts import Count
 from ..http.answer import Answer
@@ -27,7 +27,7 @@ from .transfer import RangeSource, Transfer
 
 
 class BlockFetcher:
-    """Makes blocks of *block_bytes* present. Thread safety: all methods.
+    """Makes blocks present in *tiers*. Thread safety: all methods.
 
     At most *connections* transfers run at once. *whole_body* gets the open answer of a
     server that ignored a Range request, to be read as the whole file. *paying* is how
@@ -37,9 +37,8 @@ class BlockFetcher:
     def __init__(
         self,
         source: RangeSource,
-        cache: BlockCache,
+        tiers: Tiers,
         *,
-        block_bytes: int,
         connections: int,
         whole_body: Callable[[Content, Answer | None], object],
         paying: Count,
@@ -47,20 +46,21 @@ class BlockFetcher:
         late_seconds: float = LATE_SECONDS,
     ) -> None:
         self._source = source
-        self._cache = cache
-        self.block_bytes = block_bytes
-        self._landings = Landings(block_bytes, failure_memory_seconds, late_seconds)
+        self._tiers = tiers
+        self.block_bytes = tiers.block_bytes
+        self._landings = Landings(
+            tiers.block_bytes, failure_memory_seconds, late_seconds
+        )
         self._schedule = Schedule(
             self._landings,
             Capacity(source, connections, paying),
-            block_bytes=block_bytes,
+            block_bytes=tiers.block_bytes,
         )
         self._pump = Pump(
             source,
-            cache,
+            tiers,
             self._landings,
             self._schedule,
-            block_bytes=block_bytes,
             connections=connections,
             whole_body=whole_body,
         )
@@ -76,7 +76,7 @@ class BlockFetcher:
         landings, new = self._landings.demand(content, indices)
         if ahead and new and new[-1] == indices[-1]:
             absent = itertools.takewhile(
-                lambda index: content.block_key(index) not in self._cache, ahead
+                lambda index: not self._tiers.has(content, index), ahead
             )
             new += self._landings.announce_run(content, list(absent))
         transfers = [
@@ -89,10 +89,8 @@ class BlockFetcher:
 
     def prefetch(self, content: Content, indices: Iterable[int]) -> list[Landing]:
         """Request the missing ones of *indices* without waiting; returns their landings."""
-        wanted = [
-            index for index in indices if content.block_key(index) not in self._cache
-        ]
-        landings = self._landings.announce(content, wanted)
+        absent = self._tiers.absent(content, indices)
+        landings = self._landings.announce(content, absent)
         transfers = [
             Transfer(content, run.start, run.stop, demand=False)
             for run in runs_of(self._still_missing(content, landings))
@@ -108,7 +106,7 @@ class BlockFetcher:
     def room_bytes(self) -> int:
         """How many more bytes may be fetched ahead, beside those that are queued."""
         queued_bytes = self._schedule.queued_ahead_blocks() * self.block_bytes
-        return max(0, self._cache.room_bytes() - queued_bytes)
+        return max(0, self._tiers.memory.room_bytes() - queued_bytes)
 
     def share(self, content: Content) -> int:
         """How many requests at once for *content* pay off; a hint.
@@ -143,11 +141,11 @@ class BlockFetcher:
     def _still_missing(self, content: Content, new: Iterable[int]) -> list[int]:
         """Those of *new* that must be requested; they all have landings.
 
-        The others came into the cache between the first look and the registration.
+        The others came between the first look and the registration.
         """
         missing = []
         for index in new:
-            block = self._cache.get(content.block_key(index))
+            block = self._tiers.block(content, index)
             if block is None:
                 missing.append(index)
             else:

@@ -1,6 +1,6 @@
 """Threads that run transfers: they read each body to its end and land its blocks.
 
-Decides how much is read at once, and that a block goes to the cache before it goes to
+Decides how much is read at once, and that a block goes to memory before it goes to
 its readers. Leaves to `schedule` which transfer is next and how far it goes, to
 `landings` which readers are woken, and to the source what becomes of broken
 connections.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from ..blocks import KIB, MIB, Block, ByteRange
-from ..cache.base import BlockCache
+from ..cache.tiers import Tiers
 from ..errors import (
     BodyCut,
     ContentChanged,
@@ -57,19 +57,18 @@ class Pump:
     def __init__(
         self,
         source: RangeSource,
-        cache: BlockCache,
+        tiers: Tiers,
         landings: Landings,
         schedule: Schedule,
         *,
-        block_bytes: int,
         connections: int,
         whole_body: Callable[[Content, Answer | None], object],
     ) -> None:
         self._source = source
-        self._cache = cache
+        self._tiers = tiers
+        self._block_bytes = tiers.block_bytes
         self._landings = landings
         self._schedule = schedule
-        self._block_bytes = block_bytes
         self._whole_body = whole_body
         self._pool = DaemonPool("hingfs-fetch", connections)
 
@@ -104,12 +103,12 @@ class Pump:
         """Run *transfer*; returns the error that ended it early, if any. Raises none."""
         try:
             reserved = (transfer.stop - transfer.first) * self._block_bytes
-            self._cache.reserve(reserved)
+            self._tiers.memory.reserve(reserved)
             transfer.reserved_bytes = reserved
             try:
                 self._read(transfer)
             finally:
-                self._cache.reserve(-transfer.reserved_bytes)
+                self._tiers.memory.reserve(-transfer.reserved_bytes)
         except BaseException as met:  # noqa: BLE001 - a worker's job boundary
             return _error_for_readers(transfer.content, met)
         return None
@@ -167,13 +166,13 @@ class Pump:
         return min(self._block_bytes, content.size_bytes - index * self._block_bytes)
 
     def _land(self, transfer: Transfer, blocks: Sequence[Block]) -> None:
-        """Put the next *blocks* of *transfer* into the cache, and wake their readers."""
-        content, first = transfer.content, transfer.next
+        """Put the next *blocks* of *transfer* into memory, and wake their readers."""
+        content, first, memory = transfer.content, transfer.next, self._tiers.memory
         if content.ranges_served():
             self.start_workers()  # other transfers waited for this first answer
         for index, block in enumerate(blocks, first):
             key = content.block_key(index)
-            self._cache.put(key, block, reserved_bytes=self._block_bytes)
+            memory.put(key, block, reserved_bytes=self._block_bytes)
             transfer.reserved_bytes -= self._block_bytes
         demanded = self._landings.land(content, first, blocks)
         size_bytes = sum(map(len, blocks))
@@ -181,7 +180,7 @@ class Pump:
             log.debug("requests at once: %d", self._schedule.connections)
             self.start_workers()
         for index in demanded:
-            self._cache.mark_read(content.block_key(index))
+            memory.mark_read(content.block_key(index))
 
 
 def _read_in_pieces(body: RangeBody, landing: Landing) -> bytearray:

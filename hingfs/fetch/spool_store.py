@@ -11,7 +11,7 @@ them.
 import contextlib
 from pathlib import Path
 
-from ..cache.base import BlockCache
+from ..cache.tiers import Tiers
 from ..errors import BodyCut, HingError, foreseen
 from ..http.answer import Answer
 from ..version import Content
@@ -33,7 +33,7 @@ class SpoolStore:
     def __init__(
         self,
         source: WholeSource,
-        cache: BlockCache,
+        tiers: Tiers,
         *,
         disk_bytes: int,
         directory: Path | None,
@@ -42,9 +42,9 @@ class SpoolStore:
     ) -> None:
         self._source = source
         self._stall_seconds = stall_seconds
-        self._cache = cache
+        self._tiers = tiers
         self._room = Room(
-            cache,
+            tiers.memory,
             disk_bytes=disk_bytes,
             directory=directory,
             most_leaving_seconds=most_leaving_seconds,
@@ -76,8 +76,7 @@ class SpoolStore:
             with contextlib.suppress(BodyCut):  # given up meanwhile
                 held = spool.peek(0, count)
         if not held:
-            blocks = map(self._cache.get, content.block_keys(0))
-            held = bytes(next(filter(None, blocks), b"")[:count])
+            held = bytes((self._tiers.block_of_any(content, 0) or b"")[:count])
         return held
 
     def held_bytes(self) -> int:

@@ -11,7 +11,7 @@ Threads: those of the readers, many at once.
 import threading
 
 from ..blocks import Runs, block_count
-from ..cache.base import BlockCache
+from ..cache.tiers import Tiers
 from ..errors import ContentChanged
 from ..fetch.spool import Spool
 from ..version import Content
@@ -24,10 +24,10 @@ _MOST_RUNS = 4096
 class HandedOut:
     """The blocks of one content that were handed out. Thread safety: all methods."""
 
-    def __init__(self, content: Content, cache: BlockCache, block_bytes: int) -> None:
+    def __init__(self, content: Content, tiers: Tiers) -> None:
         self._content = content
-        self._cache = cache
-        self._block_bytes = block_bytes
+        self._tiers = tiers
+        self._block_bytes = tiers.block_bytes
         # Whether every block of the content that was handed out is noted here.
         self._noted_all = not content.handed_out
         self._proved = False  # the whole answer has all these blocks; only ever set
@@ -58,14 +58,13 @@ class HandedOut:
         self._proved = True
 
     def _matches(self, spool: Spool, deadline: float) -> bool:
-        """Whether every block handed out is still in the cache, and equal in *spool*."""
+        """Whether every block handed out is still here, and equal in *spool*."""
         with self._lock:
             if not (self._noted_all and self._blocks.is_complete):
                 return False
             indices = list(self._blocks)
         for index in indices:
-            keys = self._content.block_keys(index)
-            block = next(filter(None, map(self._cache.get, keys)), None)
+            block = self._tiers.block_of_any(self._content, index)
             if block is None:
                 return False
             held = bytearray(len(block))

@@ -11,8 +11,8 @@ Threads: reads come from libfuse's threads, many at once.
 
 import threading
 
-from ..blocks import KIB, MIB, Block, ByteRange, blocks_of
-from ..cache.base import BlockCache
+from ..blocks import KIB, MIB, ByteRange, blocks_of, copy_shared
+from ..cache.tiers import Tiers
 from ..errors import ContentChanged, HingError, RangesIgnored
 from ..fetch.fetcher import BlockFetcher
 from ..fetch.landings import Landing
@@ -51,7 +51,7 @@ class VideoReader:
         self,
         content: Content,
         fetcher: BlockFetcher,
-        cache: BlockCache,
+        tiers: Tiers,
         spools: SpoolStore,
         read_seconds: float,
         *,
@@ -60,12 +60,12 @@ class VideoReader:
     ) -> None:
         self.content = content
         self._fetcher = fetcher
-        self._cache = cache
+        self._tiers = tiers
         self._spools = spools
         self._read_seconds = read_seconds
         self._crowd = crowd
-        self._block_bytes = fetcher.block_bytes
-        self._handed_out = HandedOut(content, cache, fetcher.block_bytes)
+        self._block_bytes = tiers.block_bytes
+        self._handed_out = HandedOut(content, tiers)
         self._failed = FailedReads(failure_memory_seconds)
         self._size_confirmed = False  # by an answer that brought bytes; only ever set
         # Guards both below; no thread waits for anything else while it holds it.
@@ -176,13 +176,7 @@ class VideoReader:
         block_bytes = self._block_bytes
         stop = offset + len(target)
         indices = range(offset // block_bytes, (stop - 1) // block_bytes + 1)
-        missing = []
-        for index in indices:
-            block = self._cache.get(self.content.block_key(index))
-            if block is None:
-                missing.append(index)
-            else:
-                _copy(target, offset, block, index * block_bytes)
+        missing = self._tiers.read_into(self.content, target, offset)
         plan = self._plan_read_ahead(ByteRange(offset, stop), waited=bool(missing))
         landings: list[Landing] = []
         if missing:
@@ -196,7 +190,7 @@ class VideoReader:
         for index, landing in zip(missing, landings, strict=True):
             start = index * block_bytes
             need = min(stop - start, landing.size_bytes)
-            _copy(target, offset, landing.wait(need, deadline), start)
+            copy_shared(target, offset, landing.wait(need, deadline), start)
         # Note them before they are handed out, or a proof could miss them.
         self._handed_out.note(indices)
         if not self.content.hand_out():
@@ -226,15 +220,3 @@ class VideoReader:
         index = index_range(bytes(head[: 4 * KIB]), self.content.size_bytes)
         if index is not None:
             self._prefetch(index)
-
-
-def _copy(target: memoryview, offset: int, block: Block, block_start: int) -> None:
-    """Copy the bytes that *block* and *target* share.
-
-    *block* begins at *block_start* of the file, *target* at *offset*.
-    """
-    start = max(offset, block_start)
-    stop = min(offset + len(target), block_start + len(block))
-    target[start - offset : stop - offset] = memoryview(block)[
-        start - block_start : stop - block_start
-    ]

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..cache.base import BlockCache
+from ..cache.tiers import Tiers
 from ..fetch.fetcher import BlockFetcher
 from ..fetch.spool_store import SpoolStore
 from ..http.patience import FAILURE_MEMORY_SECONDS
@@ -43,7 +43,7 @@ class Readers:
     def __init__(
         self,
         fetcher: BlockFetcher,
-        cache: BlockCache,
+        tiers: Tiers,
         spools: SpoolStore,
         read_seconds: float,
         *,
@@ -52,7 +52,7 @@ class Readers:
         failure_memory_seconds: float = FAILURE_MEMORY_SECONDS,
     ) -> None:
         self._fetcher = fetcher
-        self._cache = cache
+        self._tiers = tiers
         self._spools = spools
         self._read_seconds = read_seconds
         self._crowd = crowd
@@ -105,7 +105,7 @@ class Readers:
                 VideoReader(
                     content,
                     self._fetcher,
-                    self._cache,
+                    self._tiers,
                     self._spools,
                     self._read_seconds,
                     crowd=self._crowd,

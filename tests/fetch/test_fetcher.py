@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hingfs.blocks import MIB, Block, ByteRange
 from hingfs.cache.memory import MemoryBlockCache
+from hingfs.cache.tiers import Tiers
 from hingfs.errors import (
     AccessDenied,
     Closing,
@@ -58,8 +59,7 @@ class Rig:
         self.whole_bodies: list[tuple[Content, Answer | None]] = []
         self.fetcher = BlockFetcher(
             self.source,
-            self.cache,
-            block_bytes=BLOCK,
+            Tiers(self.cache, BLOCK),
             connections=connections,
             whole_body=lambda *args: self.whole_bodies.append(args),
             paying=Count(FactStore(), ""),

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hingfs.api.whole import UNKNOWN_SIZE
 from hingfs.blocks import KIB, MIB
 from hingfs.cache.memory import MemoryBlockCache
+from hingfs.cache.tiers import Tiers
 from hingfs.errors import (
     AccessDenied,
     BodyCut,
@@ -126,7 +127,7 @@ def make(build, endpoint, tmp_path):
         cache = MemoryBlockCache(budget_bytes)
         store = SpoolStore(
             mount.engine.client.source,
-            cache,
+            Tiers(cache, 128 * KIB),
             disk_bytes=disk_bytes,
             directory=tmp_path,
             stall_seconds=0.5,
@@ -479,7 +480,7 @@ class TestRoom:
         for number in range(10):
             rig.whole(rig.add(f"v{number}", SMALL))
 
-        cache = rig.store._cache
+        cache = rig.store._tiers.memory
         assert cache.stats().reserved_bytes == rig.store.held_bytes()
         assert rig.store.held_bytes() <= cache.budget_bytes // 2
 
@@ -493,7 +494,7 @@ class TestRoom:
 
         assert rig.whole(content) == ramp("v", 0, SMALL)
         assert rig.store.held_bytes() == SMALL
-        assert rig.store._cache.stats().reserved_bytes == 0
+        assert rig.store._tiers.memory.stats().reserved_bytes == 0
         assert len(rig.sent()) == 1
 
     def test_what_is_reserved_is_given_back_whatever_is_thrown(self, rig, monkeypatch):
@@ -503,7 +504,7 @@ class TestRoom:
             with pytest.raises(RuntimeError):
                 rig.store.open(content)
 
-        assert rig.store._cache.stats().reserved_bytes == 0
+        assert rig.store._tiers.memory.stats().reserved_bytes == 0
         assert rig.whole(content) == ramp("v", 0, SMALL)
 
     def test_downloads_that_fail_leave_few_files_open(self, make):
@@ -523,7 +524,7 @@ class TestRoom:
             rig.whole(rig.add(f"v{number}", 1))
 
         assert len(rig.store._room.spools()) <= 128
-        assert rig.store._cache.stats().reserved_bytes <= 2 * MIB
+        assert rig.store._tiers.memory.stats().reserved_bytes <= 2 * MIB
 
     @pytest.mark.parametrize("known", [True, False])
     def test_readers_side_by_side_take_no_room_from_each_other(self, make, known):
@@ -535,7 +536,7 @@ class TestRoom:
 
         assert [read.result() for read in reads] == [ramp(v, 0, size) for v in "abc"]
         assert [len(rig.sent(name)) for name in "abc"] == [1, 1, 1]
-        assert rig.store._cache.stats().reserved_bytes <= 4 * MIB
+        assert rig.store._tiers.memory.stats().reserved_bytes <= 4 * MIB
 
     def test_who_finds_no_room_on_disk_is_told_and_nobody_is_disturbed(self, make):
         rig = make(disk_bytes=3 * SIZE - 1)

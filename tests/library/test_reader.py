@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hingfs import mp4
 from hingfs.blocks import KIB, MIB, ByteRange, block_count
 from hingfs.cache.memory import MemoryBlockCache
+from hingfs.cache.tiers import Tiers
 from hingfs.errors import (
     AccessDenied,
     Closing,
@@ -84,17 +85,17 @@ class Rig:
         self.source = Source()
         self.cache = MemoryBlockCache(cache_bytes)
         self.spools = FakeSpools()
+        tiers = Tiers(self.cache, block_bytes)
         self.fetcher = BlockFetcher(
             self.source,
-            self.cache,
-            block_bytes=block_bytes,
+            tiers,
             connections=connections,
             whole_body=lambda _content, _ignored: None,
             paying=Count(FactStore(), ""),
         )
         self.readers = Readers(
             self.fetcher,
-            self.cache,
+            tiers,
             self.spools,  # type: ignore[arg-type]
             read_seconds,
             crowd=Crowd(100),

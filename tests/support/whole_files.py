@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from hingfs.api.whole import UNKNOWN_SIZE
-from hingfs.blocks import MIB
+from hingfs.blocks import KIB, MIB
 from hingfs.cache.memory import MemoryBlockCache
+from hingfs.cache.tiers import Tiers
 from hingfs.errors import BodyCut, Closing, HingError
 from hingfs.fetch.spool_store import SpoolStore
 from hingfs.version import Content, Validator
@@ -70,7 +71,7 @@ def download(answer: Callable[[int], Pieces], size: int = UNKNOWN_SIZE) -> Outco
     """The end of a download of *size* bytes; *answer* is asked at an offset."""
     store = SpoolStore(
         _Source(answer),  # type: ignore[arg-type]
-        MemoryBlockCache(MIB),
+        Tiers(MemoryBlockCache(MIB), 128 * KIB),
         disk_bytes=MIB,
         directory=None,
         stall_seconds=10.0,
