@@ -1,1 +1,1 @@
-"""Blocks that are kept: `base` says what a cache is, `memory` is one."""
+"""Blocks that are kept: `base` says what a cache is; `memory` is one, `disk` another."""

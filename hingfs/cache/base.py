@@ -1,7 +1,6 @@
 """What readers and the fetcher ask of a cache of blocks.
 
-One budget bounds the blocks, and the memory that others *reserve* here. A second tier,
-on disk, is to be another member behind the same protocol.
+One budget bounds the blocks, and the memory that others *reserve* here.
 """
 
 from typing import Protocol

@@ -31,7 +31,11 @@ def usable(
     *of_root* is root's own without a home. Raises OSError, whose text is for people, if
     there is none or it is not safe.
     """
-    directory = given or _of_user(environ, of_root)
+    return made_safe(given or _of_user(environ, of_root))
+
+
+def made_safe(directory: Path) -> Path:
+    """*directory*, made if need be; raises OSError as `usable` does if it is not safe."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = directory.stat()

@@ -1,0 +1,135 @@
+"""What waits to be written to disk: a bounded queue behind the readers, and its thread.
+
+Decides how much waits at most, and that the pieces of one video are written together.
+What finds no room is dropped: a disk that is slower than the network costs no reader
+anything. Leaves to `Work` what is done, and what trouble with it leads to.
+
+Threads: one, `hingfs-disk`, which starts with the first work. Any thread may give work.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..blocks import MIB, Block
+from ..errors import TransportError
+from ..workers import joined, start
+
+log = logging.getLogger(__name__)
+
+# A quarter of a second at 128 MB/s. Most of it is in the memory cache as well. A guess.
+MOST_WAITING_BYTES = 32 * MIB
+
+Piece = tuple[int, Sequence[Block]]  # the offset of bytes that lie end to end
+
+
+class Work(Protocol):
+    """Something that the thread does work for."""
+
+    def work(self, pieces: Sequence[Piece]) -> None:
+        """Write *pieces*, and do what else is due; raises nothing that is foreseen."""
+
+
+class Behind:
+    """Work that is done in the order in which it was first given. Thread safety: all."""
+
+    def __init__(self, most_bytes: int = MOST_WAITING_BYTES) -> None:
+        self._most_bytes = most_bytes
+        # Guards all below; work is done, and the thread is started, without it.
+        self._changed = threading.Condition()
+        self._waiting: dict[Work, list[Piece]] = {}  # an owner without pieces looks in
+        self._held_bytes = 0  # of pieces that wait or are being written
+        self._dropped_bytes = 0
+        self._busy = False
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, owner: Work, offset: int, data: Sequence[Block]) -> bool:
+        """Have *owner* write *data*, which must not change any more; False if dropped."""
+        size = sum(map(len, data))
+        with self._changed:
+            if self._closed or self._held_bytes + size > self._most_bytes:
+                self._dropped_bytes += size
+                return False
+            self._held_bytes += size
+            self._waiting.setdefault(owner, []).append((offset, data))
+            thread = self._new_thread_locked()
+        self._start(thread)
+        return True
+
+    def wake(self, owner: Work) -> None:
+        """Have *owner* do what is due."""
+        with self._changed:
+            if self._closed:
+                return
+            self._waiting.setdefault(owner, [])
+            thread = self._new_thread_locked()
+        self._start(thread)
+
+    def settle(self, seconds: float) -> bool:
+        """Whether all that was given before is done within *seconds*."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not self._waiting and not self._busy, seconds
+            )
+
+    @property
+    def dropped_bytes(self) -> int:
+        """How many bytes found no room."""
+        return self._dropped_bytes
+
+    def close(self) -> None:
+        """Take nothing more; what waits is still done, unless the process ends first."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def join(self, seconds: float) -> bool:
+        """Whether all is done, and the thread has ended, within *seconds*."""
+        with self._changed:
+            thread = self._thread
+        return thread is None or joined([thread], seconds)
+
+    def _new_thread_locked(self) -> threading.Thread | None:
+        self._changed.notify_all()
+        if self._thread is not None:
+            return None
+        self._thread = threading.Thread(
+            target=self._run, name="hingfs-disk", daemon=True
+        )
+        return self._thread
+
+    def _start(self, thread: threading.Thread | None) -> None:
+        if thread is None:
+            return
+        try:
+            start(thread)
+        except TransportError:  # which is logged: the next work tries again
+            with self._changed:
+                self._thread = None
+                self._waiting.clear()
+                self._held_bytes = 0
+
+    def _run(self) -> None:
+        while (given := self._next()) is not None:
+            owner, pieces = given
+            try:
+                owner.work(pieces)
+            except Exception:
+                log.exception("what was fetched is not kept on disk")
+            size = sum(len(block) for _, data in pieces for block in data)
+            del owner, pieces, given  # so that an idle thread keeps no object alive
+            with self._changed:
+                self._held_bytes -= size
+                self._busy = False
+                self._changed.notify_all()
+
+    def _next(self) -> tuple[Work, list[Piece]] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if not self._waiting:
+                return None
+            owner = next(iter(self._waiting))
+            self._busy = True
+            return owner, self._waiting.pop(owner)

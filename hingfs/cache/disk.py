@@ -1,0 +1,154 @@
+"""The disk cache: blocks of videos that outlive the process, in one directory.
+
+Any number of processes and mounts of one user share a directory. Decides which files a
+version has here, and that all users of a version in this process share them. Leaves to
+`video` what reads and writes do, and to `files` how the files are made.
+
+Nothing touches the disk before the first `open`.
+
+Threads: any thread may call any method.
+"""
+
+import os
+import secrets
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import plain
+from ..facts.directory import made_safe
+from ..remembered import Remembered
+from ..version import VideoVersion
+from .behind import Behind
+from .files import open_pair
+from .health import Health
+from .layout import FOLDER, NoHeader, stem_of
+from .pair import Pair, Times, inode_of, times_of
+from .tally import Tally
+from .video import DiskVideo
+
+# Which blocks of files that are closed are verified: a byte for each. A film of 785 MB
+# takes 6 KB. A guess.
+_MOST_VERIFIED_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class DiskStats:
+    """What the cache has done since it was made."""
+
+    read_bytes: int
+    written_bytes: int
+    dropped_bytes: int
+    bad_blocks: int
+    evicted_videos: int
+
+
+class DiskCache:
+    """The videos in *directory*, of at most *limit_bytes*. Thread safety: all methods."""
+
+    def __init__(self, directory: Path, limit_bytes: int) -> None:
+        self._folder = directory / FOLDER
+        self._limit_bytes = limit_bytes
+        self._holder = secrets.token_hex(8)
+        self._health = Health(plain(str(directory)))
+        self._behind = Behind()
+        self._tally = Tally()
+        # Guards all below; no I/O under it.
+        self._lock = threading.Lock()
+        self._videos: dict[VideoVersion, tuple[DiskVideo, int]] = {}  # with its users
+        self._verified: Remembered[tuple[Times, bytearray]] = Remembered(
+            _MOST_VERIFIED_BYTES, lambda kept: len(kept[1])
+        )
+        self._closed = False
+
+    def open(self, version: VideoVersion) -> DiskVideo | None:
+        """The blocks of *version*; its files are found or made. Does I/O.
+
+        None if the disk cannot be used now, or the version is none for it: an empty
+        video, or one larger than the cache. Call `release` once for each `open`. Blocks
+        of a version with a sighting are of use to this process alone.
+        """
+        if not 0 < version.size_bytes <= self._limit_bytes:
+            return None
+        if self._closed or not self._health.may_read:
+            return None
+        try:
+            with self._health.operation():
+                return self._shared(version)
+        except (OSError, NoHeader):
+            return None
+
+    def close(self) -> None:
+        """Take nothing more; what waits is still written, see `join`."""
+        with self._lock:
+            self._closed = True
+        self._behind.close()
+
+    def join(self, seconds: float) -> bool:
+        """Whether all is written, and every thread has ended, within *seconds*."""
+        return self._behind.join(seconds)
+
+    def settle(self, seconds: float) -> bool:
+        """Whether all that was put before is written, or given up, within *seconds*."""
+        return self._behind.settle(seconds)
+
+    def stats(self) -> DiskStats:
+        """What the cache has done."""
+        tally = self._tally
+        return DiskStats(
+            tally.read_bytes,
+            tally.written_bytes,
+            self._behind.dropped_bytes,
+            tally.bad_blocks,
+            tally.evicted_videos,
+        )
+
+    def _shared(self, version: VideoVersion) -> DiskVideo:
+        video = self._used(version)
+        if video is not None:
+            try:
+                video.look_again()
+            except OSError:
+                self._release(video)
+                raise
+            return video
+        made = DiskVideo(
+            version,
+            self._opened,
+            self._release,
+            health=self._health,
+            behind=self._behind,
+            tally=self._tally,
+        )
+        with self._lock:  # another thread may have made one meanwhile
+            video, users = self._videos.get(version, (made, 0))
+            self._videos[version] = video, users + 1
+        return video
+
+    def _used(self, version: VideoVersion) -> DiskVideo | None:
+        with self._lock:
+            if version not in self._videos:
+                return None
+            video, users = self._videos[version]
+            self._videos[version] = video, users + 1
+            return video
+
+    def _release(self, video: DiskVideo) -> None:
+        with self._lock:
+            _, users = self._videos[video.version]
+            if users > 1:
+                self._videos[video.version] = video, users - 1
+                return
+            del self._videos[video.version]
+            self._verified.put(video.pair.inode, video.pair.verified())
+
+    def _opened(self, version: VideoVersion) -> Pair:
+        stem = stem_of(version, made_safe(self._folder))
+        holder = "" if version.sighting is None else self._holder
+        return open_pair(stem, version, holder, self._recalled)
+
+    def _recalled(self, found: os.stat_result) -> bytearray | None:
+        """Which blocks of a data file this process has verified, if they still count."""
+        with self._lock:
+            kept = self._verified.get(inode_of(found))
+        return kept[1] if kept is not None and kept[0] == times_of(found) else None

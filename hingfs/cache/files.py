@@ -1,0 +1,114 @@
+"""The files of a version: found, or made.
+
+Decides which files count as ours: regular ones of this user whose index names the version
+in full. Others under these names are unlinked, never cut: another process may read them.
+An index gets its name once it is whole, so any number of processes may make it at once.
+
+Threads: none.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+import time
+from pathlib import Path
+
+from ..blocks import block_count
+from ..version import VideoVersion
+from .layout import (
+    GRID_BYTES,
+    RECORD_BYTES,
+    RECORDS_AT,
+    Header,
+    NoHeader,
+    data_of,
+    header_of,
+    index_of,
+)
+from .pair import Descriptor, Pair, Recall
+
+# Other processes may delete what was just made. A guess.
+_TRIES = 4
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+def open_pair(stem: Path, version: VideoVersion, holder: str, recall: Recall) -> Pair:
+    """The pair of *version* at *stem*, made if need be.
+
+    Raises OSError, and NoHeader if the version's texts are too long to be written down.
+    """
+    for _ in range(_TRIES):
+        try:
+            return _existing(stem, version, recall)
+        except FileNotFoundError:
+            _make(stem, Header(version, time.time(), holder))
+        except NoHeader:
+            unlink(stem)
+    raise OSError(errno.EAGAIN, "others delete what is made", str(stem))
+
+
+def unlink(stem: Path) -> None:
+    """Delete both files: the index first, since data without one is nothing."""
+    for path in (index_of(stem), data_of(stem)):
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+def read_header(index: Path) -> Header:
+    """The header in *index*; raises OSError and NoHeader."""
+    return header_of(os.pread(_opened(index).number, RECORDS_AT, 0))
+
+
+def _existing(stem: Path, version: VideoVersion, recall: Recall) -> Pair:
+    index = _opened(index_of(stem))
+    header = header_of(os.pread(index.number, RECORDS_AT, 0))
+    data = _opened(data_of(stem))
+    if header.version != version or _size_of(data) > version.size_bytes:
+        raise NoHeader("another video")
+    return Pair(data, index, header, recall)
+
+
+def _opened(path: Path) -> Descriptor:
+    """The file at *path*, kept to its owner; raises NoHeader if it is none of ours."""
+    try:
+        file = Descriptor(os.open(path, os.O_RDWR | _FLAGS))
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NoHeader("a link") from error
+        if error.errno != errno.EROFS:
+            raise
+        file = Descriptor(os.open(path, os.O_RDONLY | _FLAGS))
+    found = os.fstat(file.number)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        raise NoHeader("no file of this user")
+    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        os.fchmod(file.number, 0o600)
+    return file
+
+
+def _make(stem: Path, header: Header) -> None:
+    """Make both files, or leave those that are there as they are."""
+    page = header.packed()
+    size = header.version.size_bytes
+    stem.parent.mkdir(mode=0o700, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | _FLAGS
+    data = Descriptor(os.open(data_of(stem), flags, 0o600))
+    if _size_of(data) < size:
+        os.ftruncate(data.number, size)
+    number, path = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=stem.parent)
+    index = Descriptor(number)
+    try:
+        os.write(index.number, page)
+        os.ftruncate(
+            index.number, RECORDS_AT + RECORD_BYTES * block_count(size, GRID_BYTES)
+        )
+        with contextlib.suppress(FileExistsError):  # another process was first
+            os.link(path, index_of(stem))
+    finally:
+        Path(path).unlink()
+
+
+def _size_of(file: Descriptor) -> int:
+    return os.fstat(file.number).st_size

@@ -1,0 +1,142 @@
+"""How a video lies on disk: the names of its two files, and what its index holds.
+
+`v1/<2 hex>/<key>.data` is a sparse file of the video's size. `<key>.index` holds a header
+of one page and then a record of 8 bytes for each grid block. The header is JSON under a
+checksum: it names the version in full, and a later field is one more key. The last 256
+bytes of the page are left for what changes once a video is kept: its flags, the whole
+file's SHA-256, and a checksum of their own. They are zeros today.
+
+Decides what counts as a header of ours. Leaves the files to `pair`. Threads: none.
+"""
+
+import hashlib
+import json
+import struct
+import sys
+import zlib
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..blocks import KIB
+from ..version import Validator, VideoVersion
+
+LAYOUT = 1
+FOLDER = f"v{LAYOUT}"
+# The unit that is checked and present or not. Larger, and a seek stores less of what it
+# brought; smaller, and a film's records grow: 785 MB have 48 KB of them.
+GRID_BYTES = 128 * KIB
+RECORDS_AT = 4096
+RECORD_BYTES = 8
+# A record is the CRC-32 of the block, with this bit above; 0 where the block is absent.
+PRESENT = 1 << 32
+CRC_MASK = PRESENT - 1
+
+_MAGIC = b"hingfs\r\n"
+_HEAD = struct.Struct("<8sIII")  # magic, layout, bytes of the text, CRC-32 of it
+_KEPT_BYTES = 256
+_MOST_TEXT_BYTES = RECORDS_AT - _KEPT_BYTES - _HEAD.size
+_KEY_BYTES = 16
+
+
+class NoHeader(ValueError):
+    """An index is not one that this layout can use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an index says of its video. *created* is in Unix seconds.
+
+    *holder* names the process that alone may use a version with a sighting.
+    """
+
+    version: VideoVersion
+    created: float
+    holder: str = ""
+
+    def packed(self) -> bytes:
+        """The header's page; raises NoHeader if the version's texts do not fit."""
+        version = self.version
+        text = json.dumps(
+            {
+                "endpoint": version.endpoint,
+                "id": version.video_id,
+                "size": version.size_bytes,
+                "etag": version.validator.etag,
+                "last_modified": version.validator.last_modified,
+                "sighting": version.sighting,
+                "grid": GRID_BYTES,
+                "created": self.created,
+                "holder": self.holder,
+            }
+        ).encode()
+        if len(text) > _MOST_TEXT_BYTES:
+            raise NoHeader("its texts do not fit")
+        head = _HEAD.pack(_MAGIC, LAYOUT, len(text), zlib.crc32(text))
+        return (head + text).ljust(RECORDS_AT, b"\0")
+
+
+def header_of(page: bytes) -> Header:
+    """The header in *page*, the first of an index; raises NoHeader."""
+    try:
+        magic, layout, size, crc = _HEAD.unpack_from(page)
+        text = page[_HEAD.size : _HEAD.size + size]
+        if (magic, layout) != (_MAGIC, LAYOUT) or zlib.crc32(text) != crc:
+            raise NoHeader("another layout, or a broken one")
+        found = json.loads(text)
+        if found["grid"] != GRID_BYTES:
+            raise NoHeader("another grid")
+        version = VideoVersion(
+            found["endpoint"],
+            found["id"],
+            found["size"],
+            Validator(found["etag"], found["last_modified"]),
+            found["sighting"],
+        )
+        return Header(version, float(found["created"]), str(found["holder"]))
+    except (struct.error, ValueError, KeyError, TypeError) as error:
+        raise NoHeader(f"no header: {error}") from error
+
+
+def stem_of(version: VideoVersion, folder: Path) -> Path:
+    """Where the two files of *version* lie in *folder*, without their endings.
+
+    A sighting stands in the name, and the validators then do not: all sightings of one
+    video lie beside each other.
+    """
+    validator, sighting = version.validator, version.sighting
+    told = None
+    if sighting is None:
+        told = validator.etag or [validator.last_modified]
+    identity = (version.endpoint, version.video_id, version.size_bytes, told)
+    digest = hashlib.blake2b(json.dumps(identity).encode(), digest_size=_KEY_BYTES)
+    key = digest.hexdigest()
+    name = key if sighting is None else f"{key}-{sighting:x}"
+    return folder / key[:2] / name
+
+
+def data_of(stem: Path) -> Path:
+    """The file of the video's bytes."""
+    return stem.with_name(f"{stem.name}.data")
+
+
+def index_of(stem: Path) -> Path:
+    """The file of the header and the records."""
+    return stem.with_name(f"{stem.name}.index")
+
+
+def records_of(written: bytes, count: int) -> "array[int]":
+    """*count* records from the bytes of an index; those that it lacks are absent."""
+    size = count * RECORD_BYTES
+    records = array("Q", written[:size].ljust(size, b"\0"))
+    if sys.byteorder == "big":
+        records.byteswap()
+    return records
+
+
+def written_records(records: "array[int]") -> bytes:
+    """*records* as an index holds them."""
+    if sys.byteorder == "big":
+        records = records[:]
+        records.byteswap()
+    return records.tobytes()

@@ -1,0 +1,259 @@
+"""The two files of one video, open in this process, and what it knows of their blocks.
+
+Decides which blocks are present and which are verified. Data is written first and its
+record after it, so a record whose data does not match is a miss. A block is verified
+when it is first read here, and again after the data file's times are not those that this
+process left: another process wrote, or somebody else. What others write between the two
+looks of one write of ours goes unseen: a process of ours writes the same bytes. Only
+pread and pwrite touch the files. Leaves to `disk` what trouble leads to.
+
+Threads: any may read; one writes and looks again, in turn.
+"""
+
+import contextlib
+import os
+import threading
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from ..blocks import ByteRange, block_count, blocks_of, bounds_of, views_of
+from .layout import (
+    CRC_MASK,
+    GRID_BYTES,
+    PRESENT,
+    RECORD_BYTES,
+    RECORDS_AT,
+    Header,
+    records_of,
+    written_records,
+)
+
+_MOST_VIEWS = 1024  # of one pwritev: IOV_MAX
+
+Times = tuple[int, int, int]  # size, mtime, ctime of a data file
+# Takes the data file and its times; returns which of its blocks are verified already.
+Recall = Callable[[os.stat_result], bytearray | None]
+
+
+class Descriptor:
+    """A file descriptor that is closed once nobody holds it any longer.
+
+    So no thread reads from one that another thread has closed.
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError):  # nothing that was written is promised
+            os.close(self.number)
+
+
+def times_of(found: os.stat_result) -> Times:
+    """What changes in *found* when anybody writes the file."""
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def inode_of(found: os.stat_result) -> str:
+    """What tells the file *found* from all others on this machine."""
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+class Pair:
+    """Blocks of *header*'s video in *data* under the records in *index*.
+
+    Methods that touch the files raise OSError.
+    """
+
+    def __init__(
+        self,
+        data: Descriptor,
+        index: Descriptor,
+        header: Header,
+        recall: Recall = lambda _: None,
+    ) -> None:
+        self.header = header
+        self._data = data
+        self._index = index
+        self._size_bytes = header.version.size_bytes
+        count = block_count(self._size_bytes, GRID_BYTES)
+        found = os.fstat(data.number)
+        self.inode = inode_of(found)
+        # A record per block, 0 where it is absent. Single items change without a lock,
+        # each in one step; whoever reads a stale one finds bytes that do not match.
+        self._records = records_of(b"", count)
+        # Guards the three fields below; no I/O under it.
+        self._lock = threading.Lock()
+        # A byte per block. Replaced, never cleared: a read that began before marks its
+        # blocks in the one that nobody asks any more.
+        self._verified = recall(found) or bytearray(count)
+        self._times = times_of(found)  # that this process left, or took over
+        self._writing = False  # times change, and that says nothing
+        self._seen: Times | None = None  # of the index, when it was last read
+        self._bad: deque[tuple[int, int]] = deque()  # blocks with their bad records
+        self.look_again()
+
+    # -- asked from anywhere, without I/O ----------------------------------------------
+
+    def covers(self, span: ByteRange) -> bool:
+        """Whether every block of *span* is present, as far as is known here."""
+        blocks = blocks_of(span, GRID_BYTES)
+        return all(self._records[blocks.start : blocks.stop])
+
+    def has(self, index: int) -> bool:
+        """Whether grid block *index* is present, as far as is known here."""
+        return bool(self._records[index])
+
+    def forget(self, indices: Iterable[int]) -> None:
+        """Have blocks absent here, until the index shows them anew."""
+        for index in indices:
+            self._bad.append((index, self._records[index]))
+            self._records[index] = self._verified[index] = 0
+
+    def verified(self) -> tuple[Times, bytearray]:
+        """The times that this process left, and the blocks that are verified by them."""
+        with self._lock:
+            return self._times, self._verified
+
+    # -- reading -----------------------------------------------------------------------
+
+    def read_into(self, target: memoryview, offset: int) -> list[int]:
+        """Fill *target* from *offset* with present blocks; returns those that are bad.
+
+        If there are any, the bytes in *target* are good for nothing.
+        """
+        span = ByteRange(offset, offset + len(target))
+        blocks = blocks_of(span, GRID_BYTES)
+        verified = self._trusted()
+        doubtful = [index for index in blocks if not verified[index]]
+        wide = self._widened(span, doubtful)
+        views = [
+            memoryview(bytearray(span.start - wide.start)),
+            target,
+            memoryview(bytearray(wide.stop - span.stop)),
+        ]
+        filled = os.preadv(self._data.number, [v for v in views if v], wide.start)
+        bad = []
+        for index in doubtful if filled == len(wide) else blocks:
+            bounds = bounds_of(index, GRID_BYTES, self._size_bytes)
+            start, stop = bounds.start - wide.start, bounds.stop - wide.start
+            if stop > filled:
+                bad.append(index)  # somebody cut the file
+            elif not verified[index]:
+                record = _record_of(views_of(views, start, stop))
+                if record == self._records[index]:
+                    verified[index] = 1
+                else:
+                    bad.append(index)
+        return bad
+
+    def _trusted(self) -> bytearray:
+        """A byte per block, set where it was verified and nothing was written since."""
+        times = times_of(os.fstat(self._data.number))
+        with self._lock:
+            if not self._writing:
+                self._take_times_locked(times)
+            return self._verified
+
+    def _take_times_locked(self, times: Times) -> None:
+        if times != self._times:
+            self._times = times
+            self._verified = bytearray(len(self._verified))
+
+    def _widened(self, span: ByteRange, doubtful: Sequence[int]) -> ByteRange:
+        """*span* with the whole of the first and last block, where it is doubtful."""
+        if not doubtful:
+            return span
+        first, last = (
+            bounds_of(index, GRID_BYTES, self._size_bytes)
+            for index in (doubtful[0], doubtful[-1])
+        )
+        return ByteRange(min(span.start, first.start), max(span.stop, last.stop))
+
+    # -- written and looked at by one thread -------------------------------------------
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether both files still have a name: else nobody will find what is written."""
+        files = (self._data, self._index)
+        return all(os.fstat(file.number).st_nlink for file in files)
+
+    def write(self, first: int, views: Sequence[memoryview]) -> None:
+        """Write whole blocks from *first* on, which lie end to end in *views*."""
+        start = first * GRID_BYTES
+        size = sum(map(len, views))
+        records = records_of(b"", block_count(size, GRID_BYTES))
+        for at in range(len(records)):
+            begin = at * GRID_BYTES
+            records[at] = _record_of(views_of(views, begin, begin + GRID_BYTES))
+        self._write_data(start, views, size)
+        at = RECORDS_AT + first * RECORD_BYTES
+        _write_all(self._index, [memoryview(written_records(records))], at)
+        self._records[first : first + len(records)] = records
+
+    def _write_data(self, start: int, views: Sequence[memoryview], size: int) -> None:
+        times = times_of(os.fstat(self._data.number))
+        with self._lock:
+            self._take_times_locked(times)
+            self._writing = True
+            for index in blocks_of(ByteRange(start, start + size), GRID_BYTES):
+                self._verified[index] = 0
+        try:
+            _write_all(self._data, views, start)
+        finally:
+            times = times_of(os.fstat(self._data.number))
+            with self._lock:
+                self._times = times
+                self._writing = False
+
+    def erase_forgotten(self) -> None:
+        """Have the index show what was forgotten as absent, for every process."""
+        while self._bad:
+            index, record = self._bad.popleft()
+            at = RECORDS_AT + index * RECORD_BYTES
+            written = os.pread(self._index.number, RECORD_BYTES, at)
+            if records_of(written, 1)[0] == record:  # else somebody wrote it anew
+                _write_all(self._index, [memoryview(bytes(RECORD_BYTES))], at)
+
+    def touch(self) -> None:
+        """The video was used now: its index's mtime says so."""
+        os.utime(self._index.number)
+
+    def look_again(self) -> None:
+        """Take up what other processes have written, if the index has changed.
+
+        Records are only ever added, or changed. One that is gone was bad, which the
+        next read finds out.
+        """
+        seen = times_of(os.fstat(self._index.number))
+        if seen == self._seen:
+            return
+        count = len(self._records)
+        written = os.pread(self._index.number, count * RECORD_BYTES, RECORDS_AT)
+        found = records_of(written, count)
+        stored = os.fstat(self._data.number).st_size
+        for index in range(count) if found != self._records else ():
+            record, old = found[index], self._records[index]
+            whole = bounds_of(index, GRID_BYTES, self._size_bytes).stop <= stored
+            if record != old and record & ~CRC_MASK == PRESENT and whole:
+                self._records[index] = record
+                self._verified[index] = 0
+        self._seen = seen
+
+
+def _record_of(views: Sequence[memoryview]) -> int:
+    crc = 0
+    for view in views:
+        crc = zlib.crc32(view, crc)
+    return PRESENT | crc
+
+
+def _write_all(file: Descriptor, views: Sequence[memoryview], at: int) -> None:
+    left = list(views)
+    while left:
+        done = os.pwritev(file.number, left[:_MOST_VIEWS], at)
+        at += done
+        left = views_of(left, done, sum(map(len, left)))

@@ -1,0 +1,176 @@
+"""One version on disk, as readers and the fetcher use it.
+
+Decides what reads and writes do with a disk that fails: a read becomes a miss, and a
+write is dropped. Nobody who reads or fetches waits for a write. Leaves to `pair` which
+blocks are there, to `behind` how much may wait to be written, and to `health` whether
+the disk may be used now.
+
+Threads: any thread may call any method, but `work`, which is for `behind`'s.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from ..blocks import Block, ByteRange, block_count, blocks_of, runs_of, views_of
+from ..version import VideoVersion
+from .behind import Behind, Piece
+from .health import Health
+from .layout import GRID_BYTES
+from .pair import Pair
+from .tally import Tally
+
+# A video's index is looked at for the blocks of other processes at most so often. A look
+# costs 5 µs, or 40 µs where a film's index has changed (2026-11-27).
+LOOK_SECONDS = 1.0
+# The index's mtime says when a video was used, no more exactly than this. A guess.
+TOUCH_SECONDS = 60.0
+
+
+class DiskVideo:
+    """The blocks of *version*. Thread safety: all methods; each returns at once.
+
+    It holds two file descriptors until `release`. Its grid is GRID_BYTES, whatever the
+    blocks in memory are. *opened* finds or makes the files, and *released* is told that
+    one user less needs them.
+    """
+
+    def __init__(
+        self,
+        version: VideoVersion,
+        opened: Callable[[VideoVersion], Pair],
+        released: Callable[["DiskVideo"], None],
+        *,
+        health: Health,
+        behind: Behind,
+        tally: Tally,
+    ) -> None:
+        self.version = version
+        self._opened = opened
+        self._released = released
+        self._health = health
+        self._behind = behind
+        self._tally = tally
+        # Replaced by the thread that writes, once somebody has deleted the files.
+        self.pair = opened(version)
+        self._looked_at = self._touched_at = time.monotonic()
+
+    def has(self, index: int) -> bool:
+        """Whether grid block *index* is there; memory only.
+
+        If not, the index is looked at again soon, behind the caller.
+        """
+        return self._told(self._health.may_read and self.pair.has(index))
+
+    def covers(self, span: ByteRange) -> bool:
+        """Whether all grid blocks of *span* are there; as `has`."""
+        return self._told(self._health.may_read and self.pair.covers(span))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every block is there; as `has`."""
+        return self.covers(ByteRange(0, self.version.size_bytes))
+
+    def read_into(self, target: memoryview, offset: int) -> bool:
+        """Fill *target* with the bytes from *offset*, which were verified here.
+
+        False is a miss: a block is absent or bad, or the disk fails. Then the bytes in
+        *target* are good for nothing, and a bad block is forgotten. Raises nothing.
+        """
+        pair = self.pair
+        span = ByteRange(offset, offset + len(target))
+        if not (self._health.may_read and pair.covers(span)):
+            return False
+        bad: Sequence[int] = blocks_of(span, GRID_BYTES)
+        with contextlib.suppress(OSError), self._health.operation():
+            bad = pair.read_into(target, offset)
+        if bad:
+            pair.forget(bad)
+            self._tally.bad_blocks += len(bad)
+            self._behind.wake(self)
+            return False
+        self._tally.read_bytes += len(target)
+        if time.monotonic() > self._touched_at + TOUCH_SECONDS:
+            self._behind.wake(self)
+        return True
+
+    def put(self, offset: int, data: Sequence[Block]) -> None:
+        """Have the bytes *data*, end to end from *offset*, written behind the caller.
+
+        They must not change any more. Only grid blocks that they cover whole are kept;
+        neighbours that wait together count as one piece. A full queue drops them.
+        """
+        span = ByteRange(offset, offset + sum(map(len, data)))
+        if self._health.may_write and not self.pair.covers(span):
+            self._behind.put(self, offset, data)
+
+    def release(self) -> None:
+        """One `open` less; after the last, the files are closed behind what waits."""
+        self._released(self)
+
+    def look_again(self) -> None:
+        """Take up what other processes have written; raises OSError."""
+        self._looked_at = time.monotonic()
+        self.pair.look_again()
+
+    # -- on the thread that writes -----------------------------------------------------
+
+    def work(self, pieces: Sequence[Piece]) -> None:
+        """See `behind.Work`."""
+        with contextlib.suppress(OSError), self._health.operation():
+            if pieces and not self.pair.is_linked:
+                self.pair = self._opened(self.version)
+            self.pair.erase_forgotten()
+            for first, views in whole_blocks(pieces, self.version.size_bytes):
+                self._write(first, views)
+            now = time.monotonic()
+            if now > self._touched_at + TOUCH_SECONDS:
+                self._touched_at = now
+                self.pair.touch()
+            if now > self._looked_at + LOOK_SECONDS:
+                self.look_again()
+
+    def _write(self, first: int, views: Sequence[memoryview]) -> None:
+        """Write those of the blocks from *first* on that are absent."""
+        count = block_count(sum(map(len, views)), GRID_BYTES)
+        absent = (i for i in range(first, first + count) if not self.pair.has(i))
+        for run in runs_of(absent):
+            start, stop = ((i - first) * GRID_BYTES for i in (run.start, run.stop))
+            cut = views_of(views, start, stop)
+            self.pair.write(run.start, cut)
+            self._tally.written_bytes += sum(map(len, cut))
+
+    def _told(self, there: bool) -> bool:  # noqa: FBT001 - what is told
+        if not there and time.monotonic() > self._looked_at + LOOK_SECONDS:
+            self._behind.wake(self)
+        return there
+
+
+def whole_blocks(
+    pieces: Sequence[Piece], size_bytes: int
+) -> Iterator[tuple[int, list[memoryview]]]:
+    """The grid blocks that *pieces* of a video cover whole, in runs.
+
+    Each run is the index of its first block, with its bytes end to end.
+    """
+    for start, views in _joined(pieces):
+        stop = start + sum(map(len, views))
+        first = block_count(start, GRID_BYTES)
+        until = stop if stop == size_bytes else stop - stop % GRID_BYTES
+        if first * GRID_BYTES < until:
+            yield first, views_of(views, first * GRID_BYTES - start, until - start)
+
+
+def _joined(pieces: Sequence[Piece]) -> list[tuple[int, list[memoryview]]]:
+    """*pieces* in order, neighbours as one; what comes twice is taken once."""
+    runs: list[tuple[int, list[memoryview]]] = []
+    reached = -1  # the end of the last run
+    for offset, data in sorted(pieces, key=lambda piece: piece[0]):
+        views = [memoryview(block) for block in data]
+        stop = offset + sum(map(len, views))
+        if offset > reached:
+            runs.append((offset, views))
+        elif stop > reached:
+            runs[-1][1].extend(views_of(views, reached - offset, stop - offset))
+        reached = max(reached, stop)
+    return runs
