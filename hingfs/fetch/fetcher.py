@@ -66,12 +66,17 @@ class BlockFetcher:
         )
 
     def demand(
-        self, content: Content, indices: Sequence[int], ahead: Sequence[int] = ()
+        self,
+        content: Content,
+        indices: Sequence[int],
+        ahead: Sequence[int] = (),
+        window_bytes: int = 0,
     ) -> list[Landing]:
         """Landings of the blocks *indices*; requests the blocks that are not on their way.
 
         The blocks *ahead*, which follow the last of *indices*, come in the same request
-        up to the first that is not missing. Nobody waits for them.
+        up to the first that is not missing. Nobody waits for them. *window_bytes* is as
+        in `prefetch`.
         """
         landings, new = self._landings.demand(content, indices)
         if ahead and new and new[-1] == indices[-1]:
@@ -79,20 +84,32 @@ class BlockFetcher:
                 lambda index: not self._tiers.has(content, index), ahead
             )
             new += self._landings.announce_run(content, list(absent))
+        window_blocks = window_bytes // self.block_bytes
         transfers = [
-            Transfer(content, run.start, run.stop, demand=True)
+            Transfer(
+                content, run.start, run.stop, demand=True, window_blocks=window_blocks
+            )
             for run in runs_of(self._still_missing(content, new))
         ]
         self._schedule.demand(transfers, zip(indices, landings, strict=True))
         self._pump.start_workers()
         return landings
 
-    def prefetch(self, content: Content, indices: Iterable[int]) -> list[Landing]:
-        """Request the missing ones of *indices* without waiting; returns their landings."""
+    def prefetch(
+        self, content: Content, indices: Iterable[int], window_bytes: int = 0
+    ) -> list[Landing]:
+        """Request the missing ones of *indices* without waiting; returns their landings.
+
+        They are the new part of a window of *window_bytes*, or a window of their own: the
+        larger it is, the longer are its requests.
+        """
         absent = self._tiers.absent(content, indices)
         landings = self._landings.announce(content, absent)
+        window_blocks = window_bytes // self.block_bytes
         transfers = [
-            Transfer(content, run.start, run.stop, demand=False)
+            Transfer(
+                content, run.start, run.stop, demand=False, window_blocks=window_blocks
+            )
             for run in runs_of(self._still_missing(content, landings))
         ]
         self._schedule.ahead(transfers)

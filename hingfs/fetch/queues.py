@@ -47,7 +47,6 @@ class _File:
     ahead: deque[Transfer] = field(default_factory=deque)  # queued
     demands: int = 0  # queued
     running: set[Transfer] = field(default_factory=set)
-    asked_blocks: int = 0  # of all of them, those that have landed among them
 
     @property
     def is_idle(self) -> bool:
@@ -94,14 +93,13 @@ class Queues:
         ahead in front of it grows.
         """
         file = self._files.setdefault(transfer.content, _File())
-        file.asked_blocks += transfer.stop - transfer.first
         if transfer.demand:
             self._demands.append(transfer)
             file.demands += 1
         elif first:
             file.ahead.appendleft(transfer)
         elif file.ahead and file.ahead[-1].stop == transfer.first:
-            file.ahead[-1].stop = transfer.stop
+            file.ahead[-1].grow(transfer)
             return file.ahead[-1]
         else:
             file.ahead.append(transfer)
@@ -115,12 +113,6 @@ class Queues:
             file.demands += 1
             transfer.demand = True
             self._demands.append(transfer)
-
-    def cut(self, transfer: Transfer, index: int, *, demand: bool) -> Transfer:
-        """End *transfer* before block *index*; returns a transfer for the rest, unqueued."""
-        rest = transfer.cut(index, demand=demand)
-        self._files[transfer.content].asked_blocks -= rest.stop - rest.first
-        return rest
 
     def drop_ahead(
         self, content: Content, may_drop: Callable[[Transfer], bool]
@@ -196,9 +188,13 @@ class Queues:
 
     def _requests_of(self, transfer: Transfer, connections: int) -> int:
         share = self.share(transfer.content, connections)
-        window_bytes = self._files[transfer.content].asked_blocks * self._block_bytes
         length_bytes = (transfer.stop - transfer.first) * self._block_bytes
-        return max(1, round(length_bytes / request_bytes(window_bytes, share)))
+        # Not by what is still to come of the window: a reader that is slower than the link
+        # has most of it, and asked for the rest of a film in 480 requests instead of 125,
+        # at 2.4 CPU seconds a GB instead of 1.9 (loopback, 2026-11-27).
+        window_bytes = transfer.window_blocks * self._block_bytes
+        request = request_bytes(window_bytes, share)
+        return max(1, round(length_bytes / request))
 
     def _ahead(self) -> Iterator[Transfer]:
         for file in self._files.values():
@@ -207,7 +203,5 @@ class Queues:
     def _leave(self, transfer: Transfer) -> None:
         """*transfer* is neither queued nor running any more."""
         file = self._files.get(transfer.content)
-        if file is not None:  # it may have left with another one
-            file.asked_blocks -= transfer.stop - transfer.first
-            if file.is_idle:
-                del self._files[transfer.content]
+        if file is not None and file.is_idle:  # it may have left with another one
+            del self._files[transfer.content]

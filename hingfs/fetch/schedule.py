@@ -209,7 +209,7 @@ class Schedule:
         """*transfer* begins: cut it to one request, and queue the rest."""
         stop = transfer.first + self._queues.length(transfer, self.connections)
         if stop < transfer.stop:
-            rest = self._queues.cut(transfer, stop, demand=False)
+            rest = transfer.cut(stop, demand=False)
             rest.demand = self._is_demanded_locked(rest)
             self._put_locked(rest, first=True)
 
@@ -220,7 +220,7 @@ class Schedule:
         becomes a demand of its own. Another becomes a demand if it is queued.
         """
         if (index - transfer.next) * self._block_bytes > JOIN_DISTANCE_BYTES:
-            self._put_locked(self._queues.cut(transfer, index, demand=True))
+            self._put_locked(transfer.cut(index, demand=True))
         elif transfer.started_at is None:
             self._queues.hasten(transfer)
 
@@ -247,7 +247,7 @@ class Schedule:
                 t.stop - stops[t],
             ),
         )
-        rest = self._queues.cut(transfer, stops[transfer], demand=False)
+        rest = transfer.cut(stops[transfer], demand=False)
         transfer.gives_way = True
         self._put_locked(rest, first=True)
 

@@ -60,6 +60,8 @@ class Transfer:
     # Lowered when the transfer is cut; never below *reach*, nor to *next*.
     stop: int
     demand: bool  # a reader waits for it
+    # The window that these blocks are the new part of, or all of; what has landed counts.
+    window_blocks: int = 0
     next: int = field(init=False)  # the first block that has not landed
     reach: int = field(init=False)  # the first block that is not being read
     gives_way: bool = False  # it was cut so that its worker comes free for a demand
@@ -69,14 +71,21 @@ class Transfer:
 
     def __post_init__(self) -> None:
         self.next = self.reach = self.first
+        self.window_blocks = max(self.window_blocks, self.stop - self.first)
 
     @property
     def rest_blocks(self) -> int:
         """How many blocks can still be cut off its end."""
         return self.stop - max(self.reach, self.next + 1)
 
+    def grow(self, following: "Transfer") -> None:
+        """Bring the blocks of *following* too, which begins where this one ends."""
+        self.stop = following.stop
+        windows = (self.window_blocks, following.window_blocks)
+        self.window_blocks = max(*windows, self.stop - self.first)
+
     def cut(self, index: int, *, demand: bool) -> "Transfer":
         """End before block *index*; returns a transfer for the rest."""
-        rest = Transfer(self.content, index, self.stop, demand)
+        rest = Transfer(self.content, index, self.stop, demand, self.window_blocks)
         self.stop = index
         return rest

@@ -90,6 +90,7 @@ class Plan:
     """What to fetch ahead after a read."""
 
     ahead: ByteRange | None = None
+    window_bytes: int = 0  # that *ahead* is the new part of
     # The read belongs to no known cursor: drop the transfers queued for the others.
     new_region: bool = False
 
@@ -199,4 +200,4 @@ class ReadAhead:
             stop -= missing % request  # whole requests; the rest follows soon
         ahead = ByteRange(cursor.planned, stop)
         cursor.planned = stop
-        return Plan(ahead)
+        return Plan(ahead, window)

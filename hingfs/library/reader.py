@@ -184,9 +184,11 @@ class VideoReader:
             if plan.ahead is not None and missing[-1] == indices[-1]:
                 # The read has overtaken its read-ahead: make one request for both.
                 follow = range(indices.stop, plan.ahead.stop // block_bytes)
-            landings = self._fetcher.demand(self.content, missing, follow)
+            landings = self._fetcher.demand(
+                self.content, missing, follow, plan.window_bytes
+            )
         if plan.ahead is not None:
-            self._prefetch(plan.ahead)
+            self._prefetch(plan.ahead, plan.window_bytes)
         for index, landing in zip(missing, landings, strict=True):
             start = index * block_bytes
             need = min(stop - start, landing.size_bytes)
@@ -208,8 +210,9 @@ class VideoReader:
                 self._readahead.replan()
         return plan
 
-    def _prefetch(self, span: ByteRange) -> list[Landing]:
-        return self._fetcher.prefetch(self.content, blocks_of(span, self._block_bytes))
+    def _prefetch(self, span: ByteRange, window_bytes: int = 0) -> list[Landing]:
+        blocks = blocks_of(span, self._block_bytes)
+        return self._fetcher.prefetch(self.content, blocks, window_bytes)
 
     def _prefetch_index(self, head: memoryview) -> None:
         """At the first read of *head*: fetch the container's index if it lies apart."""

@@ -27,7 +27,7 @@ class Queued(Queues):
         assert transfer is not None
         stop = transfer.first + self.length(transfer, CONNECTIONS)
         if stop < transfer.stop:
-            self.put(self.cut(transfer, stop, demand=False), first=True)
+            self.put(transfer.cut(stop, demand=False), first=True)
         return transfer
 
 

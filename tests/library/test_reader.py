@@ -27,6 +27,7 @@ from hingfs.facts.counts import Count
 from hingfs.facts.store import FactStore
 from hingfs.fetch.fetcher import BlockFetcher
 from hingfs.fetch.landings import Landing
+from hingfs.fetch.queues import request_bytes
 from hingfs.http.patience import FAILURE_MEMORY_SECONDS
 from hingfs.library import reader as reader_module
 from hingfs.library.crowd import Crowd
@@ -232,6 +233,21 @@ class TestCosts:
         rig.all_arrived()
 
         assert len(rig.source.requests) < block_count(LARGE, BLOCK) / 8
+
+    def test_what_a_full_window_lacks_is_asked_for_at_once(self):
+        with Rig(connections=2) as rig:
+            reader = rig.open(72 * MIB)
+            for at in range(0, 48 * MIB, MIB):
+                assert read(reader, at, MIB) == expected(reader, at, MIB)
+                rig.all_arrived()
+
+            window = range(24 * MIB, (24 + 24 // PROVEN_SHARE) * MIB)
+            later = [
+                len(span)
+                for span in rig.source.requests
+                if window.stop <= span.start < 48 * MIB
+            ]
+            assert min(later) >= request_bytes(len(window), 2)
 
     def test_random_reads_fetch_about_what_they_read(self, rig):
         """Far apart, so that none belongs to a sequence: their blocks and no more."""

@@ -115,10 +115,10 @@ class AtOnce:
 
     def __init__(self, most: int, refusal: int, seconds: float = 0.03) -> None:
         self.most = most
+        self.seconds = seconds
         self.refused = 0
         self.peak = 0  # the most that were sent at once
         self._refusal = refusal
-        self._seconds = seconds
         self._lock = threading.Lock()  # guards all fields
         self._sent = 0
 
@@ -139,7 +139,7 @@ class AtOnce:
 
     def _body(self, answer: Response) -> Iterator[Buffer]:
         try:
-            threading.Event().wait(self._seconds)
+            threading.Event().wait(self.seconds)
             *pieces, last = answer.body
             yield from pieces
         finally:
