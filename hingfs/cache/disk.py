@@ -16,17 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import plain
-from ..facts.directory import made_safe
 from ..remembered import Remembered
 from ..version import VideoVersion
+from ..workers import all_joined
 from .behind import Behind
-from .files import open_pair
+from .files import open_pair, safe
 from .health import Health
+from .janitor import PAGE_BYTES, Janitor
 from .layout import FOLDER, NoHeader, stem_of
 from .pair import Pair, Times, inode_of, times_of
 from .tally import Tally
 from .video import DiskVideo
 
+# A video that takes a larger share of the limit would have to make room for itself.
+LARGEST_SHARE = 7 / 8
 # Which blocks of files that are closed are verified: a byte for each. A film of 785 MB
 # takes 6 KB. A guess.
 _MOST_VERIFIED_BYTES = 4 << 20
@@ -53,6 +56,9 @@ class DiskCache:
         self._health = Health(plain(str(directory)))
         self._behind = Behind()
         self._tally = Tally()
+        self._janitor = Janitor(
+            self._folder, limit_bytes, self._holder, self._health, self._tally
+        )
         # Guards all below; no I/O under it.
         self._lock = threading.Lock()
         self._videos: dict[VideoVersion, tuple[DiskVideo, int]] = {}  # with its users
@@ -65,11 +71,12 @@ class DiskCache:
         """The blocks of *version*; its files are found or made. Does I/O.
 
         None if the disk cannot be used now, or the version is none for it: an empty
-        video, or one larger than the cache. Call `release` once for each `open`. Blocks
+        video, or one too large for the cache. Call `release` once for each `open`. Blocks
         of a version with a sighting are of use to this process alone.
         """
-        if not 0 < version.size_bytes <= self._limit_bytes:
+        if not 0 < version.size_bytes <= LARGEST_SHARE * self._limit_bytes:
             return None
+        self._janitor.begin()
         if self._closed or not self._health.may_read:
             return None
         try:
@@ -83,10 +90,11 @@ class DiskCache:
         with self._lock:
             self._closed = True
         self._behind.close()
+        self._janitor.close()
 
     def join(self, seconds: float) -> bool:
         """Whether all is written, and every thread has ended, within *seconds*."""
-        return self._behind.join(seconds)
+        return all_joined((self._behind, self._janitor), seconds)
 
     def settle(self, seconds: float) -> bool:
         """Whether all that was put before is written, or given up, within *seconds*."""
@@ -98,7 +106,7 @@ class DiskCache:
         return DiskStats(
             tally.read_bytes,
             tally.written_bytes,
-            self._behind.dropped_bytes,
+            self._behind.dropped_bytes + tally.refused_bytes,
             tally.bad_blocks,
             tally.evicted_videos,
         )
@@ -118,6 +126,7 @@ class DiskCache:
             self._release,
             health=self._health,
             behind=self._behind,
+            room=self._janitor.take,
             tally=self._tally,
         )
         with self._lock:  # another thread may have made one meanwhile
@@ -143,9 +152,12 @@ class DiskCache:
             self._verified.put(video.pair.inode, video.pair.verified())
 
     def _opened(self, version: VideoVersion) -> Pair:
-        stem = stem_of(version, made_safe(self._folder))
-        holder = "" if version.sighting is None else self._holder
-        return open_pair(stem, version, holder, self._recalled)
+        safe(self._folder)
+        self._janitor.made(2 * PAGE_BYTES)  # at least: an index, if it is not there yet
+        return open_pair(self._stem(version), version, self._recalled)
+
+    def _stem(self, version: VideoVersion) -> Path:
+        return stem_of(version, self._folder, self._holder)
 
     def _recalled(self, found: os.stat_result) -> bytearray | None:
         """Which blocks of a data file this process has verified, if they still count."""

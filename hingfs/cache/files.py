@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from ..blocks import block_count
+from ..facts.directory import made_safe
 from ..version import VideoVersion
 from .layout import (
     GRID_BYTES,
@@ -34,18 +35,31 @@ _TRIES = 4
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-def open_pair(stem: Path, version: VideoVersion, holder: str, recall: Recall) -> Pair:
+def safe(folder: Path) -> Path:
+    """*folder* in its cache directory, both made if need be.
+
+    Raises OSError, whose text is for people, if others own or can write one of them.
+    """
+    made_safe(folder.parent)
+    return made_safe(folder)
+
+
+def open_pair(stem: Path, version: VideoVersion, recall: Recall) -> Pair:
     """The pair of *version* at *stem*, made if need be.
 
     Raises OSError, and NoHeader if the version's texts are too long to be written down.
     """
     for _ in range(_TRIES):
         try:
-            return _existing(stem, version, recall)
+            pair = found_pair(stem, recall)
+            if pair.header.version == version:
+                return pair
         except FileNotFoundError:
-            _make(stem, Header(version, time.time(), holder))
+            _make(stem, Header(version, time.time()))
+            continue
         except NoHeader:
-            unlink(stem)
+            pass
+        unlink(stem)
     raise OSError(errno.EAGAIN, "others delete what is made", str(stem))
 
 
@@ -56,17 +70,13 @@ def unlink(stem: Path) -> None:
             path.unlink()
 
 
-def read_header(index: Path) -> Header:
-    """The header in *index*; raises OSError and NoHeader."""
-    return header_of(os.pread(_opened(index).number, RECORDS_AT, 0))
-
-
-def _existing(stem: Path, version: VideoVersion, recall: Recall) -> Pair:
+def found_pair(stem: Path, recall: Recall = lambda _: None) -> Pair:
+    """The pair at *stem*; raises OSError and NoHeader."""
     index = _opened(index_of(stem))
     header = header_of(os.pread(index.number, RECORDS_AT, 0))
     data = _opened(data_of(stem))
-    if header.version != version or _size_of(data) > version.size_bytes:
-        raise NoHeader("another video")
+    if _size_of(data) > header.version.size_bytes:
+        raise NoHeader("data of another video")
     return Pair(data, index, header, recall)
 
 

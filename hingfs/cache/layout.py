@@ -23,6 +23,7 @@ from ..version import Validator, VideoVersion
 
 LAYOUT = 1
 FOLDER = f"v{LAYOUT}"
+DATA, INDEX = ".data", ".index"  # the endings of the two files
 # The unit that is checked and present or not. Larger, and a seek stores less of what it
 # brought; smaller, and a film's records grow: 785 MB have 48 KB of them.
 GRID_BYTES = 128 * KIB
@@ -45,14 +46,10 @@ class NoHeader(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an index says of its video. *created* is in Unix seconds.
-
-    *holder* names the process that alone may use a version with a sighting.
-    """
+    """What an index says of its video. *created* is in Unix seconds."""
 
     version: VideoVersion
     created: float
-    holder: str = ""
 
     def packed(self) -> bytes:
         """The header's page; raises NoHeader if the version's texts do not fit."""
@@ -67,7 +64,6 @@ class Header:
                 "sighting": version.sighting,
                 "grid": GRID_BYTES,
                 "created": self.created,
-                "holder": self.holder,
             }
         ).encode()
         if len(text) > _MOST_TEXT_BYTES:
@@ -93,16 +89,17 @@ def header_of(page: bytes) -> Header:
             Validator(found["etag"], found["last_modified"]),
             found["sighting"],
         )
-        return Header(version, float(found["created"]), str(found["holder"]))
+        return Header(version, float(found["created"]))
     except (struct.error, ValueError, KeyError, TypeError) as error:
         raise NoHeader(f"no header: {error}") from error
 
 
-def stem_of(version: VideoVersion, folder: Path) -> Path:
+def stem_of(version: VideoVersion, folder: Path, holder: str) -> Path:
     """Where the two files of *version* lie in *folder*, without their endings.
 
-    A sighting stands in the name, and the validators then do not: all sightings of one
-    video lie beside each other.
+    The name of a version with a sighting names its *holder* as well, the process that
+    alone may use it. The validators do not count then, so that all sightings of one video
+    lie beside each other.
     """
     validator, sighting = version.validator, version.sighting
     told = None
@@ -111,18 +108,18 @@ def stem_of(version: VideoVersion, folder: Path) -> Path:
     identity = (version.endpoint, version.video_id, version.size_bytes, told)
     digest = hashlib.blake2b(json.dumps(identity).encode(), digest_size=_KEY_BYTES)
     key = digest.hexdigest()
-    name = key if sighting is None else f"{key}-{sighting:x}"
+    name = key if sighting is None else f"{key}-{holder}-{sighting:x}"
     return folder / key[:2] / name
 
 
 def data_of(stem: Path) -> Path:
     """The file of the video's bytes."""
-    return stem.with_name(f"{stem.name}.data")
+    return stem.with_name(stem.name + DATA)
 
 
 def index_of(stem: Path) -> Path:
     """The file of the header and the records."""
-    return stem.with_name(f"{stem.name}.index")
+    return stem.with_name(stem.name + INDEX)
 
 
 def records_of(written: bytes, count: int) -> "array[int]":

@@ -240,7 +240,8 @@ class Pair:
             whole = bounds_of(index, GRID_BYTES, self._size_bytes).stop <= stored
             if record != old and record & ~CRC_MASK == PRESENT and whole:
                 self._records[index] = record
-                self._verified[index] = 0
+                if old:
+                    self._verified[index] = 0
         self._seen = seen
 
 

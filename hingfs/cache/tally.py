@@ -13,5 +13,6 @@ class Tally:
 
     read_bytes: int = 0
     written_bytes: int = 0
+    refused_bytes: int = 0  # that found no room on disk
     bad_blocks: int = 0
     evicted_videos: int = 0

@@ -23,6 +23,9 @@ from .tally import Tally
 # A video's index is looked at for the blocks of other processes at most so often. A look
 # costs 5 µs, or 40 µs where a film's index has changed (2026-11-27).
 LOOK_SECONDS = 1.0
+# So many blocks are written at once: the room for them is asked for, and the disk is
+# watched, once a MiB.
+RUN_BLOCKS = 8
 # The index's mtime says when a video was used, no more exactly than this. A guess.
 TOUCH_SECONDS = 60.0
 
@@ -31,8 +34,8 @@ class DiskVideo:
     """The blocks of *version*. Thread safety: all methods; each returns at once.
 
     It holds two file descriptors until `release`. Its grid is GRID_BYTES, whatever the
-    blocks in memory are. *opened* finds or makes the files, and *released* is told that
-    one user less needs them.
+    blocks in memory are. *opened* finds or makes the files, *released* is told that one
+    user less needs them, and *room* says whether so many bytes may be written now.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class DiskVideo:
         *,
         health: Health,
         behind: Behind,
+        room: Callable[[int], bool],
         tally: Tally,
     ) -> None:
         self.version = version
@@ -50,6 +54,7 @@ class DiskVideo:
         self._released = released
         self._health = health
         self._behind = behind
+        self._room = room
         self._tally = tally
         # Replaced by the thread that writes, once somebody has deleted the files.
         self.pair = opened(version)
@@ -81,9 +86,14 @@ class DiskVideo:
         span = ByteRange(offset, offset + len(target))
         if not (self._health.may_read and pair.covers(span)):
             return False
-        bad: Sequence[int] = blocks_of(span, GRID_BYTES)
-        with contextlib.suppress(OSError), self._health.operation():
-            bad = pair.read_into(target, offset)
+        bad: Sequence[int]
+        try:
+            with self._health.operation(reading=True):
+                bad = pair.read_into(target, offset)
+        except (BlockingIOError, TimeoutError):  # the disk hangs: nothing is known
+            return False
+        except OSError:
+            bad = blocks_of(span, GRID_BYTES)
         if bad:
             pair.forget(bad)
             self._tally.bad_blocks += len(bad)
@@ -117,28 +127,39 @@ class DiskVideo:
 
     def work(self, pieces: Sequence[Piece]) -> None:
         """See `behind.Work`."""
-        with contextlib.suppress(OSError), self._health.operation():
-            if pieces and not self.pair.is_linked:
-                self.pair = self._opened(self.version)
-            self.pair.erase_forgotten()
+        with contextlib.suppress(OSError):
+            with self._health.operation():
+                self._prepare(writing=bool(pieces))
             for first, views in whole_blocks(pieces, self.version.size_bytes):
                 self._write(first, views)
-            now = time.monotonic()
-            if now > self._touched_at + TOUCH_SECONDS:
-                self._touched_at = now
-                self.pair.touch()
-            if now > self._looked_at + LOOK_SECONDS:
-                self.look_again()
+
+    def _prepare(self, *, writing: bool) -> None:
+        if writing and not self.pair.is_linked:
+            self.pair = self._opened(self.version)
+        self.pair.erase_forgotten()
+        now = time.monotonic()
+        if now > self._touched_at + TOUCH_SECONDS:
+            self._touched_at = now
+            self.pair.touch()
+        if now > self._looked_at + LOOK_SECONDS:
+            self.look_again()
 
     def _write(self, first: int, views: Sequence[memoryview]) -> None:
-        """Write those of the blocks from *first* on that are absent."""
+        """Write those of the blocks from *first* on that are absent, if there is room."""
         count = block_count(sum(map(len, views)), GRID_BYTES)
         absent = (i for i in range(first, first + count) if not self.pair.has(i))
         for run in runs_of(absent):
-            start, stop = ((i - first) * GRID_BYTES for i in (run.start, run.stop))
-            cut = views_of(views, start, stop)
-            self.pair.write(run.start, cut)
-            self._tally.written_bytes += sum(map(len, cut))
+            for at in range(run.start, run.stop, RUN_BLOCKS):
+                last = min(at + RUN_BLOCKS, run.stop)
+                start, stop = ((i - first) * GRID_BYTES for i in (at, last))
+                cut = views_of(views, start, stop)
+                size = sum(map(len, cut))
+                if not self._health.may_write or not self._room(size):
+                    self._tally.refused_bytes += size
+                    continue
+                with self._health.operation():
+                    self.pair.write(at, cut)
+                self._tally.written_bytes += size
 
     def _told(self, there: bool) -> bool:  # noqa: FBT001 - what is told
         if not there and time.monotonic() > self._looked_at + LOOK_SECONDS:

@@ -1,0 +1,109 @@
+"""What a cache directory holds, for people: told, checked, and made less.
+
+Decides what is said of each video. Works beside any number of processes that use the
+directory: these make deleted files anew. Leaves the order of eviction to `shelf`.
+
+Threads: none. Each function reads the disk, and raises OSError.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..blocks import block_count, bounds_of
+from ..version import VideoVersion
+from . import processes
+from .files import found_pair
+from .layout import FOLDER, GRID_BYTES, NoHeader
+from .pair import Pair
+from .shelf import Shelved, evict, first_to_go, shelved
+
+
+@dataclass(frozen=True, slots=True)
+class Stocked:
+    """A video in the directory. Times are in Unix seconds."""
+
+    version: VideoVersion
+    here_bytes: int  # of the video
+    taken_bytes: int  # of the disk
+    created_at: float
+    used_at: float  # to the minute
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The outcome of `verify`."""
+
+    good_blocks: int
+    bad_blocks: int
+
+
+def videos(directory: Path) -> list[Stocked]:
+    """All videos in *directory*, the one that was used last first."""
+    found = [
+        Stocked(
+            pair.header.version,
+            here_bytes(pair),
+            video.taken_bytes,
+            pair.header.created,
+            video.used_at,
+            video.kept,
+        )
+        for video, pair in _pairs(directory)
+    ]
+    return sorted(found, key=lambda video: -video.used_at)
+
+
+def verify(directory: Path) -> Checked:
+    """Read every block; those that are bad are forgotten, for every process."""
+    good = bad = 0
+    for _, pair in _pairs(directory):
+        for index in present(pair):
+            size = pair.header.version.size_bytes
+            bounds = bounds_of(index, GRID_BYTES, size)
+            buffer = memoryview(bytearray(len(bounds)))
+            if pair.read_into(buffer, bounds.start):
+                pair.forget([index])
+                bad += 1
+            else:
+                good += 1
+        pair.erase_forgotten()
+    return Checked(good, bad)
+
+
+def trim(directory: Path, most_bytes: int) -> int:
+    """Evict videos until the rest takes *most_bytes* at most; returns what went.
+
+    What is kept elsewhere stays, and does not count.
+    """
+    folder = directory / FOLDER
+    all_videos = shelved(folder)
+    used = sum(video.taken_bytes for video in all_videos if not video.kept)
+    gone = 0
+    for video in first_to_go(all_videos, processes.running(folder)):
+        if used - gone <= most_bytes:
+            break
+        evict(video)
+        gone += video.taken_bytes
+    return gone
+
+
+def here_bytes(pair: Pair) -> int:
+    """How many of a video's bytes are here."""
+    size = pair.header.version.size_bytes
+    return sum(len(bounds_of(index, GRID_BYTES, size)) for index in present(pair))
+
+
+def present(pair: Pair) -> Iterator[int]:
+    """The grid blocks that are here."""
+    count = block_count(pair.header.version.size_bytes, GRID_BYTES)
+    return (index for index in range(count) if pair.has(index))
+
+
+def _pairs(directory: Path) -> Iterator[tuple[Shelved, Pair]]:
+    """The videos whose files are good, open one after the other."""
+    for video in shelved(directory / FOLDER):
+        with contextlib.suppress(FileNotFoundError, NoHeader):
+            yield video, found_pair(video.stem)

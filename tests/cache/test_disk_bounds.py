@@ -1,0 +1,178 @@
+"""How much the disk cache holds, what goes first, and how much stays free."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hingfs.blocks import MIB
+from hingfs.cache import janitor, stock
+from hingfs.cache.layout import GRID_BYTES, data_of, index_of, stem_of
+from hingfs.cache.shelf import IDLE_SECONDS, shelved
+from tests.support.disks import (
+    BLOCKS,
+    LIMIT,
+    SIZE,
+    Processes,
+    opened,
+    put,
+    put_whole,
+    readable,
+    there,
+    version_of,
+)
+from tests.support.mounting import eventually
+
+# What one whole video takes, with its index of two pages.
+TAKEN = 4 * GRID_BYTES + 4096 + 2 * 4096
+TEN = 10 * TAKEN
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Processes]:
+    processes = Processes(tmp_path)
+    yield processes
+    processes.close()
+
+
+def held(directory: Path) -> int:
+    return sum(v.taken_bytes for v in shelved(directory / "v1") if not v.kept)
+
+
+def files_of(directory: Path, video_id: str) -> tuple[Path, Path]:
+    """Its data and its index."""
+    stem = stem_of(version_of(video_id), directory / "v1", "")
+    return data_of(stem), index_of(stem)
+
+
+def left(directory: Path, ids: Iterable[str]) -> list[str]:
+    """Those of *ids* that are still there."""
+    return [name for name in ids if files_of(directory, name)[0].exists()]
+
+
+def test_the_directory_never_holds_more_than_its_limit(process, tmp_path):
+    cache = process(TEN)
+    for number in range(30):
+        put_whole(cache, version_of(f"v{number}"))
+        assert held(tmp_path) <= TEN
+
+    assert held(tmp_path) > TEN / 2
+    assert readable(opened(cache, version_of("v29"))) == [*BLOCKS]
+    assert readable(opened(cache, version_of("v0"))) == []
+    assert cache.stats().dropped_bytes == 0
+    assert cache.stats().evicted_videos >= 20
+
+
+def test_what_was_unused_for_longest_goes_first(process, tmp_path):
+    """Parts before whole ones, once they are idle; and never what is kept elsewhere."""
+    cache = process(TEN)
+    for name in ("old", "new", "kept", "future"):
+        put_whole(cache, version_of(name))
+    for name in ("idle part", "part in use"):
+        video = opened(cache, version_of(name))
+        put(cache, video, 0)
+        video.release()
+    (tmp_path / "kept").hardlink_to(files_of(tmp_path, "kept")[0])
+    ages = {
+        "old": 9 * IDLE_SECONDS,
+        "new": 60.0,
+        "kept": 99 * IDLE_SECONDS,
+        "future": -IDLE_SECONDS,
+        "idle part": 2 * IDLE_SECONDS,
+        "part in use": 300.0,
+    }
+    for name, age in ages.items():
+        os.utime(files_of(tmp_path, name)[1], (time.time() - age,) * 2)
+
+    gone: list[str] = []
+    while len(gone) < 5:
+        stock.trim(tmp_path, held(tmp_path) - 1)
+        gone += [name for name in ages if name not in gone + left(tmp_path, ages)]
+
+    assert gone == ["idle part", "future", "old", "part in use", "new"]
+    assert left(tmp_path, ages) == ["kept"]
+
+
+def test_the_most_modest_of_the_running_processes_decides(
+    process, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(janitor, "LOOK_SECONDS", 0.01)
+    rich = process(LIMIT)
+    for number in range(8):
+        put_whole(rich, version_of(f"v{number}"))
+    assert held(tmp_path) > 5 * TAKEN
+    modest = process(5 * TAKEN)
+
+    put_whole(modest, version_of("w"))
+    assert held(tmp_path) <= 5 * TAKEN
+    eventually(lambda: rich._janitor._room_bytes < 5 * TAKEN, "the other has noticed")
+    for number in range(8):
+        put_whole(rich, version_of(f"x{number}"))
+        assert held(tmp_path) <= 5 * TAKEN
+
+    modest.close()
+    assert modest.join(10)
+    eventually(lambda: rich._janitor._room_bytes > 10 * TAKEN, "it is alone again")
+    for number in range(16):
+        put_whole(rich, version_of(f"y{number}"))
+    assert held(tmp_path) > 10 * TAKEN
+
+
+def test_parts_that_only_an_ended_process_could_use_are_deleted(process, tmp_path):
+    ended = process()
+    for number in range(3):
+        version = version_of(f"v{number}", sighting=number)
+        put(ended, opened(ended, version), 0)
+    put_whole(ended, version_of("whole", sighting=7))
+    ended.close()
+    assert ended.join(10)
+    assert len(there(tmp_path)) == 4
+
+    cache = process()
+    put(cache, opened(cache, version_of(sighting=1)), 0)
+
+    assert len(there(tmp_path)) == 2
+    assert len([*tmp_path.glob("v1/*.process")]) == 1
+
+
+def test_a_video_that_would_fill_the_cache_is_not_kept(process, tmp_path):
+    assert process(SIZE).open(version_of()) is None
+    assert there(tmp_path) == []
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """`free(bytes)`: so much of 1,000 MiB is free, but for what the cache holds."""
+    space = [1000 * MIB]
+
+    def found(folder):
+        return space[0] - held(tmp_path), 1000 * MIB
+
+    monkeypatch.setattr(janitor, "_free", found)
+    monkeypatch.setattr(janitor, "REFUSAL_SECONDS", 0.0)
+    return lambda size: space.__setitem__(0, size)
+
+
+def test_free_space_is_a_floor(process, tmp_path, free, expected_log, monkeypatch):
+    """Below 7 % videos are evicted until 10 % are free; below 3 % nothing is written."""
+    monkeypatch.setattr(janitor, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("hingfs.cache.health.FIRST_PROBE_SECONDS", 0.01)
+    cache = process()
+    for number in range(4):
+        put_whole(cache, version_of(f"v{number}"))
+    free(held(tmp_path) + 69 * MIB)
+    eventually(lambda: there(tmp_path) == [], "all are evicted")
+
+    free(29 * MIB)
+    expected_log("the disk cache is not written: .*less than 3 % of it is free")
+    eventually(lambda: not cache._health.may_write, "writing ends")
+    put_whole(cache, version_of())
+    assert there(tmp_path, "data") != []
+    assert held(tmp_path) < TAKEN / 2, "no block"
+
+    free(500 * MIB)
+    eventually(lambda: cache._health.may_write, "writing goes on")
+    put_whole(cache, version_of())
+    assert readable(opened(process())) == [*BLOCKS]
