@@ -7,6 +7,7 @@ doors: a mount is one, and a test or a script is another.
 import sys
 
 from .api.client import VideoClient
+from .cache.disk import DiskCache
 from .cache.memory import MemoryBlockCache
 from .cache.tiers import Tiers
 from .errors import Closing
@@ -45,7 +46,7 @@ class Engine:
     ) -> None:
         self.transport = HttpTransport(endpoint)
         self.facts = FactStore(
-            cache.facts_directory,
+            cache.kept_directory,
             endpoint.base_url,
             self.transport.authorization.digest,
         )
@@ -58,7 +59,13 @@ class Engine:
         self._statuses = DaemonPool("hingfs-status", LOOKUP_THREADS + names_ahead)
         self.client = VideoClient(self.transport, endpoint, self._statuses, self.facts)
         self.cache = MemoryBlockCache(cache.cache_bytes)
-        tiers = Tiers(self.cache, cache.block_bytes)
+        self._tiers = tiers = Tiers(
+            self.cache,
+            cache.block_bytes,
+            DiskCache(cache.kept_directory, cache.disk_cache_bytes)
+            if cache.kept_directory and cache.disk_cache_bytes
+            else None,
+        )
         self.spools = SpoolStore(
             self.client.source,
             tiers,
@@ -109,6 +116,11 @@ class Engine:
         self.transport.close()
         self.catalog.close()
         self.facts.close()
+        self._tiers.close()
+
+    def settle(self, seconds: float) -> bool:
+        """Whether all that the next mount needs is written within *seconds*; after `close`."""
+        return all_joined((self.facts, self._tiers), seconds)
 
     def join(self, seconds: float) -> bool:
         """Whether every thread has ended within *seconds*; after `close`.
@@ -118,4 +130,5 @@ class Engine:
         """
         reading = (self._lookups, self._ahead, self.fetcher, self.spools)
         asking = (self.client.first_bytes, self._statuses, self.transport)
-        return all_joined((*reading, *asking, self.facts), seconds)
+        keeping = (self.facts, self._tiers)
+        return all_joined((*reading, *asking, *keeping), seconds)

@@ -148,6 +148,12 @@ class CacheConfig:
         "128KiB",
         "cache grid, a power of two",
     )
+    disk_cache_bytes: int = setting(
+        "--disk-cache-size",
+        SIZE,
+        "0",
+        "disk for blocks that were read, for all mounts of one user together; 0 keeps none",
+    )
     # Only a bound: the disk may be smaller.
     spool_bytes: int = setting(
         "--spool-size", SIZE, "4GiB", "disk for files of servers that ignore ranges"
@@ -156,11 +162,11 @@ class CacheConfig:
         "--cache-dir",
         DIRECTORY,
         NoneType,
-        "for facts that the next mount need not ask for (default: $XDG_CACHE_HOME/hingfs, else ~/.cache/hingfs), and for those files (default: the system's temporary directory)",
+        "for blocks, and for facts that the next mount need not ask for (default: $XDG_CACHE_HOME/hingfs, else ~/.cache/hingfs); and for files of servers that ignore ranges (default: the system's temporary directory)",
     )
-    # `cli` finds it, and it is no setting. None keeps no facts: so do the demo, and the
-    # check before a mount.
-    facts_directory: Path | None = None
+    # `cli` finds it, and it is no setting. None keeps nothing for the next mount: so do
+    # the demo, and the check before a mount.
+    kept_directory: Path | None = None
     metadata_ttl_seconds: float = setting(
         "--metadata-ttl",
         TIME,

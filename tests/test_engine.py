@@ -46,7 +46,7 @@ def engine_of(endpoint: FakeEndpoint, directory: Path | None = None) -> Engine:
         CacheConfig(
             cache_bytes=4 << 20,
             directory=directory,
-            facts_directory=directory and directory / "facts",
+            kept_directory=directory and directory / "facts",
         ),
     )
 

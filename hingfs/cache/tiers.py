@@ -1,47 +1,127 @@
-"""The blocks of contents that are here, wherever they are kept.
+"""The blocks of contents that are here: in memory, or else on disk.
 
-Decides under which version a content's blocks are kept and found. Leaves to `memory`
-which blocks are evicted, and to its callers what becomes of those that are not here.
+Decides that memory is asked first, and that what lies on disk is read from there without
+a copy in memory. Decides under which version a content's blocks are kept. Leaves to
+`memory` and `disk` which blocks are evicted, to `disk` what is wrong there, and to its
+callers what becomes of blocks that are not here.
 
-Threads: any thread may call any method; there is no lock here.
+Threads: any thread may call any method. Nobody waits here for a write to disk.
 """
 
-from collections.abc import Iterable
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from ..blocks import Block, ByteRange, blocks_of, copy_shared
-from ..version import Content
+from ..blocks import Block, ByteRange, blocks_of, bounds_of, copy_shared, runs_of
+from ..version import Content, VideoVersion
 from .base import BlockCache
+from .disk import DiskCache
+from .video import DiskVideo
+
+
+@dataclass(slots=True)
+class _Held:
+    """A content whose files on disk stay open. Guarded by the lock of `Tiers`."""
+
+    holders: int = 0
+    # Both are replaced when the content gets another version.
+    version: VideoVersion | None = None
+    video: DiskVideo | None = None
 
 
 class Tiers:
-    """Blocks of *block_bytes*, kept in *memory*. Thread safety: all methods."""
+    """Blocks of *block_bytes*, in *memory* and on *disk*. Thread safety: all methods.
 
-    def __init__(self, memory: BlockCache, block_bytes: int) -> None:
+    The disk takes part for contents that are *held*, so that its files are open no
+    longer than somebody reads or fetches.
+    """
+
+    def __init__(
+        self, memory: BlockCache, block_bytes: int, disk: DiskCache | None = None
+    ) -> None:
         self.memory = memory
         self.block_bytes = block_bytes
+        self._disk = disk
+        # Guards the table and its values; no file is opened or closed under it. A look
+        # into the table alone needs no lock.
+        self._lock = threading.Lock()
+        self._held: dict[Content, _Held] = {}
+
+    def close(self) -> None:
+        """Take nothing more; what waits for the disk is still written, see `join`."""
+        if self._disk is not None:
+            self._disk.close()
+
+    def join(self, seconds: float) -> bool:
+        """Whether all is written, and every thread has ended, within *seconds*."""
+        return self._disk is None or self._disk.join(seconds)
+
+    @contextlib.contextmanager
+    def held(self, content: Content) -> Iterator[None]:
+        """Hold *content* meanwhile."""
+        self.hold(content)
+        try:
+            yield
+        finally:
+            self.release(content)
+
+    def hold(self, content: Content) -> None:
+        """Keep the files of *content* open, from their first use until `release`."""
+        if self._disk is not None:
+            with self._lock:
+                self._held.setdefault(content, _Held()).holders += 1
+
+    def release(self, content: Content) -> None:
+        """One `hold` less."""
+        if self._disk is None:
+            return
+        with self._lock:
+            held = self._held[content]
+            held.holders -= 1
+            if held.holders:
+                return
+            del self._held[content]
+            video, held.video = held.video, None
+        if video is not None:
+            video.release()
 
     def has(self, content: Content, index: int) -> bool:
         """Whether block *index* is here; does not mark it as read."""
-        return content.block_key(index) in self.memory
+        return not self.absent(content, [index])
 
     def absent(self, content: Content, indices: Iterable[int]) -> list[int]:
         """Those of *indices* that are not here."""
-        return [index for index in indices if not self.has(content, index)]
+        memory = self.memory
+        absent = [i for i in indices if content.block_key(i) not in memory]
+        video = self._video(content) if absent else None
+        if video is None:
+            return absent
+        return [i for i in absent if not video.covers(self._bounds(content, i))]
 
     def block(self, content: Content, index: int) -> Block | None:
         """Block *index*, if it is here; marks it as read."""
-        return self.memory.get(content.block_key(index))
+        block = self.memory.get(content.block_key(index))
+        if block is None:
+            block = self._from_disk(self._video(content), content, index)
+        return block
 
-    def block_of_any(self, content: Content, index: int) -> Block | None:
-        """Block *index* as *content* had it, under whichever version it is kept."""
+    def block_handed_out(self, content: Content, index: int) -> Block | None:
+        """Block *index* under whichever version of *content* it is kept."""
+        on_disk = content in self._held
         for version in content.versions:
             block = self.memory.get((version.key, index))
+            if block is None and on_disk:
+                block = self._from_disk_as(version, content, index)
             if block is not None:
                 return block
         return None
 
     def read_into(self, content: Content, target: memoryview, offset: int) -> list[int]:
-        """Fill *target* from *offset* with what is here; returns the blocks that are not."""
+        """Fill *target* from *offset* with what is here; returns the blocks that are not.
+
+        The bytes in their place are good for nothing.
+        """
         absent = []
         span = ByteRange(offset, offset + len(target))
         for index in blocks_of(span, self.block_bytes):
@@ -50,4 +130,76 @@ class Tiers:
                 absent.append(index)
             else:
                 copy_shared(target, offset, block, index * self.block_bytes)
-        return absent
+        video = self._video(content) if absent else None
+        if video is None:
+            return absent
+        read = _Read(video, target, span, self.block_bytes)
+        return [index for run in runs_of(absent) for index in read.fill(run)]
+
+    def put_on_disk(
+        self, content: Content, first: int, blocks: Sequence[Block]
+    ) -> None:
+        """Have *blocks*, the first of which is *first*, written behind the caller."""
+        video = self._video(content)
+        if video is not None:
+            video.put(first * self.block_bytes, blocks)
+
+    def _video(self, content: Content) -> DiskVideo | None:
+        """What is on disk of the version that *content* has now, if it is held."""
+        held = self._held.get(content)
+        version = content.version
+        if held is None or self._disk is None or version is None:
+            return None
+        if held.version is version and held.video is not None:
+            return held.video
+        video = left = self._disk.open(version)
+        with self._lock:
+            if held.holders:  # else it serves this call alone
+                left, held.video, held.version = held.video, video, version
+        if left is not None:
+            left.release()
+        return video
+
+    def _from_disk_as(
+        self, version: VideoVersion, content: Content, index: int
+    ) -> Block | None:
+        assert self._disk is not None, "without a disk nothing is held"
+        video = self._disk.open(version)
+        try:
+            return self._from_disk(video, content, index)
+        finally:
+            if video is not None:
+                video.release()
+
+    def _from_disk(
+        self, video: DiskVideo | None, content: Content, index: int
+    ) -> Block | None:
+        bounds = self._bounds(content, index)
+        if video is None or not video.covers(bounds):
+            return None
+        block = bytearray(len(bounds))
+        return block if video.read_into(memoryview(block), bounds.start) else None
+
+    def _bounds(self, content: Content, index: int) -> ByteRange:
+        return bounds_of(index, self.block_bytes, content.size_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One read of *span* into *target*, from *video*."""
+
+    video: DiskVideo
+    target: memoryview
+    span: ByteRange
+    block_bytes: int
+
+    def fill(self, run: range) -> list[int]:
+        """Fill the part of blocks *run*; returns those that are not there."""
+        start = max(run.start * self.block_bytes, self.span.start)
+        stop = min(run.stop * self.block_bytes, self.span.stop)
+        part = self.target[start - self.span.start : stop - self.span.start]
+        if self.video.read_into(part, start):
+            return []
+        if len(run) == 1:
+            return [run.start]
+        return [index for one in run for index in self.fill(range(one, one + 1))]

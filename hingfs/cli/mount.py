@@ -117,4 +117,4 @@ def _with_facts(config: Config) -> Config:
     except OSError as error:
         complain(f"warning: nothing is remembered for the next mount: {error}")
         return config
-    return replace(config, cache=replace(config.cache, facts_directory=found))
+    return replace(config, cache=replace(config.cache, kept_directory=found))

@@ -12,7 +12,7 @@ only then unregister the landing. There is no lock here, and no thread.
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 
-from ..blocks import runs_of
+from ..blocks import block_count, runs_of
 from ..cache.tiers import Tiers
 from ..errors import HingError
 from ..facts.counts import Count
@@ -115,6 +115,12 @@ class BlockFetcher:
         self._schedule.ahead(transfers)
         self._pump.start_workers()
         return list(landings.values())
+
+    def has_ends(self, content: Content) -> bool:
+        """Whether the first and the last block of *content* are here; may look on disk."""
+        count = block_count(content.size_bytes, self.block_bytes)
+        with self._tiers.held(content):
+            return not self._tiers.absent(content, range(0, count, max(1, count - 1)))
 
     def drop_queued(self, content: Content) -> bool:
         """Forget the transfers queued ahead for *content*; returns whether any was."""

@@ -106,7 +106,8 @@ class Pump:
             self._tiers.memory.reserve(reserved)
             transfer.reserved_bytes = reserved
             try:
-                self._read(transfer)
+                with self._tiers.held(transfer.content):
+                    self._read(transfer)
             finally:
                 self._tiers.memory.reserve(-transfer.reserved_bytes)
         except BaseException as met:  # noqa: BLE001 - a worker's job boundary
@@ -181,6 +182,7 @@ class Pump:
             self.start_workers()
         for index in demanded:
             memory.mark_read(content.block_key(index))
+        self._tiers.put_on_disk(content, first, blocks)
 
 
 def _read_in_pieces(body: RangeBody, landing: Landing) -> bytearray:

@@ -76,7 +76,7 @@ class SpoolStore:
             with contextlib.suppress(BodyCut):  # given up meanwhile
                 held = spool.peek(0, count)
         if not held:
-            held = bytes((self._tiers.block_of_any(content, 0) or b"")[:count])
+            held = bytes((self._tiers.block_handed_out(content, 0) or b"")[:count])
         return held
 
     def held_bytes(self) -> int:

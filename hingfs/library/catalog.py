@@ -104,7 +104,8 @@ class Catalog:
             if known is not None and self._is_vouched_for(known):
                 return known.file
             beside: list[Callable[[], None]] = []
-            if more_follows and self._openings.looked_up(video_id):
+            before = known.file.content if known is not None else None
+            if more_follows and self._openings.looked_up(video_id, before):
                 beside.append(partial(self._openings.begin, video_id))
             if steps_on:
                 beside.append(self._walks.look_ahead)

@@ -64,7 +64,7 @@ class HandedOut:
                 return False
             indices = list(self._blocks)
         for index in indices:
-            block = self._tiers.block_of_any(self._content, index)
+            block = self._tiers.block_handed_out(self._content, index)
             if block is None:
                 return False
             held = bytearray(len(block))

@@ -13,6 +13,7 @@ from collections import deque
 
 from ..api.first_bytes import MOST_VIDEOS, FirstBytes
 from ..fetch.fetcher import BlockFetcher
+from ..version import Content
 from .reader import HEAD_BYTES, SMALLEST_TAIL_BYTES
 
 
@@ -59,12 +60,16 @@ class Openings:
         self._lock = threading.Lock()
         self._habit = OpenHabit()  # guarded by _lock
 
-    def looked_up(self, video_id: str) -> bool:
-        """A program looks up *video_id*, which is not known; whether to `begin` it."""
+    def looked_up(self, video_id: str, known: Content | None) -> bool:
+        """A program looks up *video_id*, which must be asked for; whether to `begin` it.
+
+        Not if it was *known* before, and its first bytes are here.
+        """
         if self._fetcher.counts_requests or not self._first_bytes.are_served:
             return False
         with self._lock:
-            return self._habit.looked_up(video_id)
+            expected = self._habit.looked_up(video_id)
+        return expected and (known is None or not self._fetcher.has_ends(known))
 
     def begin(self, video_id: str) -> None:
         """Ask for the first and the last bytes of *video_id*; does not wait.

@@ -1,10 +1,11 @@
 """The bytes of an open video at an offset.
 
-Decides what is fetched at an open and beside each read. Leaves to `readahead` how far
-to read ahead, to `handed_out` whether a whole answer has the bytes that were read by
-ranges, to `failures` how long a read may take after one that failed, and to `readers`
-which readers there are. How long a read waits is told in `http.patience`; `crowd` says
-when it has no time at all.
+Decides what is fetched at an open and beside each read. A span's bytes come from memory,
+else from disk, as `tiers` has it, and the blocks that are not there from the fetcher.
+Leaves to `readahead` how far to read ahead, to `handed_out` whether a whole answer has
+the bytes that were read by ranges, to `failures` how long a read may take after one that
+failed, and to `readers` which readers there are. How long a read waits is told in
+`http.patience`; `crowd` says when it has no time at all.
 
 Threads: reads come from libfuse's threads, many at once.
 """
@@ -97,7 +98,8 @@ class VideoReader:
         content = self.content
         # A server that has not served ranges might send all of it, into the spool.
         if content.ranges and not content.changed and self._has_room():
-            self._prefetch(ByteRange(0, content.size_bytes))
+            with self._tiers.held(content):
+                self._prefetch(ByteRange(0, content.size_bytes))
 
     def read_into(self, target: memoryview, offset: int) -> int:
         """Fill *target* from *offset*; the count is short only at end of file.

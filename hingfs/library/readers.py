@@ -79,6 +79,7 @@ class Readers:
             ahead = [self._kept_locked(clip) for clip in self._habit.ahead()]
             unopened = [one.reader for one in ahead if not one.opened]
             self._forget_idle_locked()
+        self._tiers.hold(content)
         if first:
             kept.reader.prime(whole=whole)
         for reader in unopened:
@@ -91,6 +92,7 @@ class Readers:
             kept = self._readers[reader.content]  # it is kept while it has handles
             kept.handles -= 1
             last = kept.handles == 0
+        self._tiers.release(reader.content)
         if not last:
             return
         whole = reader.release()

@@ -44,9 +44,10 @@ WARM_CONNECTIONS = 2
 SWITCH_SECONDS = 0.02
 # How long the threads of the check may take to end; they are idle by then.
 _CHECK_ENDS_SECONDS = 2.0
-# How long the end of a mount waits for what it learnt to be written: a batch of 10,000
-# videos takes 0.1 s (2 cores, 2026-11-27). Below the five seconds that an end may take.
-_FACTS_SECONDS = 1.0
+# How long the end of a mount waits for what the next one needs to be written: a batch of
+# 10,000 videos takes 0.1 s (2 cores, 2026-11-27). Below the five seconds that an end may
+# take.
+_SETTLE_SECONDS = 1.0
 _SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
@@ -98,7 +99,7 @@ class Mount:
             self._shares.most_threads,
         )
         self.close()
-        self.engine.facts.join(_FACTS_SECONDS)
+        self.engine.settle(_SETTLE_SECONDS)
         if self._failure is not None:
             raise self._failure
 

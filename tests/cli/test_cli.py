@@ -131,6 +131,7 @@ def test_plain_http_to_another_host_is_accepted_when_asked_for(binding: str) -> 
 BAD_VALUES = {
     "--cache-size": ["-1", "12 parsecs", "1.5MiB"],
     "--block-size": ["300KiB", "1KiB", "16MiB"],
+    "--disk-cache-size": ["much"],
     "--spool-size": ["GiB"],
     "--connections": ["65", "٣"],
     "--connect-timeout": ["soon", "0"],
@@ -278,6 +279,7 @@ VALUES = {
     "--connections": "7",
     "--cache-size": "64MiB",
     "--block-size": "512KiB",
+    "--disk-cache-size": "2GiB",
     "--spool-size": "1GiB",
     "--cache-dir": "/var/tmp",
     "--connect-timeout": "1500ms",

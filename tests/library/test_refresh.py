@@ -377,7 +377,7 @@ class TestRemount:
         """The engine of a mount, and of later ones; the list is as old as *age*."""
 
         def again(age: float = 0.0) -> Engine:
-            facts = {"facts_directory": tmp_path}
+            facts = {"kept_directory": tmp_path}
             for engine in made[-1:]:
                 engine.close()
                 assert engine.facts.join(5)

@@ -35,7 +35,7 @@ PURPOSES = {
     "engine": "all that reads one endpoint's videos, wired, without FUSE",
     "library": "videos as files: names, what they are, reading and reading ahead",
     "fetch": "bytes made present: blocks by range requests, or whole files",
-    "api": "what the video API says, as tables of what an answer means; blocks that are kept",
+    "api": "what the video API says, as tables of what an answer means; blocks that are kept, in memory and on disk",
     "http": "what a mount learnt, in a file; bytes over HTTP: framing, deadlines, pauses",
     "settings": "the table of settings; where an MP4 keeps its index; threads that run jobs, each once for all who want it",
     "declaring": "how a setting is declared, at the field that holds it",

@@ -1,0 +1,192 @@
+"""Bytes that one mount fetched are read by the next one from disk: requests, counted."""
+
+import contextlib
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hingfs.blocks import KIB
+from hingfs.facts.store import NAME
+from tests.support.endpoint import FakeEndpoint, LoggedRequest
+from tests.support.mounting import BINDINGS, Mounted, eventually
+
+pytestmark = pytest.mark.fuse
+
+SIZE_BYTES = 5_000_000
+GRID_BYTES = 128 * KIB
+
+Mount = Callable[..., contextlib.AbstractContextManager[Mounted]]
+
+
+@pytest.fixture(params=BINDINGS)
+def mount(request, endpoint, tmp_path) -> Mount:
+    """Mount on the directory that earlier calls left; the log of requests begins anew."""
+
+    @contextlib.contextmanager
+    def mount(*options: str, **more) -> Iterator[Mounted]:
+        endpoint.wait_until_idle()
+        endpoint.reset_log()
+        with Mounted(
+            *(endpoint, request.param, "--no-check", "--disk-cache-size", "1GiB"),
+            *options,
+            XDG_CACHE_HOME=str(tmp_path),
+            **more,
+        ) as mounted:
+            yield mounted
+
+    return mount
+
+
+def age(cache: Path, seconds: float) -> None:
+    """Let the facts below *cache* be that much older."""
+    with contextlib.closing(sqlite3.connect(cache / "hingfs" / NAME)) as sql, sql:
+        sql.execute("UPDATE videos SET confirmed_at = confirmed_at - ?", (seconds,))
+
+
+def kept(cache: Path, kind: str = "data") -> list[Path]:
+    """The files of blocks, or of another *kind*, below *cache*."""
+    return sorted(cache.glob(f"hingfs/v1/*/*.{kind}"))
+
+
+def kept_bytes(cache: Path) -> int:
+    """How much of videos is on disk."""
+    return sum(512 * path.stat().st_blocks for path in kept(cache))
+
+
+def of_bytes(endpoint: FakeEndpoint) -> list[LoggedRequest]:
+    """The requests for bytes of videos."""
+    return [r for r in endpoint.log if r.kind == "content" and r.method == "GET"]
+
+
+def delete(directory: Path) -> None:
+    """Delete *directory*, though others make files in it."""
+    while directory.exists():
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def flip(path: Path, offset: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        (byte,) = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_a_remount_reads_what_was_fetched_and_asks_as_one_mount_does(
+    endpoint, mount, tmp_path
+):
+    """Nothing within --metadata-ttl; one HEAD for an open past it; no byte in either."""
+    video = endpoint.add("video", size_bytes=SIZE_BYTES)
+    with mount() as mounted:
+        assert mounted.path("video").read_bytes() == video.read(0, SIZE_BYTES)
+        assert endpoint.bytes_served_twice("video") == 0
+
+    for older in (False, True):
+        if older:
+            age(tmp_path, 3600.0)
+        with mount() as mounted:
+            assert mounted.path("video").read_bytes() == video.read(0, SIZE_BYTES)
+            asked = [(r.method, r.kind) for r in endpoint.log]
+            assert asked == [("HEAD", "content")] * older
+
+    directory = tmp_path / "hingfs"
+    modes = {path.stat().st_mode & 0o777 for path in directory.rglob("*")}
+    assert modes == {0o700, 0o600}
+
+
+def test_a_second_mount_at_once_fetches_what_the_first_has_not(
+    endpoint, mount, tmp_path
+):
+    video = endpoint.add("video", size_bytes=12 * SIZE_BYTES)
+    first_part = 2 * SIZE_BYTES
+    with mount() as first:
+        with first.path("video").open("rb") as clip:
+            assert clip.read(first_part) == video.read(0, first_part)
+        endpoint.wait_until_idle()
+        fetched = endpoint.content_bytes("video")
+        eventually(
+            lambda: kept_bytes(tmp_path) > fetched - 3 * GRID_BYTES, "the blocks"
+        )
+        with mount() as second:
+            whole = second.path("video").read_bytes()
+            assert whole == video.read(0, video.size_bytes)
+            rest = endpoint.content_bytes("video")
+            assert video.size_bytes <= fetched + rest <= video.size_bytes + 2**20
+
+
+def test_a_changed_video_is_not_read_from_what_is_kept(endpoint, mount, tmp_path):
+    """Nor is one whose server gives no ETag: its bytes are good for one mount alone."""
+    endpoint.add("video", size_bytes=SIZE_BYTES)
+    with mount() as mounted:
+        mounted.path("video").read_bytes()
+    age(tmp_path, 3600.0)
+    changed = endpoint.add("video", size_bytes=SIZE_BYTES)
+    assert changed.etag
+
+    with mount() as mounted:
+        assert mounted.path("video").read_bytes() == changed.read(0, SIZE_BYTES)
+
+
+def test_a_flipped_byte_on_disk_is_fetched_again(endpoint, mount, tmp_path):
+    """Also under a mount that has read it; only its block is asked for."""
+    video = endpoint.add("video", size_bytes=SIZE_BYTES)
+    with mount() as mounted:
+        mounted.path("video").read_bytes()
+    (data,) = kept(tmp_path)
+    flip(data, 3_000_000)
+
+    with mount() as mounted:
+        assert mounted.path("video").read_bytes() == video.read(0, SIZE_BYTES)
+        (bad,) = of_bytes(endpoint)
+        start = 3_000_000 // GRID_BYTES * GRID_BYTES
+        assert bad.range == (start, start + GRID_BYTES)
+
+    with mount() as mounted:
+        assert mounted.path("video").read_bytes() == video.read(0, SIZE_BYTES)
+        assert of_bytes(endpoint) == []
+
+
+def test_a_mount_that_is_killed_leaves_what_can_be_trusted(endpoint, mount):
+    video = endpoint.add("video", size_bytes=SIZE_BYTES)
+    with mount(exit_status=-signal.SIGKILL) as mounted:
+        clip = mounted.path("video").open("rb", buffering=0)
+        assert len(clip.read(SIZE_BYTES // 2)) == SIZE_BYTES // 2
+        mounted.send(signal.SIGKILL)
+        mounted.wait()
+        with pytest.raises(OSError, match="not connected"):
+            clip.close()
+
+    with mount() as mounted:
+        assert mounted.path("video").read_bytes() == video.read(0, SIZE_BYTES)
+
+
+def test_size_0_leaves_no_block_on_disk(endpoint, mount, tmp_path):
+    video = endpoint.add("video", size_bytes=SIZE_BYTES)
+    for _ in range(2):
+        with mount("--disk-cache-size", "0") as mounted:
+            assert mounted.path("video").read_bytes() == video.read(0, SIZE_BYTES)
+            assert of_bytes(endpoint)
+
+    assert [path.name for path in (tmp_path / "hingfs").iterdir()] == [NAME]
+
+
+def test_reads_go_on_whatever_becomes_of_the_directory(endpoint, mount, tmp_path):
+    """It is deleted, and made anew; a file of that name takes its place."""
+    video = endpoint.add("video", size_bytes=SIZE_BYTES)
+    other = endpoint.add("other", size_bytes=SIZE_BYTES)
+    with mount("--cache-size", "1MiB", "--block-size", "128KiB") as mounted:
+        with mounted.path("video").open("rb") as clip:
+            assert clip.read(SIZE_BYTES // 2) == video.read(0, SIZE_BYTES // 2)
+            delete(tmp_path / "hingfs" / "v1")
+            assert clip.read() == video.read(SIZE_BYTES // 2, SIZE_BYTES)
+        assert mounted.path("other").read_bytes() == other.read(0, SIZE_BYTES)
+        eventually(lambda: kept_bytes(tmp_path) > SIZE_BYTES // 2, "blocks, kept anew")
+        delete(tmp_path / "hingfs" / "v1")
+        (tmp_path / "hingfs" / "v1").write_bytes(b"")
+        for clip in (video, other):
+            got = mounted.path(clip.video_id).read_bytes()
+            assert got == clip.read(0, SIZE_BYTES)
