@@ -10,6 +10,7 @@ Threads: any thread may call any method. Nobody waits here for a write to disk.
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,11 @@ from .disk import DiskCache
 from .video import DiskVideo
 
 
+# How often it is seen whether a video is whole on disk: a look costs 40 µs for a film.
+# A guess.
+_LOOK_SECONDS = 1.0
+
+
 @dataclass(slots=True)
 class _Held:
     """A content whose files on disk stay open. Guarded by the lock of `Tiers`."""
@@ -28,6 +34,8 @@ class _Held:
     # Both are replaced when the content gets another version.
     version: VideoVersion | None = None
     video: DiskVideo | None = None
+    whole: bool = False  # whether all blocks of *video* were there
+    looked_at: float = 0.0  # monotonic: for *whole*
 
 
 class Tiers:
@@ -122,19 +130,40 @@ class Tiers:
 
         The bytes in their place are good for nothing.
         """
-        absent = []
+        absent: list[int] = []
         span = ByteRange(offset, offset + len(target))
+        video = self._video(content)
         for index in blocks_of(span, self.block_bytes):
             block = self.memory.get(content.block_key(index))
-            if block is None:
-                absent.append(index)
-            else:
+            if block is not None:
                 copy_shared(target, offset, block, index * self.block_bytes)
-        video = self._video(content) if absent else None
+                continue
+            # Most often memory then has none of the others, and one call reads them all.
+            if not absent and video is not None and video.read_into(target, offset):
+                return []
+            absent.append(index)
         if video is None:
             return absent
         read = _Read(video, target, span, self.block_bytes)
         return [index for run in runs_of(absent) for index in read.fill(run)]
+
+    def is_whole_on_disk(self, content: Content) -> bool:
+        """Whether every block lay on disk lately, so that nothing need be read ahead.
+
+        One that has turned out bad since is absent to `read_into`.
+        """
+        held = self._held.get(content)
+        if held is None or held.whole:
+            return held is not None
+        now = time.monotonic()
+        if now < held.looked_at + _LOOK_SECONDS:
+            return False
+        video = self._video(content)
+        whole = video is not None and video.is_complete
+        with self._lock:
+            held.looked_at = now
+            held.whole = whole and held.video is video
+        return whole
 
     def put_on_disk(
         self, content: Content, first: int, blocks: Sequence[Block]
@@ -156,6 +185,7 @@ class Tiers:
         with self._lock:
             if held.holders:  # else it serves this call alone
                 left, held.video, held.version = held.video, video, version
+                held.whole = False
         if left is not None:
             left.release()
         return video

@@ -175,11 +175,23 @@ class VideoReader:
             spool.read_into(target, offset, deadline)
 
     def _read_blocks(self, target: memoryview, offset: int, deadline: float) -> None:
-        block_bytes = self._block_bytes
-        stop = offset + len(target)
-        indices = range(offset // block_bytes, (stop - 1) // block_bytes + 1)
+        span = ByteRange(offset, offset + len(target))
         missing = self._tiers.read_into(self.content, target, offset)
-        plan = self._plan_read_ahead(ByteRange(offset, stop), waited=bool(missing))
+        if missing or not self._tiers.is_whole_on_disk(self.content):
+            self._fetch(missing, target, span, deadline)
+        # Note them before they are handed out, or a proof could miss them.
+        indices = blocks_of(span, self._block_bytes)
+        self._handed_out.note(indices)
+        if not self.content.hand_out():
+            raise RangesIgnored(None)
+
+    def _fetch(
+        self, missing: list[int], target: memoryview, span: ByteRange, deadline: float
+    ) -> None:
+        """Fetch ahead of *span*, and blocks *missing* of it into *target*."""
+        block_bytes = self._block_bytes
+        indices = blocks_of(span, block_bytes)
+        plan = self._plan_read_ahead(span, waited=bool(missing))
         landings: list[Landing] = []
         if missing:
             follow = range(0)
@@ -193,12 +205,8 @@ class VideoReader:
             self._prefetch(plan.ahead, plan.window_bytes)
         for index, landing in zip(missing, landings, strict=True):
             start = index * block_bytes
-            need = min(stop - start, landing.size_bytes)
-            copy_shared(target, offset, landing.wait(need, deadline), start)
-        # Note them before they are handed out, or a proof could miss them.
-        self._handed_out.note(indices)
-        if not self.content.hand_out():
-            raise RangesIgnored(None)
+            need = min(span.stop - start, landing.size_bytes)
+            copy_shared(target, span.start, landing.wait(need, deadline), start)
 
     def _plan_read_ahead(self, span: ByteRange, *, waited: bool) -> Plan:
         room = self._fetcher.room_bytes()

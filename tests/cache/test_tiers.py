@@ -142,3 +142,17 @@ def test_files_are_open_while_the_content_is_held(rig):
 
     assert opened() == 0
     assert not rig.tiers.has(rig.content, 0)
+
+
+def test_a_video_that_is_whole_on_disk_is_known_to_be(rig):
+    """Until it has another version; one that is not whole is looked at again soon."""
+    rig.put(rig.content, range(rig.count))
+    assert rig.tiers.is_whole_on_disk(rig.content)
+
+    rig.content.learn(Validator())
+
+    assert rig.tiers.absent(rig.content, [0]) == [0]
+    assert not rig.tiers.is_whole_on_disk(rig.content)
+    part = content('"b"')
+    with rig.tiers.held(part):
+        assert not rig.tiers.is_whole_on_disk(part)
