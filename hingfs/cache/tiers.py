@@ -20,7 +20,6 @@ from .base import BlockCache
 from .disk import DiskCache
 from .video import DiskVideo
 
-
 # How often it is seen whether a video is whole on disk: a look costs 40 µs for a film.
 # A guess.
 _LOOK_SECONDS = 1.0

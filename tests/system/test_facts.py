@@ -46,7 +46,7 @@ def test_what_was_learnt_of_a_server_is_not_asked_again(binding, server, tmp_pat
     assert [methods.count("HEAD") for methods in asked] == [1, 0]
     assert "an earlier mount learnt it" in log
     (directory,) = tmp_path.iterdir()
-    (file,) = directory.iterdir()
+    file = directory / NAME
     assert [path.stat().st_mode & 0o777 for path in (directory, file)] == [0o700, 0o600]
 
 
