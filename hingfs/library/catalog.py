@@ -83,9 +83,22 @@ class Catalog:
         name that no video can have, without a request; the error that the server's
         answers mean; and DeadlineExceeded.
         """
+        file = self.at_hand(name)
+        if file is not None:
+            if self._walks.step_to(file.video_id):
+                self._walks.look_ahead()
+            return file
         with self._crowd.call(self._metadata_seconds) as deadline:
             video_id = self._id_of(name, deadline)
             return self._find_id(video_id, deadline, more_follows=more_follows)
+
+    def at_hand(self, name: str) -> VideoFile | None:
+        """The file that `find` would give from memory, if it would; makes no request."""
+        video_id = self._id_at_hand(name)
+        known = None if video_id is None else self._known.at_hand(video_id)
+        if known is None or not self._is_vouched_for(known):
+            return None
+        return known.file
 
     def find_to_open(self, name: str) -> VideoFile:
         """As `find`, for an open: a file that was not confirmed lately is confirmed.
@@ -221,23 +234,23 @@ class Catalog:
 
         Raises VideoNotFound if it stands for none; else raises as `listing` does.
         """
-        video_id = video_id_of(name)
-        if is_short(name):
-            video_id = self._id_of_short_name(name, video_id, deadline)
+        video_id = self._id_at_hand(name)
+        if video_id is None and is_short(name):
+            shortened = self._list.current(deadline).shortened
+            video_id = shortened.get(name) or video_id_of(name)
         if video_id is None:
             raise VideoNotFound("no video can have this name")
         return video_id
 
-    def _id_of_short_name(
-        self, name: str, literal: str | None, deadline: float
-    ) -> str | None:
-        """The id whose short name is *name*; *literal* if there is none."""
-        video_id = self._short_names.id_of(name)
-        if video_id is not None:
-            return video_id
-        if literal is not None and self._known.remembers(literal):
+    def _id_at_hand(self, name: str) -> str | None:
+        """The id that *name* stands for; None if it stands for none, or the list tells."""
+        literal = video_id_of(name)
+        if not is_short(name):
             return literal
-        return self._list.current(deadline).shortened.get(name, literal)
+        video_id = self._short_names.id_of(name)
+        if video_id is None and literal is not None and self._known.remembers(literal):
+            return literal
+        return video_id
 
 
 def _kept(file: VideoFile, error: TransportError) -> VideoFile:

@@ -94,9 +94,14 @@ class KnownVideos:
             known = self._known_locked(video_id)
         if refused is not None:
             raise refused.again()
-        if known is None or known.file.content.changed or self._has_expired(known):
-            return None
-        return known
+        return known if known is not None and self._is_good(known) else None
+
+    def at_hand(self, video_id: str) -> Known | None:
+        """The known file, if it is still good and was not refused a moment ago."""
+        with self._lock:
+            refused = video_id in self._refused
+            known = None if refused else self._known_locked(video_id)
+        return known if known is not None and self._is_good(known) else None
 
     def file(self, video_id: str) -> VideoFile | None:
         """The file that was known last, though it may have changed or expired since."""
@@ -206,6 +211,9 @@ class KnownVideos:
     def _all(self) -> list[Known]:
         with self._lock:
             return self._known.values()
+
+    def _is_good(self, known: Known) -> bool:
+        return not (known.file.content.changed or self._has_expired(known))
 
     def _has_expired(self, known: Known) -> bool:
         return known.expires_at is not None and known.expires_at <= self._now()

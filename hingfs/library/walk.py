@@ -89,7 +89,10 @@ class Walks:
             self._shown = True
 
     def step_to(self, video_id: str) -> bool:
-        """A program looks *video_id* up; returns whether `look_ahead` has work."""
+        """A program looks *video_id* up; returns whether `look_ahead` has work.
+
+        It has none where all names ahead are known.
+        """
         listing = self._list.latest
         with self._lock:
             last, self._last = self._last, video_id
@@ -104,10 +107,14 @@ class Walks:
                 return False
             walk = next((w for w in reversed(self._walks) if w.holds(position)), None)
             if walk is None:
-                return self._begin_locked(position, listing.positions.get(last))
-            self._walks.remove(walk)
-            self._walks.append(walk)
-            return walk.step_to(position)
+                walk = self._begin_locked(position, listing.positions.get(last))
+            else:
+                self._walks.remove(walk)
+                self._walks.append(walk)
+                if not walk.step_to(position):
+                    return False
+            self._skip_known_locked(walk)
+            return walk.reached < walk.end
 
     def look_ahead(self) -> None:
         """Have the next names of the walks looked up; does not wait."""
@@ -126,11 +133,11 @@ class Walks:
         if given_names and self._metadata.looks_ahead:
             self._list.start_reading_newest()
 
-    def _begin_locked(self, position: int, before: int | None) -> bool:
+    def _begin_locked(self, position: int, before: int | None) -> _Walk:
         """Begin a walk at *position*, after a look-up at *before*.
 
-        Returns whether names are looked up ahead of it: where a program was given names
-        and lists nothing, the second in order shows that it walks.
+        Where a program was given names and lists nothing, the second in order shows that
+        it walks. Before that, no name is looked up ahead of it.
         """
         full = len(self._walks) == MOST_WALKS
         in_vain = full and all(walk.steps == 1 for walk in self._walks)
@@ -140,8 +147,9 @@ class Walks:
         end = following + FIRST_AHEAD if goes_ahead else following
         if full:
             del self._walks[0]
-        self._walks.append(_Walk(position, position, following, end, 1 + walks))
-        return goes_ahead
+        begun = _Walk(position, position, following, end, 1 + walks)
+        self._walks.append(begun)
+        return begun
 
     def _next_lookup(self) -> tuple[str, Callable[[], VideoFile]] | None:
         """The next look-up ahead, if there is one; returns each name once."""
@@ -157,8 +165,15 @@ class Walks:
 
     def _next_name_locked(self, walk: _Walk) -> str | None:
         """The next name ahead of *walk* that is not known; None if there is none."""
-        for video_id in self._order[walk.reached : walk.end]:
+        self._skip_known_locked(walk)
+        if walk.reached >= walk.end:
+            return None
+        walk.reached += 1
+        return self._order[walk.reached - 1]
+
+    def _skip_known_locked(self, walk: _Walk) -> None:
+        walk.end = min(walk.end, len(self._order))
+        while walk.reached < walk.end and self._known.remembers(
+            self._order[walk.reached]
+        ):
             walk.reached += 1
-            if not self._known.remembers(video_id):
-                return video_id
-        return None

@@ -26,6 +26,7 @@ from typing import Any
 
 from ..errors import FuseUnavailable, printable
 from . import fusermount
+from .entries import EntryCallbacks, OpenDirectories, decoded
 from .filesystem import Filesystem, Refusal
 from .overheard import Overheard
 
@@ -75,17 +76,14 @@ PARALLEL_DIROPS_SINCE = (3, 17)
 LEAVE_SIGNAL = signal.SIGRTMAX
 
 
-class _Callbacks:
+class _Callbacks(EntryCallbacks):
     """The callbacks, in the form both libraries share; mixed in before their FUSE.
 
     The libraries' own methods look up the operations object for each call. These call
     the filesystem directly, and a read fills the kernel's buffer in place.
     """
 
-    _filesystem: Filesystem
     _overheard: Overheard
-    _set_attributes: Any
-    _stat_type: Any
     started = False  # on the class, since the constructor of FUSE is the whole mount
 
     def _wrapper(self, callback: Any, *args: Any) -> int:
@@ -97,17 +95,9 @@ class _Callbacks:
             log.exception("unforeseen error in %s", callback.__name__)
             return -errno.EIO
 
-    def fgetattr(self, path: bytes | None, buf: Any, fip: Any) -> int:
-        handle = fip.contents.fh if fip else None
-        attributes = self._filesystem.getattr(_decoded(path), handle)
-        stat_buffer = buf.contents
-        ctypes.memset(buf, 0, ctypes.sizeof(stat_buffer))
-        self._set_attributes(stat_buffer, attributes, use_ns=True)
-        return 0
-
     def open(self, path: bytes, fip: Any) -> int:
         info = fip.contents
-        opened = self._filesystem.open(str(_decoded(path)), info.flags)
+        opened = self._filesystem.open(str(decoded(path)), info.flags)
         info.fh = opened.handle
         info.keep_cache = opened.keep_cache
         info.direct_io = opened.direct_io
@@ -144,33 +134,12 @@ class _Callbacks:
         config.contents.use_ino = 1
         self._begin()
 
-    def readdir_2(
-        self, path: bytes | None, buf: Any, fill: Any, _offset: int, _fip: Any
-    ) -> int:
-        for name, stat_buffer in self._entries(path):
-            fill(buf, name, stat_buffer, 0)
-        return 0
-
-    def readdir_3(
-        self, path: bytes | None, buf: Any, fill: Any, _offset: int, _fip: Any, _: int
-    ) -> int:
-        for name, stat_buffer in self._entries(path):
-            fill(buf, name, stat_buffer, 0, 0)
-        return 0
-
     def _begin(self) -> None:
         type(self).started = True
         for line in self._overheard.end().splitlines():
             log.warning("libfuse: %s", printable(line))
         _copy_handler(signal.SIGTERM, LEAVE_SIGNAL)
         self._filesystem.start()
-
-    def _entries(self, path: bytes | None) -> Iterator[tuple[bytes, Any]]:
-        stat_buffer = self._stat_type()
-        for name, attributes in self._filesystem.readdir(_decoded(path) or "/"):
-            stat_buffer.st_mode = attributes["st_mode"]
-            stat_buffer.st_ino = attributes["st_ino"]
-            yield name.encode("utf-8", "surrogateescape"), stat_buffer
 
 
 class _Registration:
@@ -187,12 +156,8 @@ class _Registration:
     def _present(self) -> None:
         """Never called."""
 
-    getattr = readdir = open = read = release = statfs = init = destroy = _present
-    init_with_config = _present
-
-
-def _decoded(path: bytes | None) -> str | None:
-    return None if path is None else path.decode("utf-8", "surrogateescape")
+    getattr = opendir = readdir = releasedir = _present
+    open = read = release = statfs = init = init_with_config = destroy = _present
 
 
 class Binding:
@@ -273,7 +238,7 @@ class Binding:
         class Bridge(_Callbacks, module.FUSE):  # type: ignore[name-defined,misc]
             _filesystem = filesystem
             _overheard = overheard
-            _set_attributes = staticmethod(module.set_st_attrs)
+            _directories = OpenDirectories(filesystem)
             _stat_type = module.c_stat
 
         # libfuse 3 passes two callbacks more arguments, and mfusepy names both kinds.

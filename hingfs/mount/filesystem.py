@@ -6,9 +6,9 @@ Threads: the calls come from libfuse's threads, many at once.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Refusal(Exception):
@@ -32,6 +32,14 @@ class OpenedFile:
     direct_io: bool = False
 
 
+class Entry(NamedTuple):
+    """A name in a directory; *mode* tells its type alone."""
+
+    name: str
+    mode: int
+    inode: int
+
+
 class Filesystem(Protocol):
     """A mounted file system. Paths begin with "/" and may hold surrogate escapes.
 
@@ -48,8 +56,11 @@ class Filesystem(Protocol):
     def getattr(self, path: str | None, handle: int | None) -> Mapping[str, int]:
         """The stat fields of *handle* where given, else of *path*; times in ns."""
 
-    def readdir(self, path: str) -> Iterable[tuple[str, Mapping[str, int]]]:
-        """Names in *path* with st_mode and st_ino of each."""
+    def attributes_at_hand(self, name: str) -> Mapping[str, int] | None:
+        """What `getattr` gives for *name* in "/"; None if that needs more than memory."""
+
+    def readdir(self, path: str) -> Sequence[Entry]:
+        """The entries of *path*."""
 
     def open(self, path: str, flags: int) -> OpenedFile:
         """Open for reading."""

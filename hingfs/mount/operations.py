@@ -16,7 +16,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
@@ -41,7 +41,7 @@ from ..library.reader import VideoReader
 from ..library.readers import Readers
 from ..settings import MountConfig
 from ..version import Content
-from .filesystem import OpenedFile, Refusal
+from .filesystem import Entry, OpenedFile, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -211,16 +211,19 @@ class HingOperations:
         return self._stat_noting_size(file, name)
 
     @_refusing_by(ERRNO_OF_NAME)
-    def readdir(self, path: str) -> Iterator[tuple[str, Mapping[str, int]]]:
+    def attributes_at_hand(self, name: str) -> Mapping[str, int] | None:
+        """The stat fields of *name* if they come from memory, without a request."""
+        file = self._catalog.at_hand(name)
+        return None if file is None else self._stat_noting_size(file, name)
+
+    @_refusing_by(ERRNO_OF_NAME)
+    def readdir(self, path: str) -> Sequence[Entry]:
         """The names that can be read now."""
         if path != "/":
             raise Refusal(errno.ENOTDIR)
-        root = {"st_mode": stat.S_IFDIR, "st_ino": _ROOT_INODE}
-        names = (
-            (name, {"st_mode": stat.S_IFREG, "st_ino": inode})
-            for name, inode in self._catalog.listing()
-        )
-        return itertools.chain([(".", root), ("..", root)], names)
+        root = [Entry(name, stat.S_IFDIR, _ROOT_INODE) for name in (".", "..")]
+        listing = self._catalog.listing()
+        return root + [Entry(name, stat.S_IFREG, inode) for name, inode in listing]
 
     @_refusing_by(ERRNO_OF_NAME)
     def open(self, path: str, flags: int) -> OpenedFile:

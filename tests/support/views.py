@@ -45,7 +45,7 @@ class Direct:
 
     def names(self) -> list[str]:
         entries = self.mount.operations.readdir("/")
-        return [name for name, _ in entries if name not in {".", ".."}]
+        return [entry.name for entry in entries if entry.name not in {".", ".."}]
 
 
 class Through:

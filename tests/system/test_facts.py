@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,19 @@ from tests.support.personalities import CREATED_AT, PERSONALITIES
 pytestmark = pytest.mark.fuse
 
 SIZE_BYTES = 3_000_000
+# `hingfs`, which says on standard error each time the kernel asks for attributes.
+ASKED = "asked for attributes"
+HINGFS_THAT_SAYS = f"""
+import sys
+from hingfs.cli.main import main
+from hingfs.mount.entries import EntryCallbacks
+ask = EntryCallbacks.fgetattr
+def asked(*arguments):
+    print({ASKED!r}, file=sys.stderr, flush=True)
+    return ask(*arguments)
+EntryCallbacks.fgetattr = asked
+sys.exit(main())
+"""
 
 
 def first_bytes(mounted: Mounted, video_id: str) -> bytes:
@@ -61,11 +75,15 @@ def mounted_anew(request, endpoint, tmp_path):
     """Mount with what earlier calls of it left; the log of requests begins anew."""
 
     @contextlib.contextmanager
-    def mounted_anew(*options: str) -> Iterator[Mounted]:
+    def mounted_anew(*options: str, program: str = "") -> Iterator[Mounted]:
         endpoint.wait_until_idle()
         endpoint.reset_log()
         with Mounted(
             *(endpoint, request.param, "--no-check", *options),
+            launcher=(
+                sys.executable,
+                *(("-c", program) if program else ("-m", "hingfs")),
+            ),
             XDG_CACHE_HOME=str(tmp_path),
         ) as mounted:
             yield mounted
@@ -91,14 +109,19 @@ def test_a_remount_stats_and_opens_what_was_confirmed_just_before(
 def test_a_remount_lists_and_stats_many_by_the_list_alone(
     endpoint, mounted_anew, tmp_path
 ):
+    """And the kernel asks once for each: with libfuse 3, names come with attributes."""
     for number in range(120):
         endpoint.add(f"video_{number}", size_bytes=SIZE_BYTES)
     with mounted_anew() as mounted:
         stats = {e.name: e.stat() for e in os.scandir(mounted.directory)}
     age(tmp_path, 3600.0)
 
-    with mounted_anew() as mounted:
+    with mounted_anew(program=HINGFS_THAT_SAYS) as mounted:
+        before = mounted.stderr.count(ASKED)
         again = {e.name: e.stat() for e in os.scandir(mounted.directory)}
+        asked = mounted.stderr.count(ASKED) - before
+    each = 1 if mounted.binding == "mfusepy" else 2
+    assert each * 120 <= asked <= each * 120 + 4
 
     assert {n: s.st_mtime_ns for n, s in again.items()} == {
         n: s.st_mtime_ns for n, s in stats.items()

@@ -87,7 +87,7 @@ class Program:
 
     def names(self) -> list[str]:
         with by_deadline(self._name_seconds):
-            return [name for name, _ in self._operations.readdir("/")][2:]
+            return [entry.name for entry in self._operations.readdir("/")][2:]
 
     @contextmanager
     def opened(self, video: Video) -> Iterator[Opened]:
