@@ -5,11 +5,13 @@ set, and how a person writes it.
 """
 
 import argparse
+import contextlib
+import gc
 import os
 import shutil
 import signal
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .. import __version__
@@ -136,8 +138,23 @@ def _add_demo(commands: "_Commands") -> None:
 # (2026-11-27), which `--help`, `--version` and `umount` need not spend.
 
 
+@contextlib.contextmanager
+def _importing() -> Iterator[None]:
+    """Collect no garbage meanwhile, and look at what was imported no more.
+
+    Modules stay for good; 65 collections in between took 16 ms (2 cores, 2026-11-27).
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def _mount(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    from . import mount  # noqa: PLC0415 - as said above
+    with _importing():
+        from . import mount  # noqa: PLC0415 - as said above
 
     return mount.run(arguments, environ)
 
@@ -150,7 +167,8 @@ def _umount(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
 
 
 def _demo(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    from . import demo  # noqa: PLC0415 - as said above
+    with _importing():
+        from . import demo  # noqa: PLC0415 - as said above
 
     return demo.run(arguments, environ)
 

@@ -19,7 +19,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -32,6 +32,7 @@ from .overheard import Overheard
 
 log = logging.getLogger(__name__)
 
+_LIBRARY_PATH = "FUSE_LIBRARY_PATH"  # read by both
 MFUSEPY = "mfusepy"
 FUSEPY = "fusepy"
 
@@ -72,6 +73,10 @@ CAP_AUTO_INVAL_DATA = 1 << 12
 # Four names of 0.2 s took 0.4 s with 3.17.2, and 1.0 s without (Linux 6.18, 2026-11-25).
 CAP_PARALLEL_DIROPS = 1 << 18
 PARALLEL_DIROPS_SINCE = (3, 17)
+# Names that the dynamic linker knows, the newest first. Without a path the libraries look
+# for libfuse by `ldconfig -p`, a process of 15 ms (2 cores, 2026-11-27).
+_LIBFUSE_3 = ("libfuse3.so.4", "libfuse3.so.3")
+_LIBFUSE_2 = ("libfuse.so.2",)
 # Makes libfuse leave its loop, and has no other meaning: see `leave`.
 LEAVE_SIGNAL = signal.SIGRTMAX
 
@@ -292,22 +297,39 @@ def load(choice: str = "auto") -> Binding:
 
 def _load_mfusepy() -> Binding:
     with _environment("FUSE_LIBRARY_NAME", "fuse3"):
-        module = importlib.import_module("mfusepy")
+        module = _imported("mfusepy", _LIBFUSE_3)
     major, minor = module.fuse_version_major, module.fuse_version_minor
     return Binding(MFUSEPY, module, major, minor)
 
 
 def _load_fusepy() -> Binding:
-    if "libfuse3" in os.environ.get("FUSE_LIBRARY_PATH", ""):
+    if "libfuse3" in os.environ.get(_LIBRARY_PATH, ""):
         # fusepy would mount it, and every call would reach the wrong operation.
         raise OSError("FUSE_LIBRARY_PATH names libfuse 3, which fusepy cannot drive")
-    module = importlib.import_module("fuse")
+    module = _imported("fuse", _LIBFUSE_2)
     if not (hasattr(module, "FUSE") and hasattr(module, "set_st_attrs")):
         raise ImportError(
             "the module 'fuse' found is not fusepy's (python3-fuse has the same name)"
         )
     version: int = module._libfuse.fuse_version()
     return Binding(FUSEPY, module, version // 10, version % 10)
+
+
+def _imported(name: str, sonames: Sequence[str]) -> ModuleType:
+    """The module *name* with the first of *sonames* that loads, unless the user chose."""
+    soname = next(filter(_loads, sonames), None)
+    if soname is None or _LIBRARY_PATH in os.environ:
+        return importlib.import_module(name)
+    with _environment(_LIBRARY_PATH, soname):
+        return importlib.import_module(name)
+
+
+def _loads(soname: str) -> bool:
+    try:
+        ctypes.CDLL(soname)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -8,15 +8,15 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .mounts import Contender, Mount, mounted
+from .mounts import Contender, Mount, bring_program_into_memory, mounted
 from .origin import Origin
 from .scenarios import Scenario
 from .system import (
     ContenderError,
     drop_page_cache,
     find_program,
-    find_rclone,
     missing_bytes,
+    read_away,
     run,
 )
 from .traffic import Traffic
@@ -75,9 +75,8 @@ class Bench:
             expected = scenario.work(place)
         # Several originals may be links to one file.
         for original in {one.stat().st_ino: one for one in originals}.values():
-            _read_away(original)
-        if contender.family == "rclone":
-            _read_away(find_rclone())
+            read_away(original)
+        bring_program_into_memory(contender)
         return expected
 
     def _mount(self, scenario: Scenario, contender: Contender, place: Place) -> Metrics:
@@ -237,10 +236,3 @@ def _of_traffic(traffic: Traffic, originals: Sequence[Path]) -> Metrics:
         "all_requests_each": len(traffic.requests) / len(originals),
         "peak_transfers": traffic.peak_transfers,
     }
-
-
-def _read_away(path: Path) -> None:
-    buffer = bytearray(1 << 20)
-    with path.open("rb", buffering=0) as file:
-        while file.readinto(buffer):
-            pass

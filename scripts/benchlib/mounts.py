@@ -18,6 +18,7 @@ from .system import (
     find_rclone,
     is_mounted,
     peak_rss_bytes,
+    read_away,
     run,
     wait_until,
 )
@@ -130,6 +131,22 @@ class Mount:
     def _fail(self, what: str) -> None:
         message = f"{self.contender.label} {what}: {self.said()}"
         raise ContenderError(message)
+
+
+def bring_program_into_memory(contender: Contender) -> None:
+    """Have the page cache hold the program of *contender*, all that it loads included."""
+    if contender.family == "rclone":
+        read_away(find_rclone())
+    elif contender.family == "hingfs":
+        loading = (
+            "import hingfs.cli.mount; from hingfs.mount import binding; "
+            f"binding.load({contender.options[-1]!r})"
+        )
+        run(
+            [sys.executable, "-c", loading],
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            deadline_seconds=MOUNT_SECONDS,
+        )
 
 
 @contextmanager

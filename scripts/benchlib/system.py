@@ -162,6 +162,14 @@ def drop_page_cache() -> bool:
     return True
 
 
+def read_away(path: Path) -> None:
+    """Have the page cache hold *path*, as far as it has room."""
+    buffer = bytearray(1 << 20)
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
+
+
 def missing_bytes(path: Path) -> int:
     """How much of *path* the kernel does not hold in its page cache."""
     held = run([find_program("fincore"), "--bytes", "--noheadings", "-o", "RES", path])
