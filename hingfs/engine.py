@@ -93,7 +93,6 @@ class Engine:
             cache,
             endpoint.metadata_seconds,
             self._lookups,
-            tiers=tiers,
             ahead=self._ahead,
             crowd=crowd,
             store=self.facts,

@@ -8,11 +8,8 @@ Threads: every method may be called from any thread.
 """
 
 import logging
-import time
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from ..blocks import KIB
 from ..errors import (
     AccessDenied,
     EndpointError,
@@ -31,7 +28,6 @@ from ..settings import EndpointConfig
 from .beliefs import Belief
 from .endpoint_facts import EndpointFacts
 from .judgement import refusals, signs
-from .judgement.listing import ListPage
 from .judgement.signs import Heard, Sign
 from .judgement.video_status import UNSAID
 from .sender import MOST_ERROR_BYTES, Sender
@@ -40,25 +36,8 @@ log = logging.getLogger(__name__)
 
 # No server gives out this id.
 _NO_VIDEO = "hingfs-asks-for-no-video"
-# How much of the list's newest page is read: a hundred rows with prompts of 4 KB. Of a
-# longer one nothing is kept. A guess.
-_MOST_PAGE_BYTES = 512 * KIB
 
 Trouble = AccessDenied | TransportError
-
-
-class NewestPage(NamedTuple):
-    """The newest page of the list, as it was at *taken_at* (monotonic)."""
-
-    page: ListPage
-    taken_at: float
-
-
-class Checked(NamedTuple):
-    """What a check found: a *warning*, or "", and the list's newest page if that came."""
-
-    warning: str
-    newest: NewestPage | None = None
 
 
 class EndpointCheck:
@@ -78,29 +57,24 @@ class EndpointCheck:
         # True once the status route showed the API. A lost update costs one request.
         self._recognised = False
 
-    def check(self) -> Checked:
-        """Ask the API for the newest page of its list, as a test of address and token.
+    def check(self) -> str:
+        """Ask the API for one list entry, as a test of address and token.
 
         If the answer does not show the API, this asks its status route once as well.
-        There is a warning if the list does not come though the token is good, or if it
-        stays in doubt whether this is the API. Raises TokenError if every route
+        Returns a warning if the list does not come though the token is good, or if it
+        stays in doubt whether this is the API; else "". Raises TokenError if every route
         refuses the token, EndpointError if nothing answers, NoSuchApi if something else
         does.
         """
-        base_url, asked_at = self._config.base_url, time.monotonic()
+        base_url = self._config.base_url
         try:
             listed = self._ask(
-                *(self._sender.list_url(), self._config.metadata_seconds),
-                most_bytes=_MOST_PAGE_BYTES,
+                self._sender.list_url({"limit": "1"}), self._config.metadata_seconds
             )
             if isinstance(listed, Heard):
-                with self._sender.parsing:
-                    page = signs.page_in(listed, self._sender.now())
-                if page is not None:
-                    return Checked("", NewestPage(page, asked_at))
-                return Checked(self._warning_after(listed))
+                return self._warning_after(listed)
             if isinstance(listed, RateLimited):  # the API is there
-                return Checked(f"the token was not tried: {listed}")
+                return f"the token was not tried: {listed}"
             self._require_access(listed)
         except AccessDenied as error:
             raise TokenError(
@@ -110,7 +84,7 @@ class EndpointCheck:
             raise EndpointError(_no_endpoint(base_url, error)) from error
         refused = isinstance(listed, AccessDenied)
         ls = "shows what was opened" if refused else "fails until the list is had"
-        return Checked(
+        return (
             f"{base_url} does not give its list ({listed}); names that are given "
             f"work, and ls {ls}"
         )
@@ -158,7 +132,7 @@ class EndpointCheck:
         return known or self._recognised
 
     def _warning_after(self, listed: Heard) -> str:
-        """A warning, or "" if the API is there, after *listed* came for no page.
+        """A warning, or "" if the API is there, after *listed* came for the list.
 
         Raises NoSuchApi if nothing shows the API.
         """
@@ -216,12 +190,7 @@ class EndpointCheck:
             raise listless
 
     def _ask(
-        self,
-        url: str,
-        seconds: float,
-        tries: int = METADATA_TRIES,
-        *,
-        most_bytes: int = MOST_ERROR_BYTES,
+        self, url: str, seconds: float, tries: int = METADATA_TRIES
     ) -> Heard | Trouble:
         """The answer to GET *url*, or the refusal of the token, or the trouble met."""
         patience = self._sender.terms.of_check(seconds, tries)
@@ -229,7 +198,7 @@ class EndpointCheck:
             answer, body = self._sender.send("GET", url, patience)
             if answer.status in (200, 206):
                 with answer:
-                    body = answer.read_text(patience.deadline, most_bytes)
+                    body = answer.read_text(patience.deadline, MOST_ERROR_BYTES)
         except TransportError as error:
             return error
         refusal = refusals.refusal(answer.status, answer.headers, body, UNSAID)

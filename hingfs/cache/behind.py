@@ -21,6 +21,11 @@ log = logging.getLogger(__name__)
 # A quarter of a second at 128 MB/s. Most of it is in the memory cache as well. A guess.
 MOST_WAITING_BYTES = 32 * MIB
 
+# A video's pieces are written once so much of them waits, or the oldest has waited for so
+# long: each run costs 0.1 ms, as much as it takes to write 128 KiB. A guess.
+RUN_BYTES = MIB
+GATHER_SECONDS = 0.1
+
 Piece = tuple[int, Sequence[Block]]  # the offset of bytes that lie end to end
 
 
@@ -42,6 +47,7 @@ class Behind:
         self._held_bytes = 0  # of pieces that wait or are being written
         self._dropped_bytes = 0
         self._busy = False
+        self._hurried = 0  # callers of `settle`: nothing is gathered meanwhile
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -70,9 +76,13 @@ class Behind:
     def settle(self, seconds: float) -> bool:
         """Whether all that was given before is done within *seconds*."""
         with self._changed:
-            return self._changed.wait_for(
+            self._hurried += 1
+            self._changed.notify_all()
+            done = self._changed.wait_for(
                 lambda: not self._waiting and not self._busy, seconds
             )
+            self._hurried -= 1
+            return done
 
     @property
     def dropped_bytes(self) -> int:
@@ -131,5 +141,12 @@ class Behind:
             if not self._waiting:
                 return None
             owner = next(iter(self._waiting))
+            if self._waiting[owner]:
+                self._changed.wait_for(
+                    lambda: (
+                        self._held_bytes >= RUN_BYTES or self._hurried or self._closed
+                    ),
+                    GATHER_SECONDS,
+                )
             self._busy = True
             return owner, self._waiting.pop(owner)

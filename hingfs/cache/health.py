@@ -32,9 +32,17 @@ LAST_PROBE_SECONDS = 600.0
 
 _NOT_WRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 # They tell nothing of the disk: no more descriptors or memory, deleted or odd files, or
-# a read that did not join others.
+# a read that did not join others, or files that were opened while the disk was read-only.
 _NO_TROUBLE = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOENT, errno.EISDIR, errno.EAGAIN}
+    {
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.ENOENT,
+        errno.EISDIR,
+        errno.EAGAIN,
+        errno.EBADF,
+    }
 )
 
 

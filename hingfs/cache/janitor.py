@@ -177,6 +177,8 @@ class Janitor:
         folder = safe(self._folder)
         self._membership.renew()
         running = processes.running(folder)
+        if not running:  # somebody has just deleted the directory
+            return
         with self._changed:
             wanted = len(running) * self._wanted_bytes
             before = self._taken_bytes - self._writing_bytes

@@ -27,8 +27,11 @@ class Membership:
 
     def renew(self) -> None:
         """Make the file, or make it anew if somebody deleted it."""
-        if self._file is not None and os.fstat(self._file.number).st_nlink:
-            return
+        with contextlib.suppress(FileNotFoundError):
+            if self._file is not None and os.path.samestat(
+                self._path.stat(), os.fstat(self._file.number)
+            ):
+                return
         number, made = tempfile.mkstemp(
             prefix=".", suffix=".tmp", dir=self._path.parent
         )

@@ -9,7 +9,6 @@ Threads: any thread may call any method, but `work`, which is for `behind`'s.
 """
 
 import contextlib
-import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -57,9 +56,8 @@ class DiskVideo:
         self._behind = behind
         self._room = room
         self._tally = tally
-        # Replaced by the thread that writes, once somebody has deleted the files.
+        # Replaced once somebody has deleted the files.
         self.pair = opened(version)
-        self.dropped = False  # see `DiskCache.drop`; only ever set
         self._looked_at = self._touched_at = time.monotonic()
 
     def has(self, index: int) -> bool:
@@ -113,9 +111,7 @@ class DiskVideo:
         neighbours that wait together count as one piece. A full queue drops them.
         """
         span = ByteRange(offset, offset + sum(map(len, data)))
-        if self.dropped or self.pair.covers(span):
-            return
-        if self._health.may_write:
+        if self._health.may_write and not self.pair.covers(span):
             self._behind.put(self, offset, data)
 
     def release(self) -> None:
@@ -123,8 +119,9 @@ class DiskVideo:
         self._released(self)
 
     def look_again(self) -> None:
-        """Take up what other processes have written; raises OSError."""
+        """Take up what other processes have written or made anew; raises OSError."""
         self._looked_at = time.monotonic()
+        self._find_again()
         self.pair.look_again()
 
     # -- on the thread that writes -----------------------------------------------------
@@ -138,10 +135,8 @@ class DiskVideo:
                 self._write(first, views)
 
     def _prepare(self, *, writing: bool) -> None:
-        if writing and not self.pair.is_linked:
-            if self.dropped:
-                raise FileNotFoundError(errno.ENOENT, "it was dropped")
-            self.pair = self._opened(self.version)
+        if writing:
+            self._find_again()
         self.pair.erase_forgotten()
         now = time.monotonic()
         if now > self._touched_at + TOUCH_SECONDS:
@@ -149,6 +144,10 @@ class DiskVideo:
             self.pair.touch()
         if now > self._looked_at + LOOK_SECONDS:
             self.look_again()
+
+    def _find_again(self) -> None:
+        if not self.pair.is_linked:
+            self.pair = self._opened(self.version)
 
     def _write(self, first: int, views: Sequence[memoryview]) -> None:
         """Write those of the blocks from *first* on that are absent, if there is room."""

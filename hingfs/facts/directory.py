@@ -31,16 +31,22 @@ def usable(
     *of_root* is root's own without a home. Raises OSError, whose text is for people, if
     there is none or it is not safe.
     """
-    return made_safe(given or _of_user(environ, of_root))
+    directory = given or _of_user(environ, of_root)
+    try:
+        return made_safe(directory)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(f"{plain(str(directory))}: {error.strerror}") from error
 
 
 def made_safe(directory: Path) -> Path:
-    """*directory*, made if need be; raises OSError as `usable` does if it is not safe."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = directory.stat()
-    except OSError as error:
-        raise OSError(f"{plain(str(directory))}: {error.strerror}") from error
+    """*directory*, made if need be; raises OSError.
+
+    One without a number refuses a directory that is not safe, in a text for people.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = directory.stat()
     if found.st_uid != os.geteuid():
         raise OSError(f"{plain(str(directory))} belongs to another user")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

@@ -13,9 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ..api.endpoint_check import NewestPage
 from ..api.metadata import VideoMetadata
-from ..cache.tiers import Tiers
 from ..errors import TransportError, VideoNotFound, printable
 from ..facts.store import FactStore
 from ..fetch.spool_store import SpoolStore
@@ -48,7 +46,6 @@ class Catalog:
         metadata_seconds: float,
         lookups: Lookups,
         *,
-        tiers: Tiers,
         ahead: Ahead,
         crowd: Crowd,
         store: FactStore,
@@ -73,7 +70,6 @@ class Catalog:
             self._known,
             self._list,
             self._short_names,
-            tiers=tiers,
             metadata_seconds=metadata_seconds,
         )
         self._walks = Walks(metadata, self._list, self._known, self._versions, ahead)
@@ -211,10 +207,6 @@ class Catalog:
             (name_of(video_id), inode_of(video_id))
             for video_id in {*self._known.opened_ids(), *shown}
         )
-
-    def note_newest(self, newest: NewestPage) -> None:
-        """The check has brought the *newest* page of the list."""
-        self._list.note_newest(newest)
 
     def expire_listing(self) -> None:
         """Have the next listing ask the API; if that fails, the old one stands in."""

@@ -26,11 +26,16 @@ def version_of(
 
 def put(cache: DiskCache, video: DiskVideo, *indices: int) -> None:
     """Put grid blocks of the ramp, and wait until they are written, or not."""
-    version = video.version
     for index in indices:
-        span = bounds_of(index, GRID_BYTES, version.size_bytes)
-        video.put(span.start, [ramp(version.video_id, span.start, span.stop)])
+        put_behind(video, index)
     assert cache.settle(10)
+
+
+def put_behind(video: DiskVideo, index: int) -> None:
+    """Put a grid block of the ramp, which is written sooner or later."""
+    version = video.version
+    span = bounds_of(index, GRID_BYTES, version.size_bytes)
+    video.put(span.start, [ramp(version.video_id, span.start, span.stop)])
 
 
 def put_whole(cache: DiskCache, version: VideoVersion) -> None:
