@@ -70,6 +70,8 @@ class DiskMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.processes.close()
+        for process in self.others:
+            process.end_caches()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     @rule(identity=identities, private=st.booleans())

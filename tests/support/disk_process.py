@@ -48,6 +48,10 @@ class DiskProcess:
         child: int = self._asked(str(directory), number)
         return child
 
+    def end_caches(self) -> None:
+        """End its caches; their directories may be deleted."""
+        self._asked("")
+
     def close(self) -> None:
         self._process.communicate("", timeout=20)
         assert self._process.returncode == 0
@@ -94,16 +98,27 @@ def _forked(directory: Path, number: int) -> int:
     return child
 
 
+def _close(caches: dict[str, DiskCache]) -> None:
+    """End them, so that none makes a directory anew that a test has deleted."""
+    while caches:
+        _, cache = caches.popitem()
+        cache.close()
+        assert cache.join(10)
+
+
 def main() -> None:
     """Serve until the parent closes the pipe."""
     caches: dict[str, DiskCache] = {}
     for line in sys.stdin:
         directory, *command = json.loads(line)
-        if len(command) == 1:
-            reply: object = _forked(Path(directory), *command)
+        reply: object = None
+        if not command:
+            _close(caches)
+        elif len(command) == 1:
+            reply = _forked(Path(directory), *command)
         else:
             if directory not in caches:
-                caches.clear()
+                _close(caches)
                 caches[directory] = DiskCache(Path(directory), LIMIT)
             reply = _put(caches[directory], *command)
         sys.stdout.write(json.dumps(reply) + "\n")
