@@ -50,7 +50,8 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bench",
-        description="Measures hingfs beside rclone, aria2c, curl and a local file.",
+        description="Measures hingfs beside rclone, aria2c, curl and a local file. A mount"
+        " before the measured one has met the server, except in rows of a first mount.",
     )
     add = parser.add_argument
     add(

@@ -26,6 +26,8 @@ from .system import (
 PROJECT = Path(__file__).resolve().parents[2]
 MOUNT_SECONDS = 20
 UNMOUNT_SECONDS = 15
+# The folders of a home in which a mount finds what an earlier one kept.
+KEPT = ("xdg-cache", "cache")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,8 @@ def mounted(
 ) -> Iterator[Mount]:
     """A mount of *contender* that shows the videos of *work*.
 
-    Caches, settings and the mountpoint are in *home*: an empty folder is a fresh start.
+    Caches, settings and the mountpoint are in *home*: an empty folder is a first mount
+    ever.
     """
     mountpoint = home / "mnt"
     mountpoint.mkdir(exist_ok=True)

@@ -181,6 +181,7 @@ def _clips(clip_count: int) -> tuple[Row, ...]:
         _down("fetched-clips", "clips: fetched/size", rsync, "fetched_ratio", 1.02),
         _down("clip-requests", "requests a clip", rsync, "requests_per_video", 12),
         *_probing("", "clip"),
+        *_first_mount(),
         _up("many", "8 clips at once", many, "mb_s", 1.1, peers=RCLONE),
         _down("many-fetched", "8 clips: fetched/size", many, "fetched_ratio", 1.02),
         _up("loader", "loader, 4 x 10 of 200", "loader", "mb_s", 1.2, peers=RCLONE),
@@ -305,6 +306,16 @@ def _probing(name: str, what: str) -> tuple[Row, ...]:
         _down(frame, f"{what}: first frame", frame, "seconds", 0.55, peers=RCLONE),
         _down(probe, f"{what}: ffprobe", probe, "seconds", 0.5, peers=RCLONE),
         _down(f"{probe}-bytes", f"{what}: ffprobe fetched", probe, "fetched_mb", 2.6),
+    )
+
+
+def _first_mount() -> tuple[Row, ...]:
+    """The same where no mount has met the server before."""
+    frame, probe = "first-frame-first-mount", "ffprobe-first-mount"
+    ever = "first mount ever"
+    return (
+        _down(frame, f"first frame, {ever}", frame, "seconds", 0.55, peers=RCLONE),
+        _down(probe, f"ffprobe, {ever}", probe, "seconds", 0.5, peers=RCLONE),
     )
 
 

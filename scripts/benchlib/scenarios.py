@@ -41,6 +41,8 @@ SWEPT_SIZES = ("3-last", "60-last", "200-last")
 SIZES = ("3-first", "3-last", "13-first", "200-first", "200-last")
 
 FILM = ("video_film",)
+# Read by the mount before the measured one, and by no work.
+MET = "video_3-last_00000"
 
 MOUNTS = frozenset(one.key for one in CONTENDERS if one.is_mount)
 HINGFS = frozenset(one.key for one in CONTENDERS if one.family == "hingfs")
@@ -56,6 +58,8 @@ class Scenario:
     The origin shows *beside* as well, in a list if it is *listed*. *processes* share the
     videos out. With *again* the work is done a second time at once on the same mount,
     with *later_seconds* after a pause, with *remount* on a new mount with the old folders.
+
+    A mount before the measured one has read `MET`, unless this is the *first* ever.
     """
 
     key: str
@@ -69,11 +73,13 @@ class Scenario:
     again: bool = False
     later_seconds: float = 0
     remount: bool = False
+    first: bool = False
 
     @property
     def shown(self) -> tuple[str, ...]:
         """Ids of all that the origin shows to this work."""
-        return tuple(sorted((*self.videos, *self.beside)))
+        met = () if self.first else (MET,)
+        return tuple(sorted((*self.videos, *self.beside, *met)))
 
 
 def clips(count: int, media: str = "13-last") -> tuple[str, ...]:
@@ -96,7 +102,8 @@ def scenarios(clip_count: int) -> tuple[Scenario, ...]:
         Scenario("film-capped", FILM, read_whole, CURL | ARIA),
         Scenario("rsync", clips(clip_count), copy_by_rsync, ARIA),
         Scenario("rsync-unlisted", clips(clip_count), copy_by_rsync, listed=False),
-        *_probing("", PACED, "13-last"),
+        *_probing("", "13-last"),
+        *_probing("-first-mount", "13-last", first=True),
         Scenario("seek", FILM, seek_to_middle),
         Scenario("random", FILM, read_at_random),
         Scenario("readers", FILM, read_by_many),
@@ -104,18 +111,20 @@ def scenarios(clip_count: int) -> tuple[Scenario, ...]:
         _loader("loader", read_whole),
         _loader("loader-listed", read_after_ls),
         Scenario("timeline", clips(TIMELINE_CLIPS), cut_clips),
-        *(one for size in SIZES for one in _probing(f"-{size}", PACED, size)),
+        *(one for size in SIZES for one in _probing(f"-{size}", size)),
         *(_many(f"many-{one}", clips(MANY, one)) for one in SWEPT_SIZES),
         *(one for ms in SWEPT_LATENCIES_MS for one in _swept(ms)),
         *_listing(),
     )
 
 
-def _probing(name: str, way: Way, media: str) -> tuple[Scenario, Scenario]:
+def _probing(
+    name: str, media: str, *, first: bool = False
+) -> tuple[Scenario, Scenario]:
     video = clips(1, media)
     return (
-        Scenario(f"first-frame{name}", video, first_frame, way=way),
-        Scenario(f"ffprobe{name}", video, probe, way=way),
+        Scenario(f"first-frame{name}", video, first_frame, first=first),
+        Scenario(f"ffprobe{name}", video, probe, first=first),
     )
 
 
@@ -148,6 +157,7 @@ def _listing() -> tuple[Scenario, Scenario]:
             list_names,
             HINGFS | {"local"},
             later_seconds=LISTING_PAUSE_SECONDS,
+            first=True,
         ),
         Scenario(
             "ls-long",
@@ -155,5 +165,6 @@ def _listing() -> tuple[Scenario, Scenario]:
             list_attributes,
             HINGFS | {"rclone-off", "local"},
             remount=True,
+            first=True,
         ),
     )

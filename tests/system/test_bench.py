@@ -11,7 +11,7 @@ from benchlib.chart import worst_first
 from benchlib.long_run import Cycle, Stay
 from benchlib.plan import QUICK_WORKS
 from benchlib.rows import RCLONE, Result, Row, Target, rows
-from benchlib.scenarios import scenarios
+from benchlib.scenarios import MET, scenarios
 from benchlib.served import PAGE_ENTRIES, Shown, write_site
 from benchlib.traffic import Request, Traffic
 
@@ -73,6 +73,13 @@ def test_each_row_is_of_a_work() -> None:
 
     assert {row.scenario for row in rows(20)} == known
     assert set(QUICK_WORKS) < known
+
+
+def test_the_clip_that_a_mount_read_before_is_of_no_row() -> None:
+    """And where the mount is the first ever, it is not even listed."""
+    for work in scenarios(20):
+        assert MET not in (*work.videos, *work.beside)
+        assert (MET in work.shown) is not work.first
 
 
 def test_bytes_sent_twice_are_counted() -> None:
