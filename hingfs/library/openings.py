@@ -14,7 +14,8 @@ from collections import deque
 from ..api.first_bytes import MOST_VIDEOS, FirstBytes
 from ..fetch.fetcher import BlockFetcher
 from ..version import Content
-from .reader import HEAD_BYTES, SMALLEST_TAIL_BYTES
+from .readahead import HEAD_BYTES
+from .reader import SMALLEST_TAIL_BYTES
 
 
 class OpenHabit:

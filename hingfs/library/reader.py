@@ -24,14 +24,10 @@ from ..version import Content
 from .crowd import Crowd
 from .failures import FailedReads
 from .handed_out import HandedOut
-from .readahead import HEAD_WINDOW_BYTES, Plan, ReadAhead
+from .readahead import HEAD_BYTES, Plan, ReadAhead
 
 # A clip up to this size costs no more requests whole than in part.
 WHOLE_AT_OPEN_BYTES = 1536 * KIB
-# How much of the head is fetched at an open, in one request. ffprobe and a first frame
-# read 720 KiB, with the kernel's read-ahead (strace of ffmpeg 5.1, 2026-11-22), which is
-# a sequence whose window follows at once.
-HEAD_BYTES = 768 * KIB + HEAD_WINDOW_BYTES
 # How much of the tail is fetched at an open: if the index lies at the end, a player asks
 # for it next. The index grows with the file, and is about a thousandth of it (measured
 # on clips of 8 s and 488 s, 2026-11-22: 0.1 %).
@@ -197,7 +193,8 @@ class VideoReader:
             follow = range(0)
             if plan.ahead is not None and missing[-1] == indices[-1]:
                 # The read has overtaken its read-ahead: make one request for both.
-                follow = range(indices.stop, plan.ahead.stop // block_bytes)
+                ahead = blocks_of(plan.ahead, block_bytes)
+                follow = range(indices.stop, ahead.stop)
             landings = self._fetcher.demand(
                 self.content, missing, follow, plan.window_bytes
             )
@@ -218,6 +215,8 @@ class VideoReader:
         if plan.new_region and self._fetcher.drop_queued(self.content):
             with self._lock:
                 self._readahead.replan()
+                if plan.ahead is not None:
+                    self._readahead.note_planned(plan.ahead)
         return plan
 
     def _prefetch(self, span: ByteRange, window_bytes: int = 0) -> list[Landing]:
@@ -232,4 +231,6 @@ class VideoReader:
             self._index_looked_for = True
         index = index_range(bytes(head[: 4 * KIB]), self.content.size_bytes)
         if index is not None:
+            with self._lock:
+                self._readahead.found_index(index.start)
             self._prefetch(index)

@@ -8,12 +8,13 @@ import pytest
 
 from hingfs.api.beliefs import Belief
 from hingfs.api.first_bytes import MOST_VIDEOS
-from hingfs.blocks import KIB
+from hingfs.blocks import KIB, MIB
 from hingfs.http.slots import Slot
 from hingfs.library.names import name_of
-from hingfs.library.reader import HEAD_BYTES
+from hingfs.library.readahead import HEAD_BYTES, SOUGHT_WINDOW_BYTES
 from tests.conftest import Build
 from tests.support import endpoint as faults
+from tests.support.containers import box
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import Mounted, each_binding, eventually
 from tests.support.personalities import ramp
@@ -21,6 +22,8 @@ from tests.support.views import Direct
 
 SIZE = 12_650_449
 TAIL_BYTES = 192 * KIB  # that of a clip, and a block
+# A player that cuts a second: where it jumps to, and how much it reads at once, and in all.
+JUMP, PLAYER_READ, CUT_BYTES = 3_153_920, 32 * KIB, 1_638_400
 FIRST, LAST = (0, HEAD_BYTES), (-TAIL_BYTES, None)
 
 
@@ -166,19 +169,41 @@ def test_a_listing_costs_no_byte_and_a_name_its_first(binding, lists):
 
 @each_binding
 def test_a_second_mount_has_the_first_bytes_of_its_first_name(binding, tmp_path):
+    """A player then reads the index and the head, and jumps to a frame."""
     options = ("--cache-dir", str(tmp_path))
+    index = box(b"moov", bytes(12_000))
+    film = box(b"ftyp", bytes(16)) + box(b"mdat", ramp("v", 0, SIZE)) + index
     with FakeEndpoint() as endpoint:
-        for name in ("known", "v"):
-            endpoint.add(name, size_bytes=SIZE)
+        endpoint.add("known", size_bytes=SIZE)
+        endpoint.add("v", data=film)
         with Mounted(endpoint, binding, *options) as mounted:
             mounted.path("known").read_bytes()
         endpoint.reset_log()
 
         with Mounted(endpoint, binding, *options) as mounted:
-            with mounted.path("v").open("rb") as clip:
-                assert clip.read(4096) == ramp("v", 0, 4096)
+            with mounted.path("v").open("rb", buffering=0) as clip:
+                for start, stop in (
+                    *((0, 32 * KIB), (len(film) - len(index), len(film))),
+                    *((32 * KIB, 490 * KIB), (JUMP, JUMP + CUT_BYTES)),
+                ):
+                    clip.seek(start)
+                    read = b"".join(
+                        clip.read(min(PLAYER_READ, stop - at))
+                        for at in range(start, stop, PLAYER_READ)
+                    )
+                    assert read == film[start:stop]
             endpoint.wait_until_idle()
-        assert {str(FIRST), str(LAST)} <= set(ranges_of(endpoint, "v"))
+        asked = ranges_of(endpoint, "v")
+        assert {str(FIRST), str(LAST)} <= set(asked)
+        # The kernel reads a MiB ahead of the player, and the window is ahead of both.
+        cut = CUT_BYTES + MIB + SOUGHT_WINDOW_BYTES
+        assert endpoint.content_bytes("v") <= HEAD_BYTES + TAIL_BYTES + cut
+        assert len(asked) <= 2 + 4
+        # The first request there brings more than the read that made it.
+        gets = endpoint.requests_of("content", "GET", "v")
+        (there,) = [r.range for r in gets if r.range and 0 <= JUMP - r.range[0] < MIB]
+        assert there[1] is not None
+        assert there[1] > JUMP + MIB
 
 
 def test_a_read_keeps_no_slot_from_the_request_that_it_waits_for(engine, endpoint):

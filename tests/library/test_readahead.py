@@ -362,3 +362,80 @@ def test_the_second_of_two_small_reads_in_a_row_is_a_sequence():
     ]
 
     assert [plan.ahead is None for plan in plans] == [True, False]
+
+
+INDEX = ByteRange(FILM - MIB, FILM)
+
+
+def player(index: ByteRange = INDEX) -> ReadAhead:
+    """The read-ahead of a program that has read the head, and then the index."""
+    ahead = ReadAhead(FILM)
+    advance(ahead, ByteRange(0, KERNEL_READ))
+    ahead.found_index(index.start)
+    advance(ahead, ByteRange(index.start, index.start + KERNEL_READ))
+    return ahead
+
+
+@pytest.mark.parametrize("index_at", [32, INDEX.start])
+def test_a_jump_from_the_index_has_its_window_at_once(index_at):
+    """Wherever the index lies; with the others, what was queued is dropped."""
+    ahead = player(ByteRange(index_at, index_at + MIB))
+    at = ByteRange(500 * MIB, 500 * MIB + KERNEL_READ)
+
+    plan = advance(ahead, at)
+
+    assert plan.new_region
+    assert plan.ahead is not None
+    assert plan.ahead.start == at.stop
+    assert len(plan.ahead) <= readahead.SOUGHT_WINDOW_BYTES
+
+
+def test_jumps_that_are_not_read_on_from_have_few_windows_in_vain():
+    """A program that reads here and there has read the index by chance."""
+    ahead = player()
+    most = readahead.MOST_JUMPS_IN_VAIN
+    jumps = holes(100 * MIB, KERNEL_READ, APART)
+
+    planned = [advance(ahead, span).ahead is not None for span in jumps]
+    assert planned == [True] * most + [False] * (len(jumps) - most)
+
+    last = jumps[-1].stop
+    advance(ahead, ByteRange(last, last + KERNEL_READ))
+    assert advance(ahead, ByteRange(MIB * 900, MIB * 901)).ahead is not None
+
+
+def test_jumps_that_are_read_on_from_always_have_a_window():
+    ahead = player()
+    for span in holes(100 * MIB, KERNEL_READ, APART):
+        assert advance(ahead, span).ahead is not None
+        advance(ahead, ByteRange(span.stop, span.stop + KERNEL_READ))
+
+
+def test_a_player_that_probes_the_head_fetches_no_more_than_the_open_did():
+    """A copier, which has not been to the index, has a window there."""
+    head = kernel_reads(KERNEL_READ, readahead.HEAD_BYTES)
+
+    def plans(ahead: ReadAhead) -> int:
+        return sum(advance(ahead, span).ahead is not None for span in head)
+
+    playing, copying = player(), ReadAhead(FILM)
+    assert plans(playing) == 0
+    assert plans(copying) > 0
+    beyond = ByteRange(readahead.HEAD_BYTES, readahead.HEAD_BYTES + KERNEL_READ)
+    assert advance(playing, beyond).ahead is not None
+
+
+@pytest.mark.parametrize("start", [0, 3 * MIB])
+def test_a_player_has_the_rest_once_it_has_read_as_much(start):
+    size = 12 * MIB
+    ahead = ReadAhead(size)
+    advance(ahead, ByteRange(0, KERNEL_READ))
+    ahead.found_index(size - KIB)
+    advance(ahead, ByteRange(size - KIB, size))
+
+    for span in kernel_reads(start, size - MIB):
+        plan = advance(ahead, span, waited=False)
+        if plan.ahead is not None and plan.ahead.stop == size:
+            break
+
+    assert span.stop - start >= size - span.stop - readahead.SOUGHT_WINDOW_BYTES

@@ -12,10 +12,11 @@ import pytest
 from hingfs.blocks import KIB, MIB
 from hingfs.library.habits import WHOLE_HABIT_CLIPS
 from hingfs.library.readahead import (
+    HEAD_BYTES,
     LARGEST_WINDOW_BYTES,
     UNPROVEN_WINDOW_BYTES,
 )
-from hingfs.library.reader import HEAD_BYTES, WHOLE_AT_OPEN_BYTES
+from hingfs.library.reader import WHOLE_AT_OPEN_BYTES
 from tests.support.endpoint import FakeEndpoint
 from tests.support.personalities import ramp
 from tests.support.views import Direct
