@@ -112,6 +112,16 @@ def written_size(size_bytes: int) -> str:
     return f"{size_bytes}TiB"
 
 
+def rounded_size(size_bytes: int) -> str:
+    """About *size_bytes*, for people: "987B", "12.1MiB"."""
+    size = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1000:
+            return f"{size:.0f}{unit}" if unit == "B" else f"{size:.1f}{unit}"
+        size /= 1024
+    return f"{size:.1f}TiB"
+
+
 def whole(least: int, most: int) -> Unit[int]:
     """Whole numbers from *least* to *most*."""
 

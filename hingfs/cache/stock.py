@@ -3,7 +3,8 @@
 Decides what is said of each video. Works beside any number of processes that use the
 directory: these make deleted files anew. Leaves the order of eviction to `shelf`.
 
-Threads: none. Each function reads the disk, and raises OSError.
+Threads: none. Each function reads the disk, and raises OSError, as `files.safe` does for a
+directory that others own or can write.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from pathlib import Path
 from ..blocks import block_count, bounds_of
 from ..version import VideoVersion
 from . import processes
-from .files import found_pair
+from .files import found_pair, safe
 from .layout import FOLDER, GRID_BYTES, NoHeader
 from .pair import Pair
 from .shelf import Shelved, evict, first_to_go, shelved
@@ -78,7 +79,7 @@ def trim(directory: Path, most_bytes: int) -> int:
 
     What is kept elsewhere stays, and does not count.
     """
-    folder = directory / FOLDER
+    folder = safe(directory / FOLDER)
     all_videos = shelved(folder)
     used = sum(video.taken_bytes for video in all_videos if not video.kept)
     gone = 0
@@ -104,6 +105,6 @@ def present(pair: Pair) -> Iterator[int]:
 
 def _pairs(directory: Path) -> Iterator[tuple[Shelved, Pair]]:
     """The videos whose files are good, open one after the other."""
-    for video in shelved(directory / FOLDER):
+    for video in shelved(safe(directory / FOLDER)):
         with contextlib.suppress(FileNotFoundError, NoHeader):
             yield video, found_pair(video.stem)

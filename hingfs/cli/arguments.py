@@ -89,17 +89,22 @@ class Parser(argparse.ArgumentParser):
             )
             meant = f"; did you mean {like}?" if like else ""
             return f"`{self.prog}` has no option {flags[0]}{meant}"
+        takes = self._values()
+        if not takes:
+            return f"`{self.prog}` takes no argument, and got {len(extra)}"
         return (
-            f"`{self.prog}` takes one DIR, and got {len(extra) + 1} arguments; put a name "
-            "with blanks into quotes"
+            f"`{self.prog}` takes one {takes[0]}, and got {len(extra) + 1} arguments; put "
+            "a name with blanks into quotes"
         )
 
     def _in_words(self, message: str) -> str:
         """*message* of argparse; the common ones in words of ours."""
         if found := re.search(r"arguments are required: (\S+)", message):
-            if found[1] == "DIR":
-                return f"`{self.prog}` needs a directory: DIR"
-            return f"`{self.prog}` needs a command: {self._commands()}"
+            name = found[1]
+            if name == "COMMAND":
+                return f"`{self.prog}` needs a command: {self._commands()}"
+            kind = {"DIR": "directory"}.get(name, name.lower())
+            return f"`{self.prog}` needs a {kind}: {name}"
         if found := re.match(r"argument (--\S+): expected one argument", message):
             metavar = self._option_string_actions[found[1]].metavar
             return f"{found[1]} needs a value: {found[1]} {metavar}"
@@ -110,6 +115,14 @@ class Parser(argparse.ArgumentParser):
             meant = f"did you mean {like}?" if like else f"choose {self._commands()}"
             return f"there is no such command; {meant}"
         return message
+
+    def _values(self) -> list[str]:
+        return [
+            str(action.metavar)
+            for action in self._actions
+            if not action.option_strings
+            and not isinstance(action, argparse._SubParsersAction)  # noqa: SLF001
+        ]
 
     def _commands(self) -> str:
         (action,) = (

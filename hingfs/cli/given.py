@@ -45,6 +45,17 @@ def offer(parser: argparse.ArgumentParser) -> None:
             )
 
 
+def offer_cache_directory(parser: argparse.ArgumentParser) -> None:
+    """Give *parser*, of a command or of one below it, the option --cache-dir."""
+    declared = settings_of(CacheConfig)["directory"]
+    parser.add_argument(
+        declared.flag,
+        metavar=declared.unit.metavar,
+        default=argparse.SUPPRESS,  # a command below leaves what its upper one was given
+        help="that of the mount (default: $XDG_CACHE_HOME/hingfs, else ~/.cache/hingfs)",
+    )
+
+
 class Given:
     """The *options* of a command, by name, and the variables of *environ*."""
 

@@ -18,7 +18,7 @@ from .. import __version__
 from ..errors import HingError
 from .arguments import Parser
 from .console import complain
-from .given import offer
+from .given import offer, offer_cache_directory
 
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[Parser]  # noqa: SLF001
@@ -30,7 +30,7 @@ EXIT_STATUSES = """exit status:
   3  token missing   7  umount: the mount is in use
      or refused      8  umount: not a hingfs mount
                      9  the base URL is no video API"""
-_STANDARD_ERROR = 2
+_STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return getattr(error, "exit_status", 1)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except BrokenPipeError:  # as of `hingfs cache | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_OUTPUT)  # Python flushes it
+        return 128 + signal.SIGPIPE
     return status
 
 
@@ -72,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_mount(commands)
     _add_umount(commands)
+    _add_cache(commands)
     _add_demo(commands)
     return parser
 
@@ -110,6 +114,25 @@ def _add_umount(commands: "_Commands") -> None:
         "--lazy", action="store_true", help="detach at once, even while files are open"
     )
     parser.set_defaults(run=_umount)
+
+
+def _add_cache(commands: "_Commands") -> None:
+    parser = commands.add_parser(
+        "cache",
+        usage="hingfs cache [--json] [--cache-dir DIR] [COMMAND ...]",
+        help="show what the disk cache holds, check it, or make it less",
+        description=_wrapped(
+            "Show the videos in the disk cache, the one used last first. Mounts that run "
+            "go on with whatever a command leaves, and fetch what it removed again. What "
+            "is kept stays."
+        ),
+        epilog=EXIT_STATUSES,
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="for programs; times in Unix seconds"
+    )
+    offer_cache_directory(parser)
+    parser.set_defaults(run=_cache, job="list")
 
 
 def _add_demo(commands: "_Commands") -> None:
@@ -164,6 +187,13 @@ def _umount(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
 
     mountpoint.unmount(mountpoint.absolute(arguments.directory), lazy=arguments.lazy)
     return 0
+
+
+def _cache(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    with _importing():
+        from . import cache  # noqa: PLC0415 - as said above
+
+    return cache.run(arguments, environ)
 
 
 def _demo(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:

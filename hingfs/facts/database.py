@@ -74,6 +74,13 @@ _LISTING = """
 SELECT video_id, state, word, completed_at, created_at, expires_at
 FROM listing WHERE account = ?
 """
+_EXPIRIES = """
+SELECT endpoint, video_id, max(expires_at) FROM accounts JOIN (
+    SELECT account, video_id, expires_at FROM videos
+    UNION ALL SELECT account, video_id, expires_at FROM listing
+) USING (account)
+WHERE expires_at IS NOT NULL GROUP BY endpoint, video_id
+"""
 _PUT_LESSON = "REPLACE INTO lessons VALUES (?, ?, ?, ?)"
 _FORGET_LESSON = "DELETE FROM lessons WHERE account = ? AND subject = ?"
 _PUT_VIDEO = "REPLACE INTO videos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -155,6 +162,11 @@ class Database:
             [ListedRow._make(row) for row in listing],
             listed_at,
         )
+
+    def expiries(self) -> dict[tuple[str, str], float]:
+        """Endpoint and id -> when the link ends, in Unix seconds; of all accounts."""
+        rows = self._sql.execute(_EXPIRIES)
+        return {(endpoint, video_id): at for endpoint, video_id, at in rows}
 
     def write(self, endpoint: str, token: bytes, batch: Batch) -> None:
         """Write *batch* for the account of *endpoint* and the hash *token*, or nothing."""

@@ -257,6 +257,18 @@ class FactStore:
             self._database = None
 
 
+def expiries(directory: Path) -> dict[tuple[str, str], float]:
+    """As `Database.expiries`, of the file in *directory*; empty if it cannot be used."""
+    path = directory / NAME
+    try:
+        if not path.exists():  # it would be made
+            return {}
+        with Database(path, wal=network_file_system(directory) is None) as facts:
+            return facts.expiries()
+    except (sqlite3.Error, OSError):
+        return {}
+
+
 def _joined(older: Batch, newer: Batch) -> Batch:
     """One batch for both; *newer* decides."""
     newest = newer if newer.listing is not None else older

@@ -54,8 +54,8 @@ def here(tmp_path: Path) -> Path:
 
 # What is typed, with D for that directory; what is said.
 ARGUMENTS = rows("""
-| `hingfs` needs a command: mount, umount, demo
-explode | there is no such command; choose mount, umount, demo
+| `hingfs` needs a command: mount, umount, cache, demo
+explode | there is no such command; choose mount, umount, cache, demo
 mout D | there is no such command; did you mean mount?
 mount | `hingfs mount` needs a directory: DIR
 umount | `hingfs umount` needs a directory: DIR
@@ -66,6 +66,7 @@ mount D/empty --bogus | `hingfs mount` has no option --bogus
 mount D/empty --cach-size 1MiB | `hingfs mount` has no option --cach-size; did you mean --cache-size?
 umount D/empty --lasy | `hingfs umount` has no option --lasy; did you mean --lazy?
 demo D/empty --chek | `hingfs demo` has no option --chek; did you mean --check?
+cache D/empty | `hingfs cache` takes no argument, and got 1
 mount D/empty more | `hingfs mount` takes one DIR, and got 2 arguments; put a name with blanks into quotes
 mount D/empty --cache 1G | `hingfs mount` has no option --cache; did you mean --cache-size or --cache-dir?
 mount D/empty --verbose | `hingfs mount` has no option --verbose; did you mean --log-level debug?
@@ -75,6 +76,7 @@ mount D/empty --cache-size | --cache-size needs a value: --cache-size SIZE
 USAGES = {
     "mount": "hingfs mount [OPTION]... DIR",
     "umount": "hingfs umount [-h] [--lazy] DIR",
+    "cache": "hingfs cache [--json] [--cache-dir DIR] [COMMAND ...]",
     "demo": "hingfs demo [-h] [--check] [DIR]",
     "": "hingfs [-h] [--version] COMMAND ...",
 }

@@ -1,6 +1,7 @@
 """Bytes that one mount fetched are read by the next one from disk: requests, counted."""
 
 import contextlib
+import json
 import shutil
 import signal
 import sqlite3
@@ -12,7 +13,7 @@ import pytest
 from hingfs.blocks import KIB
 from hingfs.facts.store import NAME
 from tests.support.endpoint import FakeEndpoint, LoggedRequest
-from tests.support.mounting import BINDINGS, Mounted, eventually
+from tests.support.mounting import BINDINGS, Mounted, eventually, hingfs
 
 pytestmark = pytest.mark.fuse
 
@@ -92,6 +93,11 @@ def test_a_remount_reads_what_was_fetched_and_asks_as_one_mount_does(
             assert mounted.path("video").read_bytes() == video.read(0, SIZE_BYTES)
             asked = [(r.method, r.kind) for r in endpoint.log]
             assert asked == [("HEAD", "content")] * older
+            if older:
+                said = hingfs("cache", "--json", XDG_CACHE_HOME=str(tmp_path))
+                (shown,) = json.loads(said.stdout)
+                told = [shown[key] for key in ("video", "api", "here_bytes")]
+                assert told == ["video", endpoint.base_url, SIZE_BYTES]
 
     directory = tmp_path / "hingfs"
     modes = {path.stat().st_mode & 0o777 for path in directory.rglob("*")}

@@ -1,0 +1,131 @@
+"""The command `cache`: what the disk cache holds, and making it less.
+
+Decides how it is told to people and to programs. Leaves the files to `cache.stock`, which
+works beside running mounts, and what is known of links to `facts.store`.
+"""
+
+import argparse
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ..cache import stock
+from ..cache.stock import Stocked
+from ..errors import HingError, UsageError, plain, printable
+from ..facts import directory as facts_directory
+from ..facts.store import expiries
+from ..settings import CacheConfig
+from ..units import rounded_size
+from .given import Given
+
+_Expiries = Mapping[tuple[str, str], float]
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Do what `hingfs cache` was asked for; the exit status."""
+    if arguments.json and arguments.job != "list":
+        raise UsageError("--json is for `hingfs cache` alone")
+    config = Given(vars(arguments), environ).part(CacheConfig)
+    with _disk_in_words():
+        directory = facts_directory.usable(config.directory, environ)
+    return _JOBS[arguments.job](directory, arguments)
+
+
+def _list(directory: Path, arguments: argparse.Namespace) -> int:
+    with _disk_in_words():
+        videos = stock.videos(directory)
+        known = expiries(directory)
+    if arguments.json:
+        print(json.dumps([_as_json(video, known) for video in videos], indent=2))
+    elif videos:
+        print(_table([_HEAD, *(_row(video, known) for video in videos)]))
+        print(_total(videos, directory))
+    else:
+        print(f"the disk cache in {plain(str(directory))} is empty")
+    return 0
+
+
+_HEAD = ("VIDEO", "SIZE", "HERE", "KEPT", "LAST USED", "EXPIRES", "API")
+
+
+def _row(video: Stocked, known: _Expiries) -> tuple[str, ...]:
+    size = video.version.size_bytes
+    return (
+        printable(video.version.video_id),
+        rounded_size(size),
+        "all" if video.here_bytes == size else rounded_size(video.here_bytes),
+        "yes" if video.kept else "no",
+        _minute(video.used_at),
+        _minute(_expiry(video, known)),
+        printable(video.version.endpoint),
+    )
+
+
+def _as_json(video: Stocked, known: _Expiries) -> dict[str, object]:
+    return {
+        "video": video.version.video_id,
+        "api": video.version.endpoint,
+        "size_bytes": video.version.size_bytes,
+        "here_bytes": video.here_bytes,
+        "disk_bytes": video.taken_bytes,
+        "kept": video.kept,
+        "created_at": video.created_at,
+        "used_at": video.used_at,
+        "expires_at": _expiry(video, known),
+    }
+
+
+def _expiry(video: Stocked, known: _Expiries) -> float | None:
+    return known.get((video.version.endpoint, video.version.video_id))
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """*rows* in columns; the two of sizes end at the same place."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = "<>><<<<"
+    return "\n".join(
+        "  ".join(
+            f"{cell:{side}{width}}"
+            for cell, side, width in zip(row, sides, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _total(videos: Sequence[Stocked], directory: Path) -> str:
+    taken = sum(video.taken_bytes for video in videos)
+    return (
+        f"{_count(len(videos), 'video')}, {rounded_size(taken)} on disk in "
+        f"{plain(str(directory))}"
+    )
+
+
+def _minute(at: float | None) -> str:
+    """The time *at* as clocks here show it."""
+    if at is None:
+        return "-"
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+    except (ValueError, OverflowError):  # what a server or a damaged file says
+        return "-"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+@contextlib.contextmanager
+def _disk_in_words() -> Iterator[None]:
+    """Turn an OSError of the cache directory into words; its rule is in words already."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror is None:
+            raise HingError(str(error)) from error
+        what = plain(str(error.filename or "the disk cache"))
+        raise HingError(f"{what}: {error.strerror}") from error
+
+
+_JOBS: dict[str, Callable[[Path, argparse.Namespace], int]] = {"list": _list}
