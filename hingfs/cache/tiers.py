@@ -138,7 +138,10 @@ class Tiers:
                 copy_shared(target, offset, block, index * self.block_bytes)
                 continue
             # Most often memory then has none of the others, and one call reads them all.
-            if not absent and video is not None and video.read_into(target, offset):
+            # It leaves alone what memory gave: disk may fail, and spoil its target.
+            rest = target[max(0, index * self.block_bytes - offset) :]
+            at = offset + len(target) - len(rest)
+            if not absent and video is not None and video.read_into(rest, at):
                 return []
             absent.append(index)
         if video is None:

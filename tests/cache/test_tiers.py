@@ -103,6 +103,18 @@ def test_a_bad_block_is_absent_and_its_neighbours_are_not(rig):
     assert rig.tiers.block(rig.content, 2) == rig.block(2)
 
 
+def test_a_bad_block_on_disk_spoils_none_that_memory_has(rig):
+    rig.put(rig.content, range(3))
+    for index in (0, 2):
+        rig.memory.put(rig.content.block_key(index), rig.block(index))
+    rig.flip(5)
+    rig.flip(2 * rig.tiers.block_bytes + 5)
+
+    got, absent = read(rig, rig.content, 1, 3 * rig.tiers.block_bytes)
+
+    assert (got, absent) == (ramp("v", 1, 3 * rig.tiers.block_bytes), [])
+
+
 def test_another_sighting_of_the_version_has_its_blocks_and_another_version_none(rig):
     rig.put(rig.content, range(2))
     again, changed, untold = content(), content('"b"'), content(None)
