@@ -6,7 +6,7 @@ its last progress. A whole file has `WHOLE_TRIES` attempts without progress, eac
 the terms of a range. Decides how long a call waits between tries, and for the head of
 an answer. Leaves pauses that the API asks for to `turns`, how many requests it takes at
 once to `slots`, a server that is down to `breaker`, a body that trickles to `pace`, dead
-connections to `sessions`, and replicas that know less to `api.replicas`.
+connections to `wire`, and replicas that know less to `api.replicas`.
 """
 
 import math

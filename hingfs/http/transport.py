@@ -1,6 +1,6 @@
 """Answers to requests: by TLS if possible, through redirects, before a deadline.
 
-Decides which redirects are followed, and when plain http is asked. Leaves to `sessions`
+Decides which redirects are followed, and when plain http is asked. Leaves to `wire`
 how a request is sent, to `authorization` which host sees the token, to `destinations`
 where the API may send us, and to its callers the meaning of an answer and further tries.
 
@@ -38,10 +38,10 @@ from .destinations import Destinations
 from .open_connections import OpenConnections
 from .proxies import Proxies
 from .resolver import Resolver
-from .sessions import Sessions, as_sent
 from .slots import Slots
 from .tls import TlsContext
 from .turns import RequestLimit
+from .wire import Wire, as_sent
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class HttpTransport:
         # Made once TLS is spoken; where two threads make one each, either will do.
         tls = cache(TlsContext.strict)
         adapter = partial(Adapter, *parts, tls=tls, sent=self.breaker.sent)
-        self._sessions = Sessions(config, self._proxies, adapter)
+        self._wire = Wire(config, self._proxies, adapter)
         self._closed = threading.Event()
 
     def url_of(self, path: str) -> str:
@@ -129,7 +129,7 @@ class HttpTransport:
 
     def warm(self, count: int) -> None:
         """Open up to *count* connections to the API; send nothing."""
-        self._sessions.warm(self._config.base_url, count)
+        self._wire.warm(self._config.base_url, count)
 
     def wait(self, seconds: float) -> None:
         """Sleep; raises Closing as soon as the transport is closed."""
@@ -199,7 +199,7 @@ class HttpTransport:
         started = time.monotonic()
         try:
             with self.breaker.unanswered(request.about, started):
-                response = self._sessions.send(
+                response = self._wire.send(
                     request.method,
                     url,
                     request.headers,

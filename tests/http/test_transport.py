@@ -542,7 +542,7 @@ class TestFailures:
         def fail(*_args, **_options):
             raise instance(kind)
 
-        monkeypatch.setattr(transport._sessions._session, "request", fail)
+        monkeypatch.setattr(transport._wire._adapter, "send", fail)
 
         with pytest.raises(TransportError):
             get(transport, endpoint.url("v"))

@@ -235,7 +235,7 @@ def test_the_token_is_in_no_repr_traceback_or_log(
         real(built.engine.transport, "GET", endpoint.url("v"), deadline=math.inf)
     except RuntimeError:
         text.append(traceback.format_exc())
-    things = [*holders(built), built.engine.transport._sessions._session]
+    things = [*holders(built), built.engine.transport._wire._adapter]
     text += [f"{thing!r} {thing} {thing!a}" for thing in things]
 
     assert any(isinstance(thing, Token) for thing in things)

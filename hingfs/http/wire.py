@@ -1,15 +1,18 @@
-"""Sends requests by two sessions of `requests`, which serve all threads.
+"""Puts requests on the wire, by two adapters of `requests` that serve all threads.
 
 Decides how a request looks on the wire, which connections are opened ahead or given up,
 and which variables of the environment count. Leaves to `transport` where a request may
 go, and to `connections` how it gets there.
+
+There is no session of `requests`: it would add cookies, credentials, proxies and
+redirects of its own to each request. A request and its answer take 0.3 ms of CPU without
+one, 0.5 with one (loopback, the least of five rounds, 2026-11-27).
 """
 
 import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import requests
@@ -33,18 +36,23 @@ _MOST_STALE = 3
 # too small would throw warm connections away.
 _METADATA_CONNECTIONS = 16
 
-# Makes the adapter of a session; called with the connections to keep to each host.
+# What every request says beside its own headers.
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "hingfs"}
+# The authorities that the user trusts in place of the usual ones, the first that is set.
+_AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+# Makes an adapter; called with the connections to keep to each host.
 MakeAdapter = Callable[[int], requests.adapters.HTTPAdapter]
 
 # urllib3 logs each request with its whole URL, which may be a signed one.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
-class Sessions:
+class Wire:
     """Sends requests. See the module docstring.
 
-    Thread safety: all methods. Threads share the sessions' connection pools, which are
-    thread-safe. Cookies are refused, and nothing else changes after construction.
+    Thread safety: all methods. Threads share the adapters' connection pools, which are
+    thread-safe. Nothing else changes after construction.
     """
 
     def __init__(
@@ -52,9 +60,10 @@ class Sessions:
     ) -> None:
         self._connect_seconds = config.connect_seconds
         self._proxies = proxies
-        self._session = _session(adapter(config.connections + _METADATA_CONNECTIONS))
+        self._verify = next(filter(None, map(os.environ.get, _AUTHORITIES)), True)
+        self._adapter = adapter(config.connections + _METADATA_CONNECTIONS)
         # For requests that want a new connection; each is used once: see `send`.
-        self._fresh_session = _session(adapter(1))
+        self._fresh_adapter = adapter(1)
 
     def send(
         self,
@@ -71,30 +80,27 @@ class Sessions:
         A kept connection that was dead costs no try. A *fresh* request goes by a new
         connection. Raises TransportError.
         """
-        session = self._fresh() if fresh else self._session
+        adapter = self._fresh() if fresh else self._adapter
         server = urlsplit(url).netloc.rpartition("@")[2]  # without a password
         for _ in range(_MOST_STALE):
             left = max(0.001, deadline - time.monotonic())
             try:
                 with send_errors(server):
-                    return session.request(
-                        method,
-                        url,
-                        headers=headers,
-                        auth=auth,
-                        allow_redirects=False,
-                        proxies=self._proxies.of(url),
+                    return adapter.send(
+                        _prepared(method, url, headers, auth),
                         stream=True,
                         timeout=(min(self._connect_seconds, left), left),
+                        verify=self._verify,
+                        proxies=self._proxies.of(url),
                     )
             except Stale as error:
                 log.debug("%s: %s", server, error)
         raise Unreachable("connections die as soon as they are kept", server=server)
 
-    def _fresh(self) -> requests.Session:
-        """The session for fresh requests, its pool emptied; busy connections go on."""
-        self._fresh_session.close()
-        return self._fresh_session
+    def _fresh(self) -> requests.adapters.HTTPAdapter:
+        """The adapter for fresh requests, its pool emptied; busy connections go on."""
+        self._fresh_adapter.close()
+        return self._fresh_adapter
 
     def warm(self, url: str, count: int) -> None:
         """Open up to *count* connections to the host of *url*, TLS included; send nothing.
@@ -105,9 +111,7 @@ class Sessions:
         if self._proxies.serve(url):
             return
         request = requests.Request("GET", url).prepare()
-        adapter = self._session.get_adapter(url)
-        assert isinstance(adapter, requests.adapters.HTTPAdapter)
-        verify = self._session.verify
+        adapter, verify = self._adapter, self._verify
         pool = adapter.get_connection_with_tls_context(request, verify)
         assert isinstance(pool, urllib3.HTTPConnectionPool)
         adapter.cert_verify(pool, url, verify, None)  # type: ignore[no-untyped-call]
@@ -135,34 +139,14 @@ def as_sent(url: str) -> str:
         raise ValueError(str(error)) from error
 
 
-class _Session(requests.Session):
-    """A session for which no answer is a redirect: `transport` follows them.
-
-    Even if told not to follow a redirect, requests reads its whole body.
-    """
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """None, even if *resp* is a redirect."""
-
-
-def _session(adapter: requests.adapters.HTTPAdapter) -> requests.Session:
-    session = _Session()
-    # With trust_env, requests would read netrc for each request and for each host that a
-    # redirect names. We copy the variables that we want, once: see `proxies` too.
-    session.trust_env = False
-    session.verify = next(
-        (
-            os.environ[name]
-            for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-            if os.environ.get(name)
-        ),
-        True,
-    )
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.headers.clear()
-    session.headers.update(
-        {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "hingfs"}
-    )
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
+def _prepared(
+    method: str, url: str, headers: Mapping[str, str], auth: requests.auth.AuthBase
+) -> requests.PreparedRequest:
+    """The request as it is sent: all that `PreparedRequest.prepare` does, but cookies."""
+    request = requests.PreparedRequest()
+    request.prepare_method(method)
+    request.prepare_url(url, None)
+    request.prepare_headers({**_HEADERS, **headers})
+    request.prepare_body(None, None)
+    request.prepare_auth(auth, url)
+    return request
