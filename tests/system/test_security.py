@@ -296,7 +296,7 @@ SPYING = """
 import subprocess, sys
 from hingfs.cli import main as cli
 from hingfs.mount import serving as mount
-def serve(config, on_up):
+def serve(config, *_):
     print(subprocess.run(["env"], capture_output=True, text=True).stdout)
     print("token still known:", bool(config.endpoint.token.read()))
 mount.serve = serve
