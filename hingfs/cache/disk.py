@@ -30,6 +30,9 @@ from .video import DiskVideo
 
 # A video that takes a larger share of the limit would have to make room for itself.
 LARGEST_SHARE = 7 / 8
+# Videos that are open, as a share of the files that this process may have: each takes two.
+# The other half is for connections, without which nothing is read. A guess.
+_SHARE_OF_FILES = 1 / 4
 # Which blocks of files that are closed are verified: a byte for each. A film of 785 MB
 # takes 6 KB. A guess.
 _MOST_VERIFIED_BYTES = 4 << 20
@@ -70,14 +73,16 @@ class DiskCache:
     def open(self, version: VideoVersion) -> DiskVideo | None:
         """The blocks of *version*; its files are found or made. Does I/O.
 
-        None if the disk cannot be used now, or the version is none for it: an empty
-        video, or one too large for the cache. Call `release` once for each `open`. Blocks
+        None if the disk cannot be used now, or has too many videos open; or the version is
+        none for it: an empty video, or one too large for the cache. Call `release` once for each `open`. Blocks
         of a version with a sighting are of use to this process alone.
         """
         if not 0 < version.size_bytes <= LARGEST_SHARE * self._limit_bytes:
             return None
         self._janitor.begin()
         if self._closed or not self._health.may_read:
+            return None
+        if version not in self._videos and len(self._videos) >= _most_open():
             return None
         try:
             with self._health.operation():
@@ -164,3 +169,9 @@ class DiskCache:
         with self._lock:
             kept = self._verified.get(inode_of(found))
         return kept[1] if kept is not None and kept[0] == times_of(found) else None
+
+
+def _most_open() -> float:
+    """How many videos may be open at once."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return math.inf if files == resource.RLIM_INFINITY else _SHARE_OF_FILES * files

@@ -1,6 +1,7 @@
 """The disk cache: what it keeps and for whom, and that a damaged file is a miss."""
 
 import os
+import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -95,6 +96,20 @@ def test_the_same_files_serve_all_users_in_a_process(process):
     assert readable(other) == [1]
     other.release()
     assert opened(cache) is not one
+
+
+def test_half_of_a_process_s_files_are_left_to_others(process, monkeypatch):
+    """With 1,024 files and 512 open videos there was none for a connection."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (16, 16))
+    cache = process()
+    first = opened(cache)
+    others = [opened(cache, version_of(name)) for name in "abc"]
+
+    assert cache.open(version_of("d")) is None
+    assert opened(cache) is first, "it takes no more files"
+
+    others[0].release()
+    assert readable(opened(cache, version_of("d"))) == []
 
 
 def test_blocks_of_another_process_are_found_while_a_video_is_open(
