@@ -9,7 +9,9 @@ Nothing touches the disk before the first `open`.
 Threads: any thread may call any method.
 """
 
+import math
 import os
+import resource
 import secrets
 import threading
 from dataclasses import dataclass
