@@ -54,14 +54,6 @@ PROVEN_SHARE = 4  # a larger window may hold a quarter of the bytes read so far
 # A program that still waits after so many bytes gets the largest window: over capped
 # connections only larger requests make up for the wait in front of each.
 PROVEN_AFTER_BYTES = PROVEN_SHARE * UNPROVEN_WINDOW_BYTES
-# A reader that has not waited for so many bytes, nor for an eighth of all it has read, is
-# slower than the link: few long requests bring it as much as many short ones. They are
-# then as long as those of a window of the last figure. After each wait it takes longer,
-# so that a link which is only just faster is not slowed again and again. A film on
-# loopback comes in 112 requests in place of 148 (2026-11-27).
-OUTRUN_AFTER_BYTES = UNPROVEN_WINDOW_BYTES
-OUTRUN_SHARE = 8
-OUTRUN_WINDOW_BYTES = 128 * MIB
 # A rest of the file no larger than this is fetched whole once so many bytes were read
 # from the start. Where the program is no copier, it must have read as much as the rest.
 SMALL_REST_BYTES = 16 * MIB
@@ -76,7 +68,6 @@ class _Cursor:
     read_bytes: int
     window_bytes: int = 0
     grown_at: int = 0  # frontier at which the window last grew
-    waited_at: int = 0  # frontier at the last read that waited, or at the first
     used_at: int = 0  # counter of reads, for eviction
     # Of the dense sequence up to the frontier:
     reads: int = 1  # reads that moved the frontier on
@@ -107,20 +98,13 @@ class _Cursor:
         """Whether the bytes that follow are worth fetching."""
         return self.reads >= ARMED_AFTER_READS or self.dense_bytes >= ARMED_AFTER_BYTES
 
-    @property
-    def outrun(self) -> bool:
-        """Whether the link has long been faster than the reader."""
-        unwaited = self.frontier - self.waited_at
-        return unwaited >= max(OUTRUN_AFTER_BYTES, self.read_bytes // OUTRUN_SHARE)
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to fetch ahead after a read."""
 
     ahead: ByteRange | None = None
-    # That *ahead* is the new part of; more where the link outruns the reader.
-    window_bytes: int = 0
+    window_bytes: int = 0  # that *ahead* is the new part of
     # The read belongs to no known cursor: drop the transfers queued for the others.
     new_region: bool = False
 
@@ -153,8 +137,6 @@ class ReadAhead:
         cursor.used_at = self._reads
         first = cursor.reads == 1
         cursor.note_read(span)
-        if waited:
-            cursor.waited_at = cursor.frontier
         if first and cursor.reads > 1:
             self._jumps_in_vain = 0
         if not cursor.armed or self._probes(cursor):
@@ -216,7 +198,6 @@ class ReadAhead:
             span.stop,
             span.stop,
             len(span),
-            waited_at=span.stop,
             used_at=self._reads,
             passed_bytes=len(span),
             dense_bytes=len(span),
@@ -262,8 +243,7 @@ class ReadAhead:
         enough = rest if self._is_sought(cursor) else SMALL_REST_AFTER_BYTES
         if rest <= SMALL_REST_BYTES and cursor.read_bytes >= enough:
             window = max(window, rest)
-        counts_as = OUTRUN_WINDOW_BYTES if cursor.outrun else window
-        request = request_bytes(counts_as, share)
+        request = request_bytes(window, share)
         stop = min(
             cursor.frontier + window, self.size_bytes, cursor.planned + room_bytes
         )
@@ -277,4 +257,4 @@ class ReadAhead:
             stop -= missing % request  # whole requests; the rest follows soon
         ahead = ByteRange(cursor.planned, stop)
         cursor.planned = stop
-        return Plan(ahead, counts_as)
+        return Plan(ahead, window)

@@ -213,23 +213,6 @@ def test_a_window_grows_only_while_reads_wait():
     assert furthest(waited=False) < furthest(waited=True)
 
 
-def test_a_reader_that_the_link_outruns_has_few_long_requests():
-    """After a wait they are short again, the longer the more was read before."""
-    ahead = ReadAhead(FILM)
-    lengths = []
-    for span in kernel_reads(0, 560 * MIB):
-        waited = span.start in range(4 * MIB) or span.start == 400 * MIB
-        plan = advance(ahead, span, waited=waited, connections=10)
-        if plan.ahead is not None:
-            lengths.append((span.start // MIB, request_bytes(plan.window_bytes, 10)))
-
-    longest = queues.LARGEST_REQUEST_BYTES
-    assert {size == longest for at, size in lengths if at < 30} == {False}
-    assert {size == longest for at, size in lengths if 36 <= at < 400} == {True}
-    assert {size == longest for at, size in lengths if 400 <= at < 456} == {False}
-    assert {size == longest for at, size in lengths if at >= 460} == {True}
-
-
 @given(st.integers(1, 300 * MIB), st.integers(1, 64), st.booleans())
 def test_a_program_that_stops_has_cost_little_in_proportion(
     read_bytes, connections, waited
