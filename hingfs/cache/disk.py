@@ -76,8 +76,9 @@ class DiskCache:
         """The blocks of *version*; its files are found or made. Does I/O.
 
         None if the disk cannot be used now, or has too many videos open; or the version is
-        none for it: an empty video, or one too large for the cache. Call `release` once for each `open`. Blocks
-        of a version with a sighting are of use to this process alone.
+        none for it: an empty video, or one too large for the cache. Call `release` once
+        for each `open`. Blocks of a version with a sighting are of use to this process
+        alone.
         """
         if not 0 < version.size_bytes <= LARGEST_SHARE * self._limit_bytes:
             return None
@@ -87,7 +88,7 @@ class DiskCache:
         if version not in self._videos and len(self._videos) >= _most_open():
             return None
         try:
-            with self._health.operation():
+            with self._health.operation(reading=True):  # since a reader waits for it
                 return self._shared(version)
         except (OSError, NoHeader):
             return None

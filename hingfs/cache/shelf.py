@@ -54,7 +54,11 @@ class Shelved:
 
 
 def shelved(folder: Path) -> list[Shelved]:
-    """All videos in *folder*; raises OSError. Files that others delete are left out."""
+    """All videos in *folder*; raises OSError. Files that others delete are left out.
+
+    What is no regular file is none of a video: a directory cannot be evicted, and one at
+    the head of the order would end each eviction.
+    """
     found: dict[str, Shelved] = {}
     for shelf in _entries(folder):
         if len(shelf.name) != 2 or not shelf.is_dir(follow_symlinks=False):
@@ -64,9 +68,9 @@ def shelved(folder: Path) -> list[Shelved]:
             if dot + ending in {DATA, INDEX}:
                 with contextlib.suppress(FileNotFoundError):
                     seen = entry.stat(follow_symlinks=False)
-                    if stem not in found:
-                        found[stem] = Shelved(Path(stem))
-                    _note(found[stem], dot + ending, seen)
+                    if stat.S_ISREG(seen.st_mode):
+                        video = found.setdefault(stem, Shelved(Path(stem)))
+                        _note(video, dot + ending, seen)
             elif ending == "tmp":
                 _drop_leftover(Path(entry))
     return list(found.values())
@@ -104,8 +108,6 @@ def evict(video: Shelved) -> None:
 
 
 def _note(video: Shelved, ending: str, seen: os.stat_result) -> None:
-    if not stat.S_ISREG(seen.st_mode):
-        return
     if ending == DATA:
         video.size_bytes = seen.st_size
         video.data_bytes = seen.st_blocks * _STAT_BLOCK

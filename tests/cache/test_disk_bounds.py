@@ -54,6 +54,10 @@ def left(directory: Path, ids: Iterable[str]) -> list[str]:
 
 def test_the_directory_never_holds_more_than_its_limit(process, tmp_path):
     cache = process(TEN)
+    odd = files_of(tmp_path, "a directory")[0]
+    odd.mkdir(parents=True)
+    for directory in (tmp_path, *odd.parents[:2]):
+        directory.chmod(0o700)
     for number in range(30):
         put_whole(cache, version_of(f"v{number}"))
         assert held(tmp_path) <= TEN

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hingfs.blocks import MIB
-from hingfs.cache import health, janitor
+from hingfs.cache import files, health, janitor
 from hingfs.cache.layout import GRID_BYTES
 from tests.support.disks import (
     BLOCKS,
@@ -159,6 +159,32 @@ def test_a_read_that_hangs_is_joined_by_no_other(process, monkeypatch, expected_
     expected_log("the disk cache is not used: .*: no answer for 0 s")
     assert read(video, 2 * GRID_BYTES, 2 * GRID_BYTES + 9) is None
     assert not video.has(2)
+
+    go_on.set()
+    first.join()
+
+
+def test_an_open_that_hangs_is_joined_by_no_other(process, monkeypatch):
+    """Each would keep a thread of the mount for as long as the disk hangs."""
+    cache = process()
+    put_whole(cache, version_of())
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def hang(*given):
+        assert not hangs.is_set(), "another one hangs"
+        hangs.set()
+        assert go_on.wait(10)
+        return files.open_pair(*given)
+
+    monkeypatch.setattr("hingfs.cache.disk.open_pair", hang)
+    monkeypatch.setattr(health, "HESITATION_SECONDS", 0.0)
+    first = threading.Thread(target=opened, args=(cache, version_of("w")))
+    first.start()
+    assert hangs.wait(10)
+
+    assert cache.open(version_of()) is None
+    assert cache.open(version_of("x")) is None
+    assert cache._health.may_read
 
     go_on.set()
     first.join()
