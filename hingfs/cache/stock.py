@@ -35,8 +35,9 @@ class Stocked:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The outcome of `verify`."""
+    """The outcome of `verify` for one video."""
 
+    version: VideoVersion
     good_blocks: int
     bad_blocks: int
 
@@ -57,21 +58,17 @@ def videos(directory: Path) -> list[Stocked]:
     return sorted(found, key=lambda video: -video.used_at)
 
 
-def verify(directory: Path) -> Checked:
-    """Read every block; those that are bad are forgotten, for every process."""
-    good = bad = 0
+def verify(directory: Path) -> Iterator[Checked]:
+    """Read every block of one video after the other.
+
+    Those that are bad are forgotten, for every process.
+    """
     for _, pair in _pairs(directory):
-        for index in present(pair):
-            size = pair.header.version.size_bytes
-            bounds = bounds_of(index, GRID_BYTES, size)
-            buffer = memoryview(bytearray(len(bounds)))
-            if pair.read_into(buffer, bounds.start):
-                pair.forget([index])
-                bad += 1
-            else:
-                good += 1
+        here = list(present(pair))
+        bad = [index for index in here if not _is_good(pair, index)]
+        pair.forget(bad)
         pair.erase_forgotten()
-    return Checked(good, bad)
+        yield Checked(pair.header.version, len(here) - len(bad), len(bad))
 
 
 def trim(directory: Path, most_bytes: int) -> int:
@@ -101,6 +98,14 @@ def present(pair: Pair) -> Iterator[int]:
     """The grid blocks that are here."""
     count = block_count(pair.header.version.size_bytes, GRID_BYTES)
     return (index for index in range(count) if pair.has(index))
+
+
+def _is_good(pair: Pair, index: int) -> bool:
+    bounds = bounds_of(index, GRID_BYTES, pair.header.version.size_bytes)
+    try:
+        return not pair.read_into(memoryview(bytearray(len(bounds))), bounds.start)
+    except OSError:  # the disk cannot read it
+        return False
 
 
 def _pairs(directory: Path) -> Iterator[tuple[Shelved, Pair]]:

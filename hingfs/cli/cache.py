@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..cache import stock
-from ..cache.stock import Stocked
+from ..cache.stock import Checked, Stocked
 from ..errors import HingError, UsageError, plain, printable
 from ..facts import directory as facts_directory
 from ..facts.store import expiries
 from ..settings import CacheConfig
-from ..units import rounded_size
+from ..units import parse_size, rounded_size
 from .given import Given
 
 _Expiries = Mapping[tuple[str, str], float]
@@ -39,11 +39,42 @@ def _list(directory: Path, arguments: argparse.Namespace) -> int:
         known = expiries(directory)
     if arguments.json:
         print(json.dumps([_as_json(video, known) for video in videos], indent=2))
-    elif videos:
+        return 0
+    if videos:
         print(_table([_HEAD, *(_row(video, known) for video in videos)]))
-        print(_total(videos, directory))
-    else:
-        print(f"the disk cache in {plain(str(directory))} is empty")
+    print(_total(videos, directory))
+    return 0
+
+
+def _verify(directory: Path, _arguments: argparse.Namespace) -> int:
+    """Say which videos had bad blocks, as they are found; status 1 if there were any."""
+    videos = good = bad = 0
+    for checked in _in_words(stock.verify(directory)):
+        videos += 1
+        good += checked.good_blocks
+        bad += checked.bad_blocks
+        if checked.bad_blocks:
+            name = printable(checked.version.video_id)
+            print(f"{name}: {_count(checked.bad_blocks, 'bad block')}", flush=True)
+    print(f"{_count(videos, 'video')}: {_count(good, 'block')} as written, {bad:,} bad")
+    if bad:
+        print("what was bad is removed, and fetched again when it is read")
+    return 1 if bad else 0
+
+
+def _trim(directory: Path, arguments: argparse.Namespace) -> int:
+    return _make_less(directory, parse_size(arguments.size))
+
+
+def _clear(directory: Path, _arguments: argparse.Namespace) -> int:
+    return _make_less(directory, 0)
+
+
+def _make_less(directory: Path, most_bytes: int) -> int:
+    with _disk_in_words():
+        gone = stock.trim(directory, most_bytes)
+        left = stock.videos(directory)
+    print(f"{rounded_size(gone)} removed; {_total(left, directory)}")
     return 0
 
 
@@ -95,6 +126,9 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _total(videos: Sequence[Stocked], directory: Path) -> str:
+    """What is there, in one line."""
+    if not videos:
+        return f"the disk cache in {plain(str(directory))} is empty"
     taken = sum(video.taken_bytes for video in videos)
     return (
         f"{_count(len(videos), 'video')}, {rounded_size(taken)} on disk in "
@@ -116,6 +150,16 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
+def _in_words(checks: Iterator[Checked]) -> Iterator[Checked]:
+    """*checks*, with trouble of the disk in words."""
+    while True:
+        with _disk_in_words():
+            checked = next(checks, None)
+        if checked is None:
+            return
+        yield checked
+
+
 @contextlib.contextmanager
 def _disk_in_words() -> Iterator[None]:
     """Turn an OSError of the cache directory into words; its rule is in words already."""
@@ -128,4 +172,9 @@ def _disk_in_words() -> Iterator[None]:
         raise HingError(f"{what}: {error.strerror}") from error
 
 
-_JOBS: dict[str, Callable[[Path, argparse.Namespace], int]] = {"list": _list}
+_JOBS: dict[str, Callable[[Path, argparse.Namespace], int]] = {
+    "list": _list,
+    "verify": _verify,
+    "trim": _trim,
+    "clear": _clear,
+}

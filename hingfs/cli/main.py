@@ -133,6 +133,26 @@ def _add_cache(commands: "_Commands") -> None:
     )
     offer_cache_directory(parser)
     parser.set_defaults(run=_cache, job="list")
+    below = parser.add_subparsers(
+        title="commands", prog="hingfs cache", metavar="COMMAND"
+    )
+    for name, meaning in (
+        (
+            "verify",
+            "read every block, tell which videos have bad ones, and remove these",
+        ),
+        ("trim", "remove what was not used for longest, until SIZE is left"),
+        ("clear", "remove all"),
+    ):
+        one = below.add_parser(
+            name,
+            help=meaning,
+            description=_wrapped(f"{meaning[0].upper()}{meaning[1:]}."),
+        )
+        if name == "trim":
+            one.add_argument("size", metavar="SIZE", help="such as 10GiB")
+        offer_cache_directory(one)
+        one.set_defaults(job=name)
 
 
 def _add_demo(commands: "_Commands") -> None:

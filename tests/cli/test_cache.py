@@ -1,5 +1,6 @@
 """`hingfs cache`: what is said of a real directory, and what is left of it."""
 
+import errno
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.cache.layout import GRID_BYTES
+from hingfs.cache.layout import FOLDER, GRID_BYTES, data_of, index_of, stem_of
 from hingfs.cli import main as cli
 from hingfs.facts.records import VideoFacts
 from hingfs.facts.store import FactStore
@@ -39,6 +40,15 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "hingfs"
 
 
+def stem(directory: Path, video_id: str) -> Path:
+    return stem_of(version_of(video_id), directory / FOLDER, "")
+
+
+def used(directory: Path, video_id: str, at: float) -> None:
+    """Let *video_id* be used last then."""
+    os.utime(index_of(stem(directory, video_id)), (at, at))
+
+
 @pytest.fixture
 def filled(directory: Path) -> Iterator[Processes]:
     """All of "old", two blocks of a hostile id, and all of "kept", linked elsewhere."""
@@ -46,7 +56,6 @@ def filled(directory: Path) -> Iterator[Processes]:
     processes = Processes(directory)
     cache = processes()
     for at, video_id in enumerate(("old", HOSTILE, "kept")):
-        before = set(there(directory))
         version = version_of(video_id)
         if video_id == HOSTILE:
             video = opened(cache, version)
@@ -54,10 +63,9 @@ def filled(directory: Path) -> Iterator[Processes]:
             video.release()
         else:
             put_whole(cache, version)
-        (data,) = set(there(directory)) - before
         if video_id == "kept":
-            os.link(data, directory / "elsewhere")
-        os.utime(data.with_suffix(".index"), (NOON + 60 * at, NOON + 60 * at))
+            os.link(data_of(stem(directory, video_id)), directory / "elsewhere")
+        used(directory, video_id, NOON + 60 * at)
     yield processes
     processes.close()
 
@@ -117,6 +125,61 @@ def test_a_table_of_videos_the_one_used_last_first(
     assert videos[HOSTILE]["here_bytes"] == 2 * GRID_BYTES
     assert videos["old"]["size_bytes"] == videos["old"]["here_bytes"] == SIZE
     assert [video["expires_at"] for video in videos.values()] == [None, None, NOON]
+
+
+def test_verify_removes_what_is_bad_and_says_of_which_video(
+    filled: Processes, directory: Path, capsys: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    total = "3 videos: 12 blocks as written, {} bad\n"
+    assert said(capsys, "verify") == total.format(0)
+    with data_of(stem(directory, HOSTILE)).open("r+b") as file:
+        file.seek(GRID_BYTES)
+        file.write(bytes(100))
+
+    found = said(capsys, "verify", status=1)
+
+    assert found == (
+        f"v [2J id: 1 bad block\n{total.format(1).replace('12', '11')}"
+        "what was bad is removed, and fetched again when it is read\n"
+    )
+    assert listed(capsys)[HOSTILE]["here_bytes"] == GRID_BYTES
+    assert said(capsys, "verify") == total.format(0).replace("12", "11")
+
+    def cannot_read(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "preadv", cannot_read)
+    assert "old: 5 bad blocks\n" in said(capsys, "verify", status=1)
+    assert {video["here_bytes"] for video in listed(capsys).values()} == {0}
+
+
+def test_trim_and_clear_remove_the_longest_unused_and_nothing_that_is_kept(
+    filled: Processes, directory: Path, capsys: Say
+) -> None:
+    assert said(capsys, "trim", "2MiB").startswith("0B removed; 3 videos, ")
+    # Parts that nobody uses would go before whole ones.
+    used(directory, "old", time.time() - 120)
+    used(directory, HOSTILE, time.time() - 60)
+
+    assert said(capsys, "trim", "--cache-dir", str(directory), "400KiB").startswith(
+        "524.0KiB removed; 2 videos, "
+    )
+
+    assert set(listed(capsys)) == {"kept", HOSTILE}
+    assert said(capsys, "clear").startswith("264.0KiB removed; 1 video, ")
+    assert set(listed(capsys)) == {"kept"}
+    (directory / "elsewhere").unlink()
+    end = f"removed; the disk cache in {directory} is empty\n"
+    assert said(capsys, "clear").endswith(end)
+    assert there(directory) == []
+
+
+def test_a_size_or_an_option_that_makes_no_sense(
+    directory: Path, refusal: Refusal
+) -> None:
+    assert "'much' is not a size" in refusal(2, "cache", "trim", "much")
+    said = "--json is for `hingfs cache` alone"
+    assert refusal(2, "cache", "--json", "clear") == said
 
 
 def test_a_directory_that_others_can_write_is_refused(

@@ -66,7 +66,7 @@ mount D/empty --bogus | `hingfs mount` has no option --bogus
 mount D/empty --cach-size 1MiB | `hingfs mount` has no option --cach-size; did you mean --cache-size?
 umount D/empty --lasy | `hingfs umount` has no option --lasy; did you mean --lazy?
 demo D/empty --chek | `hingfs demo` has no option --chek; did you mean --check?
-cache D/empty | `hingfs cache` takes no argument, and got 1
+cache shrink | there is no such command; choose verify, trim, clear
 mount D/empty more | `hingfs mount` takes one DIR, and got 2 arguments; put a name with blanks into quotes
 mount D/empty --cache 1G | `hingfs mount` has no option --cache; did you mean --cache-size or --cache-dir?
 mount D/empty --verbose | `hingfs mount` has no option --verbose; did you mean --log-level debug?

@@ -99,6 +99,9 @@ def test_a_remount_reads_what_was_fetched_and_asks_as_one_mount_does(
                 (shown,) = json.loads(said.stdout)
                 told = [shown[key] for key in ("video", "api", "here_bytes")]
                 assert told == ["video", endpoint.base_url, SIZE_BYTES]
+                hingfs("cache", "clear", XDG_CACHE_HOME=str(tmp_path))
+                assert kept(tmp_path) == []
+                assert mounted.path("video").read_bytes() == video.read(0, SIZE_BYTES)
 
     directory = tmp_path / "hingfs"
     modes = {path.stat().st_mode & 0o777 for path in directory.rglob("*")}
