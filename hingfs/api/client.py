@@ -7,6 +7,7 @@ from ..facts.store import FactStore
 from ..http.transport import HttpTransport
 from ..settings import EndpointConfig
 from ..workers import DaemonPool
+from .endpoint_check import Checked
 from .metadata import VideoMetadata
 from .routes import Routes
 from .source import VideoSource
@@ -35,7 +36,7 @@ class VideoClient:
         self.source = VideoSource(routes)
         self.first_bytes = routes.first_bytes
 
-    def check(self) -> str:
+    def check(self) -> Checked:
         """Check that the API is there and takes the token: see `EndpointCheck.check`."""
         return self._endpoint_check.check()
 

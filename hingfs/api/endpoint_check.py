@@ -8,8 +8,11 @@ Threads: every method may be called from any thread.
 """
 
 import logging
+import time
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from ..blocks import KIB
 from ..errors import (
     AccessDenied,
     EndpointError,
@@ -28,6 +31,7 @@ from ..settings import EndpointConfig
 from .beliefs import Belief
 from .endpoint_facts import EndpointFacts
 from .judgement import refusals, signs
+from .judgement.listing import ListPage
 from .judgement.signs import Heard, Sign
 from .judgement.video_status import UNSAID
 from .sender import MOST_ERROR_BYTES, Sender
@@ -36,8 +40,25 @@ log = logging.getLogger(__name__)
 
 # No server gives out this id.
 _NO_VIDEO = "hingfs-asks-for-no-video"
+# How much of the list's newest page is read: a hundred rows with prompts of 4 KB. Of a
+# longer one nothing is kept. A guess.
+_MOST_PAGE_BYTES = 512 * KIB
 
 Trouble = AccessDenied | TransportError
+
+
+class NewestPage(NamedTuple):
+    """The newest page of the list, as it was at *taken_at* (monotonic)."""
+
+    page: ListPage
+    taken_at: float
+
+
+class Checked(NamedTuple):
+    """What a check found: a *warning*, or "", and the list's newest page if that came."""
+
+    warning: str
+    newest: NewestPage | None = None
 
 
 class EndpointCheck:
@@ -57,24 +78,29 @@ class EndpointCheck:
         # True once the status route showed the API. A lost update costs one request.
         self._recognised = False
 
-    def check(self) -> str:
-        """Ask the API for one list entry, as a test of address and token.
+    def check(self) -> Checked:
+        """Ask the API for the newest page of its list, as a test of address and token.
 
         If the answer does not show the API, this asks its status route once as well.
-        Returns a warning if the list does not come though the token is good, or if it
-        stays in doubt whether this is the API; else "". Raises TokenError if every route
+        There is a warning if the list does not come though the token is good, or if it
+        stays in doubt whether this is the API. Raises TokenError if every route
         refuses the token, EndpointError if nothing answers, NoSuchApi if something else
         does.
         """
-        base_url = self._config.base_url
+        base_url, asked_at = self._config.base_url, time.monotonic()
         try:
             listed = self._ask(
-                self._sender.list_url({"limit": "1"}), self._config.metadata_seconds
+                *(self._sender.list_url(), self._config.metadata_seconds),
+                most_bytes=_MOST_PAGE_BYTES,
             )
             if isinstance(listed, Heard):
-                return self._warning_after(listed)
+                with self._sender.parsing:
+                    page = signs.page_in(listed, self._sender.now())
+                if page is not None:
+                    return Checked("", NewestPage(page, asked_at))
+                return Checked(self._warning_after(listed))
             if isinstance(listed, RateLimited):  # the API is there
-                return f"the token was not tried: {listed}"
+                return Checked(f"the token was not tried: {listed}")
             self._require_access(listed)
         except AccessDenied as error:
             raise TokenError(
@@ -84,7 +110,7 @@ class EndpointCheck:
             raise EndpointError(_no_endpoint(base_url, error)) from error
         refused = isinstance(listed, AccessDenied)
         ls = "shows what was opened" if refused else "fails until the list is had"
-        return (
+        return Checked(
             f"{base_url} does not give its list ({listed}); names that are given "
             f"work, and ls {ls}"
         )
@@ -132,7 +158,7 @@ class EndpointCheck:
         return known or self._recognised
 
     def _warning_after(self, listed: Heard) -> str:
-        """A warning, or "" if the API is there, after *listed* came for the list.
+        """A warning, or "" if the API is there, after *listed* came for no page.
 
         Raises NoSuchApi if nothing shows the API.
         """
@@ -190,7 +216,12 @@ class EndpointCheck:
             raise listless
 
     def _ask(
-        self, url: str, seconds: float, tries: int = METADATA_TRIES
+        self,
+        url: str,
+        seconds: float,
+        tries: int = METADATA_TRIES,
+        *,
+        most_bytes: int = MOST_ERROR_BYTES,
     ) -> Heard | Trouble:
         """The answer to GET *url*, or the refusal of the token, or the trouble met."""
         patience = self._sender.terms.of_check(seconds, tries)
@@ -198,7 +229,7 @@ class EndpointCheck:
             answer, body = self._sender.send("GET", url, patience)
             if answer.status in (200, 206):
                 with answer:
-                    body = answer.read_text(patience.deadline, MOST_ERROR_BYTES)
+                    body = answer.read_text(patience.deadline, most_bytes)
         except TransportError as error:
             return error
         refusal = refusals.refusal(answer.status, answer.headers, body, UNSAID)

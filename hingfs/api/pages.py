@@ -21,11 +21,10 @@ from .endpoint_facts import EndpointFacts
 from .judgement import bodies, listing, refusals, wording
 from .judgement.listing import ListPage
 from .judgement.video_status import UNSAID, Status
-from .sender import Sender, asked_around
+from .sender import PAGE_ENTRIES, Sender, asked_around
 
 log = logging.getLogger(__name__)
 
-PAGE_ENTRIES = 100
 _MOST_PAGES = 200
 # A server may ignore `limit`: 12,000 videos with prompts of a line.
 _MOST_PAGE_BYTES = 4 * MIB
@@ -151,11 +150,8 @@ class PagedList:
     def _list_answer(self, after: str) -> tuple[Answer, bytes]:
         tries = self._sender.terms.tries()
         patience = self._sender.terms.of_name(tries=tries)
-        query = {"limit": str(PAGE_ENTRIES), "order": "desc"}
-        if after:
-            query["after"] = after
         try:
-            url = self._sender.list_url(query)
+            url = self._sender.list_url(after)
         except UnicodeEncodeError as error:
             raise ServerBroken("the list cannot be paged: an id is no text") from error
         if len(url) > LONGEST_URL:

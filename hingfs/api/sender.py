@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 # How much of a message is read for judging.
 MOST_ERROR_BYTES = 64 * KIB
+# How many videos a page of the list has at most.
+PAGE_ENTRIES = 100
 
 
 class Sender:
@@ -173,8 +175,11 @@ class Sender:
         """The API's own URL of the bytes of *video_id*."""
         return self._transport.url_of(f"/v1/videos/{quote(video_id, safe='')}/content")
 
-    def list_url(self, query: Mapping[str, str]) -> str:
-        """The API's URL of a page of its list."""
+    def list_url(self, after: str = "") -> str:
+        """The API's URL of the page of its list behind *after*: the newest if that is ""."""
+        query = {"limit": str(PAGE_ENTRIES), "order": "desc"}
+        if after:
+            query["after"] = after
         return self._transport.url_of(f"/v1/videos?{urlencode(query)}")
 
     def warn(self, subject: str, message: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from .. import invocation, log
+from ..api.endpoint_check import NewestPage
 from ..errors import HingError, UsageError, command_word, plain
 from ..facts import directory as facts_directory
 from ..mount import daemon, mountpoint, serving
@@ -41,17 +42,18 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 def _mount_as(config: Config) -> int:
     config.endpoint.token.read()
     serving.prepare(config)
+    newest: NewestPage | None = None
     if not config.start.no_check:
         with _saying_when_slow(f"waiting for {config.endpoint.base_url}"):
-            warning = serving.check(config)
+            warning, newest = serving.check(config)
         if warning:
             complain(f"warning: {warning}")
     mountpoint.clear(config.mount.directory)
     if config.start.foreground:
-        _serve(config, lambda: None, foreground=True)
+        _serve(config, lambda: None, newest, foreground=True)
         daemon.leave(0)
     daemon.serve_in_background(
-        config, lambda on_up: _serve(config, on_up, foreground=False)
+        config, lambda on_up: _serve(config, on_up, newest, foreground=False)
     )
     return 0
 
@@ -77,10 +79,16 @@ def _saying_when_slow(
             timer.join()
 
 
-def _serve(config: Config, on_up: Callable[[], None], *, foreground: bool) -> None:
+def _serve(
+    config: Config,
+    on_up: Callable[[], None],
+    newest: NewestPage | None,
+    *,
+    foreground: bool,
+) -> None:
     """Log, mount and serve in this process until the mount ends.
 
-    Once the mount is up, says so and calls *on_up*.
+    Once the mount is up, says so and calls *on_up*. *newest* is what the check brought.
     """
     directory = config.mount.directory
     target = log.begin(
@@ -107,7 +115,7 @@ def _serve(config: Config, on_up: Callable[[], None], *, foreground: bool) -> No
             print(said, flush=True)
         on_up()
 
-    serving.serve(config, announce)
+    serving.serve(config, announce, newest)
 
 
 def _with_facts(config: Config) -> Config:

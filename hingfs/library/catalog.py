@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from ..api.endpoint_check import NewestPage
 from ..api.metadata import VideoMetadata
 from ..errors import TransportError, VideoNotFound, printable
 from ..facts.store import FactStore
@@ -207,6 +208,10 @@ class Catalog:
             (name_of(video_id), inode_of(video_id))
             for video_id in {*self._known.opened_ids(), *shown}
         )
+
+    def note_newest(self, newest: NewestPage) -> None:
+        """The check has brought the *newest* page of the list."""
+        self._list.note_newest(newest)
 
     def expire_listing(self) -> None:
         """Have the next listing ask the API; if that fails, the old one stands in."""

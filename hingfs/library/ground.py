@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..api.judgement.video_status import State, Status
-from ..api.pages import PAGE_ENTRIES
+from ..api.sender import PAGE_ENTRIES
 from ..facts.records import ListedRow
 
 Rows = Mapping[str, Status]  # in the server's order; nobody changes them

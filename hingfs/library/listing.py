@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
+from ..api.endpoint_check import NewestPage
 from ..api.judgement.video_status import State, Status
 from ..api.metadata import VideoMetadata
 from ..blocks import MIB
@@ -227,10 +228,21 @@ class VideoList:
     def read_newest(self) -> None:
         """Ask for the newest videos of the list, to learn the order of names."""
         page = self._metadata.pages.one_page(has_name) or []
-        newest: Rows = {video.video_id: video.status for video in page}
+        newest = {video.video_id: video.status for video in page}
+        self._put_newest(newest, time.monotonic())
+
+    def note_newest(self, newest: NewestPage) -> None:
+        """The *newest* page came in another way; it is believed as one of `read_newest`."""
+        listed = dict(newest.page.videos)
+        rows = {one: row for one, row in listed.items() if has_name(one)}
+        self._put_newest(rows, newest.taken_at)
+
+    def _put_newest(self, newest: Rows, taken_at: float) -> None:
+        """*newest* are the first rows of the list, as they were at *taken_at*."""
         whole = self.latest
         rows = newest if whole is None else united(newest, whole.rows)
         listing = listing_of(rows, self._metadata.can_be_read, whole)
+        listing = replace(listing, taken_at=taken_at)
         self._short_names.note(listing.shortened)
         with self._lock:
             if not self._saves_a_request(self._latest):  # it may be a whole one

@@ -14,8 +14,9 @@ from functools import partial
 
 from ..api.metadata import VideoMetadata
 from .ahead import Ahead
+from .burst import Burst
 from .known import KnownVideos, VideoFile
-from .listing import VideoList
+from .listing import Listing, VideoList
 from .versions import Versions
 
 # So many names are looked up ahead of the first. With it they cost two round trips.
@@ -80,6 +81,7 @@ class Walks:
         self._order: tuple[str, ...] = ()  # what the walks go through
         self._walks: list[_Walk] = []  # the one that was stepped on last comes last
         self._last = ""  # the id that was looked up last
+        self._burst = Burst(FIRST_AHEAD, MOST_AHEAD)
         self._shown = False  # whether a program has read the directory
         self._unlisted = 0  # names in a row that were found and are in no listing
 
@@ -105,16 +107,10 @@ class Walks:
             position = listing.positions.get(video_id)
             if position is None:
                 return False
-            walk = next((w for w in reversed(self._walks) if w.holds(position)), None)
-            if walk is None:
-                walk = self._begin_locked(position, listing.positions.get(last))
-            else:
-                self._walks.remove(walk)
-                self._walks.append(walk)
-                if not walk.step_to(position):
-                    return False
-            self._skip_known_locked(walk)
-            return walk.reached < walk.end
+            self._burst.asked(video_id)
+            bursts = self._begin_burst_locked(listing, video_id, last)
+            steps = self._step_locked(position, listing.positions.get(last))
+            return steps or bursts
 
     def look_ahead(self) -> None:
         """Have the next names of the walks looked up; does not wait."""
@@ -132,6 +128,32 @@ class Walks:
             given_names = self._unlisted > 1
         if given_names and self._metadata.looks_ahead:
             self._list.start_reading_newest()
+
+    def _step_locked(self, position: int, before: int | None) -> bool:
+        """Step to *position*, after a look-up at *before*; whether names ahead are new."""
+        walk = next((w for w in reversed(self._walks) if w.holds(position)), None)
+        if walk is None:
+            walk = self._begin_locked(position, before)
+        else:
+            self._walks.remove(walk)
+            self._walks.append(walk)
+            if not walk.step_to(position):
+                return False
+        self._skip_known_locked(walk)
+        return walk.reached < walk.end
+
+    def _begin_burst_locked(self, listing: Listing, video_id: str, last: str) -> bool:
+        """Begin a burst beside *last* and *video_id*; returns whether there is one.
+
+        Names in their order make a walk, and so do those that a program has listed.
+        """
+        before = listing.positions.get(last)
+        if self._shown or before in (None, listing.positions[video_id] - 1):
+            return False
+        if self._known.remembers(video_id):
+            return False
+        order = [one for one in listing.rows if one in listing.positions]
+        return self._burst.begin(order, video_id, last)
 
     def _begin_locked(self, position: int, before: int | None) -> _Walk:
         """Begin a walk at *position*, after a look-up at *before*.
@@ -156,11 +178,20 @@ class Walks:
         if not self._metadata.looks_ahead:
             return None
         with self._lock:
-            for walk in reversed(self._walks):
-                video_id = self._next_name_locked(walk)
-                if video_id is not None:
-                    job = partial(self._versions.look_up, video_id, ahead=True)
-                    return video_id, job
+            video_id = self._next_id_locked()
+        if video_id is None:
+            return None
+        return video_id, partial(self._versions.look_up, video_id, ahead=True)
+
+    def _next_id_locked(self) -> str | None:
+        """The next name ahead that is not known; None if there is none."""
+        while (video_id := self._burst.next()) is not None:
+            if not self._known.remembers(video_id):
+                return video_id
+        for walk in reversed(self._walks):
+            video_id = self._next_name_locked(walk)
+            if video_id is not None:
+                return video_id
         return None
 
     def _next_name_locked(self, walk: _Walk) -> str | None:

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from functools import partial
 
 from .. import __version__
+from ..api.endpoint_check import Checked, NewestPage
 from ..engine import Engine
 from ..errors import EndpointError, MountpointError, plain, printable
 from ..library.lookups import SILENCE_SECONDS
@@ -54,10 +55,16 @@ _SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 class Mount:
     """One mount, wired. Make it in the process that serves it.
 
-    *on_up* is called once the mount is up, on the thread `hingfs-up`.
+    *on_up* is called once the mount is up, on the thread `hingfs-up`. *newest* is the
+    newest page of the list, if a check has brought it.
     """
 
-    def __init__(self, config: Config, on_up: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        on_up: Callable[[], None],
+        newest: NewestPage | None = None,
+    ) -> None:
         self._config = config
         self._on_up = on_up
         self._ended = threading.Event()
@@ -72,6 +79,8 @@ class Mount:
             most_waiting=self._shares.most_waiting,
             silence_seconds=math.inf if parallel else SILENCE_SECONDS,
         )
+        if newest is not None:
+            self.engine.catalog.note_newest(newest)
         self.operations = HingOperations(
             self.engine.catalog,
             self.engine.readers,
@@ -212,15 +221,15 @@ def _ends_on_hangup() -> bool:
     return True
 
 
-def check(config: Config) -> str:
-    """Prove address and token with one request; returns a warning, or "".
+def check(config: Config) -> Checked:
+    """Prove address and token with one request.
 
     Raises SetupError if they fail.
     """
     heap.tune()
     engine = Engine(config.endpoint, CacheConfig())
     try:
-        warning = engine.client.check()
+        checked = engine.client.check()
     finally:
         engine.close()
     if not engine.join(_CHECK_ENDS_SECONDS):
@@ -228,7 +237,7 @@ def check(config: Config) -> str:
             f"{config.endpoint.host} was found, but another lookup of it hangs; try "
             "again, or skip this check with --no-check"
         )
-    return warning
+    return checked
 
 
 def prepare(config: Config) -> None:
@@ -238,7 +247,9 @@ def prepare(config: Config) -> None:
     mountpoint.prepare(config.mount.directory)
 
 
-def serve(config: Config, on_up: Callable[[], None]) -> None:
+def serve(
+    config: Config, on_up: Callable[[], None], newest: NewestPage | None = None
+) -> None:
     """Mount in this process and serve until the mount ends."""
     threading.excepthook = _log_end_of_thread
     heap.tune()
@@ -248,7 +259,7 @@ def serve(config: Config, on_up: Callable[[], None]) -> None:
         ctypes.CDLL("libgcc_s.so.1")
     sys.setswitchinterval(SWITCH_SECONDS)
     block_signals()  # before the thread of the facts exists, so that it inherits it
-    Mount(config, on_up).run()
+    Mount(config, on_up, newest).run()
 
 
 def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:

@@ -709,7 +709,7 @@ class TestList:
 class TestCheck:
     @pytest.mark.parametrize("personality", [*PERSONALITIES])
     def test_a_right_token_passes_everywhere(self, ask, endpoint, personality):
-        assert ask(personality).check() == ""
+        assert ask(personality).check().warning == ""
 
         assert len(endpoint.log) == (1 if endpoint.personality.lists else 2)
 
@@ -1242,7 +1242,7 @@ class TestPauses:
     def test_r21_a_pause_at_the_check_is_no_reason_not_to_mount(self, client, endpoint):
         endpoint.inject(faults.status(429, retry_after="30"))
 
-        assert "rate-limiting" in client.check()
+        assert "rate-limiting" in client.check().warning
 
         assert len(endpoint.log) == 1
 

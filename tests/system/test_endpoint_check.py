@@ -230,9 +230,25 @@ def test_an_api_is_known_by_its_list_or_by_its_status_route(
     """One request, and a second one in doubt alone."""
     endpoint.personality = personality
 
-    assert build().engine.client.check() == ""
+    assert build().engine.client.check().warning == ""
 
     assert len(endpoint.log) == requests
+
+
+@pytest.mark.parametrize("rows", [100, 1000])
+def test_the_page_of_a_check_is_kept_unless_it_is_long(
+    build: Build, endpoint: FakeEndpoint, rows: int
+) -> None:
+    """A server may ignore that a page was asked for."""
+    row = {"status": "completed", "prompt": "a cat " * 200}
+    listed = {"data": [{"id": f"v{number}", **row} for number in range(rows)]}
+    endpoint.personality = Instead(lambda _: json_response(200, listed))
+
+    warning, newest = build().engine.client.check()
+
+    assert warning == ""
+    assert (newest is not None) is (rows == 100)
+    assert len(endpoint.log) == 1
 
 
 def test_a_status_route_that_is_broken_is_a_doubt(
@@ -241,7 +257,7 @@ def test_a_status_route_that_is_broken_is_a_doubt(
     endpoint.personality = no_list(DOUBTFUL["FastAPI"])
     endpoint.inject(faults.status(503), 9, lambda r: r.kind == "status")
 
-    assert "may be no video API" in build().engine.client.check()
+    assert "may be no video API" in build().engine.client.check().warning
     assert len(endpoint.log) == 2
 
 
@@ -252,7 +268,7 @@ def test_what_is_down_is_no_website(build: Build, endpoint: FakeEndpoint) -> Non
         build().engine.client.check()
 
     endpoint.personality = no_list(lambda _: page(503, b"<html>We will be back"))
-    assert "does not give its list" in build().engine.client.check()
+    assert "does not give its list" in build().engine.client.check().warning
 
 
 def test_a_page_with_401_is_a_refused_token(

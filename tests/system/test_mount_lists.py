@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hingfs.library.walk import FIRST_AHEAD
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import BINDINGS, Mounted, eventually, run
 from tests.support.personalities import CREATED_AT, RENDER_SECONDS
@@ -64,6 +65,27 @@ def test_a_long_list_costs_its_pages_once_and_then_one(long: Mounted) -> None:
     assert found == {"content": VIDEOS + 1}
     time.sleep(TTL_SECONDS)
     assert costs(endpoint) == {}, "nobody looks"
+
+
+def test_names_near_each_other_are_looked_up_at_once_and_no_list_is_read(
+    long: Mounted,
+) -> None:
+    """Programs that start at once ask in any order, and the kernel passes one on.
+
+    The check at the start has brought the newest page of the list.
+    """
+    endpoint = long.endpoint
+    for number in (447, 443):
+        assert long.path(f"v{number}").stat().st_size == 5000
+    newest = {f"v{number}" for number in range(VIDEOS - 2 - FIRST_AHEAD, VIDEOS)}
+    endpoint.wait_until(
+        lambda: {r.video_id for r in endpoint.requests_of("content")} == newest
+    )
+    assert costs(endpoint) == {"content": len(newest)}
+
+    for video_id in newest:
+        assert long.path(video_id).stat().st_size == 5000
+    assert costs(endpoint) == {}
 
 
 def test_a_scanner_that_only_looks_at_the_root_sees_what_came(long: Mounted) -> None:

@@ -181,7 +181,7 @@ def test_a_firewall_at_the_check_is_no_refused_token(build, endpoint, name):
         build().engine.client.check()
 
     endpoint.personality = Walled(FIREWALLS[name], Firewall(math.inf, is_of("list")))
-    assert "firewall or gateway" in build().engine.client.check()
+    assert "firewall or gateway" in build().engine.client.check().warning
 
 
 # --- one id alone ----------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_a_list_that_is_refused_stops_no_mount_and_no_name(
     """`ls` shows what was opened; what was learnt is said once."""
     video = endpoint.add("v", size_bytes=SIZE_BYTES)
     files = view(server, cache={"listing_ttl_seconds": 0.0})
-    assert "names that are given work" in files.mount.engine.client.check()
+    assert "names that are given work" in files.mount.engine.client.check().warning
 
     assert files.names() == []
     check_reads(files, video, sequential(SIZE_BYTES))
@@ -319,7 +319,7 @@ def test_a_list_that_is_broken_stops_no_mount_and_no_name(
     endpoint.inject(faults.status(code), math.inf, is_of("list"))
     files = view(PERSONALITIES["openai"])
 
-    warned = files.mount.engine.client.check()
+    warned = files.mount.engine.client.check().warning
 
     assert bool(warned) is (code >= 500)
     assert errno_of(files.names) == "EIO"
@@ -394,7 +394,7 @@ def test_a_gateway_that_is_broken_for_a_video_that_is_none_takes_the_token(
     for kind in ("status", "content"):
         endpoint.inject(faults.status(500), math.inf, is_of(kind))
 
-    assert "names that are given work" in build().engine.client.check()
+    assert "names that are given work" in build().engine.client.check().warning
 
 
 def test_a_status_that_is_withheld_hides_no_other_word(view, endpoint, expected_log):

@@ -6,6 +6,7 @@ router that knows no such route. Leaves to `endpoint_check` which requests are s
 follows from a sign.
 """
 
+import contextlib
 import enum
 import itertools
 import re
@@ -121,17 +122,23 @@ def _shown(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}"
 
 
+def page_in(heard: Heard, now_seconds: float) -> listing.ListPage | None:
+    """The page of the list that came; None if the answer is no whole page."""
+    if heard.code != 200:
+        return None
+    with contextlib.suppress(TransportError):  # any application can say that it failed
+        return listing.judge_list(heard.body, now_seconds)
+    return None
+
+
 def of_list(heard: Heard, now_seconds: float) -> Sign:
     """What an answer to a request for the list shows."""
-    if heard.code == 200:
-        try:
-            if listing.judge_list(heard.body, now_seconds) is not None:
-                return Sign.SPEAKS
-        except TransportError:
-            pass  # any application can say that it failed
-        # A server may ignore `limit`: then the body is longer than what was read.
-        if heard.is_json and bodies.parsed_json(heard.body) is None:
-            return Sign.SPEAKS
+    if page_in(heard, now_seconds) is not None:
+        return Sign.SPEAKS
+    # A server may ignore `limit`: then the body is longer than what was read.
+    cut = heard.is_json and bodies.parsed_json(heard.body) is None
+    if heard.code == 200 and cut:
+        return Sign.SPEAKS
     if not (heard.is_json and heard.from_api):
         return Sign.ABSENT
     return Sign.SPEAKS if heard.code in _ROUTE_CODES else Sign.DOUBTFUL
