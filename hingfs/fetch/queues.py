@@ -89,8 +89,8 @@ class Queues:
     def put(self, transfer: Transfer, *, first: bool = False) -> Transfer:
         """Queue *transfer* behind the others of its kind, or before those of its file.
 
-        Returns it, or the transfer that brings its blocks from now on: one that is queued
-        ahead in front of it grows.
+        Returns the transfer that brings its blocks from now on. One ahead is joined to
+        those in the queue that it adjoins: their bytes come in one request.
         """
         file = self._files.setdefault(transfer.content, _File())
         if transfer.demand:
@@ -98,11 +98,8 @@ class Queues:
             file.demands += 1
         elif first:
             file.ahead.appendleft(transfer)
-        elif file.ahead and file.ahead[-1].stop == transfer.first:
-            file.ahead[-1].grow(transfer)
-            return file.ahead[-1]
         else:
-            file.ahead.append(transfer)
+            return self._join(file, transfer)
         return transfer
 
     def hasten(self, transfer: Transfer) -> None:
@@ -185,6 +182,24 @@ class Queues:
         self._leave(transfer)
 
     # ----------------------------------------------------------------------------------
+
+    def _join(self, file: _File, transfer: Transfer) -> Transfer:
+        """Queue *transfer* ahead, as a part of what *file* has queued beside it.
+
+        What a reader waits for is never put behind bytes that nobody waits for.
+        """
+        behind = next((t for t in file.ahead if t.first == transfer.stop), None)
+        if behind is not None:
+            file.ahead.remove(behind)
+            transfer.grow(behind)
+        queued = [*file.ahead, *self._demands] if file.demands else file.ahead
+        for before in queued:
+            same = before.content is transfer.content
+            if same and before.stop == transfer.first:
+                before.grow(transfer)
+                return before
+        file.ahead.append(transfer)
+        return transfer
 
     def _requests_of(self, transfer: Transfer, connections: int) -> int:
         share = self.share(transfer.content, connections)

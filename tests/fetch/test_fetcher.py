@@ -539,6 +539,18 @@ class TestPriorities:
             assert starts == [0, 50, 40, 30, 6]
             assert rig.source.bytes_served_twice() == 0
 
+    def test_a_request_that_is_nearly_over_makes_no_way(self):
+        """The rest of it would cost a request of its own, and a round trip."""
+        with Rig(connections=1) as rig:
+            rig.ask_ahead(range(2), BLOCK // 2)
+
+            (landing,) = rig.fetcher.demand(rig.content, [40])
+            rig.go_on()
+            rig.await_block(landing)
+            rig.fetch(0, 1)
+
+            assert rig.starts() == [0, 40]
+
     @pytest.mark.parametrize(
         ("joined", "again"),
         [([3], 49), ([3, 53], 4)],

@@ -87,3 +87,27 @@ def test_what_follows_a_queued_run_grows_it():
     assert queues.ahead(FILM, 4, 8) is first
     assert queues.requests_ahead(CONNECTIONS) == len(CLIPS) + 1
     assert queues.ahead(FILM, 20, 20 + LARGEST_REQUEST_BYTES // MIB) is not first
+
+
+def test_what_lies_between_a_demand_and_the_tail_comes_with_both():
+    """A clip among many costs one request after its head."""
+    queues = Queued()
+    for clip in CLIPS:
+        queues.ahead(clip, 0, 1)
+    queues.ahead(FILM, 12, 13)
+    demand = queues.put(Transfer(FILM, 2, 3, demand=True))
+
+    assert queues.ahead(FILM, 3, 12) is demand
+    assert (demand.first, demand.stop) == (2, 13)
+    assert queues.requests_ahead(CONNECTIONS) == len(CLIPS)
+    assert queues.start() is demand
+    queues.ended(demand)
+    assert queues.share(FILM, CONNECTIONS) == 1, "it would be the ninth"
+
+
+def test_no_demand_comes_behind_what_is_fetched_ahead():
+    queues = Queued()
+    demand = queues.put(Transfer(FILM, 12, 13, demand=True))
+
+    assert queues.ahead(FILM, 2, 12) is not demand
+    assert queues.start() is demand
