@@ -93,6 +93,7 @@ class Engine:
             cache,
             endpoint.metadata_seconds,
             self._lookups,
+            tiers=tiers,
             ahead=self._ahead,
             crowd=crowd,
             store=self.facts,

@@ -109,6 +109,30 @@ def test_fifty_engines_in_one_process_leave_nothing(tmp_path: Path) -> None:
         assert [file.name for file in (tmp_path / "facts").iterdir()] == [NAME]
 
 
+def test_bytes_under_a_tag_that_lies_are_not_left_to_the_next(tmp_path: Path) -> None:
+    """The server shows other bytes under the tag; a read has found that out."""
+    config = CacheConfig(kept_directory=tmp_path, disk_cache_bytes=64 << 20)
+    with FakeEndpoint() as endpoint:
+        video = endpoint.add("v", size_bytes=SIZE_BYTES)
+        for changes in (False, True, False):
+            endpoint.reset_log()
+            engine = Engine(
+                EndpointConfig(endpoint.base_url, token=Token(endpoint.token)), config
+            )
+            try:
+                got = read(engine, "v.mp4", 0, SIZE_BYTES)
+                if changes:
+                    assert endpoint.content_bytes("v") == 0
+                    engine.catalog.find("v.mp4").content.found_changed()
+                    assert read(engine, "v.mp4", 0, SIZE_BYTES) == got
+            finally:
+                engine.close()
+                assert engine.join(10.0)
+
+        assert got == video.read(0, SIZE_BYTES)
+        assert endpoint.content_bytes("v") == SIZE_BYTES
+
+
 def test_an_engine_is_closed_while_a_reader_waits() -> None:
     with FakeEndpoint() as endpoint, ThreadPoolExecutor(1) as readers:
         endpoint.add("v", size_bytes=SIZE_BYTES)

@@ -9,6 +9,8 @@ Nothing touches the disk before the first `open`.
 Threads: any thread may call any method.
 """
 
+import contextlib
+import errno
 import math
 import os
 import resource
@@ -22,7 +24,7 @@ from ..remembered import Remembered
 from ..version import VideoVersion
 from ..workers import all_joined
 from .behind import Behind
-from .files import open_pair, safe
+from .files import open_pair, safe, unlink
 from .health import Health
 from .janitor import PAGE_BYTES, Janitor
 from .layout import FOLDER, NoHeader, stem_of
@@ -93,6 +95,18 @@ class DiskCache:
         except (OSError, NoHeader):
             return None
 
+    def drop(self, version: VideoVersion) -> None:
+        """Delete *version*: its tag was seen above other bytes. Its users read on.
+
+        What they still fetch is not kept, since it may be the one or the other.
+        """
+        with self._lock:
+            video, _ = self._videos.get(version, (None, 0))
+        if video is not None:
+            video.dropped = True
+        with contextlib.suppress(OSError), self._health.operation():
+            unlink(self._stem(version))
+
     def close(self) -> None:
         """Take nothing more; what waits is still written, see `join`."""
         with self._lock:
@@ -123,6 +137,8 @@ class DiskCache:
         video = self._used(version)
         if video is not None:
             try:
+                if video.dropped:
+                    raise FileNotFoundError(errno.ENOENT, "it was dropped")
                 video.look_again()
             except OSError:
                 self._release(video)

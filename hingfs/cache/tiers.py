@@ -167,6 +167,15 @@ class Tiers:
             held.whole = whole and held.video is video
         return whole
 
+    def drop_disproved(self, content: Content) -> None:
+        """If the tag of *content* lies, delete what another process would take it for."""
+        etag, size = content.validator.etag, content.size_bytes
+        if self._disk is None or content.etag_proves or etag is None or size < 0:
+            return
+        validator = content.validator
+        version = VideoVersion(content.endpoint, content.video_id, size, validator)
+        self._disk.drop(version)
+
     def put_on_disk(
         self, content: Content, first: int, blocks: Sequence[Block]
     ) -> None:

@@ -9,6 +9,7 @@ Threads: any thread may call any method, but `work`, which is for `behind`'s.
 """
 
 import contextlib
+import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -58,6 +59,7 @@ class DiskVideo:
         self._tally = tally
         # Replaced once somebody has deleted the files.
         self.pair = opened(version)
+        self.dropped = False  # see `DiskCache.drop`; only ever set
         self._looked_at = self._touched_at = time.monotonic()
 
     def has(self, index: int) -> bool:
@@ -111,7 +113,9 @@ class DiskVideo:
         neighbours that wait together count as one piece. A full queue drops them.
         """
         span = ByteRange(offset, offset + sum(map(len, data)))
-        if self._health.may_write and not self.pair.covers(span):
+        if self.dropped or self.pair.covers(span):
+            return
+        if self._health.may_write:
             self._behind.put(self, offset, data)
 
     def release(self) -> None:
@@ -147,6 +151,8 @@ class DiskVideo:
 
     def _find_again(self) -> None:
         if not self.pair.is_linked:
+            if self.dropped:
+                raise FileNotFoundError(errno.ENOENT, "it was dropped")
             self.pair = self._opened(self.version)
 
     def _write(self, first: int, views: Sequence[memoryview]) -> None:

@@ -15,6 +15,7 @@ from functools import partial
 
 from ..api.endpoint_check import NewestPage
 from ..api.metadata import VideoMetadata
+from ..cache.tiers import Tiers
 from ..errors import TransportError, VideoNotFound, printable
 from ..facts.store import FactStore
 from ..fetch.spool_store import SpoolStore
@@ -47,6 +48,7 @@ class Catalog:
         metadata_seconds: float,
         lookups: Lookups,
         *,
+        tiers: Tiers,
         ahead: Ahead,
         crowd: Crowd,
         store: FactStore,
@@ -71,6 +73,7 @@ class Catalog:
             self._known,
             self._list,
             self._short_names,
+            tiers=tiers,
             metadata_seconds=metadata_seconds,
         )
         self._walks = Walks(metadata, self._list, self._known, self._versions, ahead)

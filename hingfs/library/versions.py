@@ -21,6 +21,7 @@ from ..api.judgement.video_status import Status
 from ..api.metadata import Probe, VideoMetadata
 from ..api.whole import UNKNOWN_SIZE
 from ..blocks import MIB
+from ..cache.tiers import Tiers
 from ..errors import (
     DeadlineExceeded,
     HingError,
@@ -69,11 +70,13 @@ class Versions:
         video_list: VideoList,
         short_names: ShortNames,
         *,
+        tiers: Tiers,
         metadata_seconds: float,
         unserved_seconds: float = UNSERVED_SECONDS,
     ) -> None:
         self._metadata = metadata
         self._spools = spools
+        self._tiers = tiers
         self._known = known
         self._list = video_list
         self._short_names = short_names
@@ -165,6 +168,7 @@ class Versions:
         content = self._metadata.content_of(video_id, facts)
         if before is not None:
             content.comes_after(before.content)
+            self._tiers.drop_disproved(content)
         self._metadata.validators.believe(content)
         mtime_ns = _mtime_ns(probe.status, facts)
         if before is not None and _shifts_on(before.content, content):
