@@ -1,8 +1,10 @@
 """Fixtures of all tests: the fake endpoint, the watch on the log, a mount's objects."""
 
+import gc
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +22,17 @@ from tests.support.endpoint import FakeEndpoint
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("check", max_examples=200, deadline=None, derandomize=True)
 settings.load_profile("check" if os.environ.get("CI") else "dev")
+
+# Containers often forbid Python to keep what it has compiled. Then each of some hundred
+# mounts would compile hingfs, for 0.2 s of CPU (2026-11-27); an installed one never does.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what collecting made to no garbage collection: 0.15 s each (2026-11-27)."""
+    gc.collect()
+    gc.freeze()
 
 
 class LogWatch(logging.Handler):
