@@ -45,18 +45,25 @@ class Client:
         return self.get(f"/v1/videos/{video_id}/content", **headers)
 
 
-@pytest.fixture
-def clock():
-    return Clock()
+@pytest.fixture(scope="module")
+def served():
+    """One endpoint for all tests, which change nothing of it but its clock."""
+    clock = Clock()
+    with DemoEndpoint(ready_after_seconds=20.0, clock=clock) as endpoint:
+        yield endpoint, clock
 
 
 @pytest.fixture
-def client(clock):
-    with (
-        DemoEndpoint(ready_after_seconds=20.0, clock=clock) as endpoint,
-        requests.Session() as session,
-    ):
-        yield Client(endpoint, session)
+def clock(served):
+    clock = served[1]
+    clock.now = NOON
+    return clock
+
+
+@pytest.fixture
+def client(served, clock):
+    with requests.Session() as session:
+        yield Client(served[0], session)
 
 
 def boxes(clip):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.facts import store
+from hingfs.facts import database, store
 from hingfs.facts.counts import Count
 from hingfs.facts.records import VIDEO_SECONDS, ListedRow, VideoFacts
 from hingfs.facts.store import NAME, FactStore
@@ -218,8 +218,11 @@ def of_another_user(path: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize("trouble", [newer, locked, no_file, of_another_user])
 def test_without_a_usable_file_a_mount_goes_on_after_one_warning(
-    mount, tmp_path, trouble, quiet_log
+    mount, tmp_path, monkeypatch, *, trouble, quiet_log
 ):
+    monkeypatch.setattr(
+        database, "_BUSY_SECONDS", 0.05
+    )  # that a locked one is waited for
     with trouble(tmp_path / NAME):
         one = mount(gather_seconds=0.01)
         for number in range(5):  # as many failures

@@ -100,6 +100,18 @@ def page_of(row: bytes, size_bytes: int) -> bytes:
     return json_of(row, size_bytes, b'{"data":[', b"]}")
 
 
+def page_with(row: bytes, times: int, size_bytes: int) -> bytes:
+    """A page that holds *row* so many times, in its middle; the others are one text each.
+
+    What a row takes is given back before the next one is read: rows whose sum would not
+    fit the bound prove it, and more of them only cost time.
+    """
+    text = b'"%s"' % (b"x" * 32_000)
+    fill = (size_bytes - times * (len(row) + 1)) // (2 * (len(text) + 1))
+    rows = [text] * fill + [row] * times + [text] * fill
+    return b'{"data":[' + b",".join(rows) + b"]}"
+
+
 # Pages of a list, as `WORST_JSON`.
 WORST_PAGES: dict[str, Callable[[int], bytes]] = {
     "rows": lambda size: page_of(b'{"id":"v","status":"queued"}', size),
@@ -107,7 +119,7 @@ WORST_PAGES: dict[str, Callable[[int], bytes]] = {
     "long ids": lambda size: page_of(b'{"id":"%s"}' % (b"i" * 990), size),
     "wide ids": lambda size: page_of(b'{"id":"%s"}' % (ASTRAL + b"i" * 990), size),
     "one row of arrays": lambda size: b'{"data":[{"id":%s}]}' % json_of(b"[]", size),
-    "rows of many keys": lambda size: page_of(keys_of(b"1.5", 200_000), size),
+    "rows of many keys": lambda size: page_with(keys_of(b"1.5", 200_000), 5, size),
     "rows of objects": lambda size: page_of(OBJECTS, size),
     "arrays beside the rows": lambda size: b'{"data":[],"x":%s}' % json_of(b"[]", size),
     "a text beside the rows": lambda size: (

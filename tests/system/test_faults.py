@@ -1236,7 +1236,7 @@ def test_a_hundred_names_on_a_dead_server_cost_seconds(
             base_url=base_url,
             insecure_http=True,
             connect_seconds=0.5,
-            metadata_seconds=2.0,
+            metadata_seconds=1.0,
         )
         started = time.monotonic()
 
