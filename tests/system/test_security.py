@@ -633,7 +633,7 @@ from hingfs.cli import main as cli
 from hingfs import errors
 from hingfs.mount import serving as mount
 class Mount:
-    def __init__(self, config, on_up):
+    def __init__(self, config, *_):
         self.token = config.endpoint.token.read()
     def run(self):
         raise getattr(errors, sys.argv.pop())(f"not with {self.token}")
