@@ -214,11 +214,10 @@ class Janitor:
         """Evict *least* bytes and what is useless; returns how many bytes went."""
         gone = 0
         for video in first_to_go(videos, self._running):
-            if gone >= least and not is_useless(video, self._running):
-                break
-            evict(video)
-            gone += video.taken_bytes
-            self._tally.evicted_videos += 1
+            if gone < least or is_useless(video, self._running):
+                evict(video)
+                gone += video.taken_bytes
+                self._tally.evicted_videos += 1
         return gone
 
     def _probe(self) -> None:
