@@ -93,7 +93,8 @@ class Pair:
         self._times = times_of(found)  # that this process left, or took over
         self._writing = False  # times change, and that says nothing
         self._seen: Times | None = None  # of the index, when it was last read
-        self._bad: deque[tuple[int, int]] = deque()  # blocks with their bad records
+        # Blocks with their bad records, and the data's times when they were found bad.
+        self._bad: deque[tuple[int, int, Times]] = deque()
         self.look_again()
 
     # -- asked from anywhere, without I/O ----------------------------------------------
@@ -109,8 +110,9 @@ class Pair:
 
     def forget(self, indices: Iterable[int]) -> None:
         """Have blocks absent here, until the index shows them anew."""
+        times, _ = self.verified()
         for index in indices:
-            self._bad.append((index, self._records[index]))
+            self._bad.append((index, self._records[index], times))
             self._records[index] = self._verified[index] = 0
 
     def verified(self) -> tuple[Times, bytearray]:
@@ -211,11 +213,13 @@ class Pair:
 
     def erase_forgotten(self) -> None:
         """Have the index show what was forgotten as absent, for every process."""
+        now = times_of(os.fstat(self._data.number)) if self._bad else None
         while self._bad:
-            index, record = self._bad.popleft()
+            index, record, times = self._bad.popleft()
             at = RECORDS_AT + index * RECORD_BYTES
             written = os.pread(self._index.number, RECORD_BYTES, at)
-            if records_of(written, 1)[0] == record:  # else somebody wrote it anew
+            # Somebody may have written the block anew: then it has the same record.
+            if times == now and records_of(written, 1)[0] == record:
                 _write_all(self._index, [memoryview(bytes(RECORD_BYTES))], at)
 
     def touch(self) -> None:

@@ -242,6 +242,23 @@ def test_a_block_that_changes_after_it_was_verified_is_a_miss(process, tmp_path)
     assert cache.stats().bad_blocks == 1
 
 
+def test_a_bad_block_that_another_process_wrote_anew_stays(process, tmp_path):
+    """Its record is the same as before."""
+    cache = process()
+    video = opened(cache)
+    put(cache, video, 0)
+    flip(*there(tmp_path), 99)
+    other = opened(process()).pair
+    other.forget(other.read_into(memoryview(bytearray(GRID_BYTES)), 0))
+    assert not other.has(0)
+
+    assert readable(video) == []
+    put(cache, video, 0)
+    other.erase_forgotten()
+
+    assert readable(opened(process())) == [0]
+
+
 def test_what_is_verified_is_not_verified_again(process, monkeypatch):
     """Once in a process, also if the video is closed meanwhile."""
     checked: list[int] = []
