@@ -247,7 +247,8 @@ def test_a_bad_block_that_another_process_wrote_anew_stays(process, tmp_path):
     cache = process()
     video = opened(cache)
     put(cache, video, 0)
-    flip(*there(tmp_path), 99)
+    (data,) = there(tmp_path)
+    flip(data, 99)
     other = opened(process()).pair
     other.forget(other.read_into(memoryview(bytearray(GRID_BYTES)), 0))
     assert not other.has(0)
