@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 # Videos for which this may be done at once.
 MOST_VIDEOS = 4
-# A program opens a file at once after it has looked it up. A guess.
+# How long an answer waits for the look-up beside it, and for a transfer. A guess.
 KEPT_SECONDS = 2.0
 
 
@@ -52,6 +52,7 @@ class _Key(NamedTuple):
 class _Begun:
     """One of the two requests for a video."""
 
+    ended: Callable[[], None]  # called by whoever takes this from the table
     # Its answer, None if it is no range; never an error.
     found: Future[FirstAnswer | None] = field(default_factory=Future)
     wanted: threading.Event = field(default_factory=threading.Event)  # or dropped
@@ -97,10 +98,16 @@ class FirstBytes:
     ) -> None:
         """Ask for the first *head_bytes* and the last *tail_bytes*; does not wait.
 
-        *ended* is called twice: once for each answer, when it was taken or dropped.
+        *ended* is called twice: once for each answer, when a transfer takes it, and
+        brings its bytes from then on, or when it is dropped.
         """
         self._begin(_Key(video_id, last=False), head_bytes, ended)
         self._begin(_Key(video_id, last=True), tail_bytes, ended)
+
+    def has(self, video_id: str, *, last: bool) -> bool:
+        """Whether the answer with the first or the *last* bytes is here, or on its way."""
+        with self._lock:
+            return _Key(video_id, last) in self._begun
 
     def take(
         self, video_id: str, asked: ByteRange, size_bytes: int, seconds: float
@@ -118,6 +125,7 @@ class FirstBytes:
         if begun is None:
             return None
         begun.wanted.set()
+        begun.ended()
         try:
             found = begun.found.result(seconds)
         except TimeoutError:
@@ -146,22 +154,19 @@ class FirstBytes:
         return self._threads.join(seconds)
 
     def _begin(self, key: _Key, count: int, ended: Callable[[], None]) -> None:
-        begun = _Begun()
+        begun = _Begun(ended)
         with self._lock:
             under_way = self._begun.setdefault(key, begun) is not begun
         if under_way:
             ended()
             return
         try:
-            self._threads.submit(self._run, key, begun, count, ended)
+            self._threads.submit(self._run, key, begun, count)
         except TransportError:  # no thread for it
             self._drop(key, begun)
             begun.found.set_result(None)
-            ended()
 
-    def _run(
-        self, key: _Key, begun: _Begun, count: int, ended: Callable[[], None]
-    ) -> None:
+    def _run(self, key: _Key, begun: _Begun, count: int) -> None:
         """Ask for *count* bytes, and keep the answer until it is taken."""
         found = None
         try:
@@ -175,7 +180,6 @@ class FirstBytes:
                 begun.wanted.wait(self._kept_seconds)
             if self._drop(key, begun) and found is not None:
                 found.served.answer.close()
-            ended()
 
     def _ask(self, key: _Key, count: int) -> FirstAnswer | None:
         """The answer to a GET of *count* bytes, if it brings some of them."""
@@ -208,11 +212,13 @@ class FirstBytes:
         return answer.status in (200, 206, 416) and not all_of_it
 
     def _drop(self, key: _Key, begun: _Begun) -> bool:
-        """Forget *begun*; returns whether nobody took it."""
+        """Forget *begun*, unless it was taken; returns whether it was not."""
         with self._lock:
             untaken = self._begun.get(key) is begun
             if untaken:
                 del self._begun[key]
+        if untaken:
+            begun.ended()
         return untaken
 
 

@@ -103,14 +103,16 @@ class BlockFetcher:
         They are the new part of a window of *window_bytes*, or a window of their own: the
         larger it is, the longer are its requests.
         """
-        absent = self._tiers.absent(content, indices)
-        landings = self._landings.announce(content, absent)
+        with self._tiers.held(content):  # it may not be open
+            absent = self._tiers.absent(content, indices)
+            landings = self._landings.announce(content, absent)
+            missing = self._still_missing(content, landings)
         window_blocks = window_bytes // self.block_bytes
         transfers = [
             Transfer(
                 content, run.start, run.stop, demand=False, window_blocks=window_blocks
             )
-            for run in runs_of(self._still_missing(content, landings))
+            for run in runs_of(missing)
         ]
         self._schedule.ahead(transfers)
         self._pump.start_workers()

@@ -127,6 +127,7 @@ class Catalog:
             if steps_on:
                 beside.append(self._walks.look_ahead)
             file = self._ask(video_id, deadline, known=known, beside=beside)
+            self._openings.found(file.content)
         finally:
             # The first answer of a server shows whether it may look ahead at all.
             if steps_on:

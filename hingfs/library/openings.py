@@ -12,6 +12,7 @@ import threading
 from collections import deque
 
 from ..api.first_bytes import MOST_VIDEOS, FirstBytes
+from ..blocks import ByteRange, blocks_of
 from ..fetch.fetcher import BlockFetcher
 from ..version import Content
 from .readahead import HEAD_BYTES
@@ -82,6 +83,22 @@ class Openings:
             tail = SMALLEST_TAIL_BYTES + self._fetcher.block_bytes
             give_back = self._fetcher.give_back_connection
             self._first_bytes.begin(video_id, HEAD_BYTES, tail, give_back)
+
+    def found(self, content: Content) -> None:
+        """The look-up of *content* has ended: fetch what was begun beside it.
+
+        The transfers take the begun answers and free their connections. An open finds the
+        bytes, however late it comes.
+        """
+        if content.ranges is False or content.changed:
+            return
+        size_bytes = content.size_bytes
+        head = ByteRange(0, HEAD_BYTES).clip(size_bytes)
+        tail = ByteRange(max(0, size_bytes - SMALLEST_TAIL_BYTES), size_bytes)
+        for span in (head, tail):
+            if self._first_bytes.has(content.video_id, last=span is tail):
+                blocks = blocks_of(span, self._fetcher.block_bytes)
+                self._fetcher.prefetch(content, blocks)
 
     def opened(self, video_id: str) -> None:
         """A program opens *video_id*."""

@@ -94,8 +94,7 @@ class VideoReader:
         content = self.content
         # A server that has not served ranges might send all of it, into the spool.
         if content.ranges and not content.changed and self._has_room():
-            with self._tiers.held(content):
-                self._prefetch(ByteRange(0, content.size_bytes))
+            self._prefetch(ByteRange(0, content.size_bytes))
 
     def read_into(self, target: memoryview, offset: int) -> int:
         """Fill *target* from *offset*; the count is short only at end of file.
