@@ -89,6 +89,9 @@ class VideoList:
         self._whole: Listing | None = None
         self._latest: Listing | None = None  # the last whole one, or with newer rows
         self._number = 0  # of the rows of `_whole`
+        self._only_named: frozenset[str] = (
+            frozenset()
+        )  # ids that only the check has shown
         self._expired_at = -math.inf  # monotonic: earlier listings are not fresh
         self._stat_read_at = -math.inf  # monotonic: when `changed_ns` had the list read
         # Ids whose row has expired, and that the server no longer serves.
@@ -188,6 +191,8 @@ class VideoList:
         order = self.latest
         if order is None or video_id not in order.positions:
             return None
+        if video_id in self._only_named:
+            return None
         row = order.rows[video_id]
         if self._saves_a_request(order):
             return row
@@ -232,13 +237,24 @@ class VideoList:
         self._put_newest(newest, time.monotonic())
 
     def note_newest(self, newest: NewestPage) -> None:
-        """The *newest* page came in another way; it is believed as one of `read_newest`."""
+        """The check brought the *newest* page: the names in it are known.
+
+        The status of each is asked for all the same, beside HEAD: its answer shows that
+        the server answers others, where one reads a whole file before it answers.
+        """
         listed = dict(newest.page.videos)
         rows = {one: row for one, row in listed.items() if has_name(one)}
-        self._put_newest(rows, newest.taken_at)
+        whole = self.latest
+        only_named = frozenset(rows).difference(() if whole is None else whole.rows)
+        self._put_newest(rows, newest.taken_at, only_named)
 
-    def _put_newest(self, newest: Rows, taken_at: float) -> None:
-        """*newest* are the first rows of the list, as they were at *taken_at*."""
+    def _put_newest(
+        self, newest: Rows, taken_at: float, only_named: frozenset[str] = frozenset()
+    ) -> None:
+        """*newest* are the first rows of the list, as they were at *taken_at*.
+
+        The status of those *only_named* does not count.
+        """
         whole = self.latest
         rows = newest if whole is None else united(newest, whole.rows)
         listing = listing_of(rows, self._metadata.can_be_read, whole)
@@ -246,7 +262,7 @@ class VideoList:
         self._short_names.note(listing.shortened)
         with self._lock:
             if not self._saves_a_request(self._latest):  # it may be a whole one
-                self._latest = listing
+                self._latest, self._only_named = listing, only_named
 
     def _read(self) -> Listing:
         listing = self._put(self._refresh.newest())
@@ -274,6 +290,7 @@ class VideoList:
         with self._lock:
             if number > self._number or self._whole is None:
                 self._number, self._whole, self._latest = number, listing, listing
+                self._only_named = frozenset()
             shown = self._whole
         changed_ns = shown.changed_ns
         if changed_ns is not None and (

@@ -81,7 +81,7 @@ def test_names_near_each_other_are_looked_up_at_once_and_no_list_is_read(
     endpoint.wait_until(
         lambda: {r.video_id for r in endpoint.requests_of("content")} == newest
     )
-    assert costs(endpoint) == {"content": len(newest)}
+    assert costs(endpoint) == {"content": len(newest), "status": len(newest)}
 
     for video_id in newest:
         assert long.path(video_id).stat().st_size == 5000
