@@ -9,7 +9,6 @@ Threads: every method may be called from any thread.
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -66,13 +65,12 @@ class Sender:
         ask = partial(ask, span=span, headers=headers, fresh=fresh)
         renewed = False
         while True:
-            turn, began = patience.turn(), time.monotonic()
             try:
-                with turn:
+                with patience.turn():
                     answer = ask(deadline=patience.head_deadline)
             except TransportError as error:
                 if isinstance(error, NoAnswer) and method == "HEAD":
-                    self._allow_silence(patience, began)
+                    self._allow_silence(patience)
                 if not (isinstance(error, Unreachable) and patience.crowded()):
                     patience.failed(error)
                 continue
@@ -108,12 +106,13 @@ class Sender:
         patience.failed(broken(answer, body))
         return False
 
-    def _allow_silence(self, patience: Patience, since: float) -> None:
-        """Let HEAD wait on without an answer if the API answered others *since* then.
+    def _allow_silence(self, patience: Patience) -> None:
+        """Let HEAD wait on without an answer if the API answered others in the call's time.
 
-        A proxy may fetch a whole file to answer HEAD, and does so for each.
+        A proxy may fetch a whole file to answer HEAD, and does so for each. A status that
+        was asked for beside HEAD may have its answer before HEAD is sent.
         """
-        if self._transport.breaker.answered_since(since):
+        if self._transport.breaker.answered_since(patience.began_at):
             patience.bear_silence()
 
     def _pause(self, answer: Answer, body: bytes, patience: Patience) -> None:

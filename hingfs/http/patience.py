@@ -119,6 +119,7 @@ class Patience:
         self.slot = Slot(transport.slots)  # held by a call that fetches content
         self._failures = 0
         self._stall_seconds = config.stall_seconds
+        self.began_at = time.monotonic()
         self._first_byte_by = time.monotonic() + config.first_byte_seconds
         self._waits_long = False
         self.deadline = time.monotonic() + seconds
