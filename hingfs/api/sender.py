@@ -65,8 +65,9 @@ class Sender:
         ask = partial(ask, span=span, headers=headers, fresh=fresh)
         renewed = False
         while True:
+            turn = patience.turn()  # what it raises ends the call
             try:
-                with patience.turn():
+                with turn:
                     answer = ask(deadline=patience.head_deadline)
             except TransportError as error:
                 if isinstance(error, NoAnswer) and method == "HEAD":
