@@ -9,7 +9,7 @@ Leaves to `walk` the programs that go through the names in order.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class Burst:
@@ -30,23 +30,28 @@ class Burst:
         """A program looks *video_id* up."""
         self._unasked.discard(video_id)
 
-    def begin(self, order: Sequence[str], video_id: str, last: str) -> bool:
+    def begin(
+        self, order: Sequence[str], places: Mapping[str, int], video_id: str, last: str
+    ) -> bool:
         """Programs ask for *last*, then *video_id*, of a list in that *order*.
 
-        Returns whether names beside them are worth a look-up; `next` tells them.
+        *places* are the indices of all names in it. Returns whether names beside the two
+        are worth a look-up; `next` tells them.
         """
-        if 2 * len(self._unasked) > self._size or not {video_id, last} <= set(order):
+        at, before = places.get(video_id), places.get(last)
+        if at is None or before is None or 2 * len(self._unasked) > self._size:
             return False
         size = min(2 * self._size, self._most) if self._begun else self._size
-        low, high = sorted((order.index(video_id), order.index(last)))
+        low, high = sorted((at, before))
         if not 0 < high - low <= size:
             return False
         start = low - (size + 1 - (high - low)) // 2
         start = max(0, min(start, len(order) - size - 2))
-        beside = set(order[start : start + size + 2]) - {video_id, last}
+        near = order[start : start + size + 2]
+        beside = [one for one in near if one not in (video_id, last)]
         self._size, self._begun = size, True
-        self._waiting.extend(one for one in order if one in beside)
-        self._unasked = beside
+        self._waiting.extend(beside)
+        self._unasked = set(beside)
         return True
 
     def next(self) -> str | None:

@@ -5,6 +5,7 @@ import pytest
 from hingfs.library.burst import Burst
 
 ORDER = [f"v{number:03}" for number in range(200)]
+PLACES = {name: place for place, name in enumerate(ORDER)}
 
 
 def ahead(burst: Burst) -> list[str]:
@@ -30,36 +31,38 @@ def ahead(burst: Burst) -> list[str]:
 def test_those_beside_two_near_ones_are_looked_up(last, name, expected):
     burst = Burst(4, 64)
 
-    assert burst.begin(ORDER, ORDER[name], ORDER[last]) is bool(expected)
+    assert burst.begin(ORDER, PLACES, ORDER[name], ORDER[last]) is bool(expected)
     assert ahead(burst) == [ORDER[index] for index in expected]
 
 
 def test_all_of_a_short_list_are_looked_up():
     burst = Burst(8, 64)
 
-    assert burst.begin(ORDER[:5], ORDER[3], ORDER[1])
+    assert burst.begin(ORDER[:5], PLACES, ORDER[3], ORDER[1])
     assert ahead(burst) == [ORDER[0], ORDER[2], ORDER[4]]
 
 
 def test_a_name_that_is_in_no_list_begins_none():
     burst = Burst(8, 64)
 
-    assert not burst.begin(ORDER, "other", ORDER[1])
-    assert not burst.begin(ORDER, ORDER[1], "")
+    assert not burst.begin(ORDER, PLACES, "other", ORDER[1])
+    assert not burst.begin(ORDER, PLACES, ORDER[1], "")
 
 
 def test_twice_as_many_follow_those_that_were_asked_for_and_none_follow_others():
     burst = Burst(4, 8)
-    burst.begin(ORDER, ORDER[10], ORDER[12])
-    assert not burst.begin(ORDER, ORDER[20], ORDER[22])
+    burst.begin(ORDER, PLACES, ORDER[10], ORDER[12])
+    assert not burst.begin(ORDER, PLACES, ORDER[20], ORDER[22])
 
     sizes = []
     for first in (30, 50, 70):
         for name in ahead(burst):
             burst.asked(name)
-        burst.begin(ORDER, ORDER[first], ORDER[first + 2])
+        burst.begin(ORDER, PLACES, ORDER[first], ORDER[first + 2])
         sizes.append(len(burst._waiting))
     assert sizes == [8, 8, 8]
 
-    picked = [burst.begin(ORDER, ORDER[i], ORDER[i - 3]) for i in range(199, 100, -7)]
+    picked = [
+        burst.begin(ORDER, PLACES, ORDER[i], ORDER[i - 3]) for i in range(199, 100, -7)
+    ]
     assert not any(picked)
