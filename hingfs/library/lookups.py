@@ -181,18 +181,26 @@ class Lookups:
     def _wait_while_heard(
         self, flight: Flight[Result], video_id: str, deadline: float, ask: Job[None]
     ) -> None:
-        """Return when *flight* is done, or its caller should wait no longer."""
+        """Return when *flight* is done, or its caller should wait no longer.
+
+        A caller whose time is half over, and that heard nothing, has the server asked for
+        something else: what the caller is told depends on whether that is answered.
+        """
         most, until = self._silence_seconds, self._give_up_at(flight, deadline)
+        half = (flight.started_at + until) / 2
         while not flight.future.done() and (left := until - time.monotonic()) > 0:
+            now = time.monotonic()
             silence = self._server.silence_about(video_id)
-            heard = self._server.answered_since(time.monotonic() - silence)
+            heard = self._server.answered_since(now - silence)
             if silence >= most and heard:
                 return
-            if silence >= most / 2 and not heard:
+            unheard = not self._server.answered_since(flight.started_at)
+            if (now >= half and unheard) or (silence >= most / 2 and not heard):
                 self.start("ask", ask)
             following = most / 2 if silence < most / 2 else most
-            again = max(following - silence, _LOOK_AGAIN_SECONDS)
-            wait([flight.future], min(left, again))
+            looks = (following - silence, half - now)
+            again = min((one for one in looks if one > 0), default=0.0)
+            wait([flight.future], min(left, max(again, _LOOK_AGAIN_SECONDS)))
 
     def _note_outlasted(self, flight: Flight[Result]) -> None:
         """A caller gave *flight* up: another thread may stand in for that of its job."""

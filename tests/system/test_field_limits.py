@@ -338,3 +338,17 @@ class TestFirstByteThatIsLate:
 
             assert len(mounted.endpoint.requests_of("content", "HEAD")) == 2
             assert downloads(mounted) == []
+
+    def test_a_head_that_is_late_is_waited_for_where_a_list_told_the_status(
+        self,
+    ) -> None:
+        """Nothing is asked beside it then; the list shows that the server answers."""
+        options = ("--stall-timeout", "300ms")
+        with self.late("openai", BINDINGS[0], *options, heads=True) as mounted:
+            path = mounted.path("clip-0")
+            assert path.name in os.listdir(mounted.directory)
+            eventually(lambda: stat_says(path) == "", "its size", 5)
+
+            assert not mounted.endpoint.requests_of("status")
+            assert len(mounted.endpoint.requests_of("content", "HEAD")) <= 3
+            assert downloads(mounted) == []
