@@ -207,7 +207,8 @@ class Janitor:
                 over = used - limit + (margin if used + wanted > limit else 0)
                 used -= self._evict(videos, max(over, lack))
         if not chosen and limit - used < wanted:
-            time.sleep(_BUSY_SECONDS)  # the one that was chosen is at it
+            with self._changed:  # the process that was chosen is at it
+                self._changed.wait_for(lambda: self._closed, _BUSY_SECONDS)
         return limit - used
 
     def _evict(self, videos: list[Shelved], least: int) -> int:
