@@ -4,7 +4,7 @@ import os
 import resource
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,6 @@ from hingfs.cache.video import whole_blocks
 from tests.support.disks import (
     BLOCKS,
     SIZE,
-    Processes,
     opened,
     put,
     put_whole,
@@ -27,13 +26,6 @@ from tests.support.disks import (
     version_of,
 )
 from tests.support.personalities import ramp
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[Processes]:
-    processes = Processes(tmp_path)
-    yield processes
-    processes.close()
 
 
 def test_what_was_put_is_read_by_the_next_process(process, tmp_path):

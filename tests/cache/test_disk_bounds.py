@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,6 @@ from tests.support.disks import (
     BLOCKS,
     LIMIT,
     SIZE,
-    Processes,
     opened,
     put,
     put_whole,
@@ -28,13 +27,6 @@ from tests.support.mounting import eventually
 # What one whole video takes, with its index of two pages.
 TAKEN = 4 * GRID_BYTES + 4096 + 2 * 4096
 TEN = 10 * TAKEN
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[Processes]:
-    processes = Processes(tmp_path)
-    yield processes
-    processes.close()
 
 
 def held(directory: Path) -> int:
