@@ -120,9 +120,9 @@ class Patience:
         self._failures = 0
         self._stall_seconds = config.stall_seconds
         self.began_at = time.monotonic()
-        self._first_byte_by = time.monotonic() + config.first_byte_seconds
+        self._first_byte_by = self.began_at + config.first_byte_seconds
         self._waits_long = False
-        self.deadline = time.monotonic() + seconds
+        self.deadline = self.began_at + seconds
 
     @property
     def head_deadline(self) -> float:

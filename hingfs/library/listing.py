@@ -89,9 +89,8 @@ class VideoList:
         self._whole: Listing | None = None
         self._latest: Listing | None = None  # the last whole one, or with newer rows
         self._number = 0  # of the rows of `_whole`
-        self._only_named: frozenset[str] = (
-            frozenset()
-        )  # ids that only the check has shown
+        # Ids in `_latest` that only the check has shown.
+        self._only_named: frozenset[str] = frozenset()
         self._expired_at = -math.inf  # monotonic: earlier listings are not fresh
         self._stat_read_at = -math.inf  # monotonic: when `changed_ns` had the list read
         # Ids whose row has expired, and that the server no longer serves.
@@ -189,9 +188,11 @@ class VideoList:
         expires. Other rows count while they are recent.
         """
         order = self.latest
-        if order is None or video_id not in order.positions:
-            return None
-        if video_id in self._only_named:
+        if (
+            order is None
+            or video_id not in order.positions
+            or video_id in self._only_named
+        ):
             return None
         row = order.rows[video_id]
         if self._saves_a_request(order):

@@ -17,9 +17,9 @@ from .filesystem import Entry, Filesystem
 # libfuse 3, fuse.h: the kernel takes attributes with names (READDIRPLUS).
 _READDIR_PLUS = 1 << 0
 # This entry has them, so that the kernel does not look the name up for NAME_SECONDS:
-# `ls -l` of 10,000 known names makes 10,000 calls instead of 20,000, and 1.3 s
-# of CPU where libfuse 2 takes 1.65 (2 cores, medians of three, 2026-11-27). libfuse counts one look-up too many of an
-# entry that no longer fits, and forgets its name at the unmount.
+# `ls -l` of 10,000 known names makes 10,000 calls instead of 20,000, and 1.3 s of CPU
+# where libfuse 2 takes 1.65 (2 cores, medians of three, 2026-11-27). libfuse counts one
+# look-up too many of an entry that no longer fits, and forgets its name at the unmount.
 _FILL_DIR_PLUS = 1 << 1
 _TIMES = {name: f"{name}spec" for name in ("st_atime", "st_mtime", "st_ctime")}
 
