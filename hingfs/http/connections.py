@@ -9,7 +9,9 @@ Threads: none of its own; one thread at a time uses a connection.
 """
 
 import contextlib
+import errno
 import http.client
+import queue
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +35,8 @@ from .socket_input import HEAD_SECONDS, SocketInput
 from .tls import TlsContext, TlsSocket
 
 _MOST_DEAD = 256
+# The process, or the machine, may open no more. Idle connections give theirs up.
+_NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
 
 # Called with a host and a socket just connected to it, before anything is sent. Raises
 # OSError where the socket must not be used.
@@ -287,6 +291,8 @@ def _pool_classes(
     tls_connection: Any = type(by_tls.__name__, (by_tls,), bound)
 
     class Keeping:
+        QueueCls = _OpenFirst
+
         def _put_conn(self, conn: Any) -> None:  # noqa: ANN401 - handed on
             if conn is not None and not conn.is_closed:
                 shared.open_.keep(conn)
@@ -299,6 +305,20 @@ def _pool_classes(
         ConnectionCls = tls_connection
 
     return {"http": Pool, "https": TlsPool}
+
+
+class _OpenFirst(queue.LifoQueue[Any]):
+    """A pool's connections: the open one that was used last comes first.
+
+    urllib3 puts None in the place of a connection that failed. On top, it would have the
+    next request connect while open connections lie below.
+    """
+
+    def _put(self, item: Any) -> None:  # noqa: ANN401 - as overridden
+        if item is None or item.is_closed:
+            self.queue.insert(0, item)
+        else:
+            self.queue.append(item)
 
 
 def _seconds_of(connection: urllib3.connection.HTTPConnection) -> float:
@@ -318,14 +338,20 @@ def _connected(
         addresses = shared.resolver.look_up(host, connection.port, seconds)
     except OSError as error:
         raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
+    dial = partial(
+        shared.dialer.dial,
+        host,
+        connection.port,
+        addresses,
+        options=[*(connection.socket_options or ()), *shared.keeping.options],
+    )
     try:
-        return shared.dialer.dial(
-            host,
-            connection.port,
-            addresses,
-            seconds=max(0.001, until - time.monotonic()),
-            options=[*(connection.socket_options or ()), *shared.keeping.options],
-        )
+        try:
+            return dial(seconds=max(0.001, until - time.monotonic()))
+        except OSError as error:
+            if error.errno not in _NO_DESCRIPTORS or not shared.open_.close_idle():
+                raise
+        return dial(seconds=max(0.001, until - time.monotonic()))
     except TimeoutError as error:
         raise urllib3.exceptions.ConnectTimeoutError(
             connection, f"no connection within {seconds} s"

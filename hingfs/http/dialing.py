@@ -100,7 +100,7 @@ def _first_to_accept(
     waiting = deque(addresses)
     failed: OSError = OSError("the name has no address")
     next_at = 0.0
-    with selectors.DefaultSelector() as attempts:
+    with selectors.PollSelector() as attempts:  # epoll would take a descriptor
         try:
             while waiting or attempts.get_map():
                 now = time.monotonic()

@@ -65,6 +65,14 @@ class OpenConnections:
             self._idle.discard(connection)
         return waited
 
+    def close_idle(self) -> bool:
+        """Close every idle connection, for their descriptors; False if there is none."""
+        with self._lock:
+            idle, self._idle = self._idle, set()
+        for connection in idle:
+            connection.close()
+        return bool(idle)
+
     def add(self, exchange: UnderWay) -> None:
         """Add *exchange*, which may wait for its socket; after `close`, abort it."""
         with self._lock:

@@ -1,5 +1,6 @@
 """One HTTP exchange: its request, the host that gets it, and its failures."""
 
+import errno
 import ipaddress
 import logging
 import math
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -329,6 +331,53 @@ class TestRequests:
     )
     def test_an_origin_is_scheme_host_and_port(self, url, origin):
         assert origin_of(url) == origin
+
+
+class TestDescriptors:
+    """A process may have few, and idle connections hold some."""
+
+    def test_an_open_connection_is_used_before_another_is_made(
+        self, transport, endpoint
+    ):
+        """Also after a request that failed, whose connection is closed."""
+        with ThreadPoolExecutor(2) as pool:
+            both = threading.Barrier(2)
+
+            def held() -> bytes:
+                with get(transport, endpoint.url("v")) as answer:
+                    both.wait(10)
+                    return taken(answer, SIZE)
+
+            for one in [pool.submit(held) for _ in range(2)]:
+                assert len(one.result()) == SIZE
+        endpoint.inject(faults.header_bomb())
+        with pytest.raises(ServerBroken):
+            read(transport, endpoint.url("v"))
+
+        read(transport, endpoint.url("v"))
+
+        assert len({asked.connection_id for asked in endpoint.log}) == 2
+
+    def test_idle_ones_are_closed_where_no_other_can_be_opened(
+        self, transport, endpoint, monkeypatch
+    ):
+        """Of whatever host they are."""
+        read(transport, endpoint.url("v"))
+        (idle,) = transport._open._idle
+        real, refused = dialing.begin_connecting, []
+
+        def begin_connecting(*args: Any) -> socket.socket:
+            if idle.sock is not None:
+                refused.append(args)
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return real(*args)
+
+        monkeypatch.setattr(dialing, "begin_connecting", begin_connecting)
+        with FakeEndpoint(SECRET) as other:
+            with get(transport, other.url("w")) as answer:
+                assert answer.status == 401  # it got no token
+
+        assert len(refused) == 1
 
 
 class TestRedirects:
