@@ -183,6 +183,7 @@ def test_an_unforeseen_error_in_a_worker_is_eio_and_told_once(
     video = endpoint.add("video", size_bytes=SIZE_BYTES)
     if place != "name":
         read_at(direct, endpoint.add("other", size_bytes=10_000), 0)
+        direct.names()  # no byte is asked for before an open then
         direct.size_bytes(video.video_id)
     owner, name = PLACES[place]
     real = getattr(owner, name)
