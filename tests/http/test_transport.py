@@ -373,9 +373,8 @@ class TestDescriptors:
             return real(*args)
 
         monkeypatch.setattr(dialing, "begin_connecting", begin_connecting)
-        with FakeEndpoint(SECRET) as other:
-            with get(transport, other.url("w")) as answer:
-                assert answer.status == 401  # it got no token
+        with FakeEndpoint(SECRET) as other, get(transport, other.url("w")) as answer:
+            assert answer.status == 401  # it got no token
 
         assert len(refused) == 1
 
