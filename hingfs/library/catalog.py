@@ -195,8 +195,8 @@ class Catalog:
             return _kept(file, error)
 
     def following(self, video_id: str) -> list[Content]:
-        """The known contents after *video_id* in the listing; makes no request."""
-        return self._known.contents(self._list.following(video_id, MOST_FOLLOWING))
+        """The known contents that may be opened after *video_id*; makes no request."""
+        return self._known.contents(self._walks.following(video_id, MOST_FOLLOWING))
 
     def listing(self) -> list[tuple[str, int]]:
         """(name, inode) of the files that can be read: completed, or opened before.

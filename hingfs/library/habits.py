@@ -31,7 +31,7 @@ class ClipHabit:
     _in_order_bytes: int = 0  # of clips read whole since the last open out of order
 
     def opened(self, content: Content, following: Sequence[Content]) -> None:
-        """*content* was opened; *following* come next in the order of names."""
+        """*content* was opened; *following* may be opened next, in that order."""
         if content is not self._latest and content not in self._following[:1]:
             self._in_order_bytes = 0
         self._latest, self._following = content, following
@@ -47,7 +47,7 @@ class ClipHabit:
         return self._whole_in_a_row >= WHOLE_HABIT_CLIPS
 
     def ahead(self) -> list[Content]:
-        """The clips worth fetching before they are opened, in the order of names.
+        """The clips worth fetching before they are opened, in their order.
 
         Together they have at most a `PROVEN_SHARE`th of the bytes read in order: no more
         may be fetched in vain.

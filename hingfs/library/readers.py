@@ -66,8 +66,8 @@ class Readers:
     def open(self, content: Content, following: Sequence[Content] = ()) -> VideoReader:
         """The reader of *content*, with one more handle; the first open primes it.
 
-        *following* are the known contents that come next in the order of names. The
-        first of them are fetched as well if the habit says so.
+        *following* are the known contents that may be opened next. The first of them are
+        fetched as well if the habit says so.
         """
         with self._lock:
             self._habit.opened(content, following)

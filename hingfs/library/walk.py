@@ -8,9 +8,10 @@ Threads: any thread may call any method; `ahead` calls back for the next name.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import dropwhile, islice
 
 from ..api.metadata import VideoMetadata
 from .ahead import Ahead
@@ -31,6 +32,8 @@ _STRIDE = 4
 # Programs that walk at the same time. Once so many walks have ended at their first name,
 # the next one must take a second step before a name is looked up ahead of it.
 MOST_WALKS = 4
+# Names in no listing whose order is kept. A guess: the arguments of one command.
+_MOST_GIVEN = 1000
 
 
 @dataclass(slots=True)
@@ -89,6 +92,8 @@ class Walks:
         self._places: dict[str, int] = {}
         self._shown = False  # whether a program has read the directory
         self._unlisted = 0  # names in a row that were found and are in no listing
+        # Ids that were found and are in no listing, in the order of their first look-up.
+        self._given: dict[str, None] = {}
 
     def shown(self) -> None:
         """A program reads the directory, so it may look up each name in it."""
@@ -131,8 +136,26 @@ class Walks:
         with self._lock:
             self._unlisted = 0 if listed else self._unlisted + 1
             given_names = self._unlisted > 1
+            if not listed:
+                self._given.setdefault(video_id)
+                if len(self._given) > _MOST_GIVEN:
+                    del self._given[next(iter(self._given))]
         if given_names and self._metadata.looks_ahead:
             self._list.start_reading_newest()
+
+    def following(self, video_id: str, most: int) -> Sequence[str]:
+        """At most *most* ids after *video_id*, in the order of names if it is listed.
+
+        Else in the order in which programs looked them up: those that copy files they
+        were given look all of them up first, and open them in that order.
+        """
+        if self._list.has(video_id):
+            return self._list.following(video_id, most)
+        with self._lock:
+            if video_id not in self._given:
+                return ()
+            given = dropwhile(lambda one: one != video_id, self._given)
+            return tuple(islice(given, 1, 1 + most))
 
     def _step_locked(self, position: int, before: int | None) -> bool:
         """Step to *position*, after a look-up at *before*; whether names ahead are new."""

@@ -814,7 +814,7 @@ class TestListing:
         catalog.find("v01.mp4")
         endpoint.wait_until(lambda: len(endpoint.requests_of("list")) == 1)
         endpoint.wait_until_idle()
-        eventually(lambda: catalog.following("v00"), "the order of names")
+        eventually(lambda: catalog._list.has("v00"), "the order of names")
         catalog.find("v02.mp4")
         endpoint.wait_until(lambda: len(endpoint.requests_of("content")) == count)
 
@@ -834,6 +834,20 @@ class TestListing:
         endpoint.wait_until_idle()
 
         assert len(endpoint.requests_of("list")) == 1
+
+    def test_without_a_list_names_follow_as_they_were_looked_up(self, build, endpoint):
+        """A program that copies what it was given opens its files in that order."""
+        endpoint.personality = PERSONALITIES["new_api_new"]
+        catalog = build().engine.catalog
+        for name in "cab":
+            endpoint.add(name, size_bytes=SIZE)
+            catalog.find(f"{name}.mp4")
+        catalog.find_to_open("c.mp4")
+
+        following = {name: catalog.following(name) for name in "cabd"}
+
+        ids = {one: [c.video_id for c in rest] for one, rest in following.items()}
+        assert ids == {"c": ["a", "b"], "a": ["b"], "b": [], "d": []}
 
     def test_names_that_are_not_found_cost_none(self, catalog, endpoint):
         for number in range(20):
