@@ -323,12 +323,12 @@ def test_a_reader_that_hangs_is_noticed(
     server: FuzzServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pipe that nobody writes to is a file whose open does not return."""
-    for name in ("RECOVERY", "DEADLINE", "SLACK", "MUTATION"):
+    for name in ("DEADLINE", "SLACK"):
         monkeypatch.setattr(campaign, f"{name}_SECONDS", 0.3)
     for found in CLIPS:
         os.mkfifo(tmp_path / f"{found.video_id}.mp4")
     outcome = Outcome("none", 1)
-    plan = Plan(1, 1.0, (), ())
+    plan = Plan(1, 1.0, (), (), mutation_seconds=0.3, recovery_seconds=0.3)
     with subprocess.Popen(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE
     ) as process:
