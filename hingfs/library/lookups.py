@@ -198,8 +198,9 @@ class Lookups:
             if (now >= half and unheard) or (silence >= most / 2 and not heard):
                 self.start("ask", ask)
             following = most / 2 if silence < most / 2 else most
-            looks = (following - silence, half - now)
-            again = min((one for one in looks if one > 0), default=0.0)
+            again = following - silence
+            if unheard:
+                again = min(again, half - now)
             wait([flight.future], min(left, max(again, _LOOK_AGAIN_SECONDS)))
 
     def _note_outlasted(self, flight: Flight[Result]) -> None:
