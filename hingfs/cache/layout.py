@@ -1,6 +1,6 @@
 """How a video lies on disk: the names of its two files, and what its index holds.
 
-`v1/<2 hex>/<key>.data` is a sparse file of the video's size. `<key>.index` holds a header
+`v2/<2 hex>/<key>.data` is a sparse file of the video's size. `<key>.index` holds a header
 of one page and then a record of 8 bytes for each grid block. The header is JSON under a
 checksum: it names the version in full, and a later field is one more key. The last 256
 bytes of the page are left for what changes once a video is kept: its flags, the whole
@@ -21,7 +21,7 @@ from pathlib import Path
 from ..blocks import KIB
 from ..version import Validator, VideoVersion
 
-LAYOUT = 1
+LAYOUT = 2
 FOLDER = f"v{LAYOUT}"
 DATA, INDEX = ".data", ".index"  # the endings of the two files
 # The unit that is checked and present or not. Larger, and a seek stores less of what it
@@ -29,9 +29,9 @@ DATA, INDEX = ".data", ".index"  # the endings of the two files
 GRID_BYTES = 128 * KIB
 RECORDS_AT = 4096
 RECORD_BYTES = 8
-# A record is the CRC-32 of the block, with this bit above; 0 where the block is absent.
-PRESENT = 1 << 32
-CRC_MASK = PRESENT - 1
+# A record is the XXH3-64 of the block with this bit set; 0 where the block is absent. A GB
+# costs 0.11 s of CPU; its CRC-32 cost 0.53 s (2026-11-27).
+PRESENT = 1 << 63
 
 _MAGIC = b"hingfs\r\n"
 _HEAD = struct.Struct("<8sIII")  # magic, layout, bytes of the text, CRC-32 of it

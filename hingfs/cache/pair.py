@@ -13,13 +13,14 @@ Threads: any may read; one writes and looks again, in turn.
 import contextlib
 import os
 import threading
-import zlib
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from xxhash import xxh3_64
+
 from ..blocks import ByteRange, block_count, blocks_of, bounds_of, views_of
 from .layout import (
-    CRC_MASK,
     GRID_BYTES,
     PRESENT,
     RECORD_BYTES,
@@ -183,20 +184,17 @@ class Pair:
         files = (self._data, self._index)
         return all(os.fstat(file.number).st_nlink for file in files)
 
-    def write(self, first: int, views: Sequence[memoryview]) -> None:
-        """Write whole blocks from *first* on, which lie end to end in *views*."""
-        start = first * GRID_BYTES
-        size = sum(map(len, views))
-        records = records_of(b"", block_count(size, GRID_BYTES))
-        for at in range(len(records)):
-            begin = at * GRID_BYTES
-            records[at] = _record_of(views_of(views, begin, begin + GRID_BYTES))
-        self._write_data(start, views, size)
+    def write(self, first: int, blocks: Sequence[Sequence[memoryview]]) -> None:
+        """Write *blocks*, neighbours from *first* on, each of which lies in its views."""
+        records = array("Q", map(_record_of, blocks))
+        self._write_data(first, [view for views in blocks for view in views])
         at = RECORDS_AT + first * RECORD_BYTES
         _write_all(self._index, [memoryview(written_records(records))], at)
         self._records[first : first + len(records)] = records
 
-    def _write_data(self, start: int, views: Sequence[memoryview], size: int) -> None:
+    def _write_data(self, first: int, views: Sequence[memoryview]) -> None:
+        start = first * GRID_BYTES
+        size = sum(map(len, views))
         times = times_of(os.fstat(self._data.number))
         with self._lock:
             self._take_times_locked(times)
@@ -242,7 +240,7 @@ class Pair:
         for index in range(count) if found != self._records else ():
             record, old = found[index], self._records[index]
             whole = bounds_of(index, GRID_BYTES, self._size_bytes).stop <= stored
-            if record != old and record & ~CRC_MASK == PRESENT and whole:
+            if record != old and record & PRESENT and whole:
                 self._records[index] = record
                 if old:
                     self._verified[index] = 0
@@ -250,15 +248,15 @@ class Pair:
 
 
 def _record_of(views: Sequence[memoryview]) -> int:
-    crc = 0
+    digest = xxh3_64()
     for view in views:
-        crc = zlib.crc32(view, crc)
-    return PRESENT | crc
+        digest.update(view)
+    return PRESENT | digest.intdigest()
 
 
 def _write_all(file: Descriptor, views: Sequence[memoryview], at: int) -> None:
-    left = list(views)
-    while left:
-        done = os.pwritev(file.number, left[:_MOST_VIEWS], at)
-        at += done
-        left = views_of(left, done, sum(map(len, left)))
+    size = sum(map(len, views))
+    done = 0
+    while done < size:
+        left = views_of(views, done, size) if done else views
+        done += os.pwritev(file.number, left[:_MOST_VIEWS], at + done)

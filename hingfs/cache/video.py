@@ -11,9 +11,9 @@ Threads: any thread may call any method, but `work`, which is for `behind`'s.
 import contextlib
 import errno
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ..blocks import Block, ByteRange, block_count, blocks_of, runs_of, views_of
+from ..blocks import Block, ByteRange, block_count, blocks_of
 from ..version import VideoVersion
 from .behind import Behind, Piece
 from .health import Health
@@ -135,8 +135,10 @@ class DiskVideo:
         with contextlib.suppress(OSError):
             with self._health.operation():
                 self._prepare(writing=bool(pieces))
-            for first, views in whole_blocks(pieces, self.version.size_bytes):
-                self._write(first, views)
+            blocks = whole_blocks(pieces, self.version.size_bytes)
+            absent = (block for block in blocks if not self.pair.has(block[0]))
+            for first, run in _runs(absent):
+                self._write(first, run)
 
     def _prepare(self, *, writing: bool) -> None:
         if writing:
@@ -155,22 +157,15 @@ class DiskVideo:
                 raise FileNotFoundError(errno.ENOENT, "it was dropped")
             self.pair = self._opened(self.version)
 
-    def _write(self, first: int, views: Sequence[memoryview]) -> None:
-        """Write those of the blocks from *first* on that are absent, if there is room."""
-        count = block_count(sum(map(len, views)), GRID_BYTES)
-        absent = (i for i in range(first, first + count) if not self.pair.has(i))
-        for run in runs_of(absent):
-            for at in range(run.start, run.stop, RUN_BLOCKS):
-                last = min(at + RUN_BLOCKS, run.stop)
-                start, stop = ((i - first) * GRID_BYTES for i in (at, last))
-                cut = views_of(views, start, stop)
-                size = sum(map(len, cut))
-                if not self._health.may_write or not self._room(size):
-                    self._tally.refused_bytes += size
-                    continue
-                with self._health.operation():
-                    self.pair.write(at, cut)
-                self._tally.written_bytes += size
+    def _write(self, first: int, blocks: Sequence[Sequence[memoryview]]) -> None:
+        """Write *blocks*, neighbours from *first* on, if there is room."""
+        size = sum(len(view) for views in blocks for view in views)
+        if not self._health.may_write or not self._room(size):
+            self._tally.refused_bytes += size
+            return
+        with self._health.operation():
+            self.pair.write(first, blocks)
+        self._tally.written_bytes += size
 
     def _told(self, there: bool) -> bool:  # noqa: FBT001 - what is told
         if not there and time.monotonic() > self._looked_at + LOOK_SECONDS:
@@ -181,28 +176,41 @@ class DiskVideo:
 def whole_blocks(
     pieces: Sequence[Piece], size_bytes: int
 ) -> Iterator[tuple[int, list[memoryview]]]:
-    """The grid blocks that *pieces* of a video cover whole, in runs.
+    """The grid blocks that *pieces* of a video cover whole, ascending.
 
-    Each run is the index of its first block, with its bytes end to end.
+    Each is its index, with its bytes end to end. What comes twice is taken once.
     """
-    for start, views in _joined(pieces):
-        stop = start + sum(map(len, views))
-        first = block_count(start, GRID_BYTES)
-        until = stop if stop == size_bytes else stop - stop % GRID_BYTES
-        if first * GRID_BYTES < until:
-            yield first, views_of(views, first * GRID_BYTES - start, until - start)
+    reached = 0  # the end of *part*, or where the next whole block may begin
+    part: list[memoryview] = []  # of a block whose rest may be in the next piece
+    for start, data in sorted(pieces, key=lambda piece: piece[0]):
+        at = start
+        for buffer in data:
+            if at > reached:
+                part = []
+                reached = block_count(at, GRID_BYTES) * GRID_BYTES
+            stop = at + len(buffer)
+            while reached < stop:
+                index = reached // GRID_BYTES
+                end = min((index + 1) * GRID_BYTES, stop)
+                part.append(memoryview(buffer)[reached - at : end - at])
+                reached = end
+                if end % GRID_BYTES == 0 or end == size_bytes:
+                    yield index, part
+                    part = []
+            at = stop
 
 
-def _joined(pieces: Sequence[Piece]) -> list[tuple[int, list[memoryview]]]:
-    """*pieces* in order, neighbours as one; what comes twice is taken once."""
-    runs: list[tuple[int, list[memoryview]]] = []
-    reached = -1  # the end of the last run
-    for offset, data in sorted(pieces, key=lambda piece: piece[0]):
-        views = [memoryview(block) for block in data]
-        stop = offset + sum(map(len, views))
-        if offset > reached:
-            runs.append((offset, views))
-        elif stop > reached:
-            runs[-1][1].extend(views_of(views, reached - offset, stop - offset))
-        reached = max(reached, stop)
-    return runs
+def _runs(
+    blocks: Iterable[tuple[int, list[memoryview]]],
+) -> Iterator[tuple[int, list[list[memoryview]]]]:
+    """Neighbours among the ascending *blocks* together, at most RUN_BLOCKS of them."""
+    first, run = 0, list[list[memoryview]]()
+    for index, views in blocks:
+        if run and (index != first + len(run) or len(run) == RUN_BLOCKS):
+            yield first, run
+            run = []
+        if not run:
+            first = index
+        run.append(views)
+    if run:
+        yield first, run

@@ -3,16 +3,18 @@
 import os
 import resource
 import shutil
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from xxhash import xxh3_64_intdigest
 
-from hingfs.blocks import ByteRange
+from hingfs.blocks import ByteRange, bounds_of
 from hingfs.cache import pair
 from hingfs.cache import video as video_module
-from hingfs.cache.layout import GRID_BYTES, RECORDS_AT
+from hingfs.cache.layout import GRID_BYTES, LAYOUT, RECORDS_AT
 from hingfs.cache.video import whole_blocks
 from tests.support.disks import (
     BLOCKS,
@@ -58,6 +60,19 @@ def test_reads_of_any_span_are_right_before_and_after_they_are_verified(process)
                 if start < stop:
                     assert read(video, start, stop) == ramp("v", start, stop)
     assert video.is_complete
+
+
+def test_records_are_what_the_layout_says(process, tmp_path):
+    """Who changes them gives the layout a new number: others would call blocks bad."""
+    put_whole(process(), version_of())
+    (index,) = there(tmp_path, "index")
+    blocks = [bounds_of(block, GRID_BYTES, SIZE) for block in BLOCKS]
+    sums = [xxh3_64_intdigest(ramp("v", span.start, span.stop)) for span in blocks]
+
+    assert index.read_bytes()[RECORDS_AT:] == struct.pack(
+        "<5Q", *(1 << 63 | digest for digest in sums)
+    )
+    assert LAYOUT == 2
 
 
 def test_another_version_finds_nothing(process, tmp_path):
@@ -130,18 +145,21 @@ def test_blocks_that_do_not_fit_the_grid_are_kept_where_they_cover_it():
     def cut(*spans):
         pieces = [(start, [ramp("v", start, stop)]) for start, stop in spans]
         return [
-            (first, b"".join(views) == ramp("v", first * GRID_BYTES, stop))
-            for first, views in whole_blocks(pieces, size)
-            for stop in [first * GRID_BYTES + sum(map(len, views))]
+            (index, b"".join(views) == ramp("v", span.start, span.stop))
+            for index, views in whole_blocks(pieces, size)
+            for span in [bounds_of(index, GRID_BYTES, size)]
         ]
 
     assert cut((0, half)) == []
     assert cut((half, GRID_BYTES), (0, half)) == [(0, True)]
-    assert cut((7, 3 * GRID_BYTES)) == [(1, True)]
-    assert cut((2 * GRID_BYTES, size), (0, GRID_BYTES)) == [(0, True), (2, True)]
-    assert cut((0, GRID_BYTES + 9), (9, 2 * GRID_BYTES), (20, 40)) == [(0, True)]
+    assert cut((7, 3 * GRID_BYTES)) == [(1, True), (2, True)]
+    ends = cut((2 * GRID_BYTES, size), (0, GRID_BYTES))
+    assert ends == [(0, True), (2, True), (3, True)]
+    overlapping = cut((0, GRID_BYTES + 9), (9, 2 * GRID_BYTES), (20, 40))
+    assert overlapping == [(0, True), (1, True)]
+    assert cut((7, 9), (20, 2 * GRID_BYTES)) == [(1, True)]
     assert cut((3 * GRID_BYTES, size)) == [(3, True)]
-    assert cut((0, size - 1)) == [(0, True)]
+    assert cut((0, size - 1)) == [(0, True), (1, True), (2, True)]
 
 
 def flip(path: Path, at: int, count: int = 1) -> None:

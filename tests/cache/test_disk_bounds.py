@@ -30,12 +30,12 @@ TEN = 10 * TAKEN
 
 
 def held(directory: Path) -> int:
-    return sum(v.taken_bytes for v in shelved(directory / "v1") if not v.kept)
+    return sum(v.taken_bytes for v in shelved(directory / "v2") if not v.kept)
 
 
 def files_of(directory: Path, video_id: str) -> tuple[Path, Path]:
     """Its data and its index."""
-    stem = stem_of(version_of(video_id), directory / "v1", "")
+    stem = stem_of(version_of(video_id), directory / "v2", "")
     return data_of(stem), index_of(stem)
 
 
@@ -134,7 +134,7 @@ def test_parts_that_only_an_ended_process_could_use_are_deleted(process, tmp_pat
 
     assert len(there(tmp_path)) == 3
     assert begun.exists()
-    assert len([*tmp_path.glob("v1/*.process")]) == 1
+    assert len([*tmp_path.glob("v2/*.process")]) == 1
 
 
 def test_a_video_that_would_fill_the_cache_is_not_kept(process, tmp_path):

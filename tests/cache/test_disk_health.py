@@ -205,11 +205,11 @@ def test_trouble_that_comes_again_is_told_once(expected_log, monkeypatch):
     assert waits == [10, 20, 40, 80]
 
 
-@pytest.mark.parametrize("made", ["cache", "cache/v1"])
+@pytest.mark.parametrize("made", ["cache", "cache/v2"])
 def test_a_directory_that_others_can_write_is_refused(
     process, tmp_path, expected_log, made
 ):
-    (tmp_path / "cache" / "v1").mkdir(parents=True, mode=0o700)
+    (tmp_path / "cache" / "v2").mkdir(parents=True, mode=0o700)
     (tmp_path / made).chmod(0o777)
     expected_log(f"the disk cache is not used: .*{made} can be .* chmod go-w .*{made}")
 

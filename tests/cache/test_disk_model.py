@@ -156,7 +156,7 @@ class DiskMachine(RuleBasedStateMachine):
 
     @rule(most=st.integers(0, 4 * SIZE))
     def trim(self, most: int) -> None:
-        (self.directory / "v1").mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.directory / "v2").mkdir(parents=True, exist_ok=True, mode=0o700)
         stock.trim(self.directory, most)
         assert sum(video.taken_bytes for video in stock.videos(self.directory)) <= most
         self.sure.clear()
@@ -168,7 +168,7 @@ class DiskMachine(RuleBasedStateMachine):
 
     @rule()
     def verify(self) -> None:
-        (self.directory / "v1").mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.directory / "v2").mkdir(parents=True, exist_ok=True, mode=0o700)
         list(stock.verify(self.directory))
         assert not any(one.bad_blocks for one in stock.verify(self.directory))
 

@@ -43,7 +43,7 @@ class Rig:
 
     def flip(self, offset: int) -> None:
         """Change a byte on disk."""
-        (path,) = self.directory.glob("v1/*/*.data")
+        (path,) = self.directory.glob("v2/*/*.data")
         with path.open("r+b") as file:
             file.seek(offset)
             (byte,) = file.read(1)

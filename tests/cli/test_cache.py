@@ -186,7 +186,7 @@ def test_a_directory_that_others_can_write_is_refused(
     directory: Path, refusal: Refusal
 ) -> None:
     directory.mkdir()
-    for path in (directory, directory / "v1"):
+    for path in (directory, directory / "v2"):
         path.mkdir(exist_ok=True)
         path.chmod(0o777)
         expected = f"{path} can be written by others; run: chmod go-w {path}"

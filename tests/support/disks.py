@@ -71,7 +71,7 @@ def opened(cache: DiskCache, version: VideoVersion | None = None) -> DiskVideo:
 
 def there(directory: Path, ending: str = "data") -> list[Path]:
     """The files of videos in *directory*."""
-    return sorted(directory.glob(f"v1/*/*.{ending}"))
+    return sorted(directory.glob(f"v2/*/*.{ending}"))
 
 
 class Processes:

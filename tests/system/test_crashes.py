@@ -454,7 +454,7 @@ def test_a_reader_that_forks_shares_its_file_with_its_children(binding: str) -> 
 USER = "hingfs-tester"
 PACKAGES = (
     *("requests", "urllib3", "certifi", "idna", "charset_normalizer", "cachetools"),
-    *("fuse.py", "mfusepy.py", "socks.py"),
+    *("fuse.py", "mfusepy.py", "socks.py", "xxhash"),
 )
 
 

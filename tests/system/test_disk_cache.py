@@ -51,7 +51,7 @@ def age(cache: Path, seconds: float) -> None:
 
 def kept(cache: Path, kind: str = "data") -> list[Path]:
     """The files of blocks, or of another *kind*, below *cache*."""
-    return sorted(cache.glob(f"hingfs/v1/*/*.{kind}"))
+    return sorted(cache.glob(f"hingfs/v2/*/*.{kind}"))
 
 
 def kept_bytes(cache: Path) -> int:
@@ -194,12 +194,12 @@ def test_reads_go_on_whatever_becomes_of_the_directory(endpoint, mount, tmp_path
     with mount("--cache-size", "1MiB", "--block-size", "128KiB") as mounted:
         with mounted.path("video").open("rb") as clip:
             assert clip.read(SIZE_BYTES // 2) == video.read(0, SIZE_BYTES // 2)
-            delete(tmp_path / "hingfs" / "v1")
+            delete(tmp_path / "hingfs" / "v2")
             assert clip.read() == video.read(SIZE_BYTES // 2, SIZE_BYTES)
         assert mounted.path("other").read_bytes() == other.read(0, SIZE_BYTES)
         eventually(lambda: kept_bytes(tmp_path) > SIZE_BYTES // 2, "blocks, kept anew")
-        delete(tmp_path / "hingfs" / "v1")
-        (tmp_path / "hingfs" / "v1").write_bytes(b"")
+        delete(tmp_path / "hingfs" / "v2")
+        (tmp_path / "hingfs" / "v2").write_bytes(b"")
         for clip in (video, other):
             got = mounted.path(clip.video_id).read_bytes()
             assert got == clip.read(0, SIZE_BYTES)
