@@ -59,7 +59,7 @@ error_log @RUN@/error.log warn;
 events { worker_connections 1024; }
 http {
     log_format bench '$msec|$request_time|$connection|$request_method|$status|'
-                     '$body_bytes_sent|$http_range|$request_uri';
+                     '$body_bytes_sent|$sent_http_content_range$http_range|$request_uri';
     access_log @RUN@/access.log bench;
     client_body_temp_path @RUN@/body;
     proxy_temp_path @RUN@/proxy;

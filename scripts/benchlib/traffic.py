@@ -26,7 +26,8 @@ class Request:
     def from_line(cls, line: str) -> Self:
         """Read one line of the access log."""
         end, took, connection, method, status, sent, span, uri = line.split("|", 7)
-        first = re.match(r"bytes=(\d+)-", span)
+        # What was sent, if that is told, then what was asked for.
+        first = re.search(r"bytes[ =](\d+)-", span)
         return cls(
             start=float(end) - float(took),
             end=float(end),

@@ -86,12 +86,13 @@ def test_bytes_sent_twice_are_counted() -> None:
     """Once for each time beyond the first."""
     lines = [
         "10.0|1.0|1|GET|206|100|bytes=0-99|/v1/videos/a/content",
-        "10.5|1.0|2|GET|206|100|bytes=50-149|/v1/videos/a/content",
+        "10.5|1.0|2|GET|206|100|bytes 50-149/900bytes=50-149|/v1/videos/a/content",
         "10.5|1.0|3|HEAD|200|0|-|/v1/videos/a/content",
+        "12.0|1.0|1|GET|206|100|bytes 800-899/900bytes=-100|/v1/videos/a/content",
     ]
     traffic = Traffic(tuple(Request.from_line(line) for line in lines))
 
-    assert traffic.content_bytes == 200
+    assert traffic.content_bytes == 300
     assert traffic.twice_bytes == 50
     assert traffic.peak_transfers == 2
 
