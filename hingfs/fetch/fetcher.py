@@ -96,12 +96,18 @@ class BlockFetcher:
         return landings
 
     def prefetch(
-        self, content: Content, indices: Iterable[int], window_bytes: int = 0
+        self,
+        content: Content,
+        indices: Iterable[int],
+        window_bytes: int = 0,
+        *,
+        begun: bool = False,
     ) -> list[Landing]:
         """Request the missing ones of *indices* without waiting; returns their landings.
 
         They are the new part of a window of *window_bytes*, or a window of their own: the
-        larger it is, the longer are its requests.
+        larger it is, the longer are its requests. *begun*: an answer that has begun
+        brings them, so that no request is for them and others together.
         """
         with self._tiers.held(content):  # it may not be open
             absent = self._tiers.absent(content, indices)
@@ -110,7 +116,10 @@ class BlockFetcher:
         window_blocks = window_bytes // self.block_bytes
         transfers = [
             Transfer(
-                content, run.start, run.stop, demand=False, window_blocks=window_blocks
+                *(content, run.start, run.stop),
+                demand=False,
+                window_blocks=window_blocks,
+                begun=begun,
             )
             for run in runs_of(missing)
         ]

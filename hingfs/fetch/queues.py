@@ -186,15 +186,21 @@ class Queues:
     def _join(self, file: _File, transfer: Transfer) -> Transfer:
         """Queue *transfer* ahead, as a part of what *file* has queued beside it.
 
-        What a reader waits for is never put behind bytes that nobody waits for.
+        What a reader waits for is never put behind bytes that nobody waits for. Bytes of
+        an answer that is on its way stay by themselves.
         """
-        behind = next((t for t in file.ahead if t.first == transfer.stop), None)
+        if transfer.begun:
+            file.ahead.append(transfer)
+            return transfer
+        beside = [one for one in file.ahead if not one.begun]
+        behind = next((t for t in beside if t.first == transfer.stop), None)
         if behind is not None:
             file.ahead.remove(behind)
+            beside.remove(behind)
             transfer.grow(behind)
-        queued = [*file.ahead, *self._demands] if file.demands else file.ahead
+        queued = [*beside, *self._demands] if file.demands else beside
         for before in queued:
-            same = before.content is transfer.content
+            same = before.content is transfer.content and not before.begun
             if same and before.stop == transfer.first:
                 before.grow(transfer)
                 return before
@@ -202,6 +208,8 @@ class Queues:
         return transfer
 
     def _requests_of(self, transfer: Transfer, connections: int) -> int:
+        if transfer.begun:
+            return 1
         share = self.share(transfer.content, connections)
         length_bytes = (transfer.stop - transfer.first) * self._block_bytes
         # Not by what is still to come of the window: a reader that is slower than the link

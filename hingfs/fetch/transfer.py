@@ -64,6 +64,7 @@ class Transfer:
     window_blocks: int = 0
     next: int = field(init=False)  # the first block that has not landed
     reach: int = field(init=False)  # the first block that is not being read
+    begun: bool = False  # an answer with these bytes, and no others, is on its way
     gives_way: bool = False  # it was cut so that its worker comes free for a demand
     reserved_bytes: int = 0  # in the cache, for blocks to come; for its worker only
     body: RangeBody | None = None

@@ -144,7 +144,7 @@ class Catalog:
         else:
             file = self._confirm(known.file, deadline)
         self._known.note_opened(video_id)
-        self._openings.opened(video_id)
+        self._openings.opened(file.content)
         return file
 
     def _is_vouched_for(self, known: Known) -> bool:

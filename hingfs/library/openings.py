@@ -98,12 +98,17 @@ class Openings:
         for span in (head, tail):
             if self._first_bytes.has(content.video_id, last=span is tail):
                 blocks = blocks_of(span, self._fetcher.block_bytes)
-                self._fetcher.prefetch(content, blocks)
+                self._fetcher.prefetch(content, blocks, begun=True)
 
-    def opened(self, video_id: str) -> None:
-        """A program opens *video_id*."""
+    def opened(self, content: Content) -> None:
+        """A program opens *content*, and its reader will fetch more of it.
+
+        Before that, what was begun is fetched: of programs that wait for one look-up,
+        another may come here before the one that began it.
+        """
         with self._lock:
-            self._habit.opened(video_id)
+            self._habit.opened(content.video_id)
+        self.found(content)
 
     def listed(self) -> None:
         """A program reads the directory."""

@@ -104,6 +104,26 @@ def test_of_a_clip_read_whole_less_than_a_block_comes_twice(engine, endpoint):
     assert endpoint.bytes_served_twice("v") < 128 * KIB
 
 
+def test_programs_at_once_use_what_was_begun_for_one(engine, endpoint):
+    """Of a film, whose last bytes are read ahead in one request with others."""
+    film_bytes = 400_650_449
+    endpoint.add("film", size_bytes=film_bytes)
+    endpoint.inject(faults.stall_before_headers(0.05), 4)
+
+    def read() -> bytes:
+        assert engine.view.size_bytes("film") == film_bytes
+        with engine.view.open("film") as film:
+            return bytes(film.read(0, 4096))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert {one.result() for one in [pool.submit(read) for _ in range(8)]} == {
+            ramp("film", 0, 4096)
+        }
+    eventually(engine.is_idle, "every connection")
+
+    assert endpoint.bytes_served_twice("film") < 128 * KIB
+
+
 def test_bytes_of_another_version_are_dropped(engine, endpoint):
     endpoint.add("v", size_bytes=SIZE)
     endpoint.inject(

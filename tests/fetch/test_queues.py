@@ -89,6 +89,17 @@ def test_what_follows_a_queued_run_grows_it():
     assert queues.ahead(FILM, 20, 20 + LARGEST_REQUEST_BYTES // MIB) is not first
 
 
+def test_what_has_begun_is_asked_for_by_no_other_request():
+    """One that began before it, or ended behind it, would not be that answer."""
+    queues = Queued()
+    begun = queues.put(Transfer(FILM, 4, 8, demand=False, begun=True))
+    before, behind = queues.ahead(FILM, 0, 4), queues.ahead(FILM, 8, 12)
+
+    assert queues.start() is begun
+    assert (begun.first, begun.stop) == (4, 8)
+    assert (before.stop, behind.first) == (4, 8)
+
+
 def test_what_lies_between_a_demand_and_the_tail_comes_with_both():
     """A clip among many costs one request after its head."""
     queues = Queued()

@@ -32,6 +32,7 @@ from tests.support.mounting import (
     run,
 )
 from tests.support.reading import DirectHandle, Handle, Opened, errno_of
+from tests.support.views import Direct
 
 BLOCK_BYTES = 256 * 1024
 # Neither a multiple of a block nor of a page; large enough for read-ahead to matter.
@@ -45,8 +46,14 @@ LARGE_BYTES = 40 * BLOCK_BYTES + 77
 class Way:
     """One endpoint and one way to open its videos; ids are never used twice."""
 
-    def __init__(self, endpoint: FakeEndpoint, opened: Callable[[str], Opened]) -> None:
+    def __init__(
+        self,
+        endpoint: FakeEndpoint,
+        opened: Callable[[str], Opened],
+        listed: Callable[[], object],
+    ) -> None:
         self.endpoint = endpoint
+        self.list = listed  # reads the directory
         self._opened = opened
         self._made = 0
 
@@ -73,11 +80,17 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
             mount = Mount(direct_config(endpoint), lambda: None)
             stack.callback(mount.close)
             yield Way(
-                endpoint, lambda id_: DirectHandle(mount.operations, f"/{id_}.mp4")
+                endpoint,
+                lambda id_: DirectHandle(mount.operations, f"/{id_}.mp4"),
+                Direct(mount).names,
             )
         else:
             mounted = stack.enter_context(Mounted(endpoint, request.param))
-            yield Way(endpoint, lambda id_: Handle(mounted.path(id_)))
+            yield Way(
+                endpoint,
+                lambda id_: Handle(mounted.path(id_)),
+                lambda: os.listdir(mounted.directory),
+            )
 
 
 def direct_config(endpoint: FakeEndpoint) -> Config:
@@ -195,8 +208,12 @@ def test_a_body_cut_again_and_again_is_read_whole(way: Way) -> None:
 
 
 def test_a_file_read_once_costs_its_bytes_once(way: Way) -> None:
-    """N blocks cost N blocks' bytes, and no byte comes twice."""
+    """N blocks cost N blocks' bytes, and no byte comes twice.
+
+    After a listing no last bytes are asked for before the size is known.
+    """
     video = way.add(LARGE_BYTES)
+    way.list()
 
     check_reads(way, video, [(at, 65_536) for at in range(0, LARGE_BYTES, 65_536)])
 
