@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .rows import Result
+from .result import Result
 from .system import BenchError
 
 if TYPE_CHECKING:

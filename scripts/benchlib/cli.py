@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .chart import require_matplotlib, write_png
+from .disk import DiskBench
 from .long_run import SHOWN, WORK, stay, write_stay
-from .measure import Bench
 from .media import MediaCache
 from .mounts import PROJECT, Contender
 from .origin import CAP_MIB_PER_SECOND, PACED, Origin, Way
 from .plan import Plan, make_plan
 from .report import text_table, write_json
-from .rows import Result
+from .result import Result
 from .scenarios import Scenario, media_of
 from .served import Shown
 from .system import BenchError, ContenderError, find_program, find_rclone
@@ -126,7 +126,7 @@ def _bench(options: argparse.Namespace) -> int:
     ways = list({work.way for work in plan.scenarios})
     with _origin(works, ways, plan.film, work_dir, options.latency_ms) as origin:
         try:
-            _measure_all(plan, Bench(origin, plan.command_seconds), outcome)
+            _measure_all(plan, DiskBench(origin, plan.command_seconds), outcome)
         except KeyboardInterrupt:
             stopped = True  # what was measured is still shown
     _show(options, plan, outcome, work_dir)
@@ -145,7 +145,7 @@ def _require_programs(plan: Plan) -> None:
             find_program(one.key.partition("-")[0])
     if "rclone" in families:
         find_rclone()
-    if families & {"rclone", "hingfs"}:
+    if families - {"tools"}:
         find_program("fusermount3")
         if not os.access("/dev/fuse", os.R_OK | os.W_OK):
             message = "no access to /dev/fuse: load the module fuse, or ask root for it"
@@ -225,7 +225,7 @@ def _origin(
         yield origin
 
 
-def _measure_all(plan: Plan, bench: Bench, outcome: Outcome) -> None:
+def _measure_all(plan: Plan, bench: DiskBench, outcome: Outcome) -> None:
     """Round by round, so that a busy minute of the machine hits all alike."""
     # scenario key -> seconds that its last round took
     took: dict[str, float] = {}
@@ -252,7 +252,7 @@ def _measure_all(plan: Plan, bench: Bench, outcome: Outcome) -> None:
 
 
 def _measure(
-    bench: Bench, scenario: Scenario, contender: Contender, outcome: Outcome
+    bench: DiskBench, scenario: Scenario, contender: Contender, outcome: Outcome
 ) -> None:
     try:
         metrics = bench.measure(scenario, contender)

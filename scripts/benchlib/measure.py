@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .mounts import KEPT, Contender, Mount, bring_program_into_memory, mounted
+from . import mounts
+from .mounts import KEPT, Contender, Mount, bring_program_into_memory
 from .origin import Origin
 from .scenarios import MET, Scenario
 from .system import (
@@ -44,10 +45,10 @@ class Bench:
         if contender.is_mount and not scenario.first:
             self._meet(scenario, contender)
         originals = [self.origin.original(scenario.key, one) for one in scenario.videos]
-        expected = self._make_cold(scenario, contender, originals)
-        with self._place(scenario, originals) as place:
+        expected = self.make_cold(scenario, contender, originals)
+        with self.place(scenario, originals) as place:
             if contender.key == "local":
-                return _with_rate(scenario.work(place), originals)
+                return with_rate(scenario.work(place), originals)
             if not contender.is_mount:
                 return self._download(scenario, contender, place)
             done = self._mount(scenario, contender, place)
@@ -57,7 +58,8 @@ class Bench:
         return done
 
     @contextmanager
-    def _place(self, scenario: Scenario, originals: list[Path]) -> Iterator[Place]:
+    def place(self, scenario: Scenario, originals: list[Path]) -> Iterator[Place]:
+        """Where the work is done on the *originals*."""
         with tempfile.TemporaryDirectory(dir=self.origin.run_directory) as scratch:
             yield Place(
                 originals,
@@ -67,7 +69,7 @@ class Bench:
                 self.command_seconds,
             )
 
-    def _make_cold(
+    def make_cold(
         self, scenario: Scenario, contender: Contender, originals: list[Path]
     ) -> Metrics:
         """Take what is the contender's out of memory, and bring all else into it.
@@ -77,7 +79,7 @@ class Bench:
         tells the right bytes.
         """
         drop_page_cache()
-        with self._place(scenario, originals) as place:
+        with self.place(scenario, originals) as place:
             expected = scenario.work(place)
         # Several originals may be links to one file.
         for original in {one.stat().st_ino: one for one in originals}.values():
@@ -96,10 +98,10 @@ class Bench:
             if met := self._homes.get((scenario.key, contender.family)):
                 _bring_kept(met, home)
             mark = self.origin.mark()
-            with self._mounted(scenario, contender, home) as mount:
+            with self.mounted(scenario, contender, home) as mount:
                 files = [mount.mountpoint / one.name for one in place.originals]
                 seen = replace(place, files=files)
-                done = _with_cpu(scenario, seen, mount)
+                done = with_cpu(scenario, seen, mount)
                 if scenario.again:
                     done |= self._again(scenario, seen)
                 if scenario.later_seconds:
@@ -120,22 +122,23 @@ class Bench:
             return
         home = self.origin.run_directory / f"met-{scenario.key}-{contender.family}"
         home.mkdir(exist_ok=True)
-        with self._mounted(scenario, contender, home) as mount:
+        with self.mounted(scenario, contender, home) as mount:
             self._run(["cp", mount.mountpoint / f"{MET}.mp4", os.devnull])
         self.origin.settle(closed=True)
         self._homes[key] = home
 
-    def _mounted(
+    def mounted(
         self, scenario: Scenario, contender: Contender, home: Path
     ) -> AbstractContextManager[Mount]:
-        return mounted(contender, self.origin, scenario.key, scenario.way, home)
+        """A mount that shows what *scenario* is done on; see `mounts.mounted`."""
+        return mounts.mounted(contender, self.origin, scenario.key, scenario.way, home)
 
     def _again(self, scenario: Scenario, place: Place) -> Metrics:
         """Do the work again on the same mount; the kernel may still hold pages of it."""
         self.origin.settle(closed=False)
         mark = self.origin.mark()
         gone = sum(missing_bytes(file) for file in place.files)
-        done = _with_rate(scenario.work(place), place.originals)
+        done = with_rate(scenario.work(place), place.originals)
         self.origin.settle(closed=False)
         asked = len(self.origin.traffic_since(mark).content)
         return {
@@ -159,7 +162,7 @@ class Bench:
     ) -> Metrics:
         """Do the work on a new mount that has the folders of the one before."""
         mark = self.origin.mark()
-        with self._mounted(scenario, contender, home):
+        with self.mounted(scenario, contender, home):
             done = scenario.work(place)
         self.origin.settle(closed=True)
         asked = len(self.origin.traffic_since(mark).requests)
@@ -205,7 +208,7 @@ class Bench:
         traffic = self.origin.traffic_since(mark)
         count = len(place.originals)
         cost = _of_traffic(traffic, place.originals)
-        cost |= _with_rate(done, place.originals)
+        cost |= with_rate(done, place.originals)
         latency = self.origin.latency_ms_of(scenario.way) / 1000
         if latency:
             heads = count * latency / HINGFS_CONNECTIONS
@@ -231,7 +234,8 @@ def _aria2c(
     ]
 
 
-def _with_cpu(scenario: Scenario, place: Place, mount: Mount) -> Metrics:
+def with_cpu(scenario: Scenario, place: Place, mount: Mount) -> Metrics:
+    """Do the work, and tell what it cost the *mount*."""
     before = mount.cpu_seconds()
     done = scenario.work(place)
     gigabytes = sum(original.stat().st_size for original in place.originals) / 1e9
@@ -239,7 +243,8 @@ def _with_cpu(scenario: Scenario, place: Place, mount: Mount) -> Metrics:
     return done
 
 
-def _with_rate(done: Metrics, originals: Sequence[Path]) -> Metrics:
+def with_rate(done: Metrics, originals: Sequence[Path]) -> Metrics:
+    """*done* with its rate in MB/s, since it is of all *originals*."""
     size = sum(original.stat().st_size for original in originals)
     return done | {"mb_s": size / done["seconds"] / MB}
 

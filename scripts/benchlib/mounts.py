@@ -26,6 +26,7 @@ from .system import (
 PROJECT = Path(__file__).resolve().parents[2]
 MOUNT_SECONDS = 20
 UNMOUNT_SECONDS = 15
+_PREADV = Path(__file__).with_name("preadv.py")
 # The folders of a home in which a mount finds what an earlier one kept.
 KEPT = ("xdg-cache", "cache")
 
@@ -45,7 +46,7 @@ class Contender:
     @property
     def is_mount(self) -> bool:
         """Whether it shows files, rather than downloading them."""
-        return self.family in {"hingfs", "rclone"}
+        return self.family != "tools"
 
 
 CONTENDERS = (
@@ -62,6 +63,8 @@ CONTENDERS = (
             *("--vfs-read-chunk-streams", "8", "--vfs-read-chunk-size", "4M"),
         ),
     ),
+    Contender("preadv-fuse3", "preadv fuse3", "preadv", ("--fuse", "mfusepy")),
+    Contender("preadv-fuse2", "preadv fuse2", "preadv", ("--fuse", "fusepy")),
     Contender("aria2c-x8", "aria2c x8", "tools", ("8",)),
     Contender("aria2c-x16", "aria2c x16", "tools", ("16",)),
     Contender("curl", "curl", "tools"),
@@ -139,10 +142,10 @@ def bring_program_into_memory(contender: Contender) -> None:
     """Have the page cache hold the program of *contender*, all that it loads included."""
     if contender.family == "rclone":
         read_away(find_rclone())
-    elif contender.family == "hingfs":
+    else:
         loading = (
             "import hingfs.cli.mount; from hingfs.mount import binding; "
-            f"binding.load({contender.options[-1]!r})"
+            f"binding.load({contender.options[1]!r})"
         )
         run(
             [sys.executable, "-c", loading],
@@ -162,7 +165,7 @@ def mounted(
     """
     mountpoint = home / "mnt"
     mountpoint.mkdir(exist_ok=True)
-    command = _hingfs if contender.family == "hingfs" else _rclone
+    command = _COMMANDS[contender.family]
     argv, own_env = command(contender, origin, work, way, home)
     stderr = home / "stderr"
     started = time.perf_counter()
@@ -201,6 +204,17 @@ def _rclone(
     ]
     headers = f"Authorization,Bearer {origin.token}"
     return argv, {"RCLONE_HTTP_HEADERS": headers}
+
+
+def _preadv(
+    contender: Contender, origin: Origin, work: str, _way: Way, home: Path
+) -> tuple[list[str | Path], dict[str, str]]:
+    folders = (origin.originals(work), home / "mnt")
+    argv: list[str | Path] = [sys.executable, _PREADV, *contender.options, *folders]
+    return argv, {"PYTHONPATH": str(PROJECT)}
+
+
+_COMMANDS = {"hingfs": _hingfs, "rclone": _rclone, "preadv": _preadv}
 
 
 def _clean_environment(home: Path, certificate: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .served import FIRST_PAGE, Shown, original_in, write_site
+from .served import FIRST_PAGE, Shown, original_in, originals_in, write_site
 from .system import BenchError, find_program, run, wait_until
 from .traffic import Request, Traffic
 
@@ -175,6 +175,10 @@ class Origin:
     def original(self, work: str, video_id: str) -> Path:
         """The file that is served as *video_id* to *work*."""
         return original_in(self.run_directory / "site", work, video_id)
+
+    def originals(self, work: str) -> Path:
+        """The folder with the files that are served to *work*."""
+        return originals_in(self.run_directory / "site", work)
 
     def latency_ms_of(self, way: Way) -> int:
         """How long each request waits there."""

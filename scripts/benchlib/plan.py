@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .mounts import CONTENDERS, Contender
-from .rows import Row, rows
+from .result import Row
+from .rows import rows
 from .scenarios import Scenario, scenarios
 from .system import BenchError
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .mounts import Contender
-from .rows import Result
+from .result import Result
 from .system import package_version
 
 HINGFS = ("hingfs-fuse3", "hingfs-fuse2")

@@ -1,118 +1,11 @@
-"""The table's rows: what is asked of hingfs, as the project's design states it.
+"""The table's rows: what is asked of hingfs, as the project's design states it."""
 
-A target is a number, or a ratio to what a peer reached in the same run.
-"""
-
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from statistics import median
-
-from .mounts import CONTENDERS
-from .scenarios import SIZES, SWEPT_LATENCIES_MS, SWEPT_SIZES
-from .works import READERS_BYTES, Metrics
-
-Peers = tuple[str, ...]
-
-RCLONE = tuple(one.key for one in CONTENDERS if one.family == "rclone")
+from .result import RCLONE, Peers, Row, Target
+from .scenarios import CACHED, MANY, SIZES, SWEPT_LATENCIES_MS, SWEPT_SIZES
+from .works import READERS_BYTES
 
 # Room for one read-ahead window, 32 MiB, beyond what the readers read.
 READERS_MB = round((READERS_BYTES + (32 << 20)) / 1e6, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """At most (or, for a rate, at least) *factor* times the best of *peers*.
-
-    Without peers *factor* is the limit itself.
-    """
-
-    factor: float
-    peers: Peers = ()
-
-    def limit(self, medians: Mapping[str, float], *, higher: bool) -> float | None:
-        """The number to meet; None while no peer was measured."""
-        if not self.peers:
-            return self.factor
-        reached = [medians[peer] for peer in self.peers if peer in medians]
-        if not reached:
-            return None
-        return self.factor * (max(reached) if higher else min(reached))
-
-    def text(self, *, higher: bool) -> str:
-        """As the table prints it."""
-        sign = ">=" if higher else "<="
-        if not self.peers:
-            return f"{sign} {self.factor:g}"
-        name = "best rclone" if len(self.peers) > 1 else self.peers[0]
-        return f"{sign} {self.factor:g} x {name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table: a metric of a scenario."""
-
-    key: str
-    title: str
-    scenario: str
-    metric: str
-    unit: str
-    target: Target
-    higher: bool = False
-
-
-@dataclass(slots=True)
-class Result:
-    """A row with the medians of all contenders."""
-
-    row: Row
-    values: dict[str, list[float]] = field(default_factory=dict)
-
-    @property
-    def medians(self) -> dict[str, float]:
-        """Contender -> median."""
-        return {key: median(values) for key, values in self.values.items() if values}
-
-    @property
-    def limit(self) -> float | None:
-        """What the target comes to in this run."""
-        return self.row.target.limit(self.medians, higher=self.row.higher)
-
-    def holds(self, contender: str) -> bool | None:
-        """Whether *contender* meets the target; None if it cannot be said."""
-        limit, reached = self.limit, self.medians.get(contender)
-        if limit is None or reached is None:
-            return None
-        return reached >= limit if self.row.higher else reached <= limit
-
-    def lead(self, contender: str) -> float | None:
-        """How many times better than the best rclone *contender* is."""
-        best = Target(1.0, RCLONE).limit(self.medians, higher=self.row.higher)
-        reached = self.medians.get(contender)
-        if not best or not reached:
-            return None
-        return reached / best if self.row.higher else best / reached
-
-    @property
-    def best_peer(self) -> float | None:
-        """What the best of the target's peers reached; of all rclones without one."""
-        best = Target(1.0, self.row.target.peers or RCLONE)
-        return best.limit(self.medians, higher=self.row.higher)
-
-    def times_better(self, contender: str, than: float | None) -> float | None:
-        """How many times better than *than*: 1 is equal, 0 is worse than nothing."""
-        reached = self.medians.get(contender)
-        if reached is None or than is None:
-            return None
-        if reached == than:
-            return 1.0
-        better, worse = (reached, than) if self.row.higher else (than, reached)
-        return better / worse if worse else math.inf
-
-    def add(self, contender: str, metrics: Metrics) -> None:
-        """Take the row's metric from one measurement, where it has it."""
-        if self.row.metric in metrics:
-            self.values.setdefault(contender, []).append(metrics[self.row.metric])
 
 
 def rows(clip_count: int) -> tuple[Row, ...]:
@@ -125,6 +18,7 @@ def rows(clip_count: int) -> tuple[Row, ...]:
         *(row for group in sizes for row in group),
         *_swept(),
         *_listing(),
+        *_disk(clip_count),
     )
 
 
@@ -275,14 +169,67 @@ def _listing() -> tuple[Row, ...]:
     )
 
 
+def _disk(clip_count: int) -> tuple[Row, ...]:
+    """What the disk cache costs, and what it brings."""
+    paced = {
+        "film-capped": "film, capped",
+        "rsync": f"{clip_count} clips by rsync",
+        "first-frame": "clip: first frame",
+        "seek": "film, seek and decode",
+        "random": "film, random 64 KiB",
+        "many": f"{MANY} clips at once",
+        "loader": "loader",
+        "timeline": "timeline",
+    }
+    start, cached = "disk-start", f"{CACHED:,} on disk"
+    return (
+        *_found_on_disk("fuse3", "libfuse 3", 1.0),
+        *_found_on_disk("fuse2", "libfuse 2", 0.8),
+        _down(
+            *("disk-cpu", "disk cache, film loopback: more CPU", "disk-film-loopback"),
+            *("disk_cpu_s_per_gb", 0.2),
+        ),
+        *(
+            _up(f"disk-{key}", f"disk cache, {title}", f"disk-{key}", "disk_x", 0.97)
+            for key, title in paced.items()
+        ),
+        _down("disk-mount", f"mount, {cached}", start, "mount_seconds", 0.25),
+        _down(start, f"first stat, {cached}: later", start, "disk_start_seconds", 0.1),
+    )
+
+
+def _found_on_disk(fuse: str, library: str, verified: float) -> tuple[Row, ...]:
+    """*verified* is the goal of a second read; the first one checks all bytes."""
+    work, film, peers = (
+        f"disk-found-{fuse}",
+        f"film on disk, {library}",
+        (f"preadv-{fuse}",),
+    )
+    return (
+        _up(
+            f"disk-first-{fuse}", f"{film}: first", work, "first_mb_s", 0.8, peers=peers
+        ),
+        _up(
+            f"disk-again-{fuse}", f"{film}: again", work, "mb_s", verified, peers=peers
+        ),
+        _down(f"disk-asked-{fuse}", f"{film}: asked", work, "content_requests", 0),
+        _down(f"disk-cpu-{fuse}", f"{film}: CPU", work, "cpu_s_per_gb", 0.25),
+    )
+
+
 UNITS = {
     "again_mb_s": "MB/s",
     "again_content_requests": "requests",
     "again_gone_mb": "MB",
     "all_requests_each": "requests",
+    "content_requests": "requests",
     "cpu_s_per_gb": "s/GB",
+    "disk_cpu_s_per_gb": "s/GB",
+    "disk_start_seconds": "s",
+    "disk_x": "x",
     "fetched_mb": "MB",
     "fetched_ratio": "x",
+    "first_mb_s": "MB/s",
     "heads_ratio": "x",
     "later_requests": "requests",
     "later_seconds": "s",

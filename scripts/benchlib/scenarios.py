@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
 from .mounts import CONTENDERS
 from .origin import FAST, PACED, TLS12, TLS13, Way, paced_at
@@ -14,6 +15,7 @@ from .works import (
     first_frame,
     list_attributes,
     list_names,
+    look,
     probe,
     read_after_ls,
     read_at_random,
@@ -30,6 +32,7 @@ SHOWN_CLIPS = 200
 MANY = 8
 TIMELINE_CLIPS = 6
 LISTED = 10_000
+CACHED = 10_000
 # Longer than the time-to-live of a listing, 10 s.
 LISTING_PAUSE_SECONDS = 11
 
@@ -44,11 +47,19 @@ FILM = ("video_film",)
 # Read by the mount before the measured one, and by no work.
 MET = "video_3-last_00000"
 
-MOUNTS = frozenset(one.key for one in CONTENDERS if one.is_mount)
 HINGFS = frozenset(one.key for one in CONTENDERS if one.family == "hingfs")
+RCLONE = frozenset(one.key for one in CONTENDERS if one.family == "rclone")
+MOUNTS = HINGFS | RCLONE
 LOCAL = MOUNTS | {"local"}
 CURL = LOCAL | {"curl"}
 ARIA = LOCAL | {"aria2c-x8", "aria2c-x16"}
+
+
+class Disk(Enum):
+    """What the disk cache has to do with a work; see `disk`."""
+
+    COMPARED = "done without it, and then with it"
+    FOUND = "done on mounts that find all of it on disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,8 @@ class Scenario:
     The origin shows *beside* as well, in a list if it is *listed*. *processes* share the
     videos out. With *again* the work is done a second time at once on the same mount,
     with *later_seconds* after a pause, with *remount* on a new mount with the old folders.
+
+    With *disk* it is about the disk cache; *cached* videos that are not shown lie in it.
 
     A mount before the measured one has read `MET`, unless this is the *first* ever.
     """
@@ -74,6 +87,8 @@ class Scenario:
     later_seconds: float = 0
     remount: bool = False
     first: bool = False
+    disk: Disk | None = None
+    cached: int = 0
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -115,6 +130,7 @@ def scenarios(clip_count: int) -> tuple[Scenario, ...]:
         *(_many(f"many-{one}", clips(MANY, one)) for one in SWEPT_SIZES),
         *(one for ms in SWEPT_LATENCIES_MS for one in _swept(ms)),
         *_listing(),
+        *_on_disk(clip_count),
     )
 
 
@@ -168,3 +184,34 @@ def _listing() -> tuple[Scenario, Scenario]:
             first=True,
         ),
     )
+
+
+def _on_disk(clip_count: int) -> tuple[Scenario, ...]:
+    plain = (
+        Scenario("film-loopback", FILM, read_through, way=FAST),
+        Scenario("film-capped", FILM, read_whole),
+        Scenario("rsync", clips(clip_count), copy_by_rsync),
+        Scenario("first-frame", clips(1), first_frame),
+        Scenario("seek", FILM, seek_to_middle),
+        Scenario("random", FILM, read_at_random),
+        _many("many", clips(MANY)),
+        _loader("loader", read_whole),
+        Scenario("timeline", clips(TIMELINE_CLIPS), cut_clips),
+        Scenario("start", clips(1), look, first=True, cached=CACHED),
+    )
+    compared = (
+        replace(one, key=f"disk-{one.key}", who=HINGFS, disk=Disk.COMPARED)
+        for one in plain
+    )
+    found = (
+        Scenario(
+            f"disk-found-{fuse}",
+            FILM,
+            read_through,
+            frozenset({f"hingfs-{fuse}", f"preadv-{fuse}", "rclone-full"}),
+            way=FAST,
+            disk=Disk.FOUND,
+        )
+        for fuse in ("fuse3", "fuse2")
+    )
+    return (*compared, *found)

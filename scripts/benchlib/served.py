@@ -25,9 +25,14 @@ class Shown:
     listed: bool = True
 
 
+def originals_in(site: Path, work: str) -> Path:
+    """The folder with the files that are served to *work*."""
+    return site / "content" / work
+
+
 def original_in(site: Path, work: str, video_id: str) -> Path:
     """The file that is served as *video_id* to *work*."""
-    return site / "content" / work / f"{video_id}.mp4"
+    return originals_in(site, work) / f"{video_id}.mp4"
 
 
 def write_site(
@@ -40,7 +45,7 @@ def write_site(
         answer = json.dumps(_status(video_id, path))
         (site / "status" / f"{video_id}.json").write_text(answer)
     for work, shown in works.items():
-        (site / "content" / work).mkdir(parents=True)
+        originals_in(site, work).mkdir(parents=True)
         for video_id in shown.videos:
             original_in(site, work, video_id).hardlink_to(videos[video_id])
         _write_html(site / "listings" / f"{work}.html", shown.videos)

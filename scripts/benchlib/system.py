@@ -23,6 +23,7 @@ PACKAGES = {
     "nginx": "nginx",
     "openssl": "openssl",
     "rsync": "rsync",
+    "stat": "coreutils",
 }
 
 

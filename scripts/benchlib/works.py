@@ -111,6 +111,11 @@ def cut_clips(place: Place) -> Metrics:
     return _timed(cutters, place)
 
 
+def look(place: Place) -> Metrics:
+    """`stat` of one file."""
+    return _timed([(find_program("stat"), "-c", "%s", place.files[0])], place)
+
+
 def list_names(place: Place) -> Metrics:
     """`ls` of the folder."""
     command = (find_program("ls"), place.files[0].parent)

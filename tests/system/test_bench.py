@@ -10,7 +10,8 @@ from benchlib import reader
 from benchlib.chart import worst_first
 from benchlib.long_run import Cycle, Stay
 from benchlib.plan import QUICK_WORKS
-from benchlib.rows import RCLONE, Result, Row, Target, rows
+from benchlib.result import RCLONE, Result, Row, Target
+from benchlib.rows import rows
 from benchlib.scenarios import MET, scenarios
 from benchlib.served import PAGE_ENTRIES, Shown, write_site
 from benchlib.traffic import Request, Traffic
