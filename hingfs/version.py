@@ -127,6 +127,7 @@ class Content:
         "_size_bytes",
         "_validator",
         "_version",
+        "completed_at",
         "endpoint",
         "video_id",
     )
@@ -141,10 +142,12 @@ class Content:
         ranges: bool | None = None,
         odd_type: str | None = None,
         odd_coding: str | None = None,
+        completed_at: float | None = None,
     ) -> None:
-        # Both are never assigned again.
+        # The three are never assigned again.
         self.endpoint = endpoint
         self.video_id = video_id
+        self.completed_at = completed_at  # Unix seconds, if the server told
         # Guards every write below, and each read that decides about a write; no I/O.
         self._lock = threading.Lock()
         self._size_bytes = size_bytes
@@ -160,7 +163,8 @@ class Content:
         # blocks that came without one.
         self._etag_proves = True
         self._former_etag: str | None = None  # of the version before, if it is known
-        self._sighting: int | None = None  # drawn once, when it is needed
+        # Drawn when it is needed, and again where other answers bring the bytes.
+        self._sighting: int | None = None
         # Made when it is needed: most known videos are never read.
         self._version: VideoVersion | None = None
         self._earlier: tuple[VideoVersion, ...] = ()  # blocks may be kept under them
@@ -267,6 +271,12 @@ class Content:
         etag = self._validator.etag
         return self._etag_proves and (etag is None or etag != self._former_etag)
 
+    @property
+    def seeks_sighting(self) -> bool:
+        """Whether its version will have a sighting, and none is drawn yet."""
+        drawn = self._version is not None or self._sighting is not None
+        return not drawn and self._size_bytes >= 0 and not self._is_proved
+
     def contradicted_by(self, seen: Validator) -> bool:
         """Whether *seen* certainly belongs to other bytes."""
         return not self._shifting and self._validator.contradicts(seen)
@@ -278,6 +288,12 @@ class Content:
         with self._lock:
             self._size_bytes = size_bytes
             self._version = None
+
+    def take_up(self, version: VideoVersion) -> None:
+        """*version*, which some process left whole, is what the server has."""
+        with self._lock:
+            if self.seeks_sighting:
+                self._version, self._sighting = version, version.sighting
 
     def comes_after(self, before: "Content") -> None:
         """*before*, another version, was known of the video until now."""
@@ -296,9 +312,11 @@ class Content:
         return False
 
     def ranges_ignored(self) -> None:
-        """A Range request brought the whole file."""
+        """A Range request brought the whole file: that of one answer, from here on."""
         with self._lock:
-            self._ranges = False
+            news, self._ranges = self._ranges is not False, False
+            if news and not self._is_proved:
+                self._draw_again_locked()
 
     def odd_type_seen(self, odd_type: str) -> None:
         """The first bytes, under *odd_type*, are those of a container."""
@@ -338,7 +356,7 @@ class Content:
             self._ranges = False
             if news:
                 self._etag_proves = False
-                self._retire_version_locked()
+                self._draw_again_locked()
         return news
 
     def keep_to_ranges(self) -> bool:
@@ -366,8 +384,12 @@ class Content:
         with self._lock:
             self._changed, self._shifting = True, False
 
+    @property
+    def _is_proved(self) -> bool:
+        return self.etag_proves and self._validator.etag is not None
+
     def _make_version_locked(self) -> VideoVersion:
-        proved = self.etag_proves and self._validator.etag is not None
+        proved = self._is_proved
         if not proved and self._sighting is None:
             self._sighting = secrets.randbits(63)  # as a database's integer holds
         return VideoVersion(
@@ -382,6 +404,11 @@ class Content:
         self._etag_proves = False
         if self._version is not None and self._version.sighting is None:
             self._retire_version_locked()
+
+    def _draw_again_locked(self) -> None:
+        """Have what comes from here on meet no block that is kept."""
+        self._retire_version_locked()
+        self._sighting = None
 
     def _retire_version_locked(self) -> None:
         """Have a new version made; blocks may be kept under the present one."""

@@ -115,8 +115,10 @@ class VideoMetadata:
             self._check_route_told(status)
         self._endpoint.token.served()
 
-    def content_of(self, video_id: str, facts: Facts) -> Content:
-        """A new sighting of *video_id* with these *facts*."""
+    def content_of(
+        self, video_id: str, facts: Facts, completed_at: float | None = None
+    ) -> Content:
+        """A new sighting of *video_id* with these *facts*, *completed_at* then."""
         return Content(
             self._config.base_url,
             video_id,
@@ -125,6 +127,7 @@ class VideoMetadata:
             ranges=facts.ranges,
             odd_type=facts.odd_type,
             odd_coding=facts.odd_coding,
+            completed_at=completed_at,
         )
 
     def can_be_read(self, status: Status) -> bool:

@@ -16,18 +16,21 @@ import os
 import resource
 import secrets
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from ..blocks import ByteRange
 from ..errors import plain
 from ..remembered import Remembered
-from ..version import VideoVersion
+from ..version import Content, VideoVersion
 from ..workers import all_joined
 from .behind import Behind
-from .files import open_pair, safe, unlink
+from .files import found_pair, open_pair, safe, unlink
 from .health import Health
 from .janitor import PAGE_BYTES, Janitor
-from .layout import FOLDER, NoHeader, stem_of
+from .layout import FOLDER, Header, NoHeader, index_of, sightings_of, stem_of
 from .pair import Pair, Times, inode_of, times_of
 from .tally import Tally
 from .video import DiskVideo
@@ -74,13 +77,15 @@ class DiskCache:
         )
         self._closed = False
 
-    def open(self, version: VideoVersion) -> DiskVideo | None:
-        """The blocks of *version*; its files are found or made. Does I/O.
+    def open(
+        self, version: VideoVersion, completed_at: float | None = None
+    ) -> DiskVideo | None:
+        """The blocks of *version*, a video *completed_at* then. Does I/O.
 
-        None if the disk cannot be used now, or has too many videos open; or the version is
-        none for it: an empty video, or one too large for the cache. Call `release` once
-        for each `open`. Blocks of a version with a sighting are of use to this process
-        alone.
+        Its files are found or made. None if the disk cannot be used now, or has too many
+        videos open; or the version is none for it: an empty video, or one too large for
+        the cache. Call `release` once for each `open`. Blocks of a version with a
+        sighting are of use to this process alone, until all of them are there.
         """
         if not 0 < version.size_bytes <= LARGEST_SHARE * self._limit_bytes:
             return None
@@ -91,9 +96,20 @@ class DiskCache:
             return None
         try:
             with self._health.operation(reading=True):  # since a reader waits for it
-                return self._shared(version)
+                return self._shared(version, completed_at)
         except (OSError, NoHeader):
             return None
+
+    def whole_sighting(self, content: Content) -> VideoVersion | None:
+        """The version of *content* that some process left whole, if any. Does I/O."""
+        if self._closed or not self._health.may_read:
+            return None
+        with contextlib.suppress(OSError), self._health.operation(reading=True):
+            safe(self._folder)
+            for _, header in self._left_whole(content):
+                if header.tells(content):
+                    return header.version
+        return None
 
     def drop(self, version: VideoVersion) -> None:
         """Delete *version*: its tag was seen above other bytes. Its users read on.
@@ -133,7 +149,7 @@ class DiskCache:
             tally.evicted_videos,
         )
 
-    def _shared(self, version: VideoVersion) -> DiskVideo:
+    def _shared(self, version: VideoVersion, completed_at: float | None) -> DiskVideo:
         video = self._used(version)
         if video is not None:
             try:
@@ -146,7 +162,7 @@ class DiskCache:
             return video
         made = DiskVideo(
             version,
-            self._opened,
+            partial(self._opened, completed_at=completed_at),
             self._release,
             health=self._health,
             behind=self._behind,
@@ -175,13 +191,31 @@ class DiskCache:
             del self._videos[video.version]
             self._verified.put(video.pair.inode, video.pair.verified())
 
-    def _opened(self, version: VideoVersion) -> Pair:
+    def _opened(self, version: VideoVersion, completed_at: float | None) -> Pair:
         safe(self._folder)
         self._janitor.made(2 * PAGE_BYTES)  # at least: an index, if it is not there yet
-        return open_pair(self._stem(version), version, self._recalled)
+        stem = self._stem(version)
+        return open_pair(stem, version, self._recalled, completed_at)
 
     def _stem(self, version: VideoVersion) -> Path:
-        return stem_of(version, self._folder, self._holder)
+        """Where *version* lies: a sighting that was taken up, where its holder left it."""
+        own = stem_of(version, self._folder, self._holder)
+        if version.sighting is not None and not index_of(own).exists():
+            for stem, header in self._left_whole(version):
+                if header.version == version:
+                    return stem
+        return own
+
+    def _left_whole(
+        self, video: VideoVersion | Content
+    ) -> Iterator[tuple[Path, Header]]:
+        """The sightings of *video* all of whose blocks are there; raises OSError."""
+        everything = ByteRange(0, video.size_bytes)
+        for stem in sightings_of(video, self._folder):
+            with contextlib.suppress(FileNotFoundError, NoHeader):
+                pair = found_pair(stem)
+                if pair.covers(everything):
+                    yield stem, pair.header
 
     def _recalled(self, found: os.stat_result) -> bytearray | None:
         """Which blocks of a data file this process has verified, if they still count."""

@@ -44,8 +44,13 @@ def safe(folder: Path) -> Path:
     return made_safe(folder)
 
 
-def open_pair(stem: Path, version: VideoVersion, recall: Recall) -> Pair:
-    """The pair of *version* at *stem*, made if need be.
+def open_pair(
+    stem: Path,
+    version: VideoVersion,
+    recall: Recall,
+    completed_at: float | None = None,
+) -> Pair:
+    """The pair of *version* at *stem*, made if need be, of a video *completed_at* then.
 
     Raises OSError, and NoHeader if the version's texts are too long to be written down.
     """
@@ -55,7 +60,7 @@ def open_pair(stem: Path, version: VideoVersion, recall: Recall) -> Pair:
             if pair.header.version == version:
                 return pair
         except FileNotFoundError:
-            _make(stem, Header(version, time.time()))
+            _make(stem, Header(version, time.time(), completed_at))
             continue
         except NoHeader:
             pass

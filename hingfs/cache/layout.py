@@ -9,17 +9,20 @@ file's SHA-256, and a checksum of their own. They are zeros today.
 Decides what counts as a header of ours. Leaves the files to `pair`. Threads: none.
 """
 
+import contextlib
 import hashlib
 import json
+import os
 import struct
 import sys
 import zlib
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..blocks import KIB
-from ..version import Validator, VideoVersion
+from ..version import Content, Validator, VideoVersion
 
 LAYOUT = 2
 FOLDER = f"v{LAYOUT}"
@@ -46,10 +49,32 @@ class NoHeader(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an index says of its video. *created* is in Unix seconds."""
+    """What an index says of its video. Times are in Unix seconds.
+
+    *created* is that of the index, and *completed_at* that of the video, if the server
+    told it.
+    """
 
     version: VideoVersion
     created: float
+    completed_at: float | None = None
+
+    def tells(self, content: Content) -> bool:
+        """Whether the server has this very version, by all that it tells of *content*.
+
+        So a sighting of another process counts as its own. At least one of two times must
+        be told. The validators do not count where they change while the bytes do not.
+        """
+        version, validator = self.version, content.validator
+        mine = (version.endpoint, version.video_id, version.size_bytes)
+        if mine != (content.endpoint, content.video_id, content.size_bytes):
+            return False
+        if self.completed_at != content.completed_at:
+            return False
+        if content.shifting:
+            return content.completed_at is not None
+        timed = validator.last_modified is not None or content.completed_at is not None
+        return timed and version.validator == validator
 
     def packed(self) -> bytes:
         """The header's page; raises NoHeader if the version's texts do not fit."""
@@ -64,6 +89,7 @@ class Header:
                 "sighting": version.sighting,
                 "grid": GRID_BYTES,
                 "created": self.created,
+                "completed_at": self.completed_at,
             }
         ).encode()
         if len(text) > _MOST_TEXT_BYTES:
@@ -89,7 +115,12 @@ def header_of(page: bytes) -> Header:
             Validator(found["etag"], found["last_modified"]),
             found["sighting"],
         )
-        return Header(version, float(found["created"]))
+        completed_at = found.get("completed_at")  # absent from the first headers
+        return Header(
+            version,
+            float(found["created"]),
+            None if completed_at is None else float(completed_at),
+        )
     except (struct.error, ValueError, KeyError, TypeError) as error:
         raise NoHeader(f"no header: {error}") from error
 
@@ -98,18 +129,28 @@ def stem_of(version: VideoVersion, folder: Path, holder: str) -> Path:
     """Where the two files of *version* lie in *folder*, without their endings.
 
     The name of a version with a sighting names its *holder* as well, the process that
-    alone may use it. The validators do not count then, so that all sightings of one video
-    lie beside each other.
+    alone may use it until it is whole. The validators do not count then, so that all
+    sightings of one video lie beside each other.
     """
-    validator, sighting = version.validator, version.sighting
-    told = None
-    if sighting is None:
-        told = validator.etag or [validator.last_modified]
-    identity = (version.endpoint, version.video_id, version.size_bytes, told)
-    digest = hashlib.blake2b(json.dumps(identity).encode(), digest_size=_KEY_BYTES)
-    key = digest.hexdigest()
+    sighting = version.sighting
+    key = _key_of(version, None if sighting is not None else version.validator.etag)
     name = key if sighting is None else f"{key}-{holder}-{sighting:x}"
     return folder / key[:2] / name
+
+
+def sightings_of(video: VideoVersion | Content, folder: Path) -> Iterator[Path]:
+    """Where the sightings of *video*, of that size, lie in *folder*; raises OSError."""
+    key = _key_of(video, None)
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder / key[:2]) as shelf:
+        for entry in shelf:
+            if entry.name.startswith(f"{key}-") and entry.name.endswith(INDEX):
+                yield Path(entry.path.removesuffix(INDEX))
+
+
+def _key_of(video: VideoVersion | Content, etag: str | None) -> str:
+    identity = (video.endpoint, video.video_id, video.size_bytes, etag)
+    digest = hashlib.blake2b(json.dumps(identity).encode(), digest_size=_KEY_BYTES)
+    return digest.hexdigest()
 
 
 def data_of(stem: Path) -> Path:

@@ -74,10 +74,18 @@ class Tiers:
             self.release(content)
 
     def hold(self, content: Content) -> None:
-        """Keep the files of *content* open, from their first use until `release`."""
-        if self._disk is not None:
-            with self._lock:
-                self._held.setdefault(content, _Held()).holders += 1
+        """Keep the files of *content* open, from their first use until `release`.
+
+        What an earlier process left whole of it is taken up at the first hold.
+        """
+        if self._disk is None:
+            return
+        with self._lock:
+            self._held.setdefault(content, _Held()).holders += 1
+        if content.seeks_sighting:  # all who use its version hold it first
+            version = self._disk.whole_sighting(content)
+            if version is not None:
+                content.take_up(version)
 
     def release(self, content: Content) -> None:
         """One `hold` less."""
@@ -192,7 +200,7 @@ class Tiers:
             return None
         if held.version is version and held.video is not None:
             return held.video
-        video = left = self._disk.open(version)
+        video = left = self._disk.open(version, content.completed_at)
         with self._lock:
             if held.holders:  # else it serves this call alone
                 left, held.video, held.version = held.video, video, version

@@ -22,7 +22,7 @@ from typing import Self
 from . import records
 from .records import NOTHING, Lesson, ListedRow, Recalled, VideoFacts
 
-LAYOUT = 1
+LAYOUT = 2
 # How long another process's transaction is waited for: it takes 0.1 s for 10,000 videos
 # (2 cores, 2026-11-27).
 _BUSY_SECONDS = 0.5
@@ -42,7 +42,7 @@ CREATE TABLE lessons (
 CREATE TABLE videos (
     account INTEGER, video_id TEXT, size_bytes INTEGER, etag TEXT, last_modified TEXT,
     ranges INTEGER, odd_type TEXT, odd_coding TEXT, mtime_ns INTEGER, expires_at REAL,
-    confirmed_at REAL,
+    confirmed_at REAL, completed_at REAL,
     PRIMARY KEY (account, video_id)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE listing (
@@ -67,7 +67,7 @@ DELETE FROM accounts WHERE account NOT IN (
 """
 _VIDEOS = """
 SELECT video_id, size_bytes, etag, last_modified, ranges, odd_type, odd_coding, mtime_ns,
-    expires_at, confirmed_at
+    expires_at, confirmed_at, completed_at
 FROM videos WHERE account = ? AND confirmed_at > ? ORDER BY confirmed_at DESC LIMIT ?
 """
 _LISTING = """
@@ -83,7 +83,7 @@ WHERE expires_at IS NOT NULL GROUP BY endpoint, video_id
 """
 _PUT_LESSON = "REPLACE INTO lessons VALUES (?, ?, ?, ?)"
 _FORGET_LESSON = "DELETE FROM lessons WHERE account = ? AND subject = ?"
-_PUT_VIDEO = "REPLACE INTO videos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_VIDEO = "REPLACE INTO videos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FORGET_VIDEO = "DELETE FROM videos WHERE account = ? AND video_id = ?"
 _NAMES = ("salt", "accounts", "lessons", "videos", "listing")
 # The file holds no database, or not the one that its layout promises.

@@ -38,6 +38,7 @@ class VideoFacts(NamedTuple):
     mtime_ns: int
     expires_at: float | None  # Unix seconds
     confirmed_at: float  # Unix seconds
+    completed_at: float | None = None  # Unix seconds, if the server told
 
 
 class ListedRow(NamedTuple):

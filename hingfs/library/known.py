@@ -232,6 +232,7 @@ def _facts_of(known: Known) -> VideoFacts:
         mtime_ns=known.file.mtime_ns,
         expires_at=known.expires_at,
         confirmed_at=time.time(),
+        completed_at=content.completed_at,
     )
 
 
@@ -244,6 +245,7 @@ def _recalled(video: VideoFacts, endpoint: str) -> Known:
         ranges=None if video.ranges is None else bool(video.ranges),
         odd_type=video.odd_type,
         odd_coding=video.odd_coding,
+        completed_at=video.completed_at,
     )
     file = VideoFile(video.video_id, content, video.mtime_ns, inode_of(video.video_id))
     age = time.time() - video.confirmed_at

@@ -165,7 +165,8 @@ class Versions:
         if before is not None and self._sameness.is_same(before, facts):
             self._known.put(before, expires_at)  # its mtime and its blocks stay
             return before
-        content = self._metadata.content_of(video_id, facts)
+        completed_at = probe.status.completed_at_seconds
+        content = self._metadata.content_of(video_id, facts, completed_at)
         if before is not None:
             content.comes_after(before.content)
             self._tiers.drop_disproved(content)

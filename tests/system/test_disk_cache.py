@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from hingfs.blocks import KIB
+from hingfs.cache import stock
 from hingfs.facts.store import NAME
-from tests.support.endpoint import FakeEndpoint, LoggedRequest
+from tests.support.endpoint import FakeEndpoint, Fault, LoggedRequest, video_answer
 from tests.support.mounting import BINDINGS, Mounted, eventually, hingfs
 
 pytestmark = pytest.mark.fuse
@@ -57,6 +59,13 @@ def kept(cache: Path, kind: str = "data") -> list[Path]:
 def kept_bytes(cache: Path) -> int:
     """How much of videos is on disk."""
     return sum(512 * path.stat().st_blocks for path in kept(cache))
+
+
+def whole_on_disk(cache: Path) -> int:
+    """How many videos of SIZE_BYTES are there whole."""
+    return sum(
+        found.here_bytes == SIZE_BYTES for found in stock.videos(cache / "hingfs")
+    )
 
 
 def of_bytes(endpoint: FakeEndpoint) -> list[LoggedRequest]:
@@ -142,6 +151,46 @@ def test_a_changed_video_is_not_read_from_what_is_kept(endpoint, mount, tmp_path
 
     with mount() as mounted:
         assert mounted.path("video").read_bytes() == changed.read(0, SIZE_BYTES)
+
+
+def test_without_a_tag_what_is_whole_serves_the_next_mount_if_a_time_tells(
+    endpoint, mount, tmp_path
+):
+    """A part does not, nor what was completed at another time, or at no known one.
+
+    The first mount is killed, and the second knows what lies on disk alone.
+    """
+    terse = lambda a, _: a.without_headers("ETag", "Last-Modified")  # noqa: E731
+    endpoint.inject(Fault("terse", terse, video_answer), math.inf)
+    same, half, changed, untimed = (
+        endpoint.add(name, size_bytes=SIZE_BYTES, **more)
+        for name, more in (
+            *(("same", {}), ("half", {}), ("changed", {})),
+            ("untimed", {"completed_at": None}),
+        )
+    )
+    with mount(exit_status=-signal.SIGKILL) as mounted:
+        with mounted.path("half").open("rb", buffering=0) as clip:
+            clip.read(GRID_BYTES)
+        for video in (same, changed, untimed):
+            got = mounted.path(video.video_id).read_bytes()
+            assert got == video.read(0, SIZE_BYTES)
+        eventually(lambda: whole_on_disk(tmp_path) == 3, "three videos, whole on disk")
+        mounted.send(signal.SIGKILL)
+        mounted.wait()
+    for facts in (tmp_path / "hingfs").glob(f"{NAME}*"):
+        facts.unlink()
+    changed.replace()
+
+    for fetched in ({"half", "changed", "untimed"}, {"untimed"}):
+        with mount("--metadata-ttl", "1h") as mounted:
+            for video in (same, half, changed, untimed):
+                got = mounted.path(video.video_id).read_bytes()
+                assert got == video.read(0, SIZE_BYTES)
+            assert {record.video_id for record in of_bytes(endpoint)} == fetched
+            assert endpoint.bytes_served_twice("half") == 0
+            eventually(lambda: whole_on_disk(tmp_path) >= 6, "all, whole on disk")
+    assert {record.video_id for record in endpoint.log} <= {"untimed", None}
 
 
 def test_a_flipped_byte_on_disk_is_fetched_again(endpoint, mount, tmp_path):
