@@ -357,8 +357,11 @@ def test_one_failure_wakes_every_waiter(
         outcomes = [waiter.result() for waiter in [pool.submit(read) for _ in range(8)]]
 
     assert set(outcomes) <= BROKEN
-    # A reader that comes after the failure may be the first of another transfer.
-    assert len(endpoint.requests_of("content")) <= 2 * patience.READ_TRIES
+    # A reader that comes after the failure may be the first of another transfer. What
+    # the open asked for of the tail may come late, and fail as well.
+    asked = [record.range or (0, 0) for record in endpoint.requests_of("content")]
+    asked_far = [start <= 5_000_000 < (stop or 0) for start, stop in asked]
+    assert sum(asked_far) <= 2 * patience.READ_TRIES
 
 
 def test_a_drip_slower_than_the_deadline_is_etimedout_and_is_not_wasted(
