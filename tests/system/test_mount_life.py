@@ -445,7 +445,7 @@ def test_a_server_that_is_back_in_seconds_costs_no_read(binding: str) -> None:
 @each_binding
 def test_a_server_that_stays_away_is_an_error_by_the_deadline(binding: str) -> None:
     """EIO or ETIMEDOUT, never fewer bytes; other reads of what is there go on."""
-    with own_mount(binding, "--read-timeout", "3s") as (endpoint, mounted):
+    with own_mount(binding, "--read-timeout", "2s") as (endpoint, mounted):
         video = endpoint.add("video", size_bytes=30_000_000)
         with Handle(mounted.path("video")) as opened:
             assert opened.read(0, 4096) == video.read(0, 4096)
@@ -486,7 +486,7 @@ def test_a_silent_server_is_an_error_by_the_deadline(binding: str) -> None:
 @pytest.mark.parametrize("how", ["SIGTERM", "umount --lazy"])
 def test_a_mount_whose_server_is_gone_can_be_taken_away(binding: str, how: str) -> None:
     """With a reader waiting in it."""
-    with own_mount(binding, "--read-timeout", "5s") as (endpoint, mounted):
+    with own_mount(binding, "--read-timeout", "3s") as (endpoint, mounted):
         endpoint.add("video", size_bytes=SIZE_BYTES)
         endpoint.inject(stall_before_headers(threading.Event()), math.inf, content_get)
         with Readers([mounted.path("video")]) as readers:

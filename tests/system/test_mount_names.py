@@ -34,7 +34,8 @@ SIZE_BYTES = 600_001
 @pytest.fixture(scope="module", params=BINDINGS)
 def mounted(request: pytest.FixtureRequest) -> Iterator[Mounted]:
     """One mount per binding for the module; each test has ids of its own."""
-    with own_mount(request.param, "--listing-ttl", "0s") as (endpoint, mounted):
+    options = ("--listing-ttl", "0s", "--negative-ttl", "500ms")
+    with own_mount(request.param, *options) as (endpoint, mounted):
         yield mounted
         assert endpoint.requests_of("other") == []  # whatever the names were
 
