@@ -7,6 +7,7 @@ traceback was logged, and that the token is nowhere in the log or on standard er
 """
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,6 +42,22 @@ STATE_HOME = tempfile.TemporaryDirectory(prefix="hingfs-state-")
 CACHE_HOMES = tempfile.TemporaryDirectory(prefix="hingfs-cache-")
 
 each_binding = pytest.mark.parametrize("binding", BINDINGS)
+
+
+def bindings_in_turn(
+    names: str | Sequence[str], rows: Iterable[Any]
+) -> pytest.MarkDecorator:
+    """Parametrize by *names* and "binding": the bindings take the *rows* in turn.
+
+    For rows that differ in what the server says alone, of which each needs a mount of
+    its own. Other tests show what both bindings make of sizes, bytes and errors.
+    """
+    names = [names] if isinstance(names, str) else names
+    values = [row if isinstance(row, tuple) else (row,) for row in rows]
+    pairs = zip(itertools.cycle(BINDINGS), values)
+    return pytest.mark.parametrize(
+        ("binding", *names), [(binding, *row) for binding, row in pairs]
+    )
 
 
 class NotUpError(Exception):

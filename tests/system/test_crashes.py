@@ -44,6 +44,7 @@ from tests.support.mounting import (
     PATIENCE_SECONDS,
     REPOSITORY,
     Mounted,
+    bindings_in_turn,
     each_binding,
     environment,
     eventually,
@@ -280,8 +281,7 @@ sys.exit(cli.main(sys.argv[1:]))
 
 
 @pytest.mark.fuse
-@each_binding
-@pytest.mark.parametrize("thread", ["hingfs-up", "hingfs-trim", "hingfs-signals"])
+@bindings_in_turn("thread", ["hingfs-up", "hingfs-trim", "hingfs-signals"])
 def test_a_thread_that_dies_is_told_in_the_log_and_the_mount_comes_up(
     binding: str, thread: str
 ) -> None:

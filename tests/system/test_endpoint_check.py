@@ -18,7 +18,7 @@ from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import (
     Mounted,
-    each_binding,
+    bindings_in_turn,
     hingfs,
     mount_directory,
     mount_line,
@@ -180,8 +180,7 @@ def test_an_api_that_moved_is_named_and_gets_no_token(server: FakeEndpoint) -> N
 
 
 @pytest.mark.fuse
-@each_binding
-@pytest.mark.parametrize("path", ["/v1/videos", "/v1/videos/", "/v1"])
+@bindings_in_turn("path", ["/v1/videos", "/v1/videos/", "/v1"])
 def test_the_address_of_the_list_is_as_good_as_the_base_url(
     server: FakeEndpoint, binding: str, path: str
 ) -> None:
@@ -193,8 +192,7 @@ def test_the_address_of_the_list_is_as_good_as_the_base_url(
 
 
 @pytest.mark.fuse
-@each_binding
-@pytest.mark.parametrize("site", DOUBTFUL)
+@bindings_in_turn("site", DOUBTFUL)
 def test_what_may_be_an_api_is_mounted_with_a_warning(
     server: FakeEndpoint, binding: str, site: str
 ) -> None:
@@ -297,8 +295,7 @@ def test_what_a_website_says_is_made_fit_for_a_terminal(
 
 
 @pytest.mark.fuse
-@each_binding
-@pytest.mark.parametrize(
+@bindings_in_turn(
     "site", ["a page of nginx", "an application in one page", "a page to sign in"]
 )
 def test_ls_of_a_website_is_eio_with_the_reason_in_the_log_once(

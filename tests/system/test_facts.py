@@ -14,7 +14,7 @@ from hingfs.blocks import KIB
 from hingfs.facts.store import NAME
 from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint
-from tests.support.mounting import BINDINGS, Mounted, each_binding
+from tests.support.mounting import BINDINGS, Mounted, bindings_in_turn
 from tests.support.personalities import CREATED_AT, PERSONALITIES
 
 pytestmark = pytest.mark.fuse
@@ -40,8 +40,7 @@ def first_bytes(mounted: Mounted, video_id: str) -> bytes:
         return clip.read(64 * KIB)
 
 
-@each_binding
-@pytest.mark.parametrize("server", ["vllm_omni", "new_api_old"])
+@bindings_in_turn("server", ["vllm_omni", "new_api_old"])
 def test_what_was_learnt_of_a_server_is_not_asked_again(binding, server, tmp_path):
     """Neither takes HEAD; the second mount's first bytes cost one request fewer."""
     asked = []

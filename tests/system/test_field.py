@@ -36,6 +36,7 @@ from tests.support.mounting import (
     CLIPS,
     Mounted,
     NotUpError,
+    bindings_in_turn,
     each_binding,
     eventually,
     own_mount,
@@ -229,8 +230,7 @@ class TestListsThatEnd:
 
             assert (tmp_path / "clip.mp4").read_bytes() == CLIP.read_bytes()
 
-    @each_binding
-    @pytest.mark.parametrize(
+    @bindings_in_turn(
         ("code", "said"),
         [
             (400, {"error": {"message": "database is locked"}}),
@@ -262,8 +262,7 @@ class TestListsThatEnd:
             assert done.returncode == (0 if understood else 23)
             assert understood or re.search("readdir|no listing for now", mounted.log)
 
-    @each_binding
-    @pytest.mark.parametrize(
+    @bindings_in_turn(
         "end",
         [
             {"success": True, "message": "", "data": None},
@@ -366,8 +365,7 @@ class TestWordsThatNobodyListed:
 class TestBytesAtAUrlOfTheStatus:
     """Content is refused, and the status object names a URL; nothing else is shown."""
 
-    @each_binding
-    @pytest.mark.parametrize("place", PLACES)
+    @bindings_in_turn("place", PLACES)
     def test_cp_takes_it_without_the_token(
         self, binding: str, place: str, tmp_path: Path
     ) -> None:
@@ -441,10 +439,7 @@ class TestBytesAtAUrlOfTheStatus:
 class TestRightBytesUnderAWrongType:
     """What begins as a container is video; a message is none, whatever its type."""
 
-    @each_binding
-    @pytest.mark.parametrize(
-        "server", ["odd_type", "odd_type_of_get", "odd_type_whole"]
-    )
+    @bindings_in_turn("server", ["odd_type", "odd_type_of_get", "odd_type_whole"])
     def test_cp_and_ffprobe_take_it_for_what_it_is(
         self, binding: str, server: str, tmp_path: Path
     ) -> None:
@@ -491,8 +486,7 @@ class TestCodingsThatAreNone:
             asked = mounted.endpoint.requests_of("content", "GET")
             assert {record.status for record in asked} == {206}
 
-    @each_binding
-    @pytest.mark.parametrize(
+    @bindings_in_turn(
         "coding", ["mp4", "undefined", "utf-16", "text", "base64", "gzip", "br"]
     )
     def test_what_begins_as_a_container_is_the_file(
@@ -508,8 +502,7 @@ class TestCodingsThatAreNone:
             assert cp(mounted, tmp_path) == CLIP.read_bytes()
             assert mounted.endpoint.content_bytes("clip") <= 1.02 * size_bytes
 
-    @each_binding
-    @pytest.mark.parametrize("coding", ["mp4", "gzip"])
+    @bindings_in_turn("coding", ["mp4", "gzip"])
     def test_a_coding_that_get_alone_names_is_read_in_the_same_way(
         self, binding: str, coding: str, tmp_path: Path
     ) -> None:
@@ -605,8 +598,7 @@ def files_in(itemized: str) -> list[str]:
 class TestValidatorsThatShift:
     """Fresh copies, edges, replicas: equal bytes under another ETag or time."""
 
-    @each_binding
-    @pytest.mark.parametrize("kind", [*SHIFTING])
+    @bindings_in_turn("kind", [*SHIFTING])
     def test_rsync_copies_all_of_it_and_the_second_time_nothing(
         self, binding: str, kind: str, tmp_path: Path
     ) -> None:
@@ -662,8 +654,7 @@ class TestValidatorsThatShift:
 class TestReplicas:
     """One replica knows the job, the next does not: round robin, or drawn."""
 
-    @each_binding
-    @pytest.mark.parametrize("pinned", [True, False], ids=["connection", "request"])
+    @bindings_in_turn("pinned", [True, False])
     def test_a_copy_is_whole_and_the_second_copies_nothing(
         self, binding: str, tmp_path: Path, *, pinned: bool
     ) -> None:

@@ -19,6 +19,7 @@ from tests.support.limited_servers import PAUSES, AtOnce, Metered, TokenBucket
 from tests.support.mounting import (
     BINDINGS,
     Mounted,
+    bindings_in_turn,
     each_binding,
     eventually,
     run,
@@ -64,8 +65,7 @@ class TestFewRequestsAMinute:
             found = (to / f"{video.video_id}.mp4").read_bytes()
             assert found == video.read(0, self.SIZE_BYTES)
 
-    @each_binding
-    @pytest.mark.parametrize("form", ["200", "200 as video", "400"])
+    @bindings_in_turn("form", ["200", "200 as video", "400"])
     def test_a_pause_in_place_of_content_is_waited_for(
         self, binding: str, form: str, tmp_path: Path
     ) -> None:
@@ -283,8 +283,7 @@ class TestFirstByteThatIsLate:
         assert to.read_bytes() == video.read(0, self.SIZE_BYTES)
         return said
 
-    @each_binding
-    @pytest.mark.parametrize("server", ["litellm_new", "litellm_old", "no_length"])
+    @bindings_in_turn("server", ["litellm_new", "litellm_old", "no_length"])
     def test_one_download_opens_it(
         self, server: str, binding: str, tmp_path: Path
     ) -> None:

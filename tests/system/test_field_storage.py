@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.endpoint import ramp
 from tests.support.internet import Internet
-from tests.support.mounting import Mounted, each_binding, run
+from tests.support.mounting import Mounted, bindings_in_turn, each_binding, run
 from tests.support.worlds import SECRET, SIZE_BYTES, World, port
 
 pytestmark = pytest.mark.fuse
@@ -96,8 +96,7 @@ class TestStorageNamedByHttp:
 class TestStorageInAnotherNetwork:
     """Fake addresses of a proxy, private networks, and what is never gone to."""
 
-    @each_binding
-    @pytest.mark.parametrize("host", ["fake.example", "vpc.example"])
+    @bindings_in_turn("host", ["fake.example", "vpc.example"])
     def test_cp_reads_it(self, binding: str, host: str, tmp_path: Path) -> None:
         """As Clash, mihomo and Surge answer each name; and a VPC, with the option."""
         options = ["--insecure-storage"]
@@ -109,8 +108,7 @@ class TestStorageInAnotherNetwork:
             assert (done.returncode, done.stderr) == (0, "")
             assert (tmp_path / "copy").read_bytes() == ramp("v", 0, SIZE_BYTES)
 
-    @each_binding
-    @pytest.mark.parametrize(
+    @bindings_in_turn(
         ("host", "said"),
         [
             ("vpc.example", "--private-storage"),
