@@ -26,6 +26,10 @@ from .library.readers import Readers
 from .settings import CacheConfig, EndpointConfig
 from .workers import DaemonPool, all_joined
 
+# What waits to be written to disk, as a share of the memory cache. That holds as much of what
+# was fetched last in any case, so most of what waits takes no memory of its own. A guess.
+WAITING_SHARE = 1 / 2
+
 
 class Engine:
     """The objects of one endpoint. Thread safety: all methods.
@@ -62,7 +66,11 @@ class Engine:
         self._tiers = tiers = Tiers(
             self.cache,
             cache.block_bytes,
-            DiskCache(cache.kept_directory, cache.disk_cache_bytes)
+            DiskCache(
+                cache.kept_directory,
+                cache.disk_cache_bytes,
+                waiting_bytes=int(cache.cache_bytes * WAITING_SHARE),
+            )
             if cache.kept_directory and cache.disk_cache_bytes
             else None,
         )

@@ -57,14 +57,17 @@ class DiskStats:
 
 
 class DiskCache:
-    """The videos in *directory*, of at most *limit_bytes*. Thread safety: all methods."""
+    """The videos in *directory*, of at most *limit_bytes*. Thread safety: all methods.
 
-    def __init__(self, directory: Path, limit_bytes: int) -> None:
+    Of what was fetched, *waiting_bytes* may wait to be written.
+    """
+
+    def __init__(self, directory: Path, limit_bytes: int, waiting_bytes: int) -> None:
         self._folder = directory / FOLDER
         self._limit_bytes = limit_bytes
         self._holder = secrets.token_hex(8)
         self._health = Health(plain(str(directory)))
-        self._behind = Behind()
+        self._behind = Behind(waiting_bytes)
         self._tally = Tally()
         self._janitor = Janitor(
             self._folder, limit_bytes, self._holder, self._health, self._tally

@@ -24,9 +24,6 @@ from .tally import Tally
 # A video's index is looked at for the blocks of other processes at most so often. A look
 # costs 5 µs, or 40 µs where a film's index has changed (2026-11-27).
 LOOK_SECONDS = 1.0
-# So many blocks are written at once: the room for them is asked for, and the disk is
-# watched, once a MiB.
-RUN_BLOCKS = 8
 # The index's mtime says when a video was used, no more exactly than this. A guess.
 TOUCH_SECONDS = 60.0
 
@@ -176,13 +173,13 @@ class DiskVideo:
 def whole_blocks(
     pieces: Sequence[Piece], size_bytes: int
 ) -> Iterator[tuple[int, list[memoryview]]]:
-    """The grid blocks that *pieces* of a video cover whole, ascending.
+    """The grid blocks that the ascending *pieces* of a video cover whole.
 
     Each is its index, with its bytes end to end. What comes twice is taken once.
     """
     reached = 0  # the end of *part*, or where the next whole block may begin
     part: list[memoryview] = []  # of a block whose rest may be in the next piece
-    for start, data in sorted(pieces, key=lambda piece: piece[0]):
+    for start, data in pieces:
         at = start
         for buffer in data:
             if at > reached:
@@ -203,10 +200,10 @@ def whole_blocks(
 def _runs(
     blocks: Iterable[tuple[int, list[memoryview]]],
 ) -> Iterator[tuple[int, list[list[memoryview]]]]:
-    """Neighbours among the ascending *blocks* together, at most RUN_BLOCKS of them."""
+    """Neighbours among the ascending *blocks* together."""
     first, run = 0, list[list[memoryview]]()
     for index, views in blocks:
-        if run and (index != first + len(run) or len(run) == RUN_BLOCKS):
+        if run and index != first + len(run):
             yield first, run
             run = []
         if not run:

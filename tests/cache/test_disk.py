@@ -143,7 +143,7 @@ def test_blocks_that_do_not_fit_the_grid_are_kept_where_they_cover_it():
     half = GRID_BYTES // 2
 
     def cut(*spans):
-        pieces = [(start, [ramp("v", start, stop)]) for start, stop in spans]
+        pieces = [(start, [ramp("v", start, stop)]) for start, stop in sorted(spans)]
         return [
             (index, b"".join(views) == ramp("v", span.start, span.stop))
             for index, views in whole_blocks(pieces, size)

@@ -21,7 +21,7 @@ class Rig:
 
     def __init__(self, directory: Path, block_bytes: int) -> None:
         self.directory = directory
-        self.disk = DiskCache(directory, 64 * MIB)
+        self.disk = DiskCache(directory, 64 * MIB, waiting_bytes=32 * MIB)
         self.memory = MemoryBlockCache(64 * MIB)
         self.tiers = Tiers(self.memory, block_bytes, self.disk)
         self.content = content()

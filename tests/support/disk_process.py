@@ -15,6 +15,7 @@ from pathlib import Path
 from hingfs.cache.disk import DiskCache
 from tests.support.disks import (
     LIMIT,
+    WAITING,
     opened,
     put,
     put_behind,
@@ -76,7 +77,7 @@ def _put(
 
 def _write_forever(directory: Path, number: int, ready: int) -> None:
     """Put video after video, with what waits as deep as it gets."""
-    cache = DiskCache(directory, LIMIT)
+    cache = DiskCache(directory, LIMIT, WAITING)
     for at in range(10_000):
         video = opened(cache, version_of(f"v{number}-{at}"))
         put(cache, video, 0)
@@ -119,7 +120,7 @@ def main() -> None:
         else:
             if directory not in caches:
                 _close(caches)
-                caches[directory] = DiskCache(Path(directory), LIMIT)
+                caches[directory] = DiskCache(Path(directory), LIMIT, WAITING)
             reply = _put(caches[directory], *command)
         sys.stdout.write(json.dumps(reply) + "\n")
         sys.stdout.flush()

@@ -13,6 +13,7 @@ from tests.support.sources import ENDPOINT
 SIZE = 4 * GRID_BYTES + 1000
 BLOCKS = range(5)
 LIMIT = 1 << 30
+WAITING = 1 << 25
 
 
 def version_of(
@@ -82,7 +83,7 @@ class Processes:
         self.made: list[DiskCache] = []
 
     def __call__(self, limit_bytes: int = LIMIT) -> DiskCache:
-        self.made.append(DiskCache(self.directory, limit_bytes))
+        self.made.append(DiskCache(self.directory, limit_bytes, WAITING))
         return self.made[-1]
 
     def close(self) -> None:

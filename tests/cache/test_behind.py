@@ -1,0 +1,82 @@
+"""What waits to be written: in which runs it is given, and when its room is free again."""
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from hingfs.cache.behind import RUN_BYTES, Behind, Piece
+
+HALF = bytes(RUN_BYTES // 2)  # the same bytes for all pieces: they take no memory
+
+
+class Held:
+    """Work whose runs the test sees, and lets end."""
+
+    def __init__(self) -> None:
+        self.runs: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
+        self._may_end = threading.Semaphore(0)
+
+    def work(self, pieces: Sequence[Piece]) -> None:
+        self.runs.put([offset // len(HALF) for offset, _ in pieces])
+        assert self._may_end.acquire(timeout=10)
+
+    def next(self) -> list[int]:
+        """The pieces of the next run, which goes on until `end`."""
+        return self.runs.get(timeout=10)
+
+    def end(self) -> None:
+        self._may_end.release()
+
+
+@pytest.fixture
+def behind() -> Iterator[Behind]:
+    behind = Behind(3 * RUN_BYTES)
+    yield behind
+    behind.close()
+    assert behind.join(10)
+
+
+def put(behind: Behind, owner: Held, *halves: int) -> list[bool]:
+    """Put half a run at each place."""
+    return [behind.put(owner, half * len(HALF), [HALF]) for half in halves]
+
+
+def begin(behind: Behind, owner: Held, half: int) -> None:
+    """Have a run of *owner* being written, so that all else waits."""
+    assert behind.put(owner, half * len(HALF), [HALF, HALF])
+    assert owner.next() == [half]
+
+
+def test_neighbours_are_one_run_and_owners_take_turns(behind):
+    one, other = Held(), Held()
+    begin(behind, one, 8)
+    assert put(behind, one, 2, 0) + put(behind, other, 7) == [True] * 3
+    assert put(behind, one, 1) == [True]
+
+    one.end()
+    assert one.next() == [0, 1]
+    one.end()
+    assert other.next() == [7]
+    other.end()
+    assert one.next() == [2]
+    one.end()
+    assert behind.settle(10)
+
+
+def test_each_run_that_is_written_makes_room_for_another(behind):
+    owner = Held()
+    begin(behind, owner, 0)
+    assert put(behind, owner, 2, 3, 4, 5, 6) == [True] * 4 + [False]
+    assert behind.dropped_bytes == len(HALF)
+
+    owner.end()
+    assert owner.next() == [2, 3]
+    assert put(behind, owner, 6, 7, 8) == [True, True, False]
+
+    for run in ([4, 5], [6, 7]):
+        owner.end()
+        assert owner.next() == run
+    owner.end()
+    assert behind.settle(10)
