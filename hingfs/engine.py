@@ -63,7 +63,7 @@ class Engine:
         self._statuses = DaemonPool("hingfs-status", LOOKUP_THREADS + names_ahead)
         self.client = VideoClient(self.transport, endpoint, self._statuses, self.facts)
         self.cache = MemoryBlockCache(cache.cache_bytes)
-        self._tiers = tiers = Tiers(
+        self.tiers = tiers = Tiers(
             self.cache,
             cache.block_bytes,
             DiskCache(
@@ -125,11 +125,11 @@ class Engine:
         self.transport.close()
         self.catalog.close()
         self.facts.close()
-        self._tiers.close()
+        self.tiers.close()
 
     def settle(self, seconds: float) -> bool:
         """Whether all that the next mount needs is written within *seconds*; after `close`."""
-        return all_joined((self.facts, self._tiers), seconds)
+        return all_joined((self.facts, self.tiers), seconds)
 
     def join(self, seconds: float) -> bool:
         """Whether every thread has ended within *seconds*; after `close`.
@@ -139,5 +139,5 @@ class Engine:
         """
         reading = (self._lookups, self._ahead, self.fetcher, self.spools)
         asking = (self.client.first_bytes, self._statuses, self.transport)
-        keeping = (self.facts, self._tiers)
+        keeping = (self.facts, self.tiers)
         return all_joined((*reading, *asking, *keeping), seconds)

@@ -141,6 +141,11 @@ class DiskCache:
         """Whether all that was put before is written, or given up, within *seconds*."""
         return self._behind.settle(seconds)
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the disk takes blocks now."""
+        return self._health.may_write
+
     def stats(self) -> DiskStats:
         """What the cache has done."""
         tally = self._tally

@@ -88,6 +88,11 @@ def trim(directory: Path, most_bytes: int) -> int:
     return gone
 
 
+def limits(directory: Path) -> list[int]:
+    """How much each process that uses *directory* now lets it hold."""
+    return list(processes.running(safe(directory / FOLDER)).values())
+
+
 def here_bytes(pair: Pair) -> int:
     """How many of a video's bytes are here."""
     size = pair.header.version.size_bytes

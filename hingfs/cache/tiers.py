@@ -175,6 +175,16 @@ class Tiers:
             held.whole = whole and held.video is video
         return whole
 
+    def lies_on_disk(self, content: Content, span: ByteRange) -> bool:
+        """Whether all of *span* lies on disk, as far as is known here."""
+        video = self._video(content)
+        return video is not None and video.covers(span)
+
+    @property
+    def disk_is_written(self) -> bool:
+        """Whether there is a disk, and it takes blocks now."""
+        return self._disk is not None and self._disk.is_written
+
     def drop_disproved(self, content: Content) -> None:
         """If the tag of *content* lies, delete what another process would take it for."""
         etag, size = content.validator.etag, content.size_bytes
@@ -186,11 +196,13 @@ class Tiers:
 
     def put_on_disk(
         self, content: Content, first: int, blocks: Sequence[Block]
-    ) -> None:
-        """Have *blocks*, the first of which is *first*, written behind the caller."""
+    ) -> bool:
+        """Have *blocks*, the first of which is *first*, written behind the caller.
+
+        False if that is not done: there is no disk, or it takes no more now.
+        """
         video = self._video(content)
-        if video is not None:
-            video.put(first * self.block_bytes, blocks)
+        return video is not None and video.put(first * self.block_bytes, blocks)
 
     def _video(self, content: Content) -> DiskVideo | None:
         """What is on disk of the version that *content* has now, if it is held."""

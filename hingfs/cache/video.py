@@ -103,17 +103,19 @@ class DiskVideo:
             self._behind.wake(self)
         return True
 
-    def put(self, offset: int, data: Sequence[Block]) -> None:
+    def put(self, offset: int, data: Sequence[Block]) -> bool:
         """Have the bytes *data*, end to end from *offset*, written behind the caller.
 
         They must not change any more. Only grid blocks that they cover whole are kept;
-        neighbours that wait together count as one piece. A full queue drops them.
+        neighbours that wait together count as one piece. False if they are neither
+        there nor taken: a full queue drops them.
         """
         span = ByteRange(offset, offset + sum(map(len, data)))
-        if self.dropped or self.pair.covers(span):
-            return
-        if self._health.may_write:
-            self._behind.put(self, offset, data)
+        if self.dropped:
+            return False
+        if self.pair.covers(span):
+            return True
+        return self._health.may_write and self._behind.put(self, offset, data)
 
     def release(self) -> None:
         """One `open` less; after the last, the files are closed behind what waits."""

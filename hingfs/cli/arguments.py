@@ -17,6 +17,7 @@ from .console import complain
 _TOKEN_FLAG = re.compile(
     r"--?(tok|api-?key|key|bearer|auth|password|secret)", re.IGNORECASE
 )
+_FLAG = re.compile(r"-.")  # "-" alone is standard input
 TOKENS_COME_FROM = (
     "tokens come from HINGFS_TOKEN or from --token-file FILE, never from an argument, "
     "since `ps` shows those to everybody"
@@ -68,9 +69,20 @@ class Parser(argparse.ArgumentParser):
     ) -> tuple[argparse.Namespace, list[str]]:
         """As argparse's, but refuses unknown arguments."""
         parsed, extra = super().parse_known_args(args, namespace)
-        if extra:
+        if extra and not self._takes(extra, parsed):
             self.error(self._about(extra))
-        return parsed, extra
+        return parsed, []
+
+    def _takes(self, extra: Sequence[str], parsed: argparse.Namespace) -> bool:
+        """Whether *extra* are more of what the command takes any number of.
+
+        argparse takes only those before the first option, or between two.
+        """
+        for action in self._actions:
+            if action.nargs == "*" and not any(map(_FLAG.match, extra)):
+                getattr(parsed, action.dest).extend(extra)
+                return True
+        return False
 
     def error(self, message: str) -> NoReturn:
         """Say in one line what is wrong, then the usage; exit status 2."""

@@ -5,7 +5,6 @@ works beside running mounts, and what is known of links to `facts.store`.
 """
 
 import argparse
-import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,11 +12,11 @@ from pathlib import Path
 
 from ..cache import stock
 from ..cache.stock import Checked, Stocked
-from ..errors import HingError, UsageError, plain, printable
-from ..facts import directory as facts_directory
+from ..errors import UsageError, plain, printable
 from ..facts.store import expiries
 from ..settings import CacheConfig
 from ..units import parse_size, rounded_size
+from . import disk
 from .given import Given
 
 _Expiries = Mapping[tuple[str, str], float]
@@ -28,13 +27,12 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if arguments.json and arguments.job != "list":
         raise UsageError("--json is for `hingfs cache` alone")
     config = Given(vars(arguments), environ).part(CacheConfig)
-    with _disk_in_words():
-        directory = facts_directory.usable(config.directory, environ)
+    directory = disk.cache_directory(config, environ)
     return _JOBS[arguments.job](directory, arguments)
 
 
 def _list(directory: Path, arguments: argparse.Namespace) -> int:
-    with _disk_in_words():
+    with disk.in_words():
         videos = stock.videos(directory)
         known = expiries(directory)
     if arguments.json:
@@ -71,7 +69,7 @@ def _clear(directory: Path, _arguments: argparse.Namespace) -> int:
 
 
 def _make_less(directory: Path, most_bytes: int) -> int:
-    with _disk_in_words():
+    with disk.in_words():
         gone = stock.trim(directory, most_bytes)
         left = stock.videos(directory)
     print(f"{rounded_size(gone)} removed; {_total(left, directory)}")
@@ -153,23 +151,11 @@ def _count(number: int, what: str) -> str:
 def _in_words(checks: Iterator[Checked]) -> Iterator[Checked]:
     """*checks*, with trouble of the disk in words."""
     while True:
-        with _disk_in_words():
+        with disk.in_words():
             checked = next(checks, None)
         if checked is None:
             return
         yield checked
-
-
-@contextlib.contextmanager
-def _disk_in_words() -> Iterator[None]:
-    """Turn an OSError of the cache directory into words; its rule is in words already."""
-    try:
-        yield
-    except OSError as error:
-        if error.strerror is None:
-            raise HingError(str(error)) from error
-        what = plain(str(error.filename or "the disk cache"))
-        raise HingError(f"{what}: {error.strerror}") from error
 
 
 _JOBS: dict[str, Callable[[Path, argparse.Namespace], int]] = {

@@ -6,7 +6,7 @@ token never comes from an argument, since `ps` shows those to everybody.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from ..settings import (
 )
 from ..token import Token
 from .arguments import nearest
+from .console import complain
 
 Part = TypeVar("Part")
 
@@ -31,11 +32,11 @@ Part = TypeVar("Part")
 _TOKEN_VARIABLE = "HINGFS_TOKEN"  # noqa: S105 - the name, not the token
 
 
-def offer(parser: argparse.ArgumentParser) -> None:
-    """Give *parser* an option for each setting."""
-    for title, settings in GROUPS.items():
+def offer(parser: argparse.ArgumentParser, groups: Collection[str] = GROUPS) -> None:
+    """Give *parser* an option for each setting of *groups*."""
+    for title in groups:
         group = parser.add_argument_group(title)
-        for one in settings:
+        for one in GROUPS[title]:
             if one.is_switch:
                 group.add_argument(one.flag, action="store_true", help=one.meaning)
                 continue
@@ -69,6 +70,12 @@ class Given:
         """All settings of a mount on *directory*. Raises SetupError for a bad one."""
         start = self.part(StartConfig)
         mount = self.part(MountConfig, directory=directory)
+        endpoint = self.endpoint()
+        cache, log = self.part(CacheConfig), self.part(LogConfig)
+        return Config(mount, endpoint, cache, log, start)
+
+    def endpoint(self) -> EndpointConfig:
+        """The API and the token for it. Raises SetupError for a bad one, or none."""
         token = Token(self._environ.get(_TOKEN_VARIABLE) or None)
         endpoint = self.part(EndpointConfig, token=token)
         if endpoint.token == Token():
@@ -76,8 +83,7 @@ class Given:
                 "no token is given; put it into HINGFS_TOKEN (export HINGFS_TOKEN=oh-…), "
                 "or into a file of mode 0600 that --token-file or HINGFS_TOKEN_FILE names"
             )
-        cache, log = self.part(CacheConfig), self.part(LogConfig)
-        return Config(mount, endpoint, cache, log, start)
+        return endpoint
 
     def part(self, kind: type[Part], **known: object) -> Part:
         """The part *kind* of the configuration; *known* fields are so unless given.
@@ -94,6 +100,14 @@ class Given:
             return kind(**values)
         except Misfit as misfit:
             raise UsageError(f"{names[misfit.field]}: {misfit.reason}") from None
+
+    def tell_misspelt(self) -> None:
+        """Warn of variables that are no settings; with --strict, raise UsageError."""
+        unknown = self.misspelt()
+        if unknown and self.part(StartConfig).strict:
+            raise UsageError("; ".join(unknown))
+        for sentence in unknown:
+            complain(f"warning: {sentence}")
 
     def misspelt(self) -> list[str]:
         """A sentence for each variable that looks like a setting and is none."""

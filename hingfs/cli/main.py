@@ -29,7 +29,11 @@ EXIT_STATUSES = """exit status:
   2  wrong usage     6  DIR cannot be mounted on, or unmounted
   3  token missing   7  umount: the mount is in use
      or refused      8  umount: not a hingfs mount
-                     9  the base URL is no video API"""
+                     9  the base URL is no video API
+exit status of `warm`, the first that holds of 3, 4, 1 and:
+  10  rendering failed               12  no room in the disk cache
+  11  no such video, or expired      13  not ready yet; --check: not all is here
+ 130  ended by Ctrl-C"""
 _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 
@@ -75,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_mount(commands)
     _add_umount(commands)
+    _add_warm(commands)
     _add_cache(commands)
     _add_demo(commands)
     return parser
@@ -114,6 +119,45 @@ def _add_umount(commands: "_Commands") -> None:
         "--lazy", action="store_true", help="detach at once, even while files are open"
     )
     parser.set_defaults(run=_umount)
+
+
+def _add_warm(commands: "_Commands") -> None:
+    parser = commands.add_parser(
+        "warm",
+        usage="hingfs warm [OPTION]... [ID]... [-f FILE] [-]",
+        help="bring videos into the disk cache, before they are read",
+        description=_wrapped(
+            "Fetch videos into the disk cache, so that mounts with the same --cache-dir "
+            "and --base-url read them from there; one that runs sees them at once. "
+            "Only what is not here is fetched. The options are those of `hingfs mount`."
+        ),
+        epilog=EXIT_STATUSES,
+    )
+    parser.add_argument(
+        "videos",
+        metavar="ID",
+        nargs="*",
+        help="a video; - reads ids from standard input",
+    )
+    parser.add_argument(
+        *("-f", "--file"),
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="read ids from FILE, one in each line",
+    )
+    parser.add_argument(
+        *("-j", "--jobs"),
+        metavar="N",
+        help="videos at once (default: as many as --connections)",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="say how much of each is here, and ask no server",
+    )
+    offer(parser, ("endpoint", "cache", "log"))
+    parser.set_defaults(run=_warm)
 
 
 def _add_cache(commands: "_Commands") -> None:
@@ -207,6 +251,13 @@ def _umount(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
 
     mountpoint.unmount(mountpoint.absolute(arguments.directory), lazy=arguments.lazy)
     return 0
+
+
+def _warm(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    with _importing():
+        from . import warm  # noqa: PLC0415 - as said above
+
+    return warm.run(arguments, environ)
 
 
 def _cache(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from .. import invocation, log
 from ..api.endpoint_check import NewestPage
-from ..errors import HingError, UsageError, command_word, plain
+from ..errors import HingError, command_word, plain
 from ..facts import directory as facts_directory
 from ..mount import daemon, mountpoint, serving
-from ..settings import Config, StartConfig
+from ..settings import Config
 from .console import complain, is_terminal
 from .given import Given
 
@@ -26,11 +26,7 @@ _SILENT_SECONDS = 3.0
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Mount, and serve in the foreground or leave a daemon; the exit status."""
     given = Given(vars(arguments), environ)
-    unknown = given.misspelt()
-    if unknown and given.part(StartConfig).strict:
-        raise UsageError("; ".join(unknown))
-    for sentence in unknown:
-        complain(f"warning: {sentence}")
+    given.tell_misspelt()
     config = given.config(mountpoint.absolute(arguments.directory))
     try:
         return _mount_as(config)

@@ -63,9 +63,16 @@ class Readers:
         self._readers: dict[Content, _Kept] = {}  # oldest use first
         self._habit = ClipHabit()
 
-    def open(self, content: Content, following: Sequence[Content] = ()) -> VideoReader:
+    def open(
+        self,
+        content: Content,
+        following: Sequence[Content] = (),
+        *,
+        whole: bool = False,
+    ) -> VideoReader:
         """The reader of *content*, with one more handle; the first open primes it.
 
+        *whole*: it will be read whole; else the habit of the mount decides that.
         *following* are the known contents that may be opened next. The first of them are
         fetched as well if the habit says so.
         """
@@ -75,7 +82,7 @@ class Readers:
             first = not kept.opened
             kept.opened = True
             kept.handles += 1
-            whole = self._habit.whole
+            whole = whole or self._habit.whole
             ahead = [self._kept_locked(clip) for clip in self._habit.ahead()]
             unopened = [one.reader for one in ahead if not one.opened]
             self._forget_idle_locked()

@@ -1,0 +1,265 @@
+"""`hingfs warm` without a mount: what it fetches, says and ends with."""
+
+import errno
+import math
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from hingfs import log
+from hingfs.cache.behind import Behind
+from hingfs.cache.disk import DiskCache
+from hingfs.cache.layout import FOLDER
+from hingfs.cache.pair import Pair
+from hingfs.cli import main as cli
+from tests.cli.conftest import TOKEN, Refusal
+from tests.conftest import LogWatch
+from tests.support import endpoint as faults
+from tests.support.disks import opened, version_of
+from tests.support.endpoint import FakeEndpoint
+from tests.support.mounting import HINGFS, environment, eventually
+from tests.support.personalities import PERSONALITIES
+
+SIZE_BYTES = 3_000_001
+LIMIT = ("--disk-cache-size", "64MiB")
+
+Say = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def directory(
+    endpoint: FakeEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The cache directory, where the command looks for it, as it looks for the API."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HINGFS_BASE_URL", endpoint.base_url)
+    # Lines come to the watch, and the root logger is not this command's.
+    monkeypatch.setattr(log, "begin", lambda *_, **__: None)
+    return tmp_path / "hingfs"
+
+
+def warm(capsys: Say, *words: str, status: int = 0) -> tuple[list[str], list[str]]:
+    """What `hingfs warm` says on standard output and standard error, sorted."""
+    if "--check" not in words:
+        os.environ["HINGFS_TOKEN"] = TOKEN  # which each call takes away
+    assert cli.main(["warm", *LIMIT, *words]) == status
+    out, err = capsys.readouterr()
+    return sorted(out.splitlines()), sorted(err.splitlines())
+
+
+def fetched(endpoint: FakeEndpoint, *video_ids: str) -> list[int]:
+    assert [endpoint.bytes_served_twice(one) for one in video_ids] == [0] * len(
+        video_ids
+    )
+    return [endpoint.content_bytes(one) for one in video_ids]
+
+
+def test_each_video_that_can_be_had_comes_and_each_other_is_explained(
+    endpoint: FakeEndpoint, capsys: Say
+) -> None:
+    endpoint.add("a/b", size_bytes=SIZE_BYTES)
+    endpoint.add("rendering", status="in_progress")
+    endpoint.add("failed", status="failed")
+
+    out, err = warm(
+        capsys, "rendering", "nope", "failed", "a/b", "a/b", "../x", status=10
+    )
+
+    assert out == [
+        "1 of 5 videos here, 2.9MiB fetched",
+        "a/b: 2.9MiB, 2.9MiB fetched",
+    ]
+    assert [line.split(": ")[:3] for line in err] == [
+        ["hingfs", "../x", ("no video can have this name; look at the id, and at the "
+         "account of the token")],
+        ["hingfs", "failed", "rendering failed (status failed)"],
+        ["hingfs", "nope", "no such video, or expired"],
+        ["hingfs", "rendering", ("not ready (status in_progress); once it is ready, "
+         "give it again")],
+    ]  # fmt: skip
+    assert fetched(endpoint, "a/b") == [SIZE_BYTES]
+    for name, status in (("nope", 11), ("rendering", 13)):
+        assert warm(capsys, name, status=status)[0][0].startswith("0 of 1 video here")
+
+
+def test_check_asks_nobody_and_needs_no_token(
+    endpoint: FakeEndpoint, directory: Path, capsys: Say
+) -> None:
+    endpoint.add("whole", size_bytes=SIZE_BYTES)
+    warm(capsys, "whole")
+    cache = DiskCache(directory, 64 << 20)
+    part = version_of("part")
+    video = opened(cache, part)
+    video.release()
+    cache.close()
+    assert cache.join(10)
+    endpoint.reset_log()
+
+    assert warm(capsys, "--check", "whole") == (["whole: all of 2.9MiB here"], [])
+    said = warm(capsys, "--check", "whole", "part", "\x1b[2Jx", status=13)
+
+    assert said == (
+        ["[2Jx: not here", "part: not here", "whole: all of 2.9MiB here"],
+        [],
+    )
+    assert endpoint.log == []
+
+
+def test_what_does_not_fit_is_not_fetched_and_evicts_nothing(
+    endpoint: FakeEndpoint, directory: Path, capsys: Say
+) -> None:
+    """Another process with a smaller limit counts as well."""
+    for name, size in (("first", 4), ("second", 4), ("large", 60)):
+        endpoint.add(name, size_bytes=size << 20)
+    warm(capsys, "first")
+
+    _, err = warm(capsys, "large", status=12)
+
+    assert err == [
+        (
+            "hingfs: large: the disk cache has no room for 60.0MiB; give --disk-cache-size "
+            "69MiB or more, to the mounts too"
+        )
+    ]
+    other = DiskCache(directory, 8 << 20)
+    opened(other, version_of("other")).release()
+    eventually(lambda: list(directory.glob(f"{FOLDER}/*.process")), "the other process")
+    _, err = warm(capsys, "-j", "1", "first", "second", status=12)
+    other.close()
+    assert other.join(10)
+    assert err == [
+        (
+            "hingfs: second: the disk cache has no room for 4.0MiB beside the others; give "
+            "--disk-cache-size 10MiB or more, to the mounts too"
+        )
+    ]
+    assert fetched(endpoint, "first", "second", "large") == [4 << 20, 0, 0]
+    assert warm(capsys, "--check", "first")[1] == []
+
+
+def test_what_the_writer_has_no_room_for_is_fetched_once_and_written(
+    endpoint: FakeEndpoint, capsys: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.add("video", size_bytes=SIZE_BYTES)
+    put, refusals = Behind.put, iter(range(20))
+
+    def full_at_first(*words: object) -> bool:
+        return next(refusals, None) is None and put(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Behind, "put", full_at_first)
+
+    warm(capsys, "video")
+
+    assert fetched(endpoint, "video") == [SIZE_BYTES]
+    assert next(refusals, None) is None
+    assert warm(capsys, "--check", "video")[1] == []
+
+
+def test_a_disk_that_takes_nothing_is_named(
+    endpoint: FakeEndpoint,
+    capsys: Say,
+    monkeypatch: pytest.MonkeyPatch,
+    expected_log: LogWatch,
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    endpoint.add("video", size_bytes=SIZE_BYTES)
+    monkeypatch.setattr(Pair, "write", full)
+    expected_log("the disk cache is not written: .*No space left")
+
+    _, err = warm(capsys, "video", status=12)
+
+    assert err == ["hingfs: video: the disk cache takes no more; the log says why"]
+
+
+def test_a_video_that_changes_meanwhile_comes_as_it_is_then(
+    endpoint: FakeEndpoint, capsys: Say
+) -> None:
+    endpoint.add("video", size_bytes=8 * SIZE_BYTES)
+
+    def change() -> None:
+        endpoint.add("video", size_bytes=SIZE_BYTES)
+
+    endpoint.inject(faults.call_at(SIZE_BYTES // 4, change), 1, faults.content_get)
+
+    out, _ = warm(capsys, "video")
+
+    assert out[1].startswith("video: 2.9MiB, ")
+    assert warm(capsys, "--check", "video")[0] == ["video: all of 2.9MiB here"]
+
+
+def test_what_no_other_process_could_use_is_named(
+    endpoint: FakeEndpoint, capsys: Say
+) -> None:
+    endpoint.add("video", size_bytes=SIZE_BYTES)
+    bare = faults.Fault("bare", lambda a, _: a.without_headers("ETag"))
+    endpoint.inject(bare, math.inf)
+    _, without_tag = warm(capsys, "video", status=1)
+    endpoint.calm()
+    endpoint.personality = PERSONALITIES["litellm_new"]
+    endpoint.add("other", size_bytes=SIZE_BYTES)
+    _, without_ranges = warm(capsys, "other", status=1)
+
+    assert (without_tag, without_ranges) == (
+        [
+            "hingfs: video: its server gives no ETag, so that no other mount could use it"
+        ],
+        [
+            "hingfs: other: its server sends whole files only, which are not kept on disk"
+        ],
+    )
+
+
+def test_ctrl_c_keeps_what_came(
+    endpoint: FakeEndpoint, directory: Path, capsys: Say
+) -> None:
+    endpoint.add("video", size_bytes=SIZE_BYTES)
+    endpoint.inject(
+        faults.stall_at(SIZE_BYTES // 2, threading.Event()),
+        math.inf,
+        faults.content_get,
+    )
+    env = environment(XDG_CACHE_HOME=str(directory.parent), HINGFS_TOKEN=endpoint.token)
+    command = [
+        *HINGFS.split(),
+        "warm",
+        "--base-url",
+        endpoint.base_url,
+        *LIMIT,
+        "video",
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
+    ) as process:
+        eventually(lambda: blocks_of(directory) >= 8, "most of what came")
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
+
+    assert (process.returncode, said) == (130, b"")
+    endpoint.calm()
+    endpoint.wait_until_idle()
+    endpoint.reset_log()
+    out, _ = warm(capsys, "video")
+    assert out[-1].startswith("video: 2.9MiB, ")
+    assert endpoint.content_bytes("video") <= SIZE_BYTES - 8 * (128 << 10)
+
+
+def test_a_call_that_makes_no_sense_says_why(refusal: Refusal, tmp_path: Path) -> None:
+    assert refusal(2, "warm", *LIMIT).startswith("`hingfs warm` needs a video: an ID, ")
+    assert refusal(2, "warm", *LIMIT, "-j", "0", "v") == "-j: 0 is not one of 1 to 64"
+    absent = tmp_path / "absent"
+    said = f"{absent}: No such file or directory"
+    assert refusal(2, "warm", *LIMIT, "-f", absent) == said
+    said = refusal(2, "warm", "--disk-cache-size", "0", "v")
+    assert said.startswith("--disk-cache-size is 0, so that nothing is kept on disk; ")
+
+
+def blocks_of(directory: Path) -> int:
+    """How many blocks of 128 KiB lie below *directory*."""
+    files = directory.glob(f"{FOLDER}/*/*.data")
+    return sum(512 * file.stat().st_blocks for file in files) >> 17
