@@ -91,7 +91,7 @@ def test_check_asks_nobody_and_needs_no_token(
 ) -> None:
     endpoint.add("whole", size_bytes=SIZE_BYTES)
     warm(capsys, "whole")
-    cache = DiskCache(directory, 64 << 20)
+    cache = DiskCache(directory, 64 << 20, waiting_bytes=8 << 20)
     part = version_of("part")
     video = opened(cache, part)
     video.release()
@@ -125,7 +125,7 @@ def test_what_does_not_fit_is_not_fetched_and_evicts_nothing(
             "69MiB or more, to the mounts too"
         )
     ]
-    other = DiskCache(directory, 8 << 20)
+    other = DiskCache(directory, 8 << 20, waiting_bytes=8 << 20)
     opened(other, version_of("other")).release()
     eventually(lambda: list(directory.glob(f"{FOLDER}/*.process")), "the other process")
     _, err = warm(capsys, "-j", "1", "first", "second", status=12)
