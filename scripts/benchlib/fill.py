@@ -8,23 +8,28 @@ Their bytes are few, since what a mount does with them at its start goes by thei
 import sys
 from pathlib import Path
 
-from hingfs.cache.files import open_pair, safe
-from hingfs.cache.layout import FOLDER, stem_of
+from hingfs.cache.disk import DiskCache
 from hingfs.version import Validator, VideoVersion
 
 VIDEO = bytes(4096)
+SECONDS = 30
 
 
 def fill(directory: Path, count: int) -> None:
     """Make *count* videos in *directory*, each whole."""
-    folder = safe(directory / FOLDER)
+    cache = DiskCache(directory, 10 << 30, waiting_bytes=32 << 20)
     for number in range(count):
-        version = VideoVersion(
-            *("https://bench.invalid", f"video_{number:05}", len(VIDEO)),
-            Validator(f'"{number}"'),
-        )
-        pair = open_pair(stem_of(version, folder, "bench"), version, lambda _: None)
-        pair.write(0, [memoryview(VIDEO)])
+        tag = Validator(f'"{number}"')
+        name = f"video_{number:05}"
+        version = VideoVersion("https://bench.invalid", name, len(VIDEO), tag)
+        video = cache.open(version)
+        assert video is not None
+        video.put(0, [VIDEO])
+        video.release()
+        if number % 100 == 99:
+            assert cache.settle(SECONDS)
+    cache.close()
+    assert cache.join(SECONDS)
 
 
 if __name__ == "__main__":

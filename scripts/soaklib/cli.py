@@ -3,21 +3,26 @@
 Eight processes read at random through a real mount, on both bindings in turn, while
 the fake endpoint of the tests spoils a fifth of its answers, is restarted, and plays
 servers with ranges and without, behind redirects, replicas, edges, firewalls and
-limits of requests. Ends with a line of figures per binding; the status is 1 if a byte
-was wrong, a call outlasted the deadlines of its requests, memory grew, or the mount
-did not come back to the threads, sockets and files of its idle state.
+limits of requests. The mount has a disk cache that is far too small, and now and then a
+file of it is deleted or cut. Ends with a line of figures per binding; the status is 1 if a byte
+was wrong, a call outlasted the deadlines of its requests, memory grew, the disk cache
+took more than it may, or the mount did not come back to the threads, sockets and files of its idle state.
 
 Needs what the tests need: run it with the Python that runs them, for example
 `.venv/bin/python scripts/soak --minutes 10`.
 """
 
 import argparse
+import random
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import BINDINGS, Mounted
 
+from .disk import SoakedDisk
 from .limits import MOUNT_OPTIONS
 from .reader import Reader
 from .soak import Soak
@@ -50,10 +55,15 @@ def main(argv: Sequence[str]) -> int:
     failed = False
     for binding in bindings:
         with (
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
             FakeEndpoint() as endpoint,
-            Mounted(endpoint, binding, *MOUNT_OPTIONS) as mounted,
+            Mounted(
+                endpoint, binding, *MOUNT_OPTIONS, "--cache-dir", folder
+            ) as mounted,
         ):
-            outcome = Soak(mounted, seconds / len(bindings), arguments.seed).run()
+            disk = SoakedDisk(Path(folder), random.Random(arguments.seed))
+            share = seconds / len(bindings)
+            outcome = Soak(mounted, disk, share, arguments.seed).run()
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
         print(outcome.line(), flush=True)

@@ -19,6 +19,10 @@ KEPT_CONNECTIONS = 26
 SPARE_THREADS = 10
 RSS_GROWTH_MB = 20.0
 MB = 1e6
+# Of blocks on disk: the largest video just fits, so that each has others evicted.
+DISK_MB = 70
+# The file system may take more for a file than was foreseen. A guess.
+DISK_SLACK_MB = 3
 MOUNT_OPTIONS = (
     *("--read-timeout", f"{DEADLINE_SECONDS}s"),
     *("--metadata-timeout", f"{DEADLINE_SECONDS}s"),
@@ -28,5 +32,6 @@ MOUNT_OPTIONS = (
     *("--metadata-ttl", "2s"),
     *("--cache-size", "32MiB"),
     *("--spool-size", "100MB"),
+    *("--disk-cache-size", f"{DISK_MB}MB"),
     *("--log-level", "warning"),
 )

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from .limits import (
     DEADLINE_SECONDS,
+    DISK_MB,
+    DISK_SLACK_MB,
     KEPT_CONNECTIONS,
     MB,
     RSS_GROWTH_MB,
@@ -63,6 +65,8 @@ class Outcome:
     longest_request: float = 0.0
     injected: int = 0
     restarts: int = 0
+    spoilt: int = 0  # files of the disk cache
+    disk_mb: float = 0.0  # at most
     idle: Level | None = None
     warm_rss_mb: float = 0.0
     peak_rss_mb: float = 0.0
@@ -81,6 +85,8 @@ class Outcome:
                 ("nothing was read", self.found["reads"] == 0),
                 ("no fault was injected", self.injected == 0),
                 (f"memory grew by {growth:.0f} MB", growth > RSS_GROWTH_MB),
+                ("nothing was kept on disk", self.disk_mb == 0),
+                ("the disk cache is too large", self.disk_mb > DISK_MB + DISK_SLACK_MB),
                 ("not idle again", not self.after.within(self.idle)),
             )
             if holds
@@ -101,6 +107,7 @@ class Outcome:
             f"soak {self.binding}: {self.found['reads']} reads, "
             f"{self.found['bytes'] / MB:.0f} MB checked, "
             f"{self.injected} faults injected, {self.restarts} restarts, "
+            f"{self.disk_mb:.0f} MB on disk at most, {self.spoilt} of its files spoilt, "
             f"{self.found['wrong bytes']} wrong bytes, "
             f"{self.found['wrong sizes']} sizes spoilt at first sight, "
             f"errors: {errors or 'none'}, {self.found['hangs']} hangs, "

@@ -20,6 +20,7 @@ from tests.support import endpoint as faults
 from tests.support.mounting import Mounted
 from tests.support.personalities import PERSONALITIES
 
+from .disk import SoakedDisk
 from .limits import IDLE_WITHIN_SECONDS, LONGEST_CALL_SECONDS
 from .outcome import Level, Outcome
 from .servers import (
@@ -38,9 +39,12 @@ _RUNNER = Path(__file__).resolve().parents[1] / "soak"
 class Soak:
     """The soak of one mount."""
 
-    def __init__(self, mounted: Mounted, seconds: float, seed: int) -> None:
+    def __init__(
+        self, mounted: Mounted, disk: SoakedDisk, seconds: float, seed: int
+    ) -> None:
         self._mounted = mounted
         self._endpoint = mounted.endpoint
+        self._disk = disk
         self._seconds = seconds
         self._seed = seed
         self._chance = random.Random(seed)
@@ -69,6 +73,7 @@ class Soak:
             )
             outcome.found.update({name: int(count) for name, count in told.items()})
         self._count_faults()
+        outcome.spoilt, outcome.disk_mb = self._disk.spoilt, self._disk.peak_mb
         outcome.after = self._level_at_rest(outcome.idle)
         return outcome
 
@@ -146,6 +151,7 @@ class Soak:
                 pause.wait(self._chance.uniform(0.1, 1.5))
                 self._endpoint.start()
                 self._outcome.restarts += 1
+                self._disk.spoil()
                 next_restart += restart_seconds
             self._watch(now < warm_at)
             self._show(now - started)
@@ -155,6 +161,7 @@ class Soak:
         outcome = self._outcome
         rss_mb = Level.of(self._mounted.process.pid).rss_mb
         outcome.peak_rss_mb = max(outcome.peak_rss_mb, rss_mb)
+        self._disk.look()
         if warming:
             outcome.warm_rss_mb = outcome.peak_rss_mb
         self._collect()
