@@ -178,6 +178,7 @@ def test_no_more_are_asked_for_than_connections_are_idle(build, endpoint, connec
         assert clip.read_all() == ramp(names[0], 0, SIZE)
 
 
+@pytest.mark.fuse
 @each_binding
 @pytest.mark.parametrize("lists", [False, True])
 def test_a_listing_costs_no_byte_and_a_name_its_first(binding, lists):
@@ -234,6 +235,7 @@ def test_what_was_begun_long_before_the_open_comes_once(engine, endpoint):
     assert fetched_bytes <= 1.02 * sum(sizes.values())
 
 
+@pytest.mark.fuse
 @each_binding
 def test_a_second_mount_has_the_first_bytes_of_its_first_name(binding, tmp_path):
     """A player then reads the index and the head, and jumps to a frame."""
