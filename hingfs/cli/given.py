@@ -74,10 +74,13 @@ class Given:
         cache, log = self.part(CacheConfig), self.part(LogConfig)
         return Config(mount, endpoint, cache, log, start)
 
-    def endpoint(self) -> EndpointConfig:
-        """The API and the token for it. Raises SetupError for a bad one, or none."""
+    def endpoint(self, **known: object) -> EndpointConfig:
+        """The API and the token for it, as `part`.
+
+        Raises SetupError for a bad one, or none.
+        """
         token = Token(self._environ.get(_TOKEN_VARIABLE) or None)
-        endpoint = self.part(EndpointConfig, token=token)
+        endpoint = self.part(EndpointConfig, token=token, **known)
         if endpoint.token == Token():
             raise TokenError(
                 "no token is given; put it into HINGFS_TOKEN (export HINGFS_TOKEN=oh-…), "

@@ -124,7 +124,7 @@ def _add_umount(commands: "_Commands") -> None:
 def _add_warm(commands: "_Commands") -> None:
     parser = commands.add_parser(
         "warm",
-        usage="hingfs warm [OPTION]... [ID]... [-f FILE] [-]",
+        usage="hingfs warm [OPTION]... [VIDEO]... [-f FILE] [-]",
         help="bring videos into the disk cache, before they are read",
         description=_wrapped(
             "Fetch videos into the disk cache, so that mounts with the same --cache-dir "
@@ -135,16 +135,16 @@ def _add_warm(commands: "_Commands") -> None:
     )
     parser.add_argument(
         "videos",
-        metavar="ID",
+        metavar="VIDEO",
         nargs="*",
-        help="a video; - reads ids from standard input",
+        help="an id, or a path in a mount; - reads them from standard input",
     )
     parser.add_argument(
         *("-f", "--file"),
         metavar="FILE",
         action="append",
         default=[],
-        help="read ids from FILE, one in each line",
+        help="read them from FILE, one in each line",
     )
     parser.add_argument(
         *("-j", "--jobs"),

@@ -5,8 +5,7 @@ status. Leaves to the module `warm` how they are brought in.
 """
 
 import argparse
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,16 +20,17 @@ from ..errors import (
     VideoFailed,
     VideoNotFound,
     VideoNotReady,
-    plain,
     printable,
 )
 from ..library.names import full_name_of, name_of
+from ..mount import mount_table
 from ..settings import CacheConfig, EndpointConfig, LogConfig
-from ..units import parse_path, rounded_size, whole
+from ..units import rounded_size, whole
 from ..warm import NoRoom, Warmed, Warmer, room_of
 from . import disk
 from .console import complain
 from .given import Given
+from .videos import Named, mounted_base_url, named
 
 _JOBS = whole(1, 64)
 # Not all is here yet: a video is not ready, or `--check` has found some absent.
@@ -58,17 +58,22 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Bring in what `hingfs warm` was given, or check it; the exit status."""
     given = Given(vars(arguments), environ)
     given.tell_misspelt()
-    videos, jobs = _wanted(arguments), _jobs(arguments)
+    jobs, wanted = _jobs(arguments), _wanted(arguments)
     cache = given.part(CacheConfig)
     if not cache.disk_cache_bytes:
         raise UsageError(
             "--disk-cache-size is 0, so that nothing is kept on disk; give it a size, "
             "here and to the mounts: --disk-cache-size 10GiB"
         )
+    mounted = mounted_base_url(wanted)
+    known = {"base_url": mounted} if mounted else {}
+    base_url = given.part(EndpointConfig, **known).base_url
+    _demand_one_api(base_url, mounted)
     cache = replace(cache, kept_directory=disk.cache_directory(cache, environ))
+    videos = [Warmed(one.said, one.name) for one in wanted]
     if arguments.check:
-        return _check(videos, cache, given.part(EndpointConfig).base_url)
-    endpoint = given.endpoint()
+        return _check(videos, cache, base_url)
+    endpoint = given.endpoint(**known)
     try:
         endpoint.token.read()
         log_config = given.part(LogConfig)
@@ -79,32 +84,23 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         raise
 
 
-def _wanted(arguments: argparse.Namespace) -> list[Warmed]:
-    """The videos that were named, each once."""
-    words = [word.strip() for word in _words(arguments)]
-    if not any(words):
+def _wanted(arguments: argparse.Namespace) -> list[Named]:
+    found = named(arguments.videos, arguments.file)
+    if not found:
         raise UsageError(
-            "`hingfs warm` needs a video: an ID, `-f FILE` with one in each line, or "
-            "`-` for standard input"
+            "`hingfs warm` needs a video: an ID, a path in a mount, `-f FILE` with one "
+            "in each line, or `-` for standard input"
         )
-    return [Warmed(word, full_name_of(word)) for word in dict.fromkeys(words) if word]
+    return found
 
 
-def _words(arguments: argparse.Namespace) -> Iterator[str]:
-    for word in arguments.videos:
-        yield from _lines("-") if word == "-" else [word]
-    for file in arguments.file:
-        yield from _lines(file)
-
-
-def _lines(file: str) -> list[str]:
-    """The lines of *file*, or of standard input for "-"."""
-    read = sys.stdin.buffer.read if file == "-" else parse_path(file).read_bytes
-    try:
-        data = read()
-    except OSError as error:
-        raise UsageError(f"{plain(file)}: {error.strerror}") from None
-    return data.decode("utf-8-sig", "surrogateescape").splitlines()
+def _demand_one_api(base_url: str, mounted: str | None) -> None:
+    """Raise UsageError if paths are *mounted* from another API than the one to be used."""
+    if mounted and mount_table.source_of(mounted) != mount_table.source_of(base_url):
+        raise UsageError(
+            f"a path is in a mount of {printable(mounted)}, and the API of this command "
+            f"is {base_url}; give --base-url {printable(mounted)}"
+        )
 
 
 def _jobs(arguments: argparse.Namespace) -> int | None:

@@ -12,14 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import printable
+
 SUBTYPE = "hingfs"
 _FS_TYPE = f"fuse.{SUBTYPE}"
+_SOURCE = "hingfs:"
 _MOUNTINFO = Path("/proc/self/mountinfo")
 
 
 @dataclass(frozen=True, slots=True)
 class MountEntry:
-    """One line of the mount table; *device* is "major:minor".
+    """One line of the mount table; *device* is "major:minor", *source* what df shows.
 
     *user_id* is the user who mounted it, None where the kernel does not tell.
     """
@@ -28,6 +31,7 @@ class MountEntry:
     fs_type: str
     device: str
     user_id: int | None = None
+    source: str = ""
 
 
 def entries() -> Iterator[MountEntry]:
@@ -42,6 +46,7 @@ def entries() -> Iterator[MountEntry]:
                 fs_type=rest[0],
                 device=fields[2],
                 user_id=int(owner[1]) if owner else None,
+                source=_unescaped(rest[1]),
             )
 
 
@@ -57,6 +62,17 @@ def entry_at(directory: Path) -> MountEntry | None:
 def is_ours(entry: MountEntry | None) -> bool:
     """True if *entry* is a mount of hingfs."""
     return entry is not None and entry.fs_type == _FS_TYPE
+
+
+def source_of(base_url: str) -> str:
+    """What the table shows as the source of a mount of *base_url*."""
+    # A comma would end the mount's option. The kernel takes a page of options.
+    return _SOURCE + printable(base_url, 1000).replace(",", "%2C")
+
+
+def base_url_of(entry: MountEntry) -> str:
+    """The base URL that *entry*, one of ours, shows."""
+    return entry.source.removeprefix(_SOURCE)
 
 
 def ours_above(directory: Path) -> str | None:

@@ -121,8 +121,8 @@ class Mount:
         config = self._config.mount
         options: dict[str, str | bool] = {
             "ro": True,
-            # Shown by mount and df. Commas would end the option.
-            "fsname": f"hingfs:{printable(self._config.endpoint.host).replace(',', '')}",
+            # Shown by mount and df.
+            "fsname": mount_table.source_of(self._config.endpoint.base_url),
             "subtype": mount_table.SUBTYPE,
         }
         if config.allow_other:

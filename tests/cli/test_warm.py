@@ -16,6 +16,8 @@ from hingfs.cache.disk import DiskCache
 from hingfs.cache.layout import FOLDER
 from hingfs.cache.pair import Pair
 from hingfs.cli import main as cli
+from hingfs.mount import mount_table
+from hingfs.mount.mount_table import MountEntry
 from tests.cli.conftest import TOKEN, Refusal
 from tests.conftest import LogWatch
 from tests.support import endpoint as faults
@@ -66,7 +68,7 @@ def test_each_video_that_can_be_had_comes_and_each_other_is_explained(
     endpoint.add("failed", status="failed")
 
     out, err = warm(
-        capsys, "rendering", "nope", "failed", "a/b", "a/b", "../x", status=10
+        capsys, "rendering", "nope", "failed", "a/b", "a/b", "a/../x", status=10
     )
 
     assert out == [
@@ -74,7 +76,7 @@ def test_each_video_that_can_be_had_comes_and_each_other_is_explained(
         "a/b: 2.9MiB, 2.9MiB fetched",
     ]
     assert [line.split(": ")[:3] for line in err] == [
-        ["hingfs", "../x", ("no video can have this name; look at the id, and at the "
+        ["hingfs", "a/../x", ("no video can have this name; look at the id, and at the "
          "account of the token")],
         ["hingfs", "failed", "rendering failed (status failed)"],
         ["hingfs", "nope", "no such video, or expired"],
@@ -263,3 +265,33 @@ def blocks_of(directory: Path) -> int:
     """How many blocks of 128 KiB lie below *directory*."""
     files = directory.glob(f"{FOLDER}/*/*.data")
     return sum(512 * file.stat().st_blocks for file in files) >> 17
+
+
+def test_a_path_tells_the_api_and_only_in_a_mount_of_this_user(
+    refusal: Refusal, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, me = f"hingfs:{endpoint.base_url}", os.geteuid()
+    table = {
+        "/mnt/ours": MountEntry("", "fuse.hingfs", "0:1", me, ours),
+        "/mnt/other": MountEntry("", "fuse.hingfs", "0:2", me, "hingfs:http://other"),
+        "/mnt/theirs": MountEntry("", "fuse.hingfs", "0:3", me + 1, ours),
+        "/mnt/foreign": MountEntry("", "fuse.sshfs", "0:4", me, ours),
+    }
+    monkeypatch.setattr(mount_table, "entry_at", lambda path: table.get(str(path)))
+
+    def said(*words: str) -> str:
+        return refusal(2, "warm", *LIMIT, *words)
+
+    for where in ("theirs", "foreign", "none"):
+        path = f"/mnt/{where}/v.mp4"
+        expected = f"{path} is in no hingfs mount of yours; mount it, or give the id"
+        assert said(path) == expected
+    assert said("/mnt/ours/v.mp4", "/mnt/other/w.mp4") == (
+        "/mnt/ours/v.mp4 and /mnt/other/w.mp4 are in mounts of two APIs; use a command "
+        "for each"
+    )
+    assert said("/mnt/other/w.mp4") == (
+        "a path is in a mount of http://other, and the API of this command is "
+        f"{endpoint.base_url}; give --base-url http://other"
+    )
+    assert endpoint.log == []

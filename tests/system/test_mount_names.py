@@ -286,7 +286,7 @@ def test_du_adds_up_and_df_shows_a_disk_that_is_not_full(own: Mounted) -> None:
     known = 29 << 20  # in whole MiB
     told = table.stdout.splitlines()[1].split()
     assert told == [
-        "hingfs:127.0.0.1",
+        f"hingfs:{own.endpoint.base_url}",
         "fuse.hingfs",
         str(known),
         str(1 << 50),
