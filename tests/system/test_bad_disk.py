@@ -10,8 +10,8 @@ import pytest
 from hingfs.cache.layout import FOLDER
 from tests.support.bad_disk import BadDisk, bad_disk
 from tests.support.endpoint import FakeEndpoint
-from tests.support.personalities import Video
 from tests.support.mounting import BINDINGS, Mounted, eventually
+from tests.support.personalities import Video
 
 pytestmark = pytest.mark.fuse
 
