@@ -166,7 +166,6 @@ def until_right(view: Direct, clip: Clip) -> None:
     [
         ("mfusepy", "plain"),
         ("mfusepy", "proxy"),
-        ("fusepy", "plain"),
         ("fusepy", "tls"),
     ],
 )
