@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hingfs import log
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import (
+    BINDINGS,
     Mounted,
     each_binding,
     environment,
@@ -361,10 +362,7 @@ def test_debug_begins_with_our_lines_and_names_what_could_not_be_read(
 
 
 @pytest.mark.fuse
-@each_binding
-def test_a_background_mount_says_where_it_logs_and_logs_there(
-    binding: str, tmp_path: Path
-) -> None:
+def test_a_background_mount_says_where_it_logs_and_logs_there(tmp_path: Path) -> None:
     require_fuse()
     with FakeEndpoint() as endpoint, mount_directory() as directory:
         endpoint.add("broken", status="failed")
@@ -372,7 +370,7 @@ def test_a_background_mount_says_where_it_logs_and_logs_there(
             endpoint,
             directory,
             "--fuse",
-            binding,
+            BINDINGS[1],
             XDG_STATE_HOME=str(tmp_path),
         )
 
@@ -388,10 +386,7 @@ def test_a_background_mount_says_where_it_logs_and_logs_there(
 
 
 @pytest.mark.fuse
-@each_binding
-def test_a_mount_without_a_log_mounts_with_one_warning(
-    binding: str, tmp_path: Path
-) -> None:
+def test_a_mount_without_a_log_mounts_with_one_warning(tmp_path: Path) -> None:
     require_fuse()
     (tmp_path / "state").touch()
     with FakeEndpoint() as endpoint, mount_directory() as directory:
@@ -400,7 +395,7 @@ def test_a_mount_without_a_log_mounts_with_one_warning(
             endpoint,
             directory,
             "--fuse",
-            binding,
+            BINDINGS[0],
             XDG_STATE_HOME=str(tmp_path / "state"),
         )
 

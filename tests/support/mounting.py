@@ -45,18 +45,24 @@ each_binding = pytest.mark.parametrize("binding", BINDINGS)
 
 
 def bindings_in_turn(
-    names: str | Sequence[str], rows: Iterable[Any]
+    names: str | Sequence[str], rows: Iterable[Any], ids: Iterable[str | None] = ()
 ) -> pytest.MarkDecorator:
-    """Parametrize by *names* and "binding": the bindings take the *rows* in turn.
+    """Parametrize by "binding" and *names*: the bindings take the *rows* in turn.
 
     For rows that differ in what the server says alone, of which each needs a mount of
     its own. Other tests show what both bindings make of sizes, bytes and errors.
     """
-    names = [names] if isinstance(names, str) else names
-    values = [row if isinstance(row, tuple) else (row,) for row in rows]
-    pairs = zip(itertools.cycle(BINDINGS), values)
+    named = [names] if isinstance(names, str) else names
+    each = zip(itertools.cycle(BINDINGS), rows, [*ids] or itertools.repeat(None))
     return pytest.mark.parametrize(
-        ("binding", *names), [(binding, *row) for binding, row in pairs]
+        ("binding", *named),
+        [
+            pytest.param(
+                *(binding, *(row if isinstance(row, tuple) else (row,))),
+                id=name and f"{name}-{binding}",
+            )
+            for binding, row, name in each
+        ],
     )
 
 

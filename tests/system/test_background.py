@@ -14,6 +14,7 @@ from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import (
     Mounted,
     NotUpError,
+    bindings_in_turn,
     each_binding,
     environment,
     hingfs,
@@ -108,7 +109,7 @@ operations.HingOperations.getattr = refusing
 """
 SILENT = """
 operations.HingOperations.getattr = lambda *_: threading.Event().wait()
-daemon.UP_SECONDS = 2.0
+daemon.UP_SECONDS = 0.5
 """
 NO_THREAD = """
 class Thread(threading.Thread):
@@ -126,12 +127,11 @@ daemon._detach_streams = failing
 
 
 @pytest.mark.fuse
-@each_binding
-@pytest.mark.parametrize(
+@bindings_in_turn(
     ("patch", "reason"),
     [
         (REFUSING, "it does not answer: Input/output error"),
-        (SILENT, "the mount was not up within 2 s"),
+        (SILENT, "the mount was not up within 0.5 s"),
         (NO_THREAD, "no thread can be started: can't start new thread"),
         (NO_DESCRIPTOR, "OSError: [Errno 24] Too many open files"),
     ],
@@ -172,8 +172,7 @@ def test_in_the_foreground_a_mount_that_does_not_answer_ends(binding: str) -> No
 
 
 @pytest.mark.fuse
-@each_binding
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@bindings_in_turn("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_mount_started_without_standard_streams_comes_up(
     binding: str, closed: str
 ) -> None:

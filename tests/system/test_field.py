@@ -37,7 +37,6 @@ from tests.support.mounting import (
     Mounted,
     NotUpError,
     bindings_in_turn,
-    each_binding,
     eventually,
     own_mount,
     run,
@@ -145,11 +144,8 @@ class TestClocksAndExpiry:
 class TestStatusObjectsOfOtherShapes:
     """Wrapped, ids that are numbers, `task_id`, times as text, vendors' words."""
 
-    @each_binding
-    def test_a_clip_is_listed_and_keeps_its_time(
-        self, binding: str, tmp_path: Path
-    ) -> None:
-        with served("wrapped", binding) as mounted:
+    def test_a_clip_is_listed_and_keeps_its_time(self, tmp_path: Path) -> None:
+        with served("wrapped", BINDINGS[0]) as mounted:
             video = mounted.endpoint.add("106916112212032", data=CLIP)
 
             assert copied(mounted, tmp_path) == CLIP.read_bytes()
@@ -199,9 +195,8 @@ class TestStatusObjectsOfOtherShapes:
 class TestListsThatEnd:
     """An empty page as `null` is the end; an error object is none."""
 
-    @each_binding
-    def test_ls_of_a_server_with_nil_slices(self, binding: str) -> None:
-        with served("nil_page", binding) as mounted:
+    def test_ls_of_a_server_with_nil_slices(self) -> None:
+        with served("nil_page", BINDINGS[1]) as mounted:
             done = run(["ls", str(mounted.directory)])
 
             assert (done.returncode, done.stdout) == (0, "clip.mp4\n")
@@ -317,14 +312,13 @@ sys.exit(cli.main())
 class TestWordsThatNobodyListed:
     """They decide nothing: a clip that is whole is read, one that is written is not."""
 
-    @each_binding
     def test_cp_succeeds_once_the_clip_is_known_to_be_whole(
-        self, binding: str, tmp_path: Path
+        self, tmp_path: Path
     ) -> None:
         launcher = (sys.executable, "-c", BRISK)
         options = ("--negative-ttl", "0s", "--listing-ttl", "0s")
         with own_mount(
-            binding, *options, launcher=launcher, personality=OddWord("baked")
+            BINDINGS[0], *options, launcher=launcher, personality=OddWord("baked")
         ) as (endpoint, mounted):
             endpoint.add("clip", data=CLIP)
             endpoint.add("growing", data=CLIP.read_bytes()[:-100])
@@ -384,11 +378,8 @@ class TestBytesAtAUrlOfTheStatus:
         with served(server, BINDINGS[0]) as mounted:
             assert probed(mounted.path("clip"))["size"] == str(CLIP.stat().st_size)
 
-    @each_binding
-    def test_the_bytes_may_be_in_the_status_itself(
-        self, binding: str, tmp_path: Path
-    ) -> None:
-        with served(Inline(), binding) as mounted:
+    def test_the_bytes_may_be_in_the_status_itself(self, tmp_path: Path) -> None:
+        with served(Inline(), BINDINGS[1]) as mounted:
             assert copied(mounted, tmp_path) == CLIP.read_bytes()
 
     def test_a_url_that_is_over_is_asked_for_again(self) -> None:
@@ -401,10 +392,9 @@ class TestBytesAtAUrlOfTheStatus:
 
                 assert handle.read(6_000_000, 4096) == video.read(6_000_000, 6_004_096)
 
-    @each_binding
-    def test_only_the_list_may_name_it(self, binding: str, tmp_path: Path) -> None:
+    def test_only_the_list_may_name_it(self, tmp_path: Path) -> None:
         """Where there is no status route: of 150 the first and the last, and one more."""
-        with served(NamedInList(), binding) as mounted:
+        with served(NamedInList(), BINDINGS[0]) as mounted:
             for number in range(149):
                 mounted.endpoint.add(f"v{number}", size_bytes=5000)
             assert len(run(["ls", mounted.directory]).stdout.split()) == 150
@@ -478,9 +468,8 @@ class TestRightBytesUnderAWrongType:
 class TestCodingsThatAreNone:
     """Content-Encoding: aws-chunked, none, utf-8 and the like change no byte."""
 
-    @each_binding
-    def test_ffprobe_takes_ranges_and_not_the_whole(self, binding: str) -> None:
-        with served("no_coding", binding) as mounted:
+    def test_ffprobe_takes_ranges_and_not_the_whole(self) -> None:
+        with served("no_coding", BINDINGS[1]) as mounted:
             assert probed(mounted.path("clip"))["size"] == str(CLIP.stat().st_size)
 
             asked = mounted.endpoint.requests_of("content", "GET")
@@ -509,9 +498,8 @@ class TestCodingsThatAreNone:
         with served(NoCoding(coding, from_get=True), binding) as mounted:
             assert copied(mounted, tmp_path) == CLIP.read_bytes()
 
-    @each_binding
-    def test_what_is_packed_is_unpacked(self, binding: str, tmp_path: Path) -> None:
-        with served(Coded(), binding) as mounted:
+    def test_what_is_packed_is_unpacked(self, tmp_path: Path) -> None:
+        with served(Coded(), BINDINGS[0]) as mounted:
             assert copied(mounted, tmp_path) == CLIP.read_bytes()
 
     @pytest.mark.parametrize("coding", ["br", "mp4", "deflate"])
@@ -527,11 +515,10 @@ class TestCodingsThatAreNone:
 class TestKeysWithFewRights:
     """The list and the content are separate permissions."""
 
-    @each_binding
     def test_names_that_are_given_work_and_ls_shows_what_was_opened(
-        self, binding: str, tmp_path: Path
+        self, tmp_path: Path
     ) -> None:
-        with served(FewRights(), binding) as mounted:
+        with served(FewRights(), BINDINGS[1]) as mounted:
             assert mounted.stderr.count("names that are given work") == 1
             assert run(["ls", mounted.directory]).stdout == ""
 
@@ -552,24 +539,20 @@ class TestKeysWithFewRights:
 class TestFirewalls:
     """What stands before the API speaks in its place."""
 
-    @each_binding
-    def test_a_copy_survives_a_firewall_that_passes(
-        self, binding: str, tmp_path: Path
-    ) -> None:
+    def test_a_copy_survives_a_firewall_that_passes(self, tmp_path: Path) -> None:
         wall = Firewall(0)
-        with served(Walled(FIREWALLS["cloudflare"], wall), binding) as mounted:
+        with served(Walled(FIREWALLS["cloudflare"], wall), BINDINGS[0]) as mounted:
             wall.blocks = 2
 
             assert copied(mounted, tmp_path) == CLIP.read_bytes()
 
             assert wall.blocks == 0
 
-    @each_binding
     def test_a_firewall_that_stays_is_named_and_is_no_refused_token(
-        self, binding: str, tmp_path: Path
+        self, tmp_path: Path
     ) -> None:
         wall = Firewall(0)
-        with served(Walled(FIREWALLS["nginx-deny"], wall), binding) as mounted:
+        with served(Walled(FIREWALLS["nginx-deny"], wall), BINDINGS[1]) as mounted:
             wall.blocks = 1_000_000
 
             done = run(["cp", mounted.path("clip"), tmp_path])
@@ -622,12 +605,9 @@ class TestValidatorsThatShift:
             assert probed(mounted.path("clip"))["size"] == str(CLIP.stat().st_size)
             assert mounted.log.count("changes from answer to answer") == 1
 
-    @each_binding
-    def test_a_film_that_is_overwritten_is_never_mixed(
-        self, binding: str, tmp_path: Path
-    ) -> None:
+    def test_a_film_that_is_overwritten_is_never_mixed(self, tmp_path: Path) -> None:
         """Of equal size, once validators are disbelieved, and 3 MB of the old are held."""
-        with served(Shifting(), binding, "--metadata-ttl", "0s") as mounted:
+        with served(Shifting(), BINDINGS[0], "--metadata-ttl", "0s") as mounted:
             mounted.endpoint.add("second", data=CLIP)
             copied(mounted, tmp_path)
             film = mounted.endpoint.add("film", size_bytes=8_000_000)
@@ -654,7 +634,7 @@ class TestValidatorsThatShift:
 class TestReplicas:
     """One replica knows the job, the next does not: round robin, or drawn."""
 
-    @bindings_in_turn("pinned", [True, False])
+    @bindings_in_turn("pinned", [True, False], ids=["connection", "request"])
     def test_a_copy_is_whole_and_the_second_copies_nothing(
         self, binding: str, tmp_path: Path, *, pinned: bool
     ) -> None:
