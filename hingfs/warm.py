@@ -121,8 +121,9 @@ class Warmer:
                 return
 
     def _bring_version(self, video: Warmed, content: Content) -> None:
-        size = video.size_bytes = content.size_bytes
+        size = content.size_bytes
         self._promise(video, size)
+        video.size_bytes = size
         for _ in range(2):  # the first answer may show another tag than HEAD did
             absent = self._absent(content)
             video.here_bytes = size - sum(map(len, absent))

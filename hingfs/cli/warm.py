@@ -5,9 +5,12 @@ status. Leaves to the module `warm` how they are brought in.
 """
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from .. import log
 from ..cache import stock
@@ -32,6 +35,7 @@ from .console import complain
 from .given import Given
 from .videos import Named, mounted_base_url, named
 
+_STANDARD_OUTPUT = 1
 _JOBS = whole(1, 64)
 # Not all is here yet: a video is not ready, or `--check` has found some absent.
 _NOT_YET = 13
@@ -127,9 +131,12 @@ def _warm(
     engine = Engine(endpoint, cache)
     warmer = Warmer(engine, at_once, most)
     try:
-        for video in warmer.warm(videos):
-            if video is not None:
-                _tell(video, endpoint)
+        with _progress(videos) as progress:
+            for video in warmer.warm(videos):
+                if video is not None:
+                    _tell(video, endpoint)
+                    progress.ended(video)
+                progress.show()
     finally:
         warmer.close()
         engine.close()
@@ -137,6 +144,38 @@ def _warm(
     engine.join(_END_SECONDS)
     print(_total(videos))
     return _status(video.error for video in videos)
+
+
+class _Progress(Protocol):
+    """Shows how far videos have come."""
+
+    def ended(self, video: Warmed) -> None:
+        """*video* has ended."""
+
+    def show(self) -> None:
+        """Show it now."""
+
+
+class _Quiet:
+    """For a pipe, where each video's one line is enough."""
+
+    def ended(self, video: Warmed) -> None:
+        """Nothing is shown of *video*."""
+
+    def show(self) -> None:
+        """Nothing is shown."""
+
+
+@contextlib.contextmanager
+def _progress(videos: Sequence[Warmed]) -> Iterator[_Progress]:
+    """What shows the progress of *videos*, where standard output is a terminal."""
+    if not os.isatty(_STANDARD_OUTPUT):
+        yield _Quiet()
+        return
+    from .bars import Bars  # noqa: PLC0415 - rich takes 0.1 s, and a pipe needs none
+
+    with Bars(videos) as bars:
+        yield bars
 
 
 def _tell(video: Warmed, endpoint: EndpointConfig) -> None:

@@ -1,14 +1,17 @@
 """`hingfs warm` without a mount: what it fetches, says and ends with."""
 
 import errno
+import io
 import math
 import os
+import re
 import signal
 import subprocess
 import threading
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from hingfs import log
 from hingfs.cache.behind import Behind
@@ -16,8 +19,10 @@ from hingfs.cache.disk import DiskCache
 from hingfs.cache.layout import FOLDER
 from hingfs.cache.pair import Pair
 from hingfs.cli import main as cli
+from hingfs.cli.bars import Bars
 from hingfs.mount import mount_table
 from hingfs.mount.mount_table import MountEntry
+from hingfs.warm import Warmed
 from tests.cli.conftest import TOKEN, Refusal
 from tests.conftest import LogWatch
 from tests.support import endpoint as faults
@@ -226,17 +231,11 @@ def test_ctrl_c_keeps_what_came(
         math.inf,
         faults.content_get,
     )
-    env = environment(XDG_CACHE_HOME=str(directory.parent), HINGFS_TOKEN=endpoint.token)
-    command = [
-        *HINGFS.split(),
-        "warm",
-        "--base-url",
-        endpoint.base_url,
-        *LIMIT,
-        "video",
-    ]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
+        command_for(endpoint, "video"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=env_for(endpoint, directory),
     ) as process:
         eventually(lambda: blocks_of(directory) >= 8, "most of what came")
         process.send_signal(signal.SIGINT)
@@ -249,6 +248,69 @@ def test_ctrl_c_keeps_what_came(
     out, _ = warm(capsys, "video")
     assert out[-1].startswith("video: 2.9MiB, ")
     assert endpoint.content_bytes("video") <= SIZE_BYTES - 8 * (128 << 10)
+
+
+def test_on_a_terminal_each_video_has_a_bar_and_then_its_line(
+    endpoint: FakeEndpoint, directory: Path
+) -> None:
+    """In a pipe there is nothing but the lines: all other tests here are of one."""
+    release = threading.Event()
+    for name in ("video", "other"):
+        endpoint.add(name, size_bytes=SIZE_BYTES)
+    endpoint.inject(faults.stall_at(1, release), math.inf, faults.content_get)
+    frames = (
+        rb"video [^\n]* 0B of 2\.9MiB [^\n]*-:--:--",
+        rb"[01] of 3 [^\n]* 0B of 5\.7MiB ",
+    )
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        command_for(endpoint, "video", "other", "nope"),
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        env=env_for(endpoint, directory, TERM="xterm"),
+    ) as process:
+        os.close(theirs)
+        said = b""
+        try:
+            while piece := os.read(ours, 1 << 16):
+                said += piece
+                if all(re.search(frame, said) for frame in frames):
+                    release.set()
+        except OSError:  # the other end is closed
+            pass
+        finally:
+            release.set()
+            os.close(ours)
+
+    assert process.returncode == 11
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode()).splitlines()
+    assert all(re.search(frame, said) for frame in frames)
+    assert {"video: 2.9MiB, 2.9MiB fetched", "other: 2.9MiB, 2.9MiB fetched"} <= {
+        *lines
+    }
+    assert any(line.startswith("hingfs: nope: no such video") for line in lines)
+    assert lines[-1] == "2 of 3 videos here, 5.7MiB fetched"
+
+
+def test_a_bar_tells_the_rate_of_what_is_fetched() -> None:
+    part, whole = (Warmed(said, said) for said in ("[red]part", "whole"))
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100, color_system=None)
+    with Bars([part, whole], console) as bars:
+        for video in (part, whole):
+            video.size_bytes, video.here_bytes = 10 << 20, 4 << 20
+        for _ in range(3):
+            bars.show()
+            part.here_bytes += 1 << 20
+            part.fetched_bytes += 1 << 20
+        bars.ended(whole)
+        bars.show()
+
+    frames = screen.getvalue()
+    assert re.search(r"\[red\]part .* 7\.0MiB of 10\.0MiB +\S+B/s 0:0", frames)
+    assert re.search(r"1 of 2 .* 3\.0MiB of 6\.0MiB ", frames)
+    assert re.search(r"whole .* 4\.0MiB of 10\.0MiB +-:--:--", frames)
 
 
 def test_a_call_that_makes_no_sense_says_why(refusal: Refusal, tmp_path: Path) -> None:
@@ -295,3 +357,15 @@ def test_a_path_tells_the_api_and_only_in_a_mount_of_this_user(
         f"{endpoint.base_url}; give --base-url http://other"
     )
     assert endpoint.log == []
+
+
+def command_for(endpoint: FakeEndpoint, *words: str) -> list[str]:
+    """The command for a process of its own."""
+    return [*HINGFS.split(), "warm", "--base-url", endpoint.base_url, *LIMIT, *words]
+
+
+def env_for(
+    endpoint: FakeEndpoint, directory: Path, **variables: str
+) -> dict[str, str]:
+    token, cache = endpoint.token, str(directory.parent)
+    return environment(HINGFS_TOKEN=token, XDG_CACHE_HOME=cache, **variables)
