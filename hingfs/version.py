@@ -112,6 +112,7 @@ class Content:
 
     __slots__ = (
         "__weakref__",
+        "_before",
         "_changed",
         "_earlier",
         "_etag_proves",
@@ -163,6 +164,8 @@ class Content:
         # blocks that came without one.
         self._etag_proves = True
         self._former_etag: str | None = None  # of the version before, if it is known
+        # Its size, and when it was completed.
+        self._before: tuple[int, float | None] | None = None
         # Drawn when it is needed, and again where other answers bring the bytes.
         self._sighting: int | None = None
         # Made when it is needed: most known videos are never read.
@@ -272,10 +275,20 @@ class Content:
         return self._etag_proves and (etag is None or etag != self._former_etag)
 
     @property
+    def is_like_before(self) -> bool:
+        """Whether its size and time do not tell it from the version known before it.
+
+        Then a sighting on disk that looks like it may be of that version.
+        """
+        return self._before == (self._size_bytes, self.completed_at)
+
+    @property
     def seeks_sighting(self) -> bool:
-        """Whether its version will have a sighting, and none is drawn yet."""
+        """Whether it may take up a sighting that lies on disk: it has none of its own."""
         drawn = self._version is not None or self._sighting is not None
-        return not drawn and self._size_bytes >= 0 and not self._is_proved
+        if drawn or self.is_like_before or self._is_proved:
+            return False
+        return self._size_bytes >= 0
 
     def contradicted_by(self, seen: Validator) -> bool:
         """Whether *seen* certainly belongs to other bytes."""
@@ -299,6 +312,7 @@ class Content:
         """*before*, another version, was known of the video until now."""
         with self._lock:
             self._former_etag = before.validator.etag
+            self._before = before.size_bytes, before.completed_at
             if not before.etag_proves:
                 self._distrust_etag_locked()
 

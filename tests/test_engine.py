@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hingfs.cache import stock
 from hingfs.engine import Engine
 from hingfs.errors import Closing
 from hingfs.facts.store import NAME
@@ -163,3 +164,36 @@ def test_an_engine_loads_no_fuse_library() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_bytes_that_were_found_to_be_old_are_not_read_from_disk(tmp_path: Path) -> None:
+    """No header and no time tells the new ones: they are known by their first bytes."""
+    with FakeEndpoint() as endpoint:
+        untold = lambda a, _: a.without_headers("ETag", "Last-Modified")  # noqa: E731
+        endpoint.inject(faults.Fault("untold", untold, faults.video_answer), math.inf)
+        video = endpoint.add("v", size_bytes=SIZE_BYTES)
+        at = video.completed_at
+        engine = Engine(
+            EndpointConfig(endpoint.base_url, token=Token(endpoint.token)),
+            CacheConfig(
+                cache_bytes=8 << 20,
+                kept_directory=tmp_path,
+                disk_cache_bytes=1 << 30,
+                metadata_ttl_seconds=0.0,
+            ),
+        )
+        try:
+            assert read(engine, "v.mp4", 0, SIZE_BYTES) == video.read(0, SIZE_BYTES)
+            eventually(
+                lambda: (
+                    [one.here_bytes for one in stock.videos(tmp_path)] == [SIZE_BYTES]
+                ),
+                "it is whole on disk",
+            )
+            video.replace()
+            video.completed_at = at
+
+            assert read(engine, "v.mp4", 0, SIZE_BYTES) == video.read(0, SIZE_BYTES)
+        finally:
+            engine.close()
+            assert engine.join(10)

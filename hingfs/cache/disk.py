@@ -119,12 +119,22 @@ class DiskCache:
 
         What they still fetch is not kept, since it may be the one or the other.
         """
-        with self._lock:
-            video, _ = self._videos.get(version, (None, 0))
-        if video is not None:
-            video.dropped = True
+        self._mark_dropped(version)
         with contextlib.suppress(OSError), self._health.operation():
             unlink(self._stem(version))
+
+    def drop_sightings(self, content: Content) -> None:
+        """Delete all sightings that would pass for *content*: it has other bytes.
+
+        As `drop`, for each.
+        """
+        with contextlib.suppress(OSError), self._health.operation():
+            for stem in sightings_of(content, self._folder):
+                with contextlib.suppress(FileNotFoundError, NoHeader):
+                    header = found_pair(stem).header
+                    if header.tells(content):
+                        self._mark_dropped(header.version)
+                        unlink(stem)
 
     def close(self) -> None:
         """Take nothing more; what waits is still written, see `join`."""
@@ -156,6 +166,12 @@ class DiskCache:
             tally.bad_blocks,
             tally.evicted_videos,
         )
+
+    def _mark_dropped(self, version: VideoVersion) -> None:
+        with self._lock:
+            video, _ = self._videos.get(version, (None, 0))
+        if video is not None:
+            video.dropped = True
 
     def _shared(self, version: VideoVersion, completed_at: float | None) -> DiskVideo:
         video = self._used(version)

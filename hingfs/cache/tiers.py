@@ -186,9 +186,17 @@ class Tiers:
         return self._disk is not None and self._disk.is_written
 
     def drop_disproved(self, content: Content) -> None:
-        """If the tag of *content* lies, delete what another process would take it for."""
+        """Delete what another process would take for *content*, and may not be.
+
+        That is what lies under its tag, if that lies, and sightings that look like it, if
+        the version before it did.
+        """
         etag, size = content.validator.etag, content.size_bytes
-        if self._disk is None or content.etag_proves or etag is None or size < 0:
+        if self._disk is None or size < 0:
+            return
+        if content.is_like_before:
+            self._disk.drop_sightings(content)
+        if content.etag_proves or etag is None:
             return
         validator = content.validator
         version = VideoVersion(content.endpoint, content.video_id, size, validator)

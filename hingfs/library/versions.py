@@ -169,13 +169,13 @@ class Versions:
         content = self._metadata.content_of(video_id, facts, completed_at)
         if before is not None:
             content.comes_after(before.content)
-            self._tiers.drop_disproved(content)
         self._metadata.validators.believe(content)
         mtime_ns = _mtime_ns(probe.status, facts)
         if before is not None and _shifts_on(before.content, content):
             content.take_whole()
             if probe.status.mtime_seconds is None:
                 mtime_ns = before.mtime_ns  # Last-Modified shifts as well
+        self._tiers.drop_disproved(content)
         found = _FoundVersion(content, mtime_ns, expires_at)
         if content.size_bytes == UNKNOWN_SIZE:
             with self._lock:

@@ -119,3 +119,24 @@ def test_what_one_answer_brings_meets_no_block_of_others(process, happens):
     now = content.version
     getattr(content, happens)()
     assert content.version is now
+
+
+def test_one_that_is_known_to_have_other_bytes_is_taken_up_by_nobody(process):
+    """Its bytes were compared, since no time tells it from the version after it."""
+    disk, of_old = process(), sighting()
+    tiers = put(disk, of_old)
+    now, bare = sighting(), sighting()
+    now.comes_after(of_old)
+    assert has(disk, now) == []
+
+    replaced = sighting()
+    replaced.comes_after(of_old)
+    tiers.drop_disproved(replaced)
+
+    assert has(process(), bare) == []
+    tiers.put_on_disk(of_old, 0, [ramp("v", 0, GRID_BYTES)])
+    assert disk.settle(10)
+    assert has(process(), sighting()) == []
+    later = sighting(completed_at=NOON + 1)
+    later.comes_after(of_old)
+    assert later.seeks_sighting
