@@ -30,9 +30,7 @@ class _Held:
     """A content whose files on disk stay open. Guarded by the lock of `Tiers`."""
 
     holders: int = 0
-    # Both are replaced when the content gets another version.
-    version: VideoVersion | None = None
-    video: DiskVideo | None = None
+    video: DiskVideo | None = None  # replaced when the content gets another version
     whole: bool = False  # whether all blocks of *video* were there
     looked_at: float = 0.0  # monotonic: for *whole*
 
@@ -203,14 +201,21 @@ class Tiers:
         self._disk.drop(version)
 
     def put_on_disk(
-        self, content: Content, first: int, blocks: Sequence[Block]
+        self,
+        content: Content,
+        first: int,
+        blocks: Sequence[Block],
+        version: VideoVersion | None = None,
     ) -> bool:
         """Have *blocks*, the first of which is *first*, written behind the caller.
 
-        False if that is not done: there is no disk, or it takes no more now.
+        False if that is not done: there is no disk, or it takes no more now, or *content*
+        has another version than *version* by now.
         """
         video = self._video(content)
-        return video is not None and video.put(first * self.block_bytes, blocks)
+        if video is None or (version is not None and video.version != version):
+            return False
+        return video.put(first * self.block_bytes, blocks)
 
     def _video(self, content: Content) -> DiskVideo | None:
         """What is on disk of the version that *content* has now, if it is held."""
@@ -218,12 +223,15 @@ class Tiers:
         version = content.version
         if held is None or self._disk is None or version is None:
             return None
-        if held.version is version and held.video is not None:
-            return held.video
+        found = (
+            held.video
+        )  # once: another thread may replace it by that of another version
+        if found is not None and found.version == version:
+            return found
         video = left = self._disk.open(version, content.completed_at)
         with self._lock:
             if held.holders:  # else it serves this call alone
-                left, held.video, held.version = held.video, video, version
+                left, held.video = held.video, video
                 held.whole = False
         if left is not None:
             left.release()

@@ -169,11 +169,15 @@ class Pump:
     def _land(self, transfer: Transfer, blocks: Sequence[Block]) -> None:
         """Put the next *blocks* of *transfer* into memory, and wake their readers."""
         content, first, memory = transfer.content, transfer.next, self._tiers.memory
+        version = content.version
+        assert version is not None, "only a file of known size has blocks"
+        # In this order: what one whole answer brings has another version than ranges.
+        if content.ranges is False:
+            raise RangesIgnored(_WHOLE_FILES_ONLY)
         if content.ranges_served():
             self.start_workers()  # other transfers waited for this first answer
         for index, block in enumerate(blocks, first):
-            key = content.block_key(index)
-            memory.put(key, block, reserved_bytes=self._block_bytes)
+            memory.put((version.key, index), block, reserved_bytes=self._block_bytes)
             transfer.reserved_bytes -= self._block_bytes
         demanded = self._landings.land(content, first, blocks)
         size_bytes = sum(map(len, blocks))
@@ -181,8 +185,8 @@ class Pump:
             log.debug("requests at once: %d", self._schedule.connections)
             self.start_workers()
         for index in demanded:
-            memory.mark_read(content.block_key(index))
-        self._tiers.put_on_disk(content, first, blocks)
+            memory.mark_read((version.key, index))
+        self._tiers.put_on_disk(content, first, blocks, version)
 
 
 def _read_in_pieces(body: RangeBody, landing: Landing) -> bytearray:

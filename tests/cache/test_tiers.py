@@ -140,6 +140,15 @@ def test_a_content_that_gets_another_version_keeps_to_it(rig):
     assert rig.tiers.absent(again, range(2)) == [1]
 
 
+def test_blocks_of_a_version_are_not_put_under_the_next_one(rig):
+    """Another thread may have found out, meanwhile, that its tag proves nothing."""
+    fetched = rig.content.version
+    rig.content.learn(Validator())
+
+    assert not rig.tiers.put_on_disk(rig.content, 0, [rig.block(0)], fetched)
+    assert rig.tiers.put_on_disk(rig.content, 0, [rig.block(0)], rig.content.version)
+
+
 def test_files_are_open_while_the_content_is_held(rig):
     def opened() -> int:
         links = [f.resolve() for f in Path("/proc/self/fd").iterdir()]

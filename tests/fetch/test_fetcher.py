@@ -420,6 +420,23 @@ class TestFailures:
 
 
 class TestIgnoredRanges:
+    @pytest.mark.parametrize("found", ["ranges_ignored", "take_whole"])
+    def test_a_range_under_way_does_not_meet_what_one_answer_brings(self, rig, found):
+        """Another transfer has found out, or the validators contradict one another."""
+        rig.ask_ahead(range(8), 2 * BLOCK)
+        eventually(
+            lambda: rig.content.block_key(1) in rig.cache, "the first two are here"
+        )
+        earlier = rig.content.block_key(1)
+
+        getattr(rig.content, found)()
+        rig.go_on()
+        rig.source.wait_until(lambda: rig.source.open_bodies == 0)
+
+        held = [i for i in range(8) if rig.content.block_key(i) in rig.cache]
+        assert held == []
+        assert earlier in rig.cache
+
     def test_the_whole_body_is_handed_on(self, rig):
         rig.source.whole = answer = cast("Answer", object())
         rig.source.fault = lambda _span: RangesIgnored("a 200")
