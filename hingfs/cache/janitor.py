@@ -197,19 +197,25 @@ class Janitor:
             raise OSError(errno.ENOSPC, floor)
 
     def _make_room(self, folder: Path, wanted: int, lack: int) -> int:
-        """Evict if that is due, and here; returns what is left below the limit."""
-        limit = min(self._running.values())
+        """Evict if that is due, and here; returns what all processes may write now.
+
+        What others were given and have not written cannot be seen. So each is given
+        little where there are several, and room for that is left below the limit.
+        """
+        limit, shared = min(self._running.values()), len(self._running) > 1
+        margin = max(int(MARGIN * limit), wanted)
+        if shared:
+            limit -= margin
         with _only_one(folder) as chosen:
             videos = shelved(folder)
             used = sum(video.taken_bytes for video in videos if not video.kept)
             if chosen:
-                margin = max(int(MARGIN * limit), wanted)
                 over = used - limit + (margin if used + wanted > limit else 0)
                 used -= self._evict(videos, max(over, lack))
         if not chosen and limit - used < wanted:
             with self._changed:  # the process that was chosen is at it
                 self._changed.wait_for(lambda: self._closed, _BUSY_SECONDS)
-        return limit - used
+        return min(limit - used, margin) if shared else limit - used
 
     def _evict(self, videos: list[Shelved], least: int) -> int:
         """Evict *least* bytes and what is useless; returns how many bytes went."""

@@ -116,6 +116,25 @@ def test_the_most_modest_of_the_running_processes_decides(
     assert held(tmp_path) > 10 * TAKEN
 
 
+def test_processes_that_write_in_turn_keep_the_limit_together(
+    process, tmp_path, monkeypatch
+):
+    """One may have had room for long when another fills the directory."""
+    monkeypatch.setattr(janitor, "LOOK_SECONDS", 0.01)
+    caches = [process(2 * TEN) for _ in range(2)]
+    for cache in caches:
+        opened(cache, version_of("one of them")).release()
+    for cache in caches:
+        eventually(lambda: len(cache._janitor._running) == 2, "it knows the other")  # noqa: B023
+        put_whole(cache, version_of("one of them"))
+
+    for turn, cache in enumerate(caches):
+        for number in range(20):
+            put_whole(cache, version_of(f"v{turn}-{number}"))
+            assert held(tmp_path) <= 2 * TEN
+    assert held(tmp_path) > TEN
+
+
 def test_parts_that_only_an_ended_process_could_use_are_deleted(process, tmp_path):
     ended = process()
     for number in range(3):
