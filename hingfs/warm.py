@@ -124,6 +124,8 @@ class Warmer:
         size = content.size_bytes
         self._promise(video, size)
         video.size_bytes = size
+        if size:
+            self._tiers.block(content, 0)  # what is here counts as used now
         for _ in range(2):  # the first answer may show another tag than HEAD did
             absent = self._absent(content)
             video.here_bytes = size - sum(map(len, absent))

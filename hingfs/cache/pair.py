@@ -11,8 +11,10 @@ Threads: any may read; one writes and looks again, in turn.
 """
 
 import contextlib
+import math
 import os
 import threading
+import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -175,6 +177,14 @@ class Pair:
             for index in (doubtful[0], doubtful[-1])
         )
         return ByteRange(min(span.start, first.start), max(span.stop, last.stop))
+
+    def unused_seconds(self) -> float:
+        """For how long the index says that the video was not used.
+
+        It is infinite where the index is of a time to come: a clock was wrong.
+        """
+        unused = time.time() - os.fstat(self._index.number).st_mtime
+        return unused if unused >= 0 else math.inf
 
     # -- written and looked at by one thread -------------------------------------------
 

@@ -57,7 +57,8 @@ class DiskVideo:
         # Replaced once somebody has deleted the files.
         self.pair = opened(version)
         self.dropped = False  # see `DiskCache.drop`; only ever set
-        self._looked_at = self._touched_at = time.monotonic()
+        self._looked_at = time.monotonic()
+        self._touched_at = self._looked_at - self.pair.unused_seconds()  # monotonic
 
     def has(self, index: int) -> bool:
         """Whether grid block *index* is there; memory only.

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,19 @@ def test_what_does_not_fit_is_not_fetched_and_evicts_nothing(
     ]
     assert fetched(endpoint, "first", "second", "large") == [4 << 20, 0, 0]
     assert warm(capsys, "--check", "first")[1] == []
+
+
+def test_what_is_here_counts_as_used(
+    endpoint: FakeEndpoint, directory: Path, capsys: Say
+) -> None:
+    endpoint.add("video", size_bytes=SIZE_BYTES)
+    warm(capsys, "video")
+    (index,) = directory.glob(f"{FOLDER}/*/*.index")
+    os.utime(index, (1.0, 1.0))
+
+    assert warm(capsys, "video")[0][-1] == "video: 2.9MiB, was here"
+
+    assert index.stat().st_mtime > time.time() - 60
 
 
 def test_what_the_writer_has_no_room_for_is_fetched_once_and_written(
