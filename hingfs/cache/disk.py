@@ -26,6 +26,7 @@ from ..errors import plain
 from ..remembered import Remembered
 from ..version import Content, VideoVersion
 from ..workers import all_joined
+from .attempts import Attempts
 from .behind import Behind
 from .files import found_pair, open_pair, safe, unlink
 from .health import Health
@@ -67,6 +68,7 @@ class DiskCache:
         self._limit_bytes = limit_bytes
         self._holder = secrets.token_hex(8)
         self._health = Health(plain(str(directory)))
+        self._attempts = Attempts(self._health)
         self._behind = Behind(waiting_bytes)
         self._tally = Tally()
         self._janitor = Janitor(
@@ -98,8 +100,8 @@ class DiskCache:
         if version not in self._videos and len(self._videos) >= _most_open():
             return None
         try:
-            with self._health.operation(reading=True):  # since a reader waits for it
-                return self._shared(version, completed_at)
+            job = partial(self._shared, version, completed_at)
+            return self._attempts.make(job, left=self._release)
         except (OSError, NoHeader):
             return None
 
@@ -107,11 +109,8 @@ class DiskCache:
         """The version of *content* that some process left whole, if any. Does I/O."""
         if self._closed or not self._health.may_read:
             return None
-        with contextlib.suppress(OSError), self._health.operation(reading=True):
-            safe(self._folder)
-            for _, header in self._left_whole(content):
-                if header.tells(content):
-                    return header.version
+        with contextlib.suppress(OSError):
+            return self._attempts.make(partial(self._sought, content))
         return None
 
     def drop(self, version: VideoVersion) -> None:
@@ -140,12 +139,13 @@ class DiskCache:
         """Take nothing more; what waits is still written, see `join`."""
         with self._lock:
             self._closed = True
+        self._attempts.close()
         self._behind.close()
         self._janitor.close()
 
     def join(self, seconds: float) -> bool:
         """Whether all is written, and every thread has ended, within *seconds*."""
-        return all_joined((self._behind, self._janitor), seconds)
+        return all_joined((self._behind, self._janitor, self._attempts), seconds)
 
     def settle(self, seconds: float) -> bool:
         """Whether all that was put before is written, or given up, within *seconds*."""
@@ -173,6 +173,13 @@ class DiskCache:
         if video is not None:
             video.dropped = True
 
+    def _sought(self, content: Content) -> VideoVersion | None:
+        safe(self._folder)
+        for _, header in self._left_whole(content):
+            if header.tells(content):
+                return header.version
+        return None
+
     def _shared(self, version: VideoVersion, completed_at: float | None) -> DiskVideo:
         video = self._used(version)
         if video is not None:
@@ -189,6 +196,7 @@ class DiskCache:
             partial(self._opened, completed_at=completed_at),
             self._release,
             health=self._health,
+            attempts=self._attempts,
             behind=self._behind,
             room=self._janitor.take,
             tally=self._tally,

@@ -3,7 +3,7 @@
 Decides what trouble with the disk leads to: one that is full or read-only is not
 written, and one that fails or hangs is not used at all, until a probe has shown that it
 works again. One warning says so. A read that hangs cannot be taken back, so no other
-read joins it. Leaves to `janitor` when a probe is made, and how.
+read joins it; `attempts` has its caller go on. Leaves to `janitor` when a probe is made, and how.
 
 Threads: any thread may call any method.
 """
@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 MOST_ERRORS = 3
 # What takes longer has failed. As JuiceFS has it.
 SLOW_SECONDS = 30.0
-# While a read takes longer, others do without the disk. A guess.
-HESITATION_SECONDS = 1.0
+# A read that takes longer is left behind, and others do without the disk until it ends.
+# A guess.
+HESITATION_SECONDS = 2.0
 # From trouble to the first probe. Each probe that fails doubles it, and so does trouble
 # that comes again before the longest pause is over. Guesses.
 FIRST_PROBE_SECONDS = 10.0
@@ -124,27 +125,37 @@ class Health:
         with self._lock:
             self._put_off_locked()
 
-    def _begin(self, *, reading: bool) -> int:
-        now = time.monotonic()
+    def demand(self, *, reading: bool = False) -> None:
+        """Raise OSError if the disk hangs, or another read does."""
         with self._lock:
-            hangs = any(
-                now > begun + SLOW_SECONDS for _, begun in self._running.values()
-            )
-            joins = reading and any(
-                reads and now > begun + HESITATION_SECONDS
-                for reads, begun in self._running.values()
-            )
-            if not hangs and not joins:
+            refusal = self._refusal_locked(reading=reading)
+        if refusal is not None:
+            self.blame(refusal, reading=reading)
+            raise refusal
+
+    def _begin(self, *, reading: bool) -> int:
+        with self._lock:
+            refusal = self._refusal_locked(reading=reading)
+            if refusal is None:
                 number = next(self._numbers)
-                self._running[number] = reading, now
+                self._running[number] = reading, time.monotonic()
                 return number
-            if hangs:
-                self._errors[reading] = MOST_ERRORS
-        if hangs:
-            error = OSError(errno.ETIMEDOUT, f"no answer for {SLOW_SECONDS:.0f} s")
-            self.blame(error, reading=reading)
-            raise error
-        raise OSError(errno.EAGAIN, "another read hangs")
+        self.blame(refusal, reading=reading)
+        raise refusal
+
+    def _refusal_locked(self, *, reading: bool) -> OSError | None:
+        if not self._running:
+            return None
+        now = time.monotonic()
+        if any(now > begun + SLOW_SECONDS for _, begun in self._running.values()):
+            self._errors[reading] = MOST_ERRORS
+            return OSError(errno.ETIMEDOUT, f"no answer for {SLOW_SECONDS:.0f} s")
+        if reading and any(
+            reads and now > begun + HESITATION_SECONDS
+            for reads, begun in self._running.values()
+        ):
+            return OSError(errno.EAGAIN, "another read hangs")
+        return None
 
     def _take_locked(self, error: OSError, *, reading: bool) -> tuple[int, str] | None:
         """Take *error* into account; returns what to log, if that is news."""

@@ -11,6 +11,7 @@ Threads: any may read; one writes and looks again, in turn.
 """
 
 import contextlib
+import errno
 import math
 import os
 import threading
@@ -83,6 +84,7 @@ class Pair:
         self._index = index
         self._size_bytes = header.version.size_bytes
         count = block_count(self._size_bytes, GRID_BYTES)
+        self.tells_waits = _tells_waits(data)
         found = os.fstat(data.number)
         self.inode = inode_of(found)
         # A record per block, 0 where it is absent. Single items change without a lock,
@@ -125,10 +127,11 @@ class Pair:
 
     # -- reading -----------------------------------------------------------------------
 
-    def read_into(self, target: memoryview, offset: int) -> list[int]:
+    def read_into(self, target: memoryview, offset: int, flags: int = 0) -> list[int]:
         """Fill *target* from *offset* with present blocks; returns those that are bad.
 
-        If there are any, the bytes in *target* are good for nothing.
+        If there are any, the bytes in *target* are good for nothing. With the *flags*
+        RWF_NOWAIT raises BlockingIOError for what is not in the kernel's memory.
         """
         span = ByteRange(offset, offset + len(target))
         blocks = blocks_of(span, GRID_BYTES)
@@ -140,7 +143,10 @@ class Pair:
             target,
             memoryview(bytearray(wide.stop - span.stop)),
         ]
-        filled = os.preadv(self._data.number, [v for v in views if v], wide.start)
+        given = [view for view in views if view]
+        filled = os.preadv(self._data.number, given, wide.start, flags)
+        if flags and filled < len(wide):
+            raise BlockingIOError(errno.EAGAIN, "the rest is not in memory")
         bad = []
         for index in doubtful if filled == len(wide) else blocks:
             bounds = bounds_of(index, GRID_BYTES, self._size_bytes)
@@ -262,6 +268,17 @@ def _record_of(views: Sequence[memoryview]) -> int:
     for view in views:
         digest.update(view)
     return PRESENT | digest.intdigest()
+
+
+def _tells_waits(file: Descriptor) -> bool:
+    """Whether a read can be told to fail rather than wait; not so on NFS, FUSE, tmpfs."""
+    try:
+        os.preadv(file.number, [bytearray(1)], 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _write_all(file: Descriptor, views: Sequence[memoryview], at: int) -> None:

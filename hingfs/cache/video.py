@@ -10,11 +10,13 @@ Threads: any thread may call any method, but `work`, which is for `behind`'s.
 
 import contextlib
 import errno
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..blocks import Block, ByteRange, block_count, blocks_of
 from ..version import VideoVersion
+from .attempts import Attempts
 from .behind import Behind, Piece
 from .health import Health
 from .layout import GRID_BYTES
@@ -43,6 +45,7 @@ class DiskVideo:
         released: Callable[["DiskVideo"], None],
         *,
         health: Health,
+        attempts: Attempts,
         behind: Behind,
         room: Callable[[int], bool],
         tally: Tally,
@@ -51,6 +54,7 @@ class DiskVideo:
         self._opened = opened
         self._released = released
         self._health = health
+        self._attempts = attempts
         self._behind = behind
         self._room = room
         self._tally = tally
@@ -88,8 +92,7 @@ class DiskVideo:
             return False
         bad: Sequence[int]
         try:
-            with self._health.operation(reading=True):
-                bad = pair.read_into(target, offset)
+            bad = self._read(pair, target, offset)
         except (BlockingIOError, TimeoutError):  # the disk hangs: nothing is known
             return False
         except OSError:
@@ -103,6 +106,23 @@ class DiskVideo:
         if time.monotonic() > self._touched_at + TOUCH_SECONDS:
             self._behind.wake(self)
         return True
+
+    def _read(self, pair: Pair, target: memoryview, offset: int) -> list[int]:
+        """As `Pair.read_into`, and no longer than a caller can wait for the disk.
+
+        What lies in the kernel's memory is read on this thread, since it cannot hang.
+        """
+        if pair.tells_waits:
+            with (
+                contextlib.suppress(BlockingIOError),
+                self._health.operation(reading=True),
+            ):
+                return pair.read_into(target, offset, os.RWF_NOWAIT)
+        # Not into *target*, which belongs to others once the caller has gone on.
+        own = memoryview(bytearray(len(target)))
+        bad = self._attempts.make(lambda: pair.read_into(own, offset))
+        target[:] = own
+        return bad
 
     def put(self, offset: int, data: Sequence[Block]) -> bool:
         """Have the bytes *data*, end to end from *offset*, written behind the caller.

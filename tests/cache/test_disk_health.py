@@ -132,22 +132,25 @@ def test_a_failing_disk_is_left_alone_until_it_works(
     assert readable(video) == [*BLOCKS]
 
 
-def test_a_read_that_hangs_is_joined_by_no_other(process, monkeypatch, expected_log):
+def test_a_read_that_hangs_is_left_behind_and_joined_by_no_other(
+    process, monkeypatch, expected_log
+):
     cache = process()
     put_whole(cache, version_of())
     video = opened(cache)
     hangs, go_on = threading.Event(), threading.Event()
     preadv = os.preadv
 
-    def hang(*given):
+    def hang(file, views, offset, flags=0):
+        if flags:
+            raise BlockingIOError(errno.EAGAIN, "not in memory")
         hangs.set()
         assert go_on.wait(10)
-        return preadv(*given)
+        return preadv(file, views, offset)
 
     monkeypatch.setattr(os, "preadv", hang)
     monkeypatch.setattr(health, "HESITATION_SECONDS", 0.0)
-    first = threading.Thread(target=read, args=(video, 0, 9))
-    first.start()
+    assert read(video, 0, 9) is None
     assert hangs.wait(10)
 
     assert read(video, 2 * GRID_BYTES, 2 * GRID_BYTES + 9) is None
@@ -161,11 +164,11 @@ def test_a_read_that_hangs_is_joined_by_no_other(process, monkeypatch, expected_
     assert not video.has(2)
 
     go_on.set()
-    first.join()
+    eventually(lambda: not cache._health._running, "it ends")
 
 
-def test_an_open_that_hangs_is_joined_by_no_other(process, monkeypatch):
-    """Each would keep a thread of the mount for as long as the disk hangs."""
+def test_an_open_that_hangs_is_left_behind_and_joined_by_no_other(process, monkeypatch):
+    """What it opens at last is closed."""
     cache = process()
     put_whole(cache, version_of())
     hangs, go_on = threading.Event(), threading.Event()
@@ -178,8 +181,7 @@ def test_an_open_that_hangs_is_joined_by_no_other(process, monkeypatch):
 
     monkeypatch.setattr("hingfs.cache.disk.open_pair", hang)
     monkeypatch.setattr(health, "HESITATION_SECONDS", 0.0)
-    first = threading.Thread(target=opened, args=(cache, version_of("w")))
-    first.start()
+    assert cache.open(version_of("w")) is None
     assert hangs.wait(10)
 
     assert cache.open(version_of()) is None
@@ -187,7 +189,8 @@ def test_an_open_that_hangs_is_joined_by_no_other(process, monkeypatch):
     assert cache._health.may_read
 
     go_on.set()
-    first.join()
+    eventually(lambda: not cache._health._running, "it ends")
+    eventually(lambda: not cache._videos, "it is closed")
 
 
 def test_trouble_that_comes_again_is_told_once(expected_log, monkeypatch):

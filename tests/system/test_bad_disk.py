@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hingfs.cache.layout import FOLDER
-from tests.support.bad_disk import BadDisk, bad_disk
+from tests.support.bad_disk import HANG, BadDisk, bad_disk
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import BINDINGS, Mounted, eventually
 from tests.support.personalities import Video
@@ -22,6 +22,7 @@ import sys
 from hingfs.cache import health, janitor
 janitor.LOOK_SECONDS = health.FIRST_PROBE_SECONDS = 0.02
 health.LAST_PROBE_SECONDS = 0.1
+health.HESITATION_SECONDS = 0.5
 from hingfs.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -76,7 +77,7 @@ def warnings(mounted: Mounted) -> list[str]:
 
 
 def test_a_disk_that_fails_is_left_alone_until_it_is_well(endpoint, disk, mounted):
-    """Its data, its index, its writes; each time the bytes come from the server."""
+    """All of it, its data, its index, its writes; also where it hangs for ever."""
     video = add(endpoint, "video")
     keep(mounted, video)
 
@@ -94,3 +95,8 @@ def test_a_disk_that_fails_is_left_alone_until_it_is_well(endpoint, disk, mounte
             read(mounted, add(endpoint, calls[0]))
     keep(mounted, video)
     keep(mounted, add(endpoint, "last"))
+
+    with disk.trouble("data.read", "index.read", what=HANG):
+        assert read(mounted, video) > 0
+        read(mounted, add(endpoint, "beside"))
+    keep(mounted, video)
