@@ -123,6 +123,7 @@ class Content:
         "_odd_type",
         "_ranges",
         "_recurring",
+        "_seeks",
         "_shifting",
         "_sighting",
         "_size_bytes",
@@ -166,6 +167,7 @@ class Content:
         self._former_etag: str | None = None  # of the version before, if it is known
         # Its size, and when it was completed.
         self._before: tuple[int, float | None] | None = None
+        self._seeks = True  # a sighting that lies on disk; only ever unset
         # Drawn when it is needed, and again where other answers bring the bytes.
         self._sighting: int | None = None
         # Made when it is needed: most known videos are never read.
@@ -288,7 +290,7 @@ class Content:
         drawn = self._version is not None or self._sighting is not None
         if drawn or self.is_like_before or self._is_proved:
             return False
-        return self._size_bytes >= 0
+        return self._seeks and self._size_bytes >= 0
 
     def contradicted_by(self, seen: Validator) -> bool:
         """Whether *seen* certainly belongs to other bytes."""
@@ -307,6 +309,11 @@ class Content:
         with self._lock:
             if self.seeks_sighting:
                 self._version, self._sighting = version, version.sighting
+
+    def take_up_none(self) -> None:
+        """*completed_at* may be that of another version: no sighting on disk counts."""
+        with self._lock:
+            self._seeks = False
 
     def comes_after(self, before: "Content") -> None:
         """*before*, another version, was known of the video until now."""

@@ -1,10 +1,12 @@
 """One endpoint's engine: it needs no FUSE, and leaves nothing behind."""
 
+import contextlib
 import math
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -166,34 +168,69 @@ def test_an_engine_loads_no_fuse_library() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_bytes_that_were_found_to_be_old_are_not_read_from_disk(tmp_path: Path) -> None:
-    """No header and no time tells the new ones: they are known by their first bytes."""
+@pytest.fixture
+def untold() -> Iterator[FakeEndpoint]:
+    """A server whose answers have no validator."""
+    bare = lambda a, _: a.without_headers("ETag", "Last-Modified")  # noqa: E731
     with FakeEndpoint() as endpoint:
-        untold = lambda a, _: a.without_headers("ETag", "Last-Modified")  # noqa: E731
-        endpoint.inject(faults.Fault("untold", untold, faults.video_answer), math.inf)
-        video = endpoint.add("v", size_bytes=SIZE_BYTES)
-        at = video.completed_at
-        engine = Engine(
-            EndpointConfig(endpoint.base_url, token=Token(endpoint.token)),
-            CacheConfig(
-                cache_bytes=8 << 20,
-                kept_directory=tmp_path,
-                disk_cache_bytes=1 << 30,
-                metadata_ttl_seconds=0.0,
-            ),
-        )
-        try:
-            assert read(engine, "v.mp4", 0, SIZE_BYTES) == video.read(0, SIZE_BYTES)
-            eventually(
-                lambda: (
-                    [one.here_bytes for one in stock.videos(tmp_path)] == [SIZE_BYTES]
-                ),
-                "it is whole on disk",
-            )
-            video.replace()
-            video.completed_at = at
+        endpoint.inject(faults.Fault("untold", bare, faults.video_answer), math.inf)
+        yield endpoint
 
-            assert read(engine, "v.mp4", 0, SIZE_BYTES) == video.read(0, SIZE_BYTES)
-        finally:
-            engine.close()
-            assert engine.join(10)
+
+@contextlib.contextmanager
+def engine_with_disk(endpoint: FakeEndpoint, directory: Path) -> Iterator[Engine]:
+    """What it knows is old at once. At its end all that was read lies on disk."""
+    engine = Engine(
+        EndpointConfig(endpoint.base_url, token=Token(endpoint.token)),
+        CacheConfig(
+            cache_bytes=8 << 20,
+            kept_directory=directory,
+            disk_cache_bytes=1 << 30,
+            metadata_ttl_seconds=0.0,
+            listing_ttl_seconds=0.0,
+        ),
+    )
+    try:
+        yield engine
+    finally:
+        engine.close()
+        assert engine.join(10)
+
+
+def whole_on_disk(directory: Path) -> list[bool]:
+    return [one.here_bytes == SIZE_BYTES for one in stock.videos(directory)]
+
+
+def test_bytes_that_were_found_to_be_old_are_not_read_from_disk(untold, tmp_path):
+    """No time tells the new ones: they are known by their first bytes."""
+    video = untold.add("v", size_bytes=SIZE_BYTES)
+    completed_at = video.completed_at
+    with engine_with_disk(untold, tmp_path) as engine:
+        assert read(engine, "v.mp4", 0, SIZE_BYTES) == video.read(0, SIZE_BYTES)
+        eventually(lambda: whole_on_disk(tmp_path) == [True], "it is whole on disk")
+        video.replace()
+        video.completed_at = completed_at
+
+        assert read(engine, "v.mp4", 0, SIZE_BYTES) == video.read(0, SIZE_BYTES)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_time_from_an_old_list_is_asked_for_before_a_disk_is_believed(
+    untold, tmp_path, replaced
+):
+    """It costs a request about the status, and saves all the bytes if they are the same."""
+    video = untold.add("v", size_bytes=SIZE_BYTES)
+    with engine_with_disk(untold, tmp_path) as engine:
+        read(engine, "v.mp4", 0, SIZE_BYTES)
+    for facts in tmp_path.glob(f"{NAME}*"):
+        facts.unlink()
+    with engine_with_disk(untold, tmp_path) as engine:
+        assert len(engine.catalog.listing()) == 1
+        if replaced:
+            video.replace()
+        untold.reset_log()
+
+        assert read(engine, "v.mp4", 0, SIZE_BYTES) == video.read(0, SIZE_BYTES)
+        kinds = [record.kind for record in untold.log if record.method == "GET"]
+        assert kinds[:1] == ["status"]
+        assert ("content" in kinds) is replaced

@@ -31,6 +31,7 @@ class Probe:
 
     facts: Facts
     status: Status
+    listed: bool = False  # whether the status is from the list, and was not asked for
 
 
 class VideoMetadata:
@@ -97,7 +98,7 @@ class VideoMetadata:
             known = known or (status.state is State.READY and not status.expired)
             facts = self._prober.facts(look, status, known=known)
         self._check_shown(look, status, facts, was_asked=asking is not None)
-        return Probe(facts, status)
+        return Probe(facts, status, listed=status is listed)
 
     def _check_shown(
         self, look: Look, status: Status, facts: Facts, *, was_asked: bool

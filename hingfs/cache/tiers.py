@@ -85,6 +85,12 @@ class Tiers:
             if version is not None:
                 content.take_up(version)
 
+    def may_take_up(self, content: Content) -> bool:
+        """Whether an earlier process left it whole, by all that *content* tells."""
+        if self._disk is None or not content.seeks_sighting:
+            return False
+        return self._disk.whole_sighting(content) is not None
+
     def release(self, content: Content) -> None:
         """One `hold` less."""
         if self._disk is None:

@@ -201,6 +201,11 @@ class VideoList:
         expired = expires_at is not None and expires_at <= self._metadata.now()
         return row if row.state is State.READY and not expired else None
 
+    @property
+    def is_recent(self) -> bool:
+        """Whether the rows of the last listing save requests about their videos."""
+        return self._saves_a_request(self.latest)
+
     def vouches_for(self, video_id: str, mtime_ns: int, seconds: float) -> bool:
         """Whether a listing of *seconds* at most shows *video_id* as made at *mtime_ns*.
 

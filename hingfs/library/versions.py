@@ -175,7 +175,7 @@ class Versions:
             content.take_whole()
             if probe.status.mtime_seconds is None:
                 mtime_ns = before.mtime_ns  # Last-Modified shifts as well
-        self._tiers.drop_disproved(content)
+        self._settle_disk(content, probe)
         found = _FoundVersion(content, mtime_ns, expires_at)
         if content.size_bytes == UNKNOWN_SIZE:
             with self._lock:
@@ -185,6 +185,25 @@ class Versions:
             with contextlib.suppress(SpoolFull):  # a read will say so
                 self._spools.open(content)
         return self._make_known(found)
+
+    def _settle_disk(self, content: Content, probe: Probe) -> None:
+        """See to it that nothing on disk is wrongly taken for *content*."""
+        self._tiers.drop_disproved(content)
+        if self._has_old_time(content, probe):
+            content.take_up_none()
+
+    def _has_old_time(self, content: Content, probe: Probe) -> bool:
+        """Whether only a time of long ago tells that what lies on disk is *content*.
+
+        A row of the list is believed whatever its age, and the video may be another now.
+        So the server is asked, if that saves all its bytes.
+        """
+        told = content.validator.last_modified is not None and not content.shifting
+        if told or not probe.listed or self._list.is_recent:
+            return False
+        if not self._tiers.may_take_up(content):
+            return False
+        return self._metadata.completed_at(content.video_id) != content.completed_at
 
     def _measure(self, found: _FoundVersion) -> VideoFile:
         """The file of a content whose size is known only when all of it has arrived."""
