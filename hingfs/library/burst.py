@@ -21,7 +21,8 @@ class Burst:
     def __init__(self, first: int, most: int) -> None:
         self._size = first
         self._most = most
-        self._waiting: deque[str] = deque()  # not looked up yet
+        # Not looked up yet. Where nothing is looked up ahead for a while, the oldest go.
+        self._waiting: deque[str] = deque(maxlen=2 * most)
         # Those ahead that no program has asked for; they are among the last `_size`.
         self._unasked: set[str] = set()
         self._begun = False  # whether there was one before

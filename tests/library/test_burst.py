@@ -66,3 +66,16 @@ def test_twice_as_many_follow_those_that_were_asked_for_and_none_follow_others()
         burst.begin(ORDER, PLACES, ORDER[i], ORDER[i - 3]) for i in range(199, 100, -7)
     ]
     assert not any(picked)
+
+
+def test_names_that_nobody_looks_up_make_room():
+    """As where the server has asked for a pause, and nothing is looked up ahead."""
+    burst = Burst(4, 8)
+    for first in range(0, 180, 3):
+        burst.begin(ORDER, PLACES, ORDER[first], ORDER[first + 2])
+        for name in ORDER:
+            burst.asked(name)
+
+    waiting = ahead(burst)
+    assert len(waiting) == 16
+    assert waiting[-1] > ORDER[170]
