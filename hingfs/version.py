@@ -165,8 +165,8 @@ class Content:
         # blocks that came without one.
         self._etag_proves = True
         self._former_etag: str | None = None  # of the version before, if it is known
-        # Its size, and when it was completed.
-        self._before: tuple[int, float | None] | None = None
+        # Its size, when it was completed, and its validator.
+        self._before: tuple[int, float | None, Validator] | None = None
         self._seeks = True  # a sighting that lies on disk; only ever unset
         # Drawn when it is needed, and again where other answers bring the bytes.
         self._sighting: int | None = None
@@ -278,11 +278,16 @@ class Content:
 
     @property
     def is_like_before(self) -> bool:
-        """Whether its size and time do not tell it from the version known before it.
+        """Whether nothing that is told of it differs from the version known before it.
 
         Then a sighting on disk that looks like it may be of that version.
         """
-        return self._before == (self._size_bytes, self.completed_at)
+        if self._before is None:
+            return False
+        size_bytes, completed_at, validator = self._before
+        if (size_bytes, completed_at) != (self._size_bytes, self.completed_at):
+            return False
+        return not self.contradicted_by(validator)
 
     @property
     def seeks_sighting(self) -> bool:
@@ -319,7 +324,8 @@ class Content:
         """*before*, another version, was known of the video until now."""
         with self._lock:
             self._former_etag = before.validator.etag
-            self._before = before.size_bytes, before.completed_at
+            told = before.size_bytes, before.completed_at, before.validator
+            self._before = told
             if not before.etag_proves:
                 self._distrust_etag_locked()
 

@@ -13,7 +13,7 @@ from tests.support.personalities import ramp
 from tests.support.sources import ENDPOINT
 
 NOON = 1_764_244_800.0
-TODAY = Validator(None, "today")
+TODAY, YESTERDAY = Validator(None, "today"), Validator(None, "yesterday")
 BARE = Validator()
 
 
@@ -60,7 +60,7 @@ def has(disk: DiskCache, content: Content) -> list[int]:
         (sighting(BARE, None), sighting(BARE, None), False),
         (sighting(), sighting(completed_at=NOON + 1), False),
         (sighting(), sighting(completed_at=None), False),
-        (sighting(TODAY), sighting(Validator(None, "yesterday")), False),
+        (sighting(TODAY), sighting(YESTERDAY), False),
         (sighting(TODAY), sighting(BARE), False),
         (sighting(BARE, None), sighting(TODAY, None), False),
         (sighting(), sighting(Validator('"a"')), False),
@@ -137,6 +137,19 @@ def test_one_that_is_known_to_have_other_bytes_is_taken_up_by_nobody(process):
     tiers.put_on_disk(of_old, 0, [ramp("v", 0, GRID_BYTES)])
     assert disk.settle(10)
     assert has(process(), sighting()) == []
-    later = sighting(completed_at=NOON + 1)
-    later.comes_after(of_old)
-    assert later.seeks_sighting
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (sighting(TODAY), sighting(TODAY), False),
+        (sighting(), sighting(completed_at=NOON + 1), True),
+        (sighting(), sighting(size=SIZE - 1), True),
+        (sighting(YESTERDAY), sighting(TODAY), True),
+        (sighting(YESTERDAY), sighting(TODAY, shifting=True), False),
+    ],
+)
+def test_one_that_is_told_from_the_version_before_may_be_taken_up(before, after, told):
+    after.comes_after(before)
+
+    assert after.seeks_sighting is told
