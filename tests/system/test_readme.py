@@ -4,9 +4,10 @@ import re
 import tomllib
 from pathlib import Path
 
-from hingfs import blocks, errors, settings
+from hingfs import blocks, engine, errors, settings
 from hingfs.api import content_urls, pages, sender, status_route
 from hingfs.api.judgement import listing
+from hingfs.cache import behind, layout
 from hingfs.fetch import room
 from hingfs.http import chunks, exchange, transport
 from hingfs.library import known, names, versions
@@ -152,11 +153,26 @@ BOUNDS: list[tuple[str, str, str]] = [
     ("an entity tag", "512 bytes", "taken as absent"),
     ("a server's words in a log line", "200 characters", "cut"),
     ("the size of a video", text_of(blocks.LARGEST_VIDEO_BYTES), "EIO"),
-    ("what is noted of an open file", "nothing in proportion to its size", "-"),
+    (
+        "what is noted of an open file",
+        (
+            "nothing in proportion to its size; with a disk cache "
+            f"{layout.RECORD_BYTES + 1} bytes for each {text_of(layout.GRID_BYTES)}"
+        ),
+        "-",
+    ),
     (
         "blocks of content",
         "`--cache-size`, whole files of up to a quarter of it included",
         "those read longest ago go",
+    ),
+    (
+        "what waits to be written to the disk cache",
+        (
+            f"{engine.WAITING_SHARE:.0%} of `--cache-size`, and "
+            f"{text_of(2 * behind.RUN_BYTES)} in any case"
+        ),
+        "not kept on disk",
     ),
     (
         "whole files on disk",
