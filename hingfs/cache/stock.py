@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..blocks import block_count, bounds_of
+from ..blocks import ByteRange, block_count, bounds_of
 from ..version import VideoVersion
 from . import processes
 from .files import found_pair, safe
@@ -31,6 +31,7 @@ class Stocked:
     created_at: float
     used_at: float  # to the minute
     kept: bool
+    private: bool  # of use to no process but the one that fetched it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ def videos(directory: Path) -> list[Stocked]:
             pair.header.created,
             video.used_at,
             video.kept,
+            _is_private(pair),
         )
         for video, pair in _pairs(directory)
     ]
@@ -103,6 +105,16 @@ def present(pair: Pair) -> Iterator[int]:
     """The grid blocks that are here."""
     count = block_count(pair.header.version.size_bytes, GRID_BYTES)
     return (index for index in range(count) if pair.has(index))
+
+
+def _is_private(pair: Pair) -> bool:
+    """Whether no other process takes up what is here: see `Header.tells`."""
+    header = pair.header
+    size_bytes, validator = header.version.size_bytes, header.version.validator
+    if header.version.sighting is None:
+        return False
+    untold = header.completed_at is None and validator.last_modified is None
+    return untold or not pair.covers(ByteRange(0, size_bytes))
 
 
 def _is_good(pair: Pair, index: int) -> bool:

@@ -18,6 +18,7 @@ from ..engine import Engine
 from ..errors import (
     AccessDenied,
     HingError,
+    NotAVideo,
     Unreachable,
     UsageError,
     VideoFailed,
@@ -49,6 +50,8 @@ _STATUSES: tuple[tuple[type[HingError], int], ...] = (
     (NoRoom, 12),
     (VideoNotReady, _NOT_YET),
 )
+# Such errors for all videos may mean that something else answers at the base URL.
+_OF_NO_VIDEO = (VideoNotFound, NotAVideo)
 # What a person can do about a video that is not here.
 _REMEDIES: tuple[tuple[type[HingError], str], ...] = (
     (VideoNotReady, "once it is ready, give it again"),
@@ -137,6 +140,8 @@ def _warm(
                     _tell(video, endpoint)
                     progress.ended(video)
                 progress.show()
+        if all(isinstance(video.error, _OF_NO_VIDEO) for video in videos):
+            engine.client.check()  # which raises where there is no video API at all
     finally:
         warmer.close()
         engine.close()
@@ -241,7 +246,7 @@ def _stocked(directory: Path, base_url: str) -> dict[str, stock.Stocked]:
     return {
         name: video
         for video in sorted(found, key=lambda video: video.created_at)
-        if video.version.endpoint == base_url and video.version.sighting is None
+        if video.version.endpoint == base_url and not video.private
         for name in {
             name_of(video.version.video_id),
             full_name_of(video.version.video_id),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,19 +24,35 @@ from hingfs.cli import main as cli
 from hingfs.cli.bars import Bars
 from hingfs.mount import mount_table
 from hingfs.mount.mount_table import MountEntry
+from hingfs.version import Validator, VideoVersion
 from hingfs.warm import Warmed
 from tests.cli.conftest import TOKEN, Refusal
 from tests.conftest import LogWatch
 from tests.support import endpoint as faults
-from tests.support.disks import opened, version_of
+from tests.support.disks import BLOCKS, SIZE, opened, put, version_of
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import HINGFS, environment, eventually
-from tests.support.personalities import PERSONALITIES
+from tests.support.personalities import (
+    PERSONALITIES,
+    Personality,
+    Request,
+    Response,
+    Site,
+    text_response,
+)
 
 SIZE_BYTES = 3_000_001
 LIMIT = ("--disk-cache-size", "64MiB")
 
 Say = pytest.CaptureFixture[str]
+
+
+@dataclass(frozen=True)
+class Website(Personality):
+    """Answers every path with a page."""
+
+    def respond(self, request: Request, site: Site) -> Response:  # noqa: ARG002
+        return text_response(404, b"<!doctype html><html>Acme</html>", "text/html")
 
 
 @pytest.fixture(autouse=True)
@@ -234,6 +251,39 @@ def test_what_no_other_process_could_use_is_named(
             "hingfs: other: its server sends whole files only, which are not kept on disk"
         ],
     )
+
+
+def test_a_server_that_is_no_video_api_is_named(
+    endpoint: FakeEndpoint, capsys: Say, expected_log: LogWatch
+) -> None:
+    endpoint.personality = Website()
+    expected_log("answers with a web page; check the base URL")
+
+    _, err = warm(capsys, "one", "two", status=9)
+
+    assert err[0].startswith(f"hingfs: {endpoint.base_url} is no video API")
+    assert [line[:11] for line in err[1:]] == ["hingfs: one", "hingfs: two"]
+
+
+def test_check_counts_what_another_process_may_read(
+    endpoint: FakeEndpoint, directory: Path, capsys: Say
+) -> None:
+    """Without an ETag that is a whole video whose time is told."""
+    for number, (name, completed_at) in enumerate(
+        (("told", 1.0), ("untold", None), ("part", 1.0))
+    ):
+        version = VideoVersion(endpoint.base_url, name, SIZE, Validator(), number)
+        cache = DiskCache(directory, 64 << 20, waiting_bytes=8 << 20)
+        video = cache.open(version, completed_at)
+        assert video is not None
+        put(cache, video, *BLOCKS[: 1 if name == "part" else None])
+        video.release()
+        cache.close()
+        assert cache.join(10)
+
+    out, _ = warm(capsys, "--check", "told", "untold", "part", status=13)
+
+    assert out == ["part: not here", "told: all of 513.0KiB here", "untold: not here"]
 
 
 def test_ctrl_c_keeps_what_came(
