@@ -290,6 +290,12 @@ class Content:
         return not self.contradicted_by(validator)
 
     @property
+    def is_dated(self) -> bool:
+        """Whether a time tells its version from earlier and later ones of the video."""
+        dated = not self._shifting and self._validator.last_modified is not None
+        return dated or self.completed_at is not None
+
+    @property
     def seeks_sighting(self) -> bool:
         """Whether it may take up a sighting that lies on disk: it has none of its own."""
         drawn = self._version is not None or self._sighting is not None
@@ -368,6 +374,15 @@ class Content:
                     self._version = None  # nothing is kept under it yet
         return True
 
+    def comes_anew(self) -> None:
+        """A download of all of it begins, which may bring other bytes than the one before.
+
+        Without a tag that proves them, they shall not meet on disk.
+        """
+        with self._lock:
+            if not self._is_proved:
+                self._version, self._sighting = None, _drawn()
+
     def hand_out(self) -> bool:
         """Note that bytes that came by ranges are handed out; False if they may not be."""
         if not self._handed_out or self._shifting:
@@ -418,7 +433,7 @@ class Content:
     def _make_version_locked(self) -> VideoVersion:
         proved = self._is_proved
         if not proved and self._sighting is None:
-            self._sighting = secrets.randbits(63)  # as a database's integer holds
+            self._sighting = _drawn()
         return VideoVersion(
             self.endpoint,
             self.video_id,
@@ -434,11 +449,16 @@ class Content:
 
     def _draw_again_locked(self) -> None:
         """Have what comes from here on meet no block that is kept."""
-        self._retire_version_locked()
-        self._sighting = None
+        if self._version is not None or self._sighting is not None:
+            self._retire_version_locked()
+            self._sighting = _drawn()
 
     def _retire_version_locked(self) -> None:
         """Have a new version made; blocks may be kept under the present one."""
         if self._version is not None:
             self._earlier += (self._version,)
             self._version = None
+
+
+def _drawn() -> int:
+    return secrets.randbits(63)  # as a database's integer holds

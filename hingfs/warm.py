@@ -172,11 +172,12 @@ class Warmer:
             block = bytearray(len(piece))
             reader.read_into(memoryview(block), piece.start)
             _demand_shared(content)
-            # The transfer has given it to the writer as well, but a full queue drops.
-            first = piece.start // self._tiers.block_bytes
-            self._wait_until(
-                lambda: self._tiers.put_on_disk(content, first, [block])  # noqa: B023
-            )
+            if content.ranges is not False:  # or the stream sees to it
+                # The transfer has given it to the writer too, but a full queue drops.
+                first = piece.start // self._tiers.block_bytes
+                self._wait_until(
+                    lambda: self._tiers.put_on_disk(content, first, [block])  # noqa: B023
+                )
             video.here_bytes += len(piece)
             video.fetched_bytes += len(piece)
         for piece in absent:
@@ -211,7 +212,9 @@ def _limit_for(size_bytes: int) -> str:
 
 def _demand_shared(content: Content) -> None:
     """Raise NotShared if what is fetched of *content* is of no use to others."""
-    if content.ranges is False:
-        raise NotShared("its server sends whole files only, which are not kept on disk")
-    if content.version is None or content.version.sighting is not None:
-        raise NotShared("its server gives no ETag, so that no other mount could use it")
+    version = content.version
+    if version is None or (version.sighting is not None and not content.is_dated):
+        raise NotShared(
+            "its server gives neither an ETag nor a time, so that no other mount could "
+            "use it"
+        )

@@ -58,11 +58,21 @@ class Behind:
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def put(self, owner: Work, offset: int, data: Sequence[Block]) -> bool:
-        """Have *owner* write *data*, which must not change any more; False if dropped."""
+    def put(
+        self, owner: Work, offset: int, data: Sequence[Block], seconds: float = 0.0
+    ) -> bool:
+        """Have *owner* write *data*, which must not change any more; False if dropped.
+
+        Waits *seconds* for room.
+        """
         size = sum(map(len, data))
+        most = self._most_bytes - size
         with self._changed:
-            if self._closed or self._held_bytes + size > self._most_bytes:
+            if seconds:
+                self._changed.wait_for(
+                    lambda: self._closed or self._held_bytes <= most, seconds
+                )
+            if self._closed or self._held_bytes > most:
                 self._dropped_bytes += size
                 return False
             first = not self._waiting
@@ -86,15 +96,16 @@ class Behind:
         self._start(thread)
 
     def settle(self, seconds: float) -> bool:
-        """Whether all that was given before is done within *seconds*."""
+        """Whether all that was given before is done within *seconds*.
+
+        Ends early once it is closed.
+        """
         with self._changed:
             self._hurried += 1
             self._changed.notify_all()
-            done = self._changed.wait_for(
-                lambda: not self._waiting and not self._busy, seconds
-            )
+            self._changed.wait_for(lambda: self._idle_locked or self._closed, seconds)
             self._hurried -= 1
-            return done
+            return self._idle_locked
 
     @property
     def dropped_bytes(self) -> int:
@@ -112,6 +123,10 @@ class Behind:
         with self._changed:
             thread = self._thread
         return thread is None or joined([thread], seconds)
+
+    @property
+    def _idle_locked(self) -> bool:
+        return not self._waiting and not self._busy
 
     def _new_thread_locked(self) -> threading.Thread | None:
         if self._thread is not None:

@@ -65,16 +65,13 @@ class Header:
         So a sighting of another process counts as its own. At least one of two times must
         be told. The validators do not count where they change while the bytes do not.
         """
-        version, validator = self.version, content.validator
+        version = self.version
         mine = (version.endpoint, version.video_id, version.size_bytes)
         if mine != (content.endpoint, content.video_id, content.size_bytes):
             return False
-        if self.completed_at != content.completed_at:
+        if self.completed_at != content.completed_at or not content.is_dated:
             return False
-        if content.shifting:
-            return content.completed_at is not None
-        timed = validator.last_modified is not None or content.completed_at is not None
-        return timed and version.validator == validator
+        return content.shifting or version.validator == content.validator
 
     def packed(self) -> bytes:
         """The header's page; raises NoHeader if the version's texts do not fit."""

@@ -113,7 +113,7 @@ class Tiers:
         """Those of *indices* that are not here."""
         memory = self.memory
         absent = [i for i in indices if content.block_key(i) not in memory]
-        video = self._video(content) if absent else None
+        video = self.on_disk(content) if absent else None
         if video is None:
             return absent
         return [i for i in absent if not video.covers(self._bounds(content, i))]
@@ -122,7 +122,7 @@ class Tiers:
         """Block *index*, if it is here; marks it as read."""
         block = self.memory.get(content.block_key(index))
         if block is None:
-            block = self._from_disk(self._video(content), content, index)
+            block = self._from_disk(self.on_disk(content), content, index)
         return block
 
     def block_handed_out(self, content: Content, index: int) -> Block | None:
@@ -143,7 +143,7 @@ class Tiers:
         """
         absent: list[int] = []
         span = ByteRange(offset, offset + len(target))
-        video = self._video(content)
+        video = self.on_disk(content)
         for index in blocks_of(span, self.block_bytes):
             block = self.memory.get(content.block_key(index))
             if block is not None:
@@ -172,7 +172,7 @@ class Tiers:
         now = time.monotonic()
         if now < held.looked_at + _LOOK_SECONDS:
             return False
-        video = self._video(content)
+        video = self.on_disk(content)
         whole = video is not None and video.is_complete
         with self._lock:
             held.looked_at = now
@@ -181,7 +181,7 @@ class Tiers:
 
     def lies_on_disk(self, content: Content, span: ByteRange) -> bool:
         """Whether all of *span* lies on disk, as far as is known here."""
-        video = self._video(content)
+        video = self.on_disk(content)
         return video is not None and video.covers(span)
 
     @property
@@ -218,12 +218,12 @@ class Tiers:
         False if that is not done: there is no disk, or it takes no more now, or *content*
         has another version than *version* by now.
         """
-        video = self._video(content)
+        video = self.on_disk(content)
         if video is None or (version is not None and video.version != version):
             return False
         return video.put(first * self.block_bytes, blocks)
 
-    def _video(self, content: Content) -> DiskVideo | None:
+    def on_disk(self, content: Content) -> DiskVideo | None:
         """What is on disk of the version that *content* has now, if it is held."""
         held = self._held.get(content)
         version = content.version

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ..blocks import Block, ByteRange, block_count, blocks_of
+from ..blocks import MIB, Block, ByteRange, block_count, blocks_of, runs_of
 from ..version import VideoVersion
 from .attempts import Attempts
 from .behind import Behind, Piece
@@ -26,14 +26,19 @@ from .tally import Tally
 # A video's index is looked at for the blocks of other processes at most so often. A look
 # costs 5 µs, or 40 µs where a film's index has changed (2026-11-27).
 LOOK_SECONDS = 1.0
+# How long `fill` waits for a queue that is full: one of 32 MiB takes 0.3 s on a disk of
+# 100 MB/s. A guess.
+FILL_SECONDS = 5.0
 # The index's mtime says when a video was used, no more exactly than this. A guess.
 TOUCH_SECONDS = 60.0
+# `fill` gives so many to the writer at once. A guess.
+_FILL_BLOCKS = MIB // GRID_BYTES
 
 
 class DiskVideo:
-    """The blocks of *version*. Thread safety: all methods; each returns at once.
+    """The blocks of *version*. Thread safety: all methods.
 
-    It holds two file descriptors until `release`. Its grid is GRID_BYTES, whatever the
+    Each returns at once, but `fill`. It holds two file descriptors until `release`. Its grid is GRID_BYTES, whatever the
     blocks in memory are. *opened* finds or makes the files, *released* is told that one
     user less needs them, and *room* says whether so many bytes may be written now.
     """
@@ -124,19 +129,38 @@ class DiskVideo:
         target[:] = own
         return bad
 
-    def put(self, offset: int, data: Sequence[Block]) -> bool:
+    def put(self, offset: int, data: Sequence[Block], seconds: float = 0.0) -> bool:
         """Have the bytes *data*, end to end from *offset*, written behind the caller.
 
         They must not change any more. Only grid blocks that they cover whole are kept;
-        neighbours that wait together count as one piece. False if they are neither
-        there nor taken: a full queue drops them.
+        neighbours that wait together count as one piece. A queue that is full for
+        *seconds* drops them; returns whether they are there, or wait.
         """
         span = ByteRange(offset, offset + sum(map(len, data)))
         if self.dropped:
             return False
         if self.pair.covers(span):
             return True
-        return self._health.may_write and self._behind.put(self, offset, data)
+        if not self._health.may_write:
+            return False
+        return self._behind.put(self, offset, data, seconds)
+
+    def fill(self, read: Callable[[int, int], bytes]) -> None:
+        """Have all that is absent written; *read* gives bytes by offset and count.
+
+        Waits for the writer, and gives up where that takes too long.
+        """
+        self._behind.settle(FILL_SECONDS)
+        size = self.version.size_bytes
+        for run in runs_of(self._absent()):
+            for first in range(run.start, run.stop, _FILL_BLOCKS):
+                start, stop = (
+                    min(index * GRID_BYTES, size)
+                    for index in (first, min(first + _FILL_BLOCKS, run.stop))
+                )
+                if not self.put(start, [read(start, stop - start)], FILL_SECONDS):
+                    return
+        self._behind.settle(FILL_SECONDS)
 
     def release(self) -> None:
         """One `open` less; after the last, the files are closed behind what waits."""
@@ -186,6 +210,10 @@ class DiskVideo:
         with self._health.operation():
             self.pair.write(first, blocks)
         self._tally.written_bytes += size
+
+    def _absent(self) -> list[int]:
+        count = block_count(self.version.size_bytes, GRID_BYTES)
+        return [index for index in range(count) if not self.pair.has(index)]
 
     def _told(self, there: bool) -> bool:  # noqa: FBT001 - what is told
         if not there and time.monotonic() > self._looked_at + LOOK_SECONDS:

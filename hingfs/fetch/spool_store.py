@@ -93,7 +93,9 @@ class SpoolStore:
         return self._pool.join(seconds)
 
     def _start_stream(self, spool: Spool, answer: Answer | None) -> None:
-        stream = Stream(self._source, self._room, spool, self._stall_seconds)
+        stream = Stream(
+            self._source, self._room, spool, self._stall_seconds, tiers=self._tiers
+        )
         try:
             self._pool.submit(stream.run, answer)
         except BaseException as error:

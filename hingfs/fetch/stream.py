@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from ..api.judgement.verdict import odd_type_of
-from ..api.whole import OtherExtent, judged
+from ..api.whole import UNKNOWN_SIZE, OtherExtent, judged
 from ..blocks import KIB
+from ..cache.tiers import Tiers
 from ..errors import (
     BodyCut,
     ContentChanged,
@@ -33,6 +34,7 @@ from ..http.answer import Answer
 from ..http.pace import SLOWEST_BYTES_PER_SECOND, Pace
 from ..http.patience import WHOLE_TRIES
 from ..version import Content
+from .copying import DiskCopy
 from .room import Room
 from .spool import Spool
 
@@ -52,12 +54,20 @@ class Stream:
     """The download of the bytes that *spool* lacks. For one thread and one `run`."""
 
     def __init__(
-        self, source: WholeSource, room: Room, spool: Spool, stall_seconds: float
+        self,
+        source: WholeSource,
+        room: Room,
+        spool: Spool,
+        stall_seconds: float,
+        *,
+        tiers: Tiers,
     ) -> None:
         self._source = source
         self._room = room
         self._spool = spool
         self._content = spool.content
+        self._tiers = tiers
+        self._copy = DiskCopy(tiers, spool)
         self._stall_seconds = stall_seconds
         self._answer_began_at = 0.0  # monotonic: of the answer that is read now
         self._vain_attempts = 0  # answers in a row that brought no new bytes
@@ -65,9 +75,18 @@ class Stream:
 
     def run(self, answer: Answer | None) -> None:
         """Fill the spool, from *answer* first if there is one. Raises no error."""
+        if not self._spool.frontier:
+            self._content.comes_anew()
+        with self._tiers.held(self._content):
+            self._run(answer)
+
+    def _run(self, answer: Answer | None) -> None:
         name = printable(self._content.video_id, 80)
         try:
             self._fill(answer)
+            if self._content.size_bytes == UNKNOWN_SIZE:
+                self._content.measured(self._spool.frontier)
+            self._copy.finish()
         except ContentChanged as error:
             self._content.found_changed()
             self._spool.fail(error)
@@ -80,8 +99,6 @@ class Stream:
         except BaseException as error:
             log.exception("%s: unforeseen error in a whole-file stream", name)
             self._spool.fail(foreseen(error))
-        else:
-            self._spool.finish()
 
     def _fill(self, answer: Answer | None) -> None:
         """Read answers until the whole file is there; raises the last one's error."""
@@ -175,3 +192,4 @@ class Stream:
             if limit < 0:
                 self._room.grow(spool, position + len(piece))
             spool.append(piece[overlap:])
+            self._copy.follow()

@@ -163,11 +163,20 @@ class VideoReader:
                 self._read_blocks(target, offset, deadline)
             except RangesIgnored:
                 content.ranges_ignored()
-        if content.ranges is False:
+        if content.ranges is False and not self._fill_from_disk(target, offset):
             spool = self._spools.open(content)
             if content.shifting and content.handed_out:
                 self._handed_out.prove(spool, deadline)
             spool.read_into(target, offset, deadline)
+
+    def _fill_from_disk(self, target: memoryview, offset: int) -> bool:
+        """Whether the file lies whole on disk, and *target* is filled from there."""
+        content = self.content
+        if content.shifting and content.handed_out:  # a spool must prove those bytes
+            return False
+        if not self._tiers.is_whole_on_disk(content):
+            return False
+        return not self._tiers.read_into(content, target, offset)
 
     def _read_blocks(self, target: memoryview, offset: int, deadline: float) -> None:
         span = ByteRange(offset, offset + len(target))

@@ -181,7 +181,7 @@ class Versions:
             with self._lock:
                 self._unmeasured.put(video_id, found)
             return self._measure(found)
-        if self._metadata.has_begun(video_id):
+        if self._metadata.has_begun(video_id) and not self._is_on_disk(content):
             with contextlib.suppress(SpoolFull):  # a read will say so
                 self._spools.open(content)
         return self._make_known(found)
@@ -205,6 +205,10 @@ class Versions:
             return False
         return self._metadata.completed_at(content.video_id) != content.completed_at
 
+    def _is_on_disk(self, content: Content) -> bool:
+        with self._tiers.held(content):
+            return self._tiers.is_whole_on_disk(content)
+
     def _measure(self, found: _FoundVersion) -> VideoFile:
         """The file of a content whose size is known only when all of it has arrived."""
         content = found.content
@@ -212,7 +216,7 @@ class Versions:
             spool = self._spools.open(content)
             # End a little before the caller does, so that it gets VideoNotReady.
             deadline = time.monotonic() + 0.9 * self._metadata_seconds
-            content.measured(spool.wait_complete(deadline))
+            spool.wait_complete(deadline)  # which measures it
         except DeadlineExceeded:
             raise VideoNotReady(
                 "its size is not known before all of it arrived"

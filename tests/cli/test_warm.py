@@ -234,23 +234,27 @@ def test_a_video_that_changes_meanwhile_comes_as_it_is_then(
 def test_what_no_other_process_could_use_is_named(
     endpoint: FakeEndpoint, capsys: Say
 ) -> None:
-    endpoint.add("video", size_bytes=SIZE_BYTES)
-    bare = faults.Fault("bare", lambda a, _: a.without_headers("ETag"))
+    """Neither an ETag nor a time tells it; a time does, also for a file that comes whole."""
+    bare = faults.Fault("bare", lambda a, _: a.without_headers("ETag", "Last-Modified"))
     endpoint.inject(bare, math.inf)
-    _, without_tag = warm(capsys, "video", status=1)
+    endpoint.add("untimed", size_bytes=SIZE_BYTES, completed_at=None)
+    _, untimed = warm(capsys, "untimed", status=1)
+    endpoint.add("timed", size_bytes=SIZE_BYTES)
+    warm(capsys, "timed")
     endpoint.calm()
     endpoint.personality = PERSONALITIES["litellm_new"]
-    endpoint.add("other", size_bytes=SIZE_BYTES)
-    _, without_ranges = warm(capsys, "other", status=1)
+    endpoint.add("whole", size_bytes=SIZE_BYTES)
+    warm(capsys, "whole")
 
-    assert (without_tag, without_ranges) == (
-        [
-            "hingfs: video: its server gives no ETag, so that no other mount could use it"
-        ],
-        [
-            "hingfs: other: its server sends whole files only, which are not kept on disk"
-        ],
+    (said,) = untimed
+    assert said.startswith(
+        "hingfs: untimed: its server gives neither an ETag nor a time"
     )
+    assert warm(capsys, "timed", "whole")[0] == [
+        "2 videos here, 0B fetched",
+        "timed: 2.9MiB, was here",
+        "whole: 2.9MiB, was here",
+    ]
 
 
 def test_a_server_that_is_no_video_api_is_named(

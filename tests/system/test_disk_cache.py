@@ -7,16 +7,25 @@ import os
 import shutil
 import signal
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from hingfs.blocks import KIB
+from hingfs.blocks import KIB, MIB
 from hingfs.cache import stock
 from hingfs.facts.store import NAME
-from tests.support.endpoint import FakeEndpoint, Fault, LoggedRequest, video_answer
+from tests.support.endpoint import (
+    FakeEndpoint,
+    Fault,
+    LoggedRequest,
+    chunked,
+    stall_at,
+    video_answer,
+)
 from tests.support.mounting import BINDINGS, Mounted, eventually, hingfs
+from tests.support.personalities import PERSONALITIES
 
 pytestmark = pytest.mark.fuse
 
@@ -66,9 +75,10 @@ def kept_bytes(cache: Path) -> int:
 
 
 def whole_on_disk(cache: Path) -> int:
-    """How many videos of SIZE_BYTES are there whole."""
+    """How many videos are there whole."""
     return sum(
-        found.here_bytes == SIZE_BYTES for found in stock.videos(cache / "hingfs")
+        found.here_bytes == found.version.size_bytes
+        for found in stock.videos(cache / "hingfs")
     )
 
 
@@ -199,6 +209,56 @@ def test_without_a_tag_what_is_whole_serves_the_next_mount_if_a_time_tells(
             assert endpoint.bytes_served_twice("half") == 0
             eventually(lambda: whole_on_disk(tmp_path) >= 6, "all, whole on disk")
     assert {record.video_id for record in endpoint.log} <= {"untimed", None}
+
+
+def test_a_server_without_ranges_sends_a_file_once_to_all_mounts(
+    endpoint, mount, tmp_path
+):
+    """In memory, in a file, or of a length that nobody tells.
+
+    Half a file is not used, nor one with a bad block.
+    """
+    endpoint.personality = PERSONALITIES["litellm_new"]
+    small, large, untold, half = (
+        endpoint.add(name, size_bytes=size)
+        for name, size in (
+            ("small", 100_000),
+            *((name, SIZE_BYTES) for name in ("large", "untold", "half")),
+        )
+    )
+    endpoint.inject(chunked(), math.inf, where=lambda r: r.video_id == "untold")
+    options = ("--metadata-ttl", "1h", "--cache-size", "8MiB")
+    for fetched in ({"small", "large", "untold"}, set()):
+        with mount(*options) as mounted:
+            for video in (small, large, untold):
+                got = mounted.path(video.video_id).read_bytes()
+                assert got == video.read(0, video.size_bytes)
+            assert {record.video_id for record in of_bytes(endpoint)} == fetched
+            eventually(lambda: whole_on_disk(tmp_path) == 3, "all, whole on disk")
+
+    go_on = threading.Event()
+    slow = lambda r: (r.video_id, r.kind) == ("half", "content")  # noqa: E731
+    endpoint.inject(stall_at(SIZE_BYTES // 2, go_on), math.inf, where=slow)
+    with (
+        mount(*options, exit_status=-signal.SIGKILL) as mounted,
+        mounted.path("half").open("rb", buffering=0) as clip,
+    ):
+        assert clip.read(GRID_BYTES) == half.read(0, GRID_BYTES)
+        eventually(lambda: kept_bytes(tmp_path) > 2 * SIZE_BYTES + MIB, "a part")
+        mounted.send(signal.SIGKILL)
+        mounted.wait()
+        go_on.set()
+        with pytest.raises(OSError, match="not connected"):
+            clip.close()
+    endpoint.calm()
+    for path in kept(tmp_path):
+        flip(path, 50_000)
+    with mount(*options) as mounted:
+        for video in (half, small, large):
+            got = mounted.path(video.video_id).read_bytes()
+            assert got == video.read(0, video.size_bytes)
+        endpoint.wait_until_idle()
+        assert endpoint.content_bytes("half") >= SIZE_BYTES
 
 
 def test_a_flipped_byte_on_disk_is_fetched_again(endpoint, mount, tmp_path):
