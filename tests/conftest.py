@@ -128,6 +128,7 @@ def build(
     short, and pauses between tries are next to none.
     """
     monkeypatch.setattr(patience, "_FIRST_DELAY_SECONDS", 0.001)
+    monkeypatch.setattr(patience, "_LONGEST_DELAY_SECONDS", 0.004)
     monkeypatch.setattr(turns, "_FIRST_PAUSE_SECONDS", 0.02)
     made: list[Mount] = []
 

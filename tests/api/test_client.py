@@ -806,6 +806,7 @@ class TestRanges:
     def test_the_deadline_ends_the_tries(self, ask, endpoint, monkeypatch):
         client = ask(read_seconds=1.0)
         monkeypatch.setattr(patience, "_FIRST_DELAY_SECONDS", 100.0)
+        monkeypatch.setattr(patience, "_LONGEST_DELAY_SECONDS", 100.0)
         endpoint.inject(faults.status(500), math.inf)
 
         with pytest.raises(DeadlineExceeded):

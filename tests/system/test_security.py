@@ -31,7 +31,6 @@ from hingfs.api.judgement import listing, refusals, results, verdict, video_stat
 from hingfs.api.judgement.video_status import UNSAID
 from hingfs.cli import main as cli
 from hingfs.errors import AccessDenied, HingError, ServerBroken, UsageError, printable
-from hingfs.http import patience
 from hingfs.http.transport import HttpTransport
 from hingfs.library.names import name_of, video_id_of
 from hingfs.mount import serving as mount
@@ -344,8 +343,6 @@ def test_a_token_file_that_others_can_use_stops_the_mount(
 
 @pytest.fixture
 def internet(monkeypatch) -> Internet:
-    # What is refused is refused at each try: its pauses are most of the time of a row.
-    monkeypatch.setattr(patience, "_LONGEST_DELAY_SECONDS", 0.002)
     internet = Internet()
     internet.patch(monkeypatch)
     return internet
