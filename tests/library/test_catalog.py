@@ -896,10 +896,14 @@ class TestLate:
     def test_many_of_them_hold_no_other_name_up(self, late, endpoint):
         catalog, _go_on = late
         endpoint.add("failed", status="failed")
-        for number in range(10):
-            endpoint.add(f"v{number}", size_bytes=SIZE)
+        names = [f"v{number}" for number in range(10)]
+        for name in names:
+            endpoint.add(name, size_bytes=SIZE)
+        with ThreadPoolExecutor(len(names)) as threads:
+            finds = [threads.submit(catalog.find, f"{name}.mp4") for name in names]
+        for find in finds:
             with pytest.raises(VideoNotReady):
-                catalog.find(f"v{number}.mp4")
+                find.result()
 
         with pytest.raises(VideoFailed):
             catalog.find("failed.mp4")

@@ -120,7 +120,7 @@ WORST_PAGES: dict[str, Callable[[int], bytes]] = {
     "wide ids": lambda size: page_of(b'{"id":"%s"}' % (ASTRAL + b"i" * 990), size),
     "one row of arrays": lambda size: b'{"data":[{"id":%s}]}' % json_of(b"[]", size),
     "rows of many keys": lambda size: page_with(keys_of(b"1.5", 200_000), 5, size),
-    "rows of objects": lambda size: page_of(OBJECTS, size),
+    "rows of objects": lambda size: page_with(OBJECTS, 150, size),
     "arrays beside the rows": lambda size: b'{"data":[],"x":%s}' % json_of(b"[]", size),
     "a text beside the rows": lambda size: (
         b'{"data":[],"x":%s}' % WORST_JSON["a wide text"](size)

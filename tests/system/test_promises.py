@@ -739,19 +739,19 @@ def test_caching_headers_are_ignored(view, video, endpoint):
 
 @pytest.mark.fuse
 @each_binding
-@pytest.mark.parametrize("size_bytes", [SIZE_BYTES, SIZE_BYTES // 2, SIZE_BYTES * 2])
-def test_after_a_change_only_new_bytes(binding, size_bytes):
+def test_after_a_change_only_new_bytes(binding):
     """After a change is noticed, new opens see only the new bytes and the new size; handles of the old version get ESTALE."""
     with own_mount(binding, "--metadata-ttl", "0s") as (endpoint, mounted):
-        video = endpoint.add("v", size_bytes=SIZE_BYTES)
         files = Through(mounted.directory)
-        with opened(files, "v") as old:
-            old.read(0, 4096)
-            video.replace(size_bytes=size_bytes)
+        for size_bytes in (SIZE_BYTES, SIZE_BYTES // 2, SIZE_BYTES * 2):
+            video = endpoint.add(f"to-{size_bytes}", size_bytes=SIZE_BYTES)
+            with opened(files, video.video_id) as old:
+                old.read(0, 4096)
+                video.replace(size_bytes=size_bytes)
 
-            check_reads(files, video, sequential(size_bytes))
+                check_reads(files, video, sequential(size_bytes))
 
-            assert errno_of(lambda: old.read(500_000, 4096)) == "ESTALE"
+                assert errno_of(partial(old.read, 500_000, 4096)) == "ESTALE"
 
 
 def test_an_expired_video_is_asked_for_again(view, endpoint):
