@@ -19,6 +19,7 @@ from ..errors import (
     AccessDenied,
     HingError,
     NotAVideo,
+    RateLimited,
     Unreachable,
     UsageError,
     VideoFailed,
@@ -56,6 +57,7 @@ _OF_NO_VIDEO = (VideoNotFound, NotAVideo)
 _REMEDIES: tuple[tuple[type[HingError], str], ...] = (
     (VideoNotReady, "once it is ready, give it again"),
     (VideoNotFound, "look at the id, and at the account of the token"),
+    (RateLimited, "give --retry-after-limit 2m --metadata-timeout 3m to wait for it"),
 )
 # How long the end waits for what was fetched to be written, and for threads. A guess.
 _END_SECONDS = 2.0

@@ -257,6 +257,19 @@ def test_what_no_other_process_could_use_is_named(
     ]
 
 
+def test_a_pause_that_is_too_long_tells_which_options_wait_for_it(
+    endpoint: FakeEndpoint, capsys: Say
+) -> None:
+    endpoint.add("video", size_bytes=SIZE_BYTES)
+    endpoint.inject(faults.status(429, "100"), math.inf)
+
+    _, err = warm(capsys, "video", status=1)
+
+    assert err[0].endswith(
+        "; give --retry-after-limit 2m --metadata-timeout 3m to wait for it"
+    )
+
+
 def test_a_server_that_is_no_video_api_is_named(
     endpoint: FakeEndpoint, capsys: Say, expected_log: LogWatch
 ) -> None:
