@@ -63,11 +63,13 @@ class Behind:
     ) -> bool:
         """Have *owner* write *data*, which must not change any more; False if dropped.
 
-        Waits *seconds* for room.
+        Waits *seconds* for room. What waits to be written already is not taken twice.
         """
         size = sum(map(len, data))
         most = self._most_bytes - size
         with self._changed:
+            if self._waits_locked(owner, offset, offset + size):
+                return True
             if seconds:
                 self._changed.wait_for(
                     lambda: self._closed or self._held_bytes <= most, seconds
@@ -127,6 +129,12 @@ class Behind:
     @property
     def _idle_locked(self) -> bool:
         return not self._waiting and not self._busy
+
+    def _waits_locked(self, owner: Work, start: int, stop: int) -> bool:
+        """Whether one piece of *owner* that waits has all bytes from *start* to *stop*."""
+        pieces = self._waiting.get(owner, [])
+        at = bisect.bisect_right(pieces, start, key=_offset) - 1
+        return at >= 0 and stop <= pieces[at][0] + _size(pieces[at])
 
     def _new_thread_locked(self) -> threading.Thread | None:
         if self._thread is not None:

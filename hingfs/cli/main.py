@@ -149,7 +149,7 @@ def _add_warm(commands: "_Commands") -> None:
     parser.add_argument(
         *("-j", "--jobs"),
         metavar="N",
-        help="videos at once (default: as many as --connections)",
+        help="videos at once, which share the connections (default: 4)",
     )
     parser.add_argument(
         "--check",

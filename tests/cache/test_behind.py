@@ -80,3 +80,20 @@ def test_each_run_that_is_written_makes_room_for_another(behind):
         assert owner.next() == run
     owner.end()
     assert behind.settle(10)
+
+
+def test_what_waits_already_is_taken_once_and_needs_no_room(behind):
+    """Also a part of it, and where the queue is full; of another owner it is other bytes."""
+    owner, other = Held(), Held()
+    begin(behind, owner, 0)
+    assert behind.put(owner, 2 * len(HALF), [HALF, HALF])
+    assert put(behind, owner, 3) + put(behind, other, 3, 4) == [True] * 3
+    assert behind.put(owner, 2 * len(HALF) + 1, [HALF[1:]])
+    assert put(behind, owner, 1, 4) == [False, False]
+
+    owner.end()
+    assert owner.next() == [2]
+    owner.end()
+    assert other.next() == [3, 4]
+    other.end()
+    assert behind.settle(10)
