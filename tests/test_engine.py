@@ -234,3 +234,18 @@ def test_a_time_from_an_old_list_is_asked_for_before_a_disk_is_believed(
         kinds = [record.kind for record in untold.log if record.method == "GET"]
         assert kinds[:1] == ["status"]
         assert ("content" in kinds) is replaced
+
+
+def test_a_whole_file_that_was_replaced_is_not_read_from_disk(untold, tmp_path):
+    """Its server ignores ranges as well, and its facts are those of the mount before."""
+    untold.personality = PERSONALITIES["litellm_new"]
+    video = untold.add("v", size_bytes=SIZE_BYTES)
+    with engine_with_disk(untold, tmp_path) as engine:
+        assert read(engine, "v.mp4", 0, SIZE_BYTES) == video.read(0, SIZE_BYTES)
+        eventually(lambda: any(whole_on_disk(tmp_path)), "it is whole on disk")
+    video.replace()
+
+    with engine_with_disk(untold, tmp_path) as engine:
+        assert read(engine, "v.mp4", 0, SIZE_BYTES) == video.read(0, SIZE_BYTES)
+        video.replace()
+        assert read(engine, "v.mp4", 0, SIZE_BYTES) == video.read(0, SIZE_BYTES)

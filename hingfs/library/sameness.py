@@ -1,7 +1,7 @@
 """Whether the server still has the known version of a video, or another one.
 
-Decides by the facts of the content; if no validator tells, by the first bytes or by the
-time of the status. Leaves to `shifting` what contradicting validators mean, and to
+Decides by the facts of the content; if no validator tells, by the first bytes, where they
+cost no more than that, or by the time of the status. Leaves to `shifting` what contradicting validators mean, and to
 `versions` what becomes of a version that was replaced.
 
 Threads: those of `lookups`; it keeps no state of its own.
@@ -47,7 +47,11 @@ class Sameness:
         untold = content.validator != Validator() and (
             not content.validator.compares_with(facts.validator)
         )
-        return not ((content.unproved or untold) and self._is_another(file))
+        if content.unproved or untold:
+            return not self._is_another(file)
+        if content.validator == Validator():  # a sample would cost all of it
+            return self._has_time_of(file) is not False
+        return True
 
     def _is_confirmed_by_status(self, file: VideoFile) -> bool:
         """Whether the status shows that *file* is the same.

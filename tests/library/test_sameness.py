@@ -20,8 +20,11 @@ SIZE = 1000
 class Server:
     """What `Sameness` asks: counts the samples of the content."""
 
-    def __init__(self, *, differs: bool | None = False) -> None:
+    def __init__(
+        self, *, differs: bool | None = False, completed_at: float | None = None
+    ) -> None:
         self.samples = 0
+        self._completed_at = completed_at
         self._differs = differs
         self.validators = self
 
@@ -33,7 +36,7 @@ class Server:
         return False
 
     def completed_at(self, _video_id: str) -> float | None:
-        return None
+        return self._completed_at
 
 
 def is_same(
@@ -78,3 +81,13 @@ def test_where_no_answer_has_a_validator_a_sample_may_cost_the_whole_file(
 
 def test_a_validator_that_contradicts_is_another_file():
     assert not is_same(Server(), TAG, OTHER)
+
+
+@pytest.mark.parametrize(
+    ("completed_at", "same"), [(None, True), (0, True), (9, False)]
+)
+def test_where_a_sample_costs_the_whole_file_the_time_decides(completed_at, same):
+    server = Server(completed_at=completed_at)
+
+    assert is_same(server, UNTOLD, UNTOLD, ranges=False) is same
+    assert server.samples == 0
