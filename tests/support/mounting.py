@@ -236,7 +236,13 @@ class Mounted:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
-                    env=environment(HINGFS_TOKEN=self.token, **self._variables),
+                    env=environment(
+                        **{
+                            "HINGFS_TOKEN": self.token,
+                            "XDG_CACHE_HOME": str(work / "cache"),
+                            **self._variables,
+                        }
+                    ),
                 )
             stack.callback(self._kill)
             self._await_mount(before)
