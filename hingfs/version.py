@@ -127,6 +127,7 @@ class Content:
         "_shifting",
         "_sighting",
         "_size_bytes",
+        "_used",
         "_validator",
         "_version",
         "completed_at",
@@ -170,6 +171,8 @@ class Content:
         self._seeks = True  # a sighting that lies on disk; only ever unset
         # Drawn when it is needed, and again where other answers bring the bytes.
         self._sighting: int | None = None
+        # Whether a whole answer, or another process, brought what is kept under it.
+        self._used = False
         # Made when it is needed: most known videos are never read.
         self._version: VideoVersion | None = None
         self._earlier: tuple[VideoVersion, ...] = ()  # blocks may be kept under them
@@ -320,6 +323,7 @@ class Content:
         with self._lock:
             if self.seeks_sighting:
                 self._version, self._sighting = version, version.sighting
+                self._used = True
 
     def take_up_none(self) -> None:
         """*completed_at* may be that of another version: no sighting on disk counts."""
@@ -380,8 +384,9 @@ class Content:
         Without a tag that proves them, they shall not meet on disk.
         """
         with self._lock:
-            if not self._is_proved:
+            if self._used and not self._is_proved:
                 self._version, self._sighting = None, _drawn()
+            self._used = True
 
     def hand_out(self) -> bool:
         """Note that bytes that came by ranges are handed out; False if they may not be."""

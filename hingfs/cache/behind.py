@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 RUN_BYTES = 4 * MIB
 GATHER_SECONDS = 0.1
 
-Piece = tuple[int, Sequence[Block]]  # the offset of bytes that lie end to end
+Bytes = Block | memoryview
+Piece = tuple[int, Sequence[Bytes]]  # the offset of bytes that lie end to end
 
 
 class Work(Protocol):
@@ -59,7 +60,7 @@ class Behind:
         self._thread: threading.Thread | None = None
 
     def put(
-        self, owner: Work, offset: int, data: Sequence[Block], seconds: float = 0.0
+        self, owner: Work, offset: int, data: Sequence[Bytes], seconds: float = 0.0
     ) -> bool:
         """Have *owner* write *data*, which must not change any more; False if dropped.
 

@@ -14,10 +14,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ..blocks import MIB, Block, ByteRange, block_count, blocks_of, runs_of
+from ..blocks import MIB, ByteRange, block_count, blocks_of, runs_of
 from ..version import VideoVersion
 from .attempts import Attempts
-from .behind import Behind, Piece
+from .behind import Behind, Bytes, Piece
 from .health import Health
 from .layout import GRID_BYTES
 from .pair import Pair
@@ -26,9 +26,9 @@ from .tally import Tally
 # A video's index is looked at for the blocks of other processes at most so often. A look
 # costs 5 µs, or 40 µs where a film's index has changed (2026-11-27).
 LOOK_SECONDS = 1.0
-# How long `fill` waits for a queue that is full: one of 32 MiB takes 0.3 s on a disk of
-# 100 MB/s. A guess.
-FILL_SECONDS = 5.0
+# How long `fill` waits for room for a MiB, of which a disk writes many a second. The
+# thread that waits could begin another download. A guess.
+FILL_SECONDS = 1.0
 # The index's mtime says when a video was used, no more exactly than this. A guess.
 TOUCH_SECONDS = 60.0
 # `fill` gives so many to the writer at once. A guess.
@@ -129,7 +129,7 @@ class DiskVideo:
         target[:] = own
         return bad
 
-    def put(self, offset: int, data: Sequence[Block], seconds: float = 0.0) -> bool:
+    def put(self, offset: int, data: Sequence[Bytes], seconds: float = 0.0) -> bool:
         """Have the bytes *data*, end to end from *offset*, written behind the caller.
 
         They must not change any more. Only grid blocks that they cover whole are kept;
@@ -148,9 +148,8 @@ class DiskVideo:
     def fill(self, read: Callable[[int, int], bytes]) -> None:
         """Have all that is absent written; *read* gives bytes by offset and count.
 
-        Waits for the writer, and gives up where that takes too long.
+        Waits for room in the queue, and gives up where that takes too long.
         """
-        self._behind.settle(FILL_SECONDS)
         size = self.version.size_bytes
         for run in runs_of(self._absent()):
             for first in range(run.start, run.stop, _FILL_BLOCKS):
@@ -160,7 +159,6 @@ class DiskVideo:
                 )
                 if not self.put(start, [read(start, stop - start)], FILL_SECONDS):
                     return
-        self._behind.settle(FILL_SECONDS)
 
     def release(self) -> None:
         """One `open` less; after the last, the files are closed behind what waits."""

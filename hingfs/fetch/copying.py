@@ -10,13 +10,14 @@ Threads: the one of the stream.
 
 import contextlib
 
-from ..blocks import MIB
+from ..blocks import MIB, views_of
 from ..cache.tiers import Tiers
+from ..cache.video import DiskVideo
 from ..errors import BodyCut
 from .spool import Spool
 
 # So much is handed over at once. A guess.
-_PIECE_BYTES = MIB
+_RUN_BYTES = MIB
 
 
 class DiskCopy:
@@ -26,29 +27,43 @@ class DiskCopy:
         self._tiers = tiers
         self._spool = spool
         self._content = spool.content
-        self._given_bytes = spool.frontier  # what is there already may be on disk
+        self._given_bytes = spool.frontier
+        self._pieces: list[memoryview] = []  # that have arrived, and are not given yet
+        self._video: DiskVideo | None = None  # that had the last of them
+        self._has_gaps = False  # whether some of what was given is not written there
 
-    def follow(self) -> None:
-        """Have what has arrived written behind the caller, but for the end."""
-        while self._spool.frontier - self._given_bytes > _PIECE_BYTES:
-            self._give(_PIECE_BYTES)
+    def follow(self, data: bytes) -> None:
+        """*data* has arrived: have it written behind the caller, but for the end."""
+        self._pieces.append(memoryview(data))
+        while (count := self._to_give) < self._held_bytes:
+            self._give(count)
 
     def finish(self) -> None:
-        """All has arrived, and its end is proved. Returns once it is on disk, or not.
-
-        Readers need not wait for that: the spool is finished before.
-        """
-        self._give(_PIECE_BYTES)
+        """All has arrived, and its end is proved: wake the readers, and fill gaps."""
         # Of these very bytes: the next download of the content has another version.
-        video = self._tiers.on_disk(self._content)
+        video = self._give(self._held_bytes)
         self._spool.finish()
-        if video is not None:
+        if video is not None and self._has_gaps:
             with contextlib.suppress(BodyCut):  # given up meanwhile
                 video.fill(self._spool.peek)
 
-    def _give(self, count: int) -> None:
+    @property
+    def _held_bytes(self) -> int:
+        return sum(map(len, self._pieces))
+
+    @property
+    def _to_give(self) -> int:
+        """How much comes before the next multiple of a run: the disk keeps whole blocks."""
+        return _RUN_BYTES - self._given_bytes % _RUN_BYTES
+
+    def _give(self, count: int) -> DiskVideo | None:
         video = self._tiers.on_disk(self._content)
+        if video is not self._video:  # the content may have got another version
+            self._video = video
+            self._has_gaps = self._given_bytes > 0
+        given = views_of(self._pieces, 0, count)
         if video is not None:
-            data = self._spool.peek(self._given_bytes, count)
-            video.put(self._given_bytes, [data])
+            self._has_gaps |= not video.put(self._given_bytes, given)
+        self._pieces = views_of(self._pieces, count, self._held_bytes)
         self._given_bytes += count
+        return video

@@ -191,5 +191,6 @@ class Stream:
                 raise ContentChanged("the file is longer than announced")
             if limit < 0:
                 self._room.grow(spool, position + len(piece))
-            spool.append(piece[overlap:])
-            self._copy.follow()
+            new = piece[overlap:]
+            spool.append(new)
+            self._copy.follow(new)

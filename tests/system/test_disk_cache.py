@@ -235,6 +235,7 @@ def test_a_server_without_ranges_sends_a_file_once_to_all_mounts(
                 assert got == video.read(0, video.size_bytes)
             assert {record.video_id for record in of_bytes(endpoint)} == fetched
             eventually(lambda: whole_on_disk(tmp_path) == 3, "all, whole on disk")
+    assert len(kept(tmp_path)) == 3
 
     go_on = threading.Event()
     slow = lambda r: (r.video_id, r.kind) == ("half", "content")  # noqa: E731
