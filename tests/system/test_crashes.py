@@ -40,6 +40,7 @@ from tests.support.endpoint import (
     stall_before_headers,
 )
 from tests.support.mounting import (
+    BINDINGS,
     FUSE_DEVICE,
     PATIENCE_SECONDS,
     REPOSITORY,
@@ -328,26 +329,24 @@ def small_disk(size_bytes: int) -> Iterator[Path]:
 
 
 @pytest.mark.fuse
-@each_binding
-def test_a_full_disk_under_the_facts_costs_one_warning(binding: str) -> None:
+def test_a_full_disk_under_the_facts_costs_one_warning() -> None:
     with small_disk(16_384) as disk, FakeEndpoint() as endpoint:
         disk.chmod(0o700)
         (disk / "other").write_bytes(bytes(12_288))
         video = endpoint.add("video", size_bytes=100_000)
-        with Mounted(endpoint, binding, "--cache-dir", str(disk)) as mounted:
+        with Mounted(endpoint, BINDINGS[0], "--cache-dir", str(disk)) as mounted:
             assert mounted.path("video").read_bytes() == video.read(0, 100_000)
             assert mounted.log.count("is not kept for the next mount") == 1
 
 
 @pytest.mark.fuse
-@each_binding
-def test_a_full_disk_under_the_spool_is_eio_until_there_is_room(binding: str) -> None:
+def test_a_full_disk_under_the_spool_is_eio_until_there_is_room() -> None:
     """Videos that fit are read meanwhile, and the mount lives on."""
     with (
         small_disk(20_000_000) as disk,
         FakeEndpoint() as endpoint,
         Mounted(
-            *(endpoint, binding, "--cache-dir", str(disk)),
+            *(endpoint, BINDINGS[1], "--cache-dir", str(disk)),
             *("--cache-size", "8MiB", "--read-timeout", "20s"),
         ) as mounted,
     ):

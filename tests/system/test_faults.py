@@ -39,7 +39,6 @@ from tests.support.memories import remember_failed_transfers
 from tests.support.mounting import (
     BINDINGS,
     Mounted,
-    each_binding,
     eventually,
     own_mount,
     run,
@@ -1362,10 +1361,7 @@ def test_through_a_mount_a_fault_that_stays_is_an_errno(
 
 
 @pytest.mark.fuse
-@each_binding
-def test_through_a_mount_a_hundred_names_on_a_dead_server_cost_seconds(
-    binding: str,
-) -> None:
+def test_through_a_mount_a_hundred_names_on_a_dead_server_cost_seconds() -> None:
     """For a process that goes through them; and they are there once the server is."""
     script = """
 import errno, os, sys
@@ -1376,7 +1372,7 @@ for number in range(100):
     except OSError as error:
         print(errno.errorcode[error.errno])
 """
-    with own_mount(binding) as (endpoint, mounted):
+    with own_mount(BINDINGS[1]) as (endpoint, mounted):
         for number in range(100):
             endpoint.add(f"video-{number}")
         endpoint.stop()

@@ -29,6 +29,7 @@ from tests.support.mounting import (
     PATIENCE_SECONDS,
     Mounted,
     NotUpError,
+    bindings_in_turn,
     each_binding,
     environment,
     eventually,
@@ -422,10 +423,9 @@ def test_in_the_foreground_it_ends_with_the_reason_if_it_cannot_mount(
 # --- servers that go away -------------------------------------------------------------
 
 
-@each_binding
-def test_a_server_that_is_back_in_seconds_costs_no_read(binding: str) -> None:
+def test_a_server_that_is_back_in_seconds_costs_no_read() -> None:
     """Killed in mid-read; the reader notices nothing but the time."""
-    with own_mount(binding) as (endpoint, mounted):
+    with own_mount(BINDINGS[0]) as (endpoint, mounted):
         video = endpoint.add("video", size_bytes=8_000_000)
         endpoint.inject(drip(200_000), math.inf, content_get)
         with Readers([mounted.path("video")]) as readers:
@@ -442,10 +442,9 @@ def test_a_server_that_is_back_in_seconds_costs_no_read(binding: str) -> None:
         assert mounted.path("video").read_bytes() == video.read(0, 8_000_000)
 
 
-@each_binding
-def test_a_server_that_stays_away_is_an_error_by_the_deadline(binding: str) -> None:
+def test_a_server_that_stays_away_is_an_error_by_the_deadline() -> None:
     """EIO or ETIMEDOUT, never fewer bytes; other reads of what is there go on."""
-    with own_mount(binding, "--read-timeout", "2s") as (endpoint, mounted):
+    with own_mount(BINDINGS[1], "--read-timeout", "2s") as (endpoint, mounted):
         video = endpoint.add("video", size_bytes=30_000_000)
         with Handle(mounted.path("video")) as opened:
             assert opened.read(0, 4096) == video.read(0, 4096)
@@ -469,9 +468,8 @@ def reads(opened: Handle, video: Video, offset: int) -> bool:
         return False
 
 
-@each_binding
-def test_a_silent_server_is_an_error_by_the_deadline(binding: str) -> None:
-    with own_mount(binding, "--read-timeout", "2s", "--stall-timeout", "500ms") as (
+def test_a_silent_server_is_an_error_by_the_deadline() -> None:
+    with own_mount(BINDINGS[0], "--read-timeout", "2s", "--stall-timeout", "500ms") as (
         endpoint,
         mounted,
     ):
@@ -482,8 +480,7 @@ def test_a_silent_server_is_an_error_by_the_deadline(binding: str) -> None:
             assert errno_of(lambda: opened.read(0, 4096)) in {"EIO", "ETIMEDOUT"}
 
 
-@each_binding
-@pytest.mark.parametrize("how", ["SIGTERM", "umount --lazy"])
+@bindings_in_turn("how", ["SIGTERM", "umount --lazy"])
 def test_a_mount_whose_server_is_gone_can_be_taken_away(binding: str, how: str) -> None:
     """With a reader waiting in it."""
     with own_mount(binding, "--read-timeout", "3s") as (endpoint, mounted):
