@@ -1,6 +1,7 @@
 """A disk below the cache that fails or hangs costs a reader nothing but its blocks."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.support.personalities import Video
 pytestmark = pytest.mark.fuse
 
 SIZE_BYTES = 2_000_000
+EVERYTHING = ("*.read", "*.write", "*.other")
 # A bad disk is looked at again at once, as long as it takes.
 IMPATIENT = """
 import sys
@@ -81,9 +83,10 @@ def test_a_disk_that_fails_is_left_alone_until_it_is_well(endpoint, disk, mounte
     video = add(endpoint, "video")
     keep(mounted, video)
 
-    with disk.trouble("*.read", "*.write", "*.other"):
+    with disk.trouble(*EVERYTHING):
         assert read(mounted, video) > 0
         read(mounted, add(endpoint, "new"))
+        eventually(lambda: warnings(mounted), "a warning")
         assert len(warnings(mounted)) == 1, mounted.log
         assert "Input/output error" in warnings(mounted)[0]
 
@@ -96,7 +99,11 @@ def test_a_disk_that_fails_is_left_alone_until_it_is_well(endpoint, disk, mounte
     keep(mounted, video)
     keep(mounted, add(endpoint, "last"))
 
-    with disk.trouble("data.read", "index.read", what=HANG):
+    with disk.trouble(*EVERYTHING, what=HANG):
         assert read(mounted, video) > 0
         read(mounted, add(endpoint, "beside"))
     keep(mounted, video)
+    with disk.trouble("data.read", "index.read", what=HANG):
+        assert read(mounted, video) > 0
+        mounted.send(signal.SIGTERM)
+        eventually(lambda: not mounted.is_mounted, "its end")
