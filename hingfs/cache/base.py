@@ -23,6 +23,9 @@ class BlockCache(Protocol):
     def get(self, key: BlockKey) -> Block | None:
         """The block, or None; marks it as read."""
 
+    def peek(self, key: BlockKey) -> Block | None:
+        """The block, or None; does not mark it as read."""
+
     def __contains__(self, key: BlockKey) -> bool:
         """Whether the block is there; does not mark it as read."""
 

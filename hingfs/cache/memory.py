@@ -14,7 +14,7 @@ Threads: any thread may call any method.
 import threading
 from dataclasses import dataclass
 
-from cachetools import FIFOCache, LRUCache
+from cachetools import Cache, FIFOCache, LRUCache
 
 from ..blocks import Block
 from ..version import BlockKey
@@ -60,6 +60,13 @@ class MemoryBlockCache(BlockCache):
         with self._lock:
             block = self._read.get(key)
             return self._mark_read_locked(key) if block is None else block
+
+    def peek(self, key: BlockKey) -> Block | None:
+        """The block, or None; nothing is marked."""
+        with self._lock:
+            if key in self._read:  # not by its own method, which would reorder it
+                return Cache.__getitem__(self._read, key)
+            return self._unread.get(key)
 
     def __contains__(self, key: BlockKey) -> bool:
         with self._lock:

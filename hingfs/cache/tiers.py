@@ -14,10 +14,19 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..blocks import Block, ByteRange, blocks_of, bounds_of, copy_shared, runs_of
+from ..blocks import (
+    Block,
+    ByteRange,
+    block_count,
+    blocks_of,
+    bounds_of,
+    copy_shared,
+    runs_of,
+)
 from ..version import Content, VideoVersion
 from .base import BlockCache
 from .disk import DiskCache
+from .layout import GRID_BYTES
 from .video import DiskVideo
 
 # How often it is seen whether a video is whole on disk: a look costs 40 µs for a film.
@@ -215,13 +224,40 @@ class Tiers:
     ) -> bool:
         """Have *blocks*, the first of which is *first*, written behind the caller.
 
-        False if that is not done: there is no disk, or it takes no more now, or *content*
-        has another version than *version* by now.
+        The disk keeps whole grid blocks alone: the last part of one that comes brings the
+        others from memory. False if nothing is written: there is no disk, or it takes no
+        more now, or *content* has another version than *version* by now.
         """
         video = self.on_disk(content)
         if video is None or (version is not None and video.version != version):
             return False
-        return video.put(first * self.block_bytes, blocks)
+        first, whole = self._grid_blocks(video.version, first, blocks)
+        return bool(whole) and video.put(first * self.block_bytes, whole)
+
+    def _grid_blocks(
+        self, version: VideoVersion, first: int, blocks: Sequence[Block]
+    ) -> tuple[int, Sequence[Block]]:
+        """*blocks* from *first* on, with the rest of the grid blocks at both ends.
+
+        An end of which memory lacks a part is left out.
+        """
+        each = GRID_BYTES // self.block_bytes
+        if each < 2:
+            return first, blocks
+        stop = first + len(blocks)
+        count = block_count(version.size_bytes, self.block_bytes)
+        before = range(first - first % each, first)
+        after = range(stop, min(stop + -stop % each, count))
+        start, found = before.start, list[Block | None](blocks)
+        found[:0] = [self.memory.peek((version.key, index)) for index in before]
+        found += [self.memory.peek((version.key, index)) for index in after]
+        if None in found[:each]:
+            start += each
+            del found[:each]
+        last = len(found) % each or each  # the video's last one may have fewer
+        if None in found[-last:]:
+            del found[-last:]
+        return start, [block for block in found if block is not None]
 
     def on_disk(self, content: Content) -> DiskVideo | None:
         """What is on disk of the version that *content* has now, if it is held."""

@@ -70,6 +70,10 @@ class CacheMachine(RuleBasedStateMachine):
             assert self.cache.get(key) == block, "a read block is not lost by reading"
 
     @rule(key=keys)
+    def peek(self, key: BlockKey) -> None:
+        assert self.cache.peek(key) == (self.ever[key] if key in self.cache else None)
+
+    @rule(key=keys)
     def mark_read(self, key: BlockKey) -> None:
         held = key in self.cache
 
@@ -245,3 +249,17 @@ def test_every_method_takes_the_lock(cache, call):
     call(cache)
 
     assert lock.times == 1
+
+
+def test_a_peek_marks_nothing(cache):
+    """What was peeked at is evicted no later, and an unread block stays unread."""
+    for number in range(16):
+        cache.put((VERSION, number), block_of(number))
+        cache.get((VERSION, number))
+    assert cache.peek((VERSION, 0)) == block_of(0)
+    cache.put((VERSION, 16), block_of(16))
+    assert (VERSION, 0) not in cache
+
+    room = cache.room_bytes()
+    assert cache.peek((VERSION, 16)) == block_of(16)
+    assert cache.room_bytes() == room

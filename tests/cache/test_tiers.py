@@ -7,6 +7,7 @@ import pytest
 
 from hingfs.blocks import KIB, MIB, bounds_of
 from hingfs.cache.disk import DiskCache
+from hingfs.cache.layout import GRID_BYTES
 from hingfs.cache.memory import MemoryBlockCache
 from hingfs.cache.tiers import Tiers
 from hingfs.version import Content, Validator
@@ -79,6 +80,28 @@ def test_a_span_comes_from_memory_and_from_disk_and_the_rest_is_told(rig):
     assert got[: 3 * block_bytes - 1000] == ramp("v", 1000, 3 * block_bytes)
     assert rig.tiers.absent(rig.content, range(rig.count)) == [*range(3, rig.count)]
     assert rig.memory.stats().held_bytes == block_bytes  # nothing is there twice
+
+
+def test_small_blocks_are_kept_once_memory_has_the_rest_of_a_grid_block(tmp_path):
+    rig = Rig(tmp_path, 32 * KIB)
+    on_disk = []
+    for indices in ((1, 3, 2), (rig.count - 1,), (4, 6, 7, 0), (5,)):
+        for index in indices:
+            rig.memory.put(rig.content.block_key(index), rig.block(index))
+            rig.put(rig.content, range(index, index + 1))
+        on_disk.append(rig.disk.stats().written_bytes)
+    rig.put(rig.content, range(9, 18))
+    on_disk.append(rig.disk.stats().written_bytes)
+    rig.close()
+
+    short = SIZE_BYTES % GRID_BYTES
+    assert on_disk == [
+        n * GRID_BYTES + m * short for n, m in [(0, 0), (0, 1), (1, 1), (2, 1), (3, 1)]
+    ]
+    later = Rig(tmp_path, 32 * KIB)
+    got, absent = read(later, later.content, 5, 2 * GRID_BYTES)
+    later.close()
+    assert (got, absent) == (ramp("v", 5, 2 * GRID_BYTES), [])
 
 
 def test_the_short_last_block_is_kept(rig):
