@@ -249,3 +249,32 @@ def test_a_whole_file_that_was_replaced_is_not_read_from_disk(untold, tmp_path):
         assert read(engine, "v.mp4", 0, SIZE_BYTES) == video.read(0, SIZE_BYTES)
         video.replace()
         assert read(engine, "v.mp4", 0, SIZE_BYTES) == video.read(0, SIZE_BYTES)
+
+
+def test_a_late_answer_with_a_file_that_lies_on_disk_is_not_read(
+    build, endpoint, tmp_path, monkeypatch
+):
+    """As LiteLLM's, which tells a size by sending the file; the facts of it are lost."""
+    endpoint.personality = PERSONALITIES["litellm_new"]
+    video = endpoint.add("v", size_bytes=20_000_000)
+    cache = {"kept_directory": tmp_path, "disk_cache_bytes": 1 << 30}
+    monkeypatch.setattr("hingfs.api.probing._DEAR_SECONDS", 0.0)
+    first = build(cache).engine
+    assert read(first, "v.mp4", 19_000_000, 9) == video.read(19_000_000, 19_000_009)
+    eventually(
+        lambda: [one.here_bytes for one in stock.videos(tmp_path)] == [20_000_000],
+        "the file, whole on disk",
+    )
+    first.close()
+    assert first.join(10)
+    for facts in tmp_path.glob(f"{NAME}*"):
+        facts.unlink()
+    endpoint.wait_until_idle()
+    endpoint.reset_log()
+
+    second = build(cache).engine
+    assert read(second, "v.mp4", 9, 9) == video.read(9, 18)
+
+    endpoint.wait_until_idle()
+    (asked,) = endpoint.requests_of("content", "GET")
+    assert asked.body_bytes < 20_000_000

@@ -200,6 +200,12 @@ class VideoMetadata:
         """Whether an open answer with all of *video_id* is kept for `open_whole`."""
         return self._begun.has(video_id)
 
+    def drop_begun(self, video_id: str) -> None:
+        """All of *video_id* is here: close the open answer that is kept, if any."""
+        answer = self._begun.take(video_id)
+        if answer is not None:
+            answer.close()
+
     def completed_at(self, video_id: str) -> float | None:
         """When *video_id* was made; None unless the status route says it is completed."""
         status = self._statuses.ask_or_unsaid(video_id)

@@ -181,10 +181,18 @@ class Versions:
             with self._lock:
                 self._unmeasured.put(video_id, found)
             return self._measure(found)
-        if self._metadata.has_begun(video_id) and not self._is_on_disk(content):
-            with contextlib.suppress(SpoolFull):  # a read will say so
-                self._spools.open(content)
+        if self._metadata.has_begun(video_id):
+            self._use_begun(content)
         return self._make_known(found)
+
+    def _use_begun(self, content: Content) -> None:
+        """Read on in the open answer with all of *content*, if that is not on disk."""
+        with self._tiers.held(content):
+            if self._tiers.is_whole_on_disk(content):
+                self._metadata.drop_begun(content.video_id)
+                return
+        with contextlib.suppress(SpoolFull):  # a read will say so
+            self._spools.open(content)
 
     def _settle_disk(self, content: Content, probe: Probe) -> None:
         """See to it that nothing on disk is wrongly taken for *content*."""
@@ -204,10 +212,6 @@ class Versions:
         if not self._tiers.may_take_up(content):
             return False
         return self._metadata.completed_at(content.video_id) != content.completed_at
-
-    def _is_on_disk(self, content: Content) -> bool:
-        with self._tiers.held(content):
-            return self._tiers.is_whole_on_disk(content)
 
     def _measure(self, found: _FoundVersion) -> VideoFile:
         """The file of a content whose size is known only when all of it has arrived."""

@@ -9,6 +9,7 @@ import pytest
 
 from hingfs.api.whole import UNKNOWN_SIZE
 from hingfs.blocks import KIB, MIB
+from hingfs.cache import video
 from hingfs.cache.disk import DiskCache
 from hingfs.cache.layout import GRID_BYTES
 from hingfs.cache.memory import MemoryBlockCache
@@ -99,6 +100,7 @@ def bare(size: int = SIZE, etag: str | None = None) -> Content:
 def test_a_file_lies_on_disk_once_it_is_whole(rig, monkeypatch, size, queue_bytes):
     """What a full queue dropped is written in the end."""
     monkeypatch.setattr(rig.disk._behind, "_most_bytes", queue_bytes)
+    monkeypatch.setattr(video, "FILL_SECONDS", 30.0)  # a disk under load
     content = bare(size)
 
     assert rig.download(content) is None
