@@ -127,8 +127,10 @@ class Pump:
                 self._land_first(transfer, body)
                 self._land_runs(transfer, body)
             except RangesIgnored:
-                content.ranges_ignored()
-                self._whole_body(content, body.take_whole())
+                try:  # first: a read between the two would begin another download
+                    self._whole_body(content, body.take_whole())
+                finally:
+                    content.ranges_ignored()
                 raise RangesIgnored(_WHOLE_FILES_ONLY) from None
 
     def _land_first(self, transfer: Transfer, body: RangeBody) -> None:

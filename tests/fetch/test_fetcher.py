@@ -447,6 +447,20 @@ class TestIgnoredRanges:
         assert rig.whole_bodies == [(rig.content, answer)]
         assert rig.content.ranges is False
 
+    def test_its_download_has_begun_when_it_is_known(self, rig, monkeypatch):
+        """Else a read that comes between the two begins another."""
+        known: list[bool | None] = []
+        monkeypatch.setattr(
+            rig.fetcher._pump, "_whole_body", lambda one, _: known.append(one.ranges)
+        )
+        rig.source.fault = lambda _span: RangesIgnored("a 200")
+
+        with pytest.raises(RangesIgnored):
+            rig.fetch(0)
+
+        assert known == [None]
+        assert rig.content.ranges is False
+
     def test_a_spool_that_is_full_fails_the_read(self, rig, monkeypatch):
         ignore_ranges(rig, monkeypatch, SpoolFull("no room"))
 
