@@ -62,6 +62,15 @@ def test_reads_of_any_span_are_right_before_and_after_they_are_verified(process)
     assert video.is_complete
 
 
+def test_a_run_is_written_in_parts(process, monkeypatch):
+    monkeypatch.setattr(pair, "_WRITE_BYTES", 100_000)
+    cache = process()
+    opened(cache).put(0, [ramp("v", 0, SIZE)])
+    assert cache.settle(10)
+
+    assert readable(opened(process())) == [*BLOCKS]
+
+
 def test_records_are_what_the_layout_says(process, tmp_path):
     """Who changes them gives the layout a new number: others would call blocks bad."""
     put_whole(process(), version_of())
