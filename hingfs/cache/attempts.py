@@ -38,8 +38,9 @@ class Attempts:
         *left* takes a result that comes after its caller has gone on.
         """
         self._health.demand(reading=True)
+        future: Future[Result] = Future()
         try:
-            future = self._pool.submit(partial(self._watched, job))
+            self._pool.start(future, self._perform, job, future, left)
         except TransportError:  # which is logged: then the caller waits himself
             return self._watched(job)
         try:
@@ -57,6 +58,17 @@ class Attempts:
     def join(self, seconds: float) -> bool:
         """Whether the threads have ended within *seconds*."""
         return self._pool.join(seconds)
+
+    def _perform(
+        self,
+        job: Callable[[], Result],
+        future: Future[Result],
+        left: Callable[[Result], object] | None,
+    ) -> Result:
+        result = self._watched(job)
+        if left is not None and future.done():  # by `close`, and drops the result
+            left(result)
+        return result
 
     def _watched(self, job: Callable[[], Result]) -> Result:
         with self._health.operation(reading=True):

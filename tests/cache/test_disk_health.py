@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,27 @@ def test_an_open_that_hangs_is_left_behind_and_joined_by_no_other(process, monke
     go_on.set()
     eventually(lambda: not cache._health._running, "it ends")
     eventually(lambda: not cache._videos, "it is closed")
+
+
+def test_an_open_that_hangs_over_the_end_leaves_nothing_open(process, monkeypatch):
+    cache = process()
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def hang(*given):
+        hangs.set()
+        assert go_on.wait(10)
+        return files.open_pair(*given)
+
+    monkeypatch.setattr("hingfs.cache.disk.open_pair", hang)
+    with ThreadPoolExecutor() as threads:
+        opens = threads.submit(cache.open, version_of())
+        assert hangs.wait(10)
+        cache.close()
+        assert opens.result(10) is None
+    go_on.set()
+
+    assert cache.join(10)
+    assert not cache._videos
 
 
 def test_trouble_that_comes_again_is_told_once(expected_log, monkeypatch):
