@@ -44,6 +44,7 @@ _SHARE_OF_FILES = 1 / 4
 # Which blocks of files that are closed are verified: a byte for each. A film of 785 MB
 # takes 6 KB. A guess.
 _MOST_VERIFIED_BYTES = 4 << 20
+_MOST_DROPPED_BYTES = 1 << 20  # thousands of versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class DiskCache:
         self._verified: Remembered[tuple[Times, bytearray]] = Remembered(
             _MOST_VERIFIED_BYTES, lambda kept: len(kept[1])
         )
+        # By their keys: what still waits to be written must not make their files anew.
+        self._dropped: Remembered[None] = Remembered(_MOST_DROPPED_BYTES, lambda _: 0)
         self._closed = False
 
     def open(
@@ -169,6 +172,7 @@ class DiskCache:
 
     def _mark_dropped(self, version: VideoVersion) -> None:
         with self._lock:
+            self._dropped.put(version.key, None)
             video, _ = self._videos.get(version, (None, 0))
         if video is not None:
             video.dropped = True
@@ -224,6 +228,9 @@ class DiskCache:
             self._verified.put(video.pair.inode, video.pair.verified())
 
     def _opened(self, version: VideoVersion, completed_at: float | None) -> Pair:
+        with self._lock:
+            if version.key in self._dropped:
+                raise FileNotFoundError(errno.ENOENT, "it was dropped")
         safe(self._folder)
         self._janitor.made(2 * PAGE_BYTES)  # at least: an index, if it is not there yet
         stem = self._stem(version)

@@ -153,3 +153,18 @@ def test_one_that_is_told_from_the_version_before_may_be_taken_up(before, after,
     after.comes_after(before)
 
     assert after.seeks_sighting is told
+
+
+def test_what_waits_to_be_written_of_a_dropped_one_is_not_written(process, monkeypatch):
+    """Nobody holds it any more; it would be whole again, and pass for the new one."""
+    monkeypatch.setattr("hingfs.cache.behind.GATHER_SECONDS", 10.0)
+    disk, old, new = process(), sighting(), sighting()
+    tiers = tiers_on(disk, old)
+    assert tiers.put_on_disk(old, 0, [ramp("v", 0, SIZE)])
+    tiers.release(old)
+    new.comes_after(old)
+
+    tiers.drop_disproved(new)
+    assert disk.settle(10)
+
+    assert has(process(), sighting()) == []
