@@ -190,6 +190,8 @@ class DaemonPool:
             self._forget(future)
             with contextlib.suppress(InvalidStateError):  # close() was first
                 future.set_exception(error)
+            # Its traceback holds this frame: they would hold each other, and files open.
+            del future, job, args
         else:
             self._forget(future)
             with contextlib.suppress(InvalidStateError):

@@ -19,8 +19,9 @@ from . import health
 
 Result = TypeVar("Result")
 
-# As many calls may hang before others wait for a thread, and give up. A guess.
-MOST_THREADS = 64
+# As many calls may hang before others wait for a thread, and give up. With 64, opens at
+# once kept 26 threads more (scripts/soak, 2026-11-27). A guess.
+MOST_THREADS = 16
 
 
 class Attempts:
@@ -50,6 +51,8 @@ class Attempts:
             if left is not None:
                 future.add_done_callback(partial(_hand_over, left))
             raise
+        finally:
+            del future  # an error of the job holds this frame: see `DaemonPool`
 
     def close(self) -> None:
         """End the waits of all callers, and the threads that do not hang."""
@@ -65,7 +68,11 @@ class Attempts:
         future: Future[Result],
         left: Callable[[Result], object] | None,
     ) -> Result:
-        result = self._watched(job)
+        try:
+            result = self._watched(job)
+        except BaseException:
+            del future  # as in `make`
+            raise
         if left is not None and future.done():  # by `close`, and drops the result
             left(result)
         return result

@@ -49,7 +49,7 @@ class Descriptor:
     So no thread reads from one that another thread has closed.
     """
 
-    __slots__ = ("number",)
+    __slots__ = ("__weakref__", "number")
 
     def __init__(self, number: int) -> None:
         self.number = number

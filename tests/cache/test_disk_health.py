@@ -1,10 +1,13 @@
 """A disk that is full, read-only, failing, hanging or not safe costs no reader anything."""
 
+import contextlib
 import errno
+import gc
 import os
 import subprocess
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from hingfs.blocks import MIB
-from hingfs.cache import files, health, janitor
+from hingfs.cache import attempts, files, health, janitor
 from hingfs.cache.layout import GRID_BYTES
+from hingfs.cache.pair import Descriptor
 from tests.support.disks import (
     BLOCKS,
     Processes,
@@ -240,3 +244,23 @@ def test_a_directory_that_others_can_write_is_refused(
 
     assert process().open(version_of()) is None
     assert there(tmp_path / "cache") == []
+
+
+def test_an_attempt_that_fails_keeps_nothing_alive():
+    """Else the files that it opened stay open until the garbage is collected."""
+    made = attempts.Attempts(health.Health("there"))
+    opened_file: list[weakref.ref[object]] = []
+
+    def fail():
+        file = Descriptor(os.open("/dev/null", os.O_RDONLY))
+        opened_file.append(weakref.ref(file))
+        raise FileNotFoundError(errno.ENOENT, "deleted")
+
+    gc.disable()
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            made.make(fail)
+        eventually(lambda: opened_file[0]() is None, "it is closed")
+    finally:
+        gc.enable()
+        made.close()
