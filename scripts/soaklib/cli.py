@@ -3,8 +3,8 @@
 Eight processes read at random through a real mount, on both bindings in turn, while
 the fake endpoint of the tests spoils a fifth of its answers, is restarted, and plays
 servers with ranges and without, behind redirects, replicas, edges, firewalls and
-limits of requests. The mount has a disk cache that is far too small, and now and then a
-file of it is deleted or cut. Ends with a line of figures per binding; the status is 1 if a byte
+limits of requests. With --disk the mount has a disk cache that is far too small, and now
+and then a file of it is deleted or cut. Ends with a line of figures per binding; the status is 1 if a byte
 was wrong, a call outlasted the deadlines of its requests, memory grew, the disk cache
 took more than it may, or the mount did not come back to the threads, sockets and files of its idle state.
 
@@ -23,7 +23,7 @@ from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import BINDINGS, Mounted
 
 from .disk import SoakedDisk
-from .limits import MOUNT_OPTIONS
+from .limits import DISK_MB, MOUNT_OPTIONS
 from .reader import Reader
 from .soak import Soak
 
@@ -45,6 +45,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--seed", type=int, default=1, help="of all chance (default: 1)"
     )
+    parser.add_argument("--disk", action="store_true", help="with a disk cache")
     parser.add_argument("--reader", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.reader:
@@ -52,13 +53,14 @@ def main(argv: Sequence[str]) -> int:
         return 0
     bindings = arguments.fuse.split(",")
     seconds = arguments.seconds or 60 * arguments.minutes
+    disk_options = ("--disk-cache-size", f"{DISK_MB if arguments.disk else 0}MB")
     failed = False
     for binding in bindings:
         with (
             tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
             FakeEndpoint() as endpoint,
             Mounted(
-                endpoint, binding, *MOUNT_OPTIONS, "--cache-dir", folder
+                endpoint, binding, *MOUNT_OPTIONS, "--cache-dir", folder, *disk_options
             ) as mounted,
         ):
             disk = SoakedDisk(Path(folder), random.Random(arguments.seed))

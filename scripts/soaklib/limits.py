@@ -32,6 +32,5 @@ MOUNT_OPTIONS = (
     *("--metadata-ttl", "2s"),
     *("--cache-size", "32MiB"),
     *("--spool-size", "100MB"),
-    *("--disk-cache-size", f"{DISK_MB}MB"),
     *("--log-level", "warning"),
 )
