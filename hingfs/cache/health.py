@@ -48,7 +48,11 @@ _NO_TROUBLE = frozenset(
 
 
 class Health:
-    """The state of the disk that holds *name*. Thread safety: all methods."""
+    """The state of the disk that holds *name*. Thread safety: all methods.
+
+    No frame keeps an error that it raises: the two would hold each other, and the files
+    of all frames between them, until the next garbage collection.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -130,8 +134,7 @@ class Health:
         with self._lock:
             refusal = self._refusal_locked(reading=reading)
         if refusal is not None:
-            self.blame(refusal, reading=reading)
-            raise refusal
+            raise self._refused(refusal, reading=reading)
 
     def _begin(self, *, reading: bool) -> int:
         with self._lock:
@@ -140,21 +143,26 @@ class Health:
                 number = next(self._numbers)
                 self._running[number] = reading, time.monotonic()
                 return number
-        self.blame(refusal, reading=reading)
-        raise refusal
+        raise self._refused(refusal, reading=reading)
 
-    def _refusal_locked(self, *, reading: bool) -> OSError | None:
+    def _refused(self, refusal: tuple[int, str], *, reading: bool) -> OSError:
+        """*refusal* as an error, which counts against the disk."""
+        self.blame(OSError(*refusal), reading=reading)
+        return OSError(*refusal)
+
+    def _refusal_locked(self, *, reading: bool) -> tuple[int, str] | None:
+        """Why the disk may not be used now: an errno and words; None if it may."""
         if not self._running:
             return None
         now = time.monotonic()
         if any(now > begun + SLOW_SECONDS for _, begun in self._running.values()):
             self._errors[reading] = MOST_ERRORS
-            return OSError(errno.ETIMEDOUT, f"no answer for {SLOW_SECONDS:.0f} s")
+            return errno.ETIMEDOUT, f"no answer for {SLOW_SECONDS:.0f} s"
         if reading and any(
             reads and now > begun + HESITATION_SECONDS
             for reads, begun in self._running.values()
         ):
-            return OSError(errno.EAGAIN, "another read hangs")
+            return errno.EAGAIN, "another read hangs"
         return None
 
     def _take_locked(self, error: OSError, *, reading: bool) -> tuple[int, str] | None:
