@@ -308,12 +308,12 @@ def test_ctrl_c_keeps_what_came(
 ) -> None:
     endpoint.add("video", size_bytes=SIZE_BYTES)
     endpoint.inject(
-        faults.stall_at(SIZE_BYTES // 2, threading.Event()),
+        faults.stall_at(9 * (128 << 10), threading.Event()),
         math.inf,
         faults.content_get,
     )
     with subprocess.Popen(
-        command_for(endpoint, "video"),
+        command_for(endpoint, "video", "--stall-timeout", "60s"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=env_for(endpoint, directory),

@@ -206,7 +206,7 @@ class FuzzServer:
 
     def __exit__(self, *_exc: object) -> None:
         for server in self._servers.values():
-            server.stop()
+            server.close()
         self.versions.remove()
 
     def set_mode(self, mode: Mode) -> None:

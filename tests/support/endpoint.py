@@ -235,10 +235,16 @@ class Server:
         self._serve = serve
         self._alarm: Alarm | None = None
         self._threads: list[threading.Thread] = []  # the acceptor is the first
+        # Bound and never listening: between `stop` and `start` nobody else gets the port.
+        self._holder: socket.socket | None = None
 
     def start(self) -> None:
+        if self._holder is None:
+            self._holder = socket.socket()
+            self._holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._holder.bind(("127.0.0.1", 0))
+            self.port = self._holder.getsockname()[1]
         listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
-        self.port = listener.getsockname()[1]
         self._alarm = alarm = Alarm()
         self._spawn(self._accept, listener, alarm)
 
@@ -251,6 +257,13 @@ class Server:
             self._threads.pop(0).join()
         self._alarm.close()
         self._alarm = None
+
+    def close(self) -> None:
+        """As `stop`, and give the port back."""
+        self.stop()
+        if self._holder is not None:
+            self._holder.close()
+            self._holder = None
 
     def _accept(self, listener: socket.socket, alarm: Alarm) -> None:
         poll = select.poll()
@@ -903,8 +916,9 @@ class FakeEndpoint(RequestLog):
             server.stop()
 
     def close(self) -> None:
-        """As `stop`: ends stalls, joins every thread."""
-        self.stop()
+        """As `stop`, for good: ends stalls, joins every thread."""
+        for server in self._servers.values():
+            server.close()
 
     @property
     def base_url(self) -> str:
