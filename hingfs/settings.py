@@ -151,7 +151,7 @@ class CacheConfig:
     disk_cache_bytes: int = setting(
         "--disk-cache-size",
         SIZE,
-        "10GiB",
+        "0",
         "disk for blocks that were read, for all mounts of one user together; 0 keeps none",
     )
     # Only a bound: the disk may be smaller.
