@@ -142,7 +142,7 @@ def bring_program_into_memory(contender: Contender) -> None:
     """Have the page cache hold the program of *contender*, all that it loads included."""
     if contender.family == "rclone":
         read_away(find_rclone())
-    else:
+    elif contender.is_mount:
         loading = (
             "import hingfs.cli.mount; from hingfs.mount import binding; "
             f"binding.load({contender.options[1]!r})"
