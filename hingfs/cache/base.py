@@ -41,5 +41,9 @@ class BlockCache(Protocol):
     def reserve(self, size_bytes: int) -> None:
         """Count *size_bytes* held elsewhere against the budget; may be negative."""
 
+    @property
+    def most_ahead_bytes(self) -> int:
+        """How many bytes may be fetched ahead, in all."""
+
     def room_bytes(self) -> int:
         """How many more bytes may be fetched ahead before unread blocks are evicted."""

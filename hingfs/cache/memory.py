@@ -95,6 +95,11 @@ class MemoryBlockCache(BlockCache):
             self._reserved += size_bytes
             self._evict_locked()
 
+    @property
+    def most_ahead_bytes(self) -> int:
+        """How many bytes may be fetched ahead, in all."""
+        return self._unread_bytes
+
     def room_bytes(self) -> int:
         """How many more bytes may be fetched ahead before unread blocks are evicted."""
         with self._lock:

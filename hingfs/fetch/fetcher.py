@@ -142,6 +142,13 @@ class BlockFetcher:
         queued_bytes = self._schedule.queued_ahead_blocks() * self.block_bytes
         return max(0, self._tiers.memory.room_bytes() - queued_bytes)
 
+    def share_bytes(self, content: Content) -> int:
+        """How much of the memory for what is fetched ahead is for *content*; a hint.
+
+        The files that want bytes now have equal shares.
+        """
+        return self._tiers.memory.most_ahead_bytes // self._schedule.files(content)
+
     def share(self, content: Content) -> int:
         """How many requests at once for *content* pay off; a hint.
 

@@ -62,10 +62,13 @@ class Queues:
         # The files that want bytes now; the one that began a transfer last is last.
         self._files: dict[Content, _File] = {}
 
+    def files(self, content: Content) -> int:
+        """How many files want bytes, *content* too; any thread may ask, for a hint."""
+        return len(self._files) + (content not in self._files)
+
     def share(self, content: Content, connections: int) -> int:
         """How many of *connections* are for *content*; any thread may ask, for a hint."""
-        files = len(self._files) + (content not in self._files)
-        return max(1, connections // files)
+        return max(1, connections // self.files(content))
 
     # -- queued ------------------------------------------------------------------------
 

@@ -60,6 +60,10 @@ class Schedule:
         """How many requests at once pay off; read without the lock, so a hint."""
         return self._capacity.connections
 
+    def files(self, content: Content) -> int:
+        """How many files want bytes now, *content* among them; a hint, as `share`."""
+        return self._queues.files(content)
+
     def share(self, content: Content) -> int:
         """How many of them are for *content*; read without the lock, so a hint.
 

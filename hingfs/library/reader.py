@@ -24,7 +24,7 @@ from ..version import Content
 from .crowd import Crowd
 from .failures import FailedReads
 from .handed_out import HandedOut
-from .readahead import HEAD_BYTES, Plan, ReadAhead
+from .readahead import HEAD_BYTES, Plan, ReadAhead, Room
 
 # A clip up to this size costs no more requests whole than in part.
 WHOLE_AT_OPEN_BYTES = 1536 * KIB
@@ -214,12 +214,10 @@ class VideoReader:
             copy_shared(target, span.start, landing.wait(need, deadline), start)
 
     def _plan_read_ahead(self, span: ByteRange, *, waited: bool) -> Plan:
-        room = self._fetcher.room_bytes()
+        room = Room(self._fetcher.room_bytes(), self._fetcher.share_bytes(self.content))
         share = self._fetcher.share(self.content)
         with self._lock:
-            plan = self._readahead.advance(
-                span, waited=waited, room_bytes=room, share=share
-            )
+            plan = self._readahead.advance(span, waited=waited, room=room, share=share)
         if plan.new_region and self._fetcher.drop_queued(self.content):
             with self._lock:
                 self._readahead.replan()

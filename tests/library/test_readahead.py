@@ -11,7 +11,7 @@ from hingfs.fetch import queues
 from hingfs.fetch.queues import request_bytes
 from hingfs.library import readahead
 from hingfs.library.habits import ClipHabit
-from hingfs.library.readahead import Plan, ReadAhead
+from hingfs.library.readahead import Plan, ReadAhead, Room
 from hingfs.version import Content, Validator
 from tests.support.sources import ENDPOINT
 
@@ -28,9 +28,11 @@ def advance(
     *,
     waited: bool = True,
     room: int = PLENTY,
+    its_share: int = PLENTY,
     connections: int = 8,
 ) -> Plan:
-    return ahead.advance(span, waited=waited, room_bytes=room, share=connections)
+    of_memory = Room(free_bytes=room, share_bytes=its_share)
+    return ahead.advance(span, waited=waited, room=of_memory, share=connections)
 
 
 def kernel_reads(start: int, stop: int, *, shuffled: int = 1, seed: int = 0):
@@ -355,13 +357,28 @@ def test_the_second_of_two_small_reads_in_a_row_is_a_sequence():
         ahead.advance(
             ByteRange(start, start + 4 * KIB),
             waited=True,
-            room_bytes=100 * MIB,
+            room=Room(free_bytes=100 * MIB, share_bytes=100 * MIB),
             share=6,
         )
         for start in (50 * MIB, 50 * MIB + 4 * KIB)
     ]
 
     assert [plan.ahead is None for plan in plans] == [True, False]
+
+
+def test_one_of_many_files_never_plans_beyond_its_share_of_the_memory():
+    """However fast it reads; and its requests are no shorter than half of that."""
+    ahead, share = ReadAhead(FILM), 8 * MIB
+    plans: list[ByteRange] = []
+    for span in kernel_reads(0, 200 * MIB):
+        plan = advance(ahead, span, its_share=share, connections=1)
+        if plan.ahead is not None:
+            assert plan.ahead.stop <= span.stop + share
+            plans.append(plan.ahead)
+
+    assert sum(map(len, plans)) >= 200 * MIB
+    late = [len(plan) for plan in plans if plan.start >= 32 * MIB]
+    assert min(late) >= share // 2
 
 
 INDEX = ByteRange(FILM - MIB, FILM)

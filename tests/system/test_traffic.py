@@ -5,6 +5,7 @@ Everything runs on the operations directly, against the fake endpoint's log.
 
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 
 import pytest
@@ -55,6 +56,27 @@ def test_a_clip_read_once_costs_its_bytes_in_few_requests(endpoint, files, size_
     assert endpoint.bytes_served_twice("clip") == 0
     assert endpoint.content_bytes("clip") == size_bytes
     assert len(content_ranges(endpoint)) <= max(12, 12 * size_bytes // CLIP_BYTES)
+
+
+def test_films_at_once_share_the_memory_and_come_in_long_requests(endpoint, build):
+    """Together they are three times as large as it."""
+    files, size_bytes = Direct(build(cache={"cache_bytes": 64 * MIB})), 24_000_000
+    names = [f"film-{number}" for number in range(8)]
+    for name in names:
+        endpoint.add(name, size_bytes=size_bytes)
+    together = threading.Barrier(len(names))
+
+    def is_right(name: str) -> bool:
+        with files.open(name) as film:
+            together.wait(30)
+            return film.read_all() == ramp(name, 0, size_bytes)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        assert all(pool.map(is_right, names))
+    endpoint.wait_until_idle()
+
+    short = [one for one in content_ranges(endpoint) if one[1] - one[0] < MIB]
+    assert len(short) <= 3 * len(names)  # the first and the last of each among them
 
 
 def test_where_requests_are_counted_a_clip_is_one_range(endpoint, build):
