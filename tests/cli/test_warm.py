@@ -312,8 +312,10 @@ def test_ctrl_c_keeps_what_came(
         math.inf,
         faults.content_get,
     )
+    # A shell starts what it runs in the background with Ctrl-C ignored.
+    heeds = ("env", "--default-signal=INT")
     with subprocess.Popen(
-        command_for(endpoint, "video", "--stall-timeout", "60s"),
+        [*heeds, *command_for(endpoint, "video", "--stall-timeout", "60s")],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=env_for(endpoint, directory),
