@@ -192,21 +192,22 @@ class Queues:
         What a reader waits for is never put behind bytes that nobody waits for. Bytes of
         an answer that is on its way stay by themselves.
         """
-        if transfer.begun:
-            file.ahead.append(transfer)
-            return transfer
-        beside = [one for one in file.ahead if not one.begun]
-        behind = next((t for t in beside if t.first == transfer.stop), None)
-        if behind is not None:
-            file.ahead.remove(behind)
-            beside.remove(behind)
-            transfer.grow(behind)
-        queued = [*beside, *self._demands] if file.demands else beside
-        for before in queued:
-            same = before.content is transfer.content and not before.begun
-            if same and before.stop == transfer.first:
-                before.grow(transfer)
-                return before
+        if not transfer.begun:
+            beside = [*file.ahead, *self._demands] if file.demands else file.ahead
+            joinable = [
+                one
+                for one in beside
+                if one.content is transfer.content and not one.begun
+            ]
+            for behind in joinable:
+                if behind.first == transfer.stop and not behind.demand:
+                    file.ahead.remove(behind)
+                    transfer.grow(behind)
+                    break
+            for before in joinable:
+                if before.stop == transfer.first:
+                    before.grow(transfer)
+                    return before
         file.ahead.append(transfer)
         return transfer
 
