@@ -24,7 +24,7 @@ class Level:
     rss_mb: float
     threads: int
     sockets: int
-    files: int
+    files: tuple[str, ...]  # by their names
     spools: int  # whole files of servers without ranges: kept, as --spool-size allows
 
     @staticmethod
@@ -42,7 +42,11 @@ class Level:
             rss_kb * 1024 / MB,
             len(list(Path(f"/proc/{pid}/task").iterdir())),
             sockets,
-            len(links) - sockets - spools,
+            tuple(
+                link
+                for link in links
+                if not link.startswith("socket:") and not link.endswith("(deleted)")
+            ),
             spools,
         )
 
@@ -51,7 +55,7 @@ class Level:
         return (
             self.threads <= idle.threads + SPARE_THREADS
             and self.sockets <= max(idle.sockets, KEPT_CONNECTIONS)
-            and self.files <= idle.files
+            and len(self.files) <= len(idle.files)
         )
 
 
@@ -86,7 +90,10 @@ class Outcome:
                 ("no fault was injected", self.injected == 0),
                 (f"memory grew by {growth:.0f} MB", growth > RSS_GROWTH_MB),
                 ("the disk cache is too large", self.disk_mb > DISK_MB + DISK_SLACK_MB),
-                ("not idle again", not self.after.within(self.idle)),
+                (
+                    f"not idle again, with {', '.join(self.after.files)} open",
+                    not self.after.within(self.idle),
+                ),
             )
             if holds
         ]
@@ -116,6 +123,6 @@ class Outcome:
             f"{self.peak_rss_mb:.0f} peak, {after.rss_mb:.0f} after MB, "
             f"threads {idle.threads} -> {after.threads}, "
             f"sockets {idle.sockets} -> {after.sockets}, "
-            f"fds {idle.files} -> {after.files} (and {after.spools} spooled files): "
+            f"fds {len(idle.files)} -> {len(after.files)} (and {after.spools} spooled files): "
             f"{'FAILED: ' + bad if bad else 'ok'}"
         )
