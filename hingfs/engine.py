@@ -26,8 +26,9 @@ from .library.readers import Readers
 from .settings import CacheConfig, EndpointConfig
 from .workers import DaemonPool, all_joined
 
-# What waits to be written to disk, as a share of the memory cache. That holds as much of what
-# was fetched last in any case, so most of what waits takes no memory of its own. A guess.
+# What waits to be written to disk, as a share of the memory cache. That holds as much of
+# what was fetched last in any case, so most of what waits takes no memory of its own. A
+# guess.
 WAITING_SHARE = 1 / 2
 
 

@@ -83,9 +83,8 @@ class Catalog:
 
         A known file comes from memory; others are asked for. *more_follows*: a program
         may open it, and look up other names; what that needs is asked for beside it.
-        Raises VideoNotFound for a
-        name that no video can have, without a request; the error that the server's
-        answers mean; and DeadlineExceeded.
+        Raises VideoNotFound for a name that no video can have, without a request; the
+        error that the server's answers mean; and DeadlineExceeded.
         """
         file = self.at_hand(name)
         if file is not None:

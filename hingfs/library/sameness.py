@@ -1,8 +1,9 @@
 """Whether the server still has the known version of a video, or another one.
 
 Decides by the facts of the content; if no validator tells, by the first bytes, where they
-cost no more than that, or by the time of the status. Leaves to `shifting` what contradicting validators mean, and to
-`versions` what becomes of a version that was replaced.
+cost no more than that, or by the time of the status. Leaves to `shifting` what
+contradicting validators mean, and to `versions` what becomes of a version that was
+replaced.
 
 Threads: those of `lookups`; it keeps no state of its own.
 """
