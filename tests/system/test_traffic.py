@@ -58,25 +58,40 @@ def test_a_clip_read_once_costs_its_bytes_in_few_requests(endpoint, files, size_
     assert len(content_ranges(endpoint)) <= max(12, 12 * size_bytes // CLIP_BYTES)
 
 
-def test_films_at_once_share_the_memory_and_come_in_long_requests(endpoint, build):
-    """Together they are three times as large as it."""
-    files, size_bytes = Direct(build(cache={"cache_bytes": 64 * MIB})), 24_000_000
-    names = [f"film-{number}" for number in range(8)]
+def read_at_once(endpoint: FakeEndpoint, files: Direct, count: int, size: int) -> None:
+    """*count* videos of *size* bytes, each by a reader of its own."""
+    names = [f"video-{number}" for number in range(count)]
     for name in names:
-        endpoint.add(name, size_bytes=size_bytes)
-    together = threading.Barrier(len(names))
+        endpoint.add(name, size_bytes=size)
+    together = threading.Barrier(count)
 
     def is_right(name: str) -> bool:
-        with files.open(name) as film:
+        with files.open(name) as video:
             together.wait(30)
-            return film.read_all() == ramp(name, 0, size_bytes)
+            return video.read_all() == ramp(name, 0, size)
 
-    with ThreadPoolExecutor(len(names)) as pool:
+    with ThreadPoolExecutor(count) as pool:
         assert all(pool.map(is_right, names))
     endpoint.wait_until_idle()
 
+
+def test_films_at_once_share_the_memory_and_come_in_long_requests(endpoint, build):
+    """Together they are three times as large as it."""
+    films = 8
+    read_at_once(
+        endpoint, Direct(build(cache={"cache_bytes": 64 * MIB})), films, 24_000_000
+    )
+
     short = [one for one in content_ranges(endpoint) if one[1] - one[0] < MIB]
-    assert len(short) <= 3 * len(names)  # the first and the last of each among them
+    assert len(short) <= 3 * films  # the first and the last of each among them
+
+
+def test_clips_at_once_have_a_connection_each(endpoint, files):
+    """The head, the tail, and one or two requests for the rest; one alone has ten."""
+    clips = 10
+    read_at_once(endpoint, files, clips, CLIP_BYTES)
+
+    assert len(content_ranges(endpoint)) <= 5 * clips
 
 
 def test_where_requests_are_counted_a_clip_is_one_range(endpoint, build):
