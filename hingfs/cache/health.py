@@ -48,14 +48,15 @@ _NO_TROUBLE = frozenset(
 
 
 class Health:
-    """The state of the disk that holds *name*. Thread safety: all methods.
+    """The state of the disk that holds *name*, called *title*. Thread safety: all methods.
 
     No frame keeps an error that it raises: the two would hold each other, and the files
     of all frames between them, until the next garbage collection.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, title: str = "the disk cache") -> None:
         self._name = name
+        self._title = title
         self._lock = threading.Lock()  # guards all below; no I/O and no log call
         self._may_read = True
         self._may_write = True
@@ -107,7 +108,7 @@ class Health:
             told = self._take_locked(error, reading=reading)
         if told is not None:
             level, what = told
-            log.log(level, "the disk cache is not %s: %s", what, self._reason(error))
+            log.log(level, "%s is not %s: %s", self._title, what, self._reason(error))
 
     @property
     def probe_at(self) -> float | None:
@@ -122,7 +123,7 @@ class Health:
             self._errors = {True: 0, False: 0}
             self._well_since = time.monotonic()
         if news:
-            log.info("the disk cache is used again: %s", self._name)
+            log.info("%s is used again: %s", self._title, self._name)
 
     def probe_failed(self) -> None:
         """A probe failed: the next one is made later."""

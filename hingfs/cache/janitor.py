@@ -25,7 +25,7 @@ from .files import safe
 from .health import Health
 from .layout import GRID_BYTES
 from .pair import Descriptor
-from .shelf import Shelved, evict, first_to_go, is_useless, shelved
+from .shelf import Rules, Shelved, evict, is_useless, shelved
 from .tally import Tally
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,17 @@ class Janitor:
     """The bounds of *folder* for the process *holder*. Thread safety: all methods."""
 
     def __init__(
-        self, folder: Path, limit_bytes: int, holder: str, health: Health, tally: Tally
+        self,
+        folder: Path,
+        limit_bytes: int,
+        holder: str,
+        *,
+        health: Health,
+        tally: Tally,
+        rules: Rules,
     ) -> None:
         self._folder = folder
+        self._rules = rules
         self._health = health
         self._tally = tally
         # Guards all below but the last; no I/O under it, and the thread starts without.
@@ -147,7 +155,7 @@ class Janitor:
             except OSError as error:
                 self._health.blame(error)
             except Exception:
-                log.exception("the disk cache is not looked after")
+                log.exception("%s is not looked after", self._rules.title)
             with self._changed:
                 self._looks += 1
                 self._changed.notify_all()
@@ -208,7 +216,9 @@ class Janitor:
             limit -= margin
         with _only_one(folder) as chosen:
             videos = shelved(folder)
-            used = sum(video.taken_bytes for video in videos if not video.kept)
+            used = sum(
+                video.taken_bytes for video in videos if self._rules.counts(video)
+            )
             if chosen:
                 over = used - limit + (margin if used + wanted > limit else 0)
                 used -= self._evict(videos, max(over, lack))
@@ -220,7 +230,7 @@ class Janitor:
     def _evict(self, videos: list[Shelved], least: int) -> int:
         """Evict *least* bytes and what is useless; returns how many bytes went."""
         gone = 0
-        for video in first_to_go(videos, self._running):
+        for video in self._rules.first_to_go(videos, self._running):
             if gone < least or is_useless(video, self._running):
                 evict(video)
                 gone += video.taken_bytes

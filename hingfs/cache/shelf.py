@@ -11,7 +11,7 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +97,19 @@ def first_to_go(videos: Collection[Shelved], running: Collection[str]) -> list[S
     return sorted((video for video in videos if not video.kept), key=rank)
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds for a kind of folder, which people know by its *title*.
+
+    *counts*: whether a video counts against the folder's limit. *first_to_go* gives those
+    that may go, in that order, by what is there and the processes that run.
+    """
+
+    title: str
+    counts: Callable[[Shelved], bool]
+    first_to_go: Callable[[Collection[Shelved], Collection[str]], list[Shelved]]
+
+
 def is_useless(video: Shelved, running: Collection[str]) -> bool:
     """Whether it is part of a video that only a process which has ended could use."""
     return bool(video.holder) and video.holder not in running and not video.whole
@@ -127,3 +140,6 @@ def _drop_leftover(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if path.lstat().st_mtime < time.time() - IDLE_SECONDS:
             path.unlink()
+
+
+CACHE_RULES = Rules("the disk cache", lambda video: not video.kept, first_to_go)

@@ -184,7 +184,7 @@ def test_an_open_that_hangs_is_left_behind_and_joined_by_no_other(process, monke
         assert go_on.wait(10)
         return files.open_pair(*given)
 
-    monkeypatch.setattr("hingfs.cache.disk.open_pair", hang)
+    monkeypatch.setattr("hingfs.cache.folder.open_pair", hang)
     monkeypatch.setattr(health, "HESITATION_SECONDS", 0.0)
     assert cache.open(version_of("w")) is None
     assert hangs.wait(10)
@@ -207,7 +207,7 @@ def test_an_open_that_hangs_over_the_end_leaves_nothing_open(process, monkeypatc
         assert go_on.wait(10)
         return files.open_pair(*given)
 
-    monkeypatch.setattr("hingfs.cache.disk.open_pair", hang)
+    monkeypatch.setattr("hingfs.cache.folder.open_pair", hang)
     with ThreadPoolExecutor() as threads:
         opens = threads.submit(cache.open, version_of())
         assert hangs.wait(10)
