@@ -79,5 +79,13 @@ class Remembered(Generic[Value]):
 
     def values(self) -> list[Value]:
         """All values that are still good; none of them counts as used."""
+        return [value for _, value in self.items()]
+
+    def items(self) -> list[tuple[str, Value]]:
+        """As `values`, each behind its key."""
         now = time.monotonic()
-        return [value for value, _, until in self._entries.values() if now < until]
+        return [
+            (key, value)
+            for key, (value, _, until) in self._entries.items()
+            if now < until
+        ]

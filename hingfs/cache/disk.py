@@ -7,20 +7,17 @@ their files are used.
 Threads: any thread may call any method.
 """
 
-import contextlib
 import errno
 from pathlib import Path
 
-from ..remembered import Remembered
 from ..version import Content, VideoVersion
-from .files import found_pair, unlink
+from .drops import Drops
 from .folder import VideoFolder
-from .layout import NoHeader, sightings_of
 from .shelf import CACHE_RULES
+from .video import DiskVideo
 
 # A video that takes a larger share of the limit would have to make room for itself.
 LARGEST_SHARE = 7 / 8
-_MOST_DROPPED_BYTES = 1 << 20  # thousands of versions
 
 
 class DiskCache(VideoFolder):
@@ -33,42 +30,36 @@ class DiskCache(VideoFolder):
     def __init__(self, directory: Path, limit_bytes: int, waiting_bytes: int) -> None:
         super().__init__(directory, limit_bytes, waiting_bytes, CACHE_RULES)
         self._limit_bytes = limit_bytes
-        # By their keys: what still waits to be written must not make their files anew.
-        self._dropped: Remembered[None] = Remembered(_MOST_DROPPED_BYTES, lambda _: 0)
+        self._drops = Drops(self._folder, self._health)
+
+    def open(
+        self, version: VideoVersion, completed_at: float | None = None
+    ) -> DiskVideo | None:
+        """As `VideoFolder.open`; what a bad disk did not delete is deleted behind it."""
+        if self._drops.are_due and self._health.may_write:
+            self._behind.wake(self._drops)
+        return super().open(version, completed_at)
 
     def drop(self, version: VideoVersion) -> None:
-        """Delete *version*: its tag was seen above other bytes. Its users read on.
+        """*version* is of no use: its tag was seen above other bytes. Its users read on.
 
-        What they still fetch is not kept, since it may be the one or the other.
+        Its files are deleted behind the caller. What users still fetch is not kept, since
+        it may be the one or the other.
         """
-        self._mark_dropped(version)
-        with contextlib.suppress(OSError), self._health.operation():
-            unlink(self._stem(version))
+        self._drops.add(version)
+        self._behind.wake(self._drops)
 
     def drop_sightings(self, content: Content) -> None:
-        """Delete all sightings that would pass for *content*: it has other bytes.
+        """No sighting is of use that would pass for *content*: it has other bytes.
 
         As `drop`, for each.
         """
-        with contextlib.suppress(OSError), self._health.operation():
-            for stem in sightings_of(content, self._folder):
-                with contextlib.suppress(FileNotFoundError, NoHeader):
-                    header = found_pair(stem).header
-                    if header.tells(content):
-                        self._mark_dropped(header.version)
-                        unlink(stem)
+        self._drops.add_sightings(content)
+        self._behind.wake(self._drops)
 
     def _takes(self, version: VideoVersion) -> bool:
         return version.size_bytes <= LARGEST_SHARE * self._limit_bytes
 
     def _demand(self, version: VideoVersion) -> None:
-        with self._lock:
-            if version.key in self._dropped:
-                raise FileNotFoundError(errno.ENOENT, "it was dropped")
-
-    def _mark_dropped(self, version: VideoVersion) -> None:
-        with self._lock:
-            self._dropped.put(version.key, None)
-            video, _ = self._videos.get(version, (None, 0))
-        if video is not None:
-            video.dropped = True
+        if self._drops.has(version):
+            raise FileNotFoundError(errno.ENOENT, "it was dropped")

@@ -11,7 +11,6 @@ Threads: any thread may call any method.
 """
 
 import contextlib
-import errno
 import math
 import os
 import resource
@@ -96,7 +95,10 @@ class VideoFolder(ABC):
 
     @abstractmethod
     def _demand(self, version: VideoVersion) -> None:
-        """Raise OSError if the files of *version* may not be made or used any more."""
+        """Raise OSError if the files of *version* may not be made or used any more.
+
+        Memory only.
+        """
 
     def open(
         self, version: VideoVersion, completed_at: float | None = None
@@ -164,7 +166,7 @@ class VideoFolder(ABC):
     def _sought(self, content: Content) -> VideoVersion | None:
         safe(self._folder)
         for _, header in self._left_whole(content):
-            if header.tells(content):
+            if header.tells(content) and not self._is_dropped(header.version):
                 return header.version
         return None
 
@@ -172,8 +174,7 @@ class VideoFolder(ABC):
         video = self._used(version)
         if video is not None:
             try:
-                if video.dropped:
-                    raise FileNotFoundError(errno.ENOENT, "it was dropped")
+                self._demand(version)
                 video.look_again()
             except OSError:
                 self._release(video)
@@ -183,6 +184,7 @@ class VideoFolder(ABC):
             version,
             partial(self._opened, completed_at=completed_at),
             self._release,
+            dropped=partial(self._is_dropped, version),
             health=self._health,
             attempts=self._attempts,
             behind=self._behind,
@@ -193,6 +195,13 @@ class VideoFolder(ABC):
             video, users = self._videos.get(version, (made, 0))
             self._videos[version] = video, users + 1
         return video
+
+    def _is_dropped(self, version: VideoVersion) -> bool:
+        try:
+            self._demand(version)
+        except OSError:
+            return True
+        return False
 
     def _used(self, version: VideoVersion) -> DiskVideo | None:
         with self._lock:

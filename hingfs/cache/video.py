@@ -9,7 +9,6 @@ Threads: any thread may call any method, but `work`, which is for `behind`'s.
 """
 
 import contextlib
-import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,9 +37,10 @@ _FILL_BLOCKS = MIB // GRID_BYTES
 class DiskVideo:
     """The blocks of *version*. Thread safety: all methods.
 
-    Each returns at once, but `fill`. It holds two file descriptors until `release`. Its grid is GRID_BYTES, whatever the
-    blocks in memory are. *opened* finds or makes the files, *released* is told that one
-    user less needs them, and *room* says whether so many bytes may be written now.
+    Each returns at once, but `fill`. It holds two file descriptors until `release`. Its
+    grid is GRID_BYTES, whatever the blocks in memory are. *opened* finds or makes the
+    files, *released* is told that one user less needs them, *dropped* says whether
+    nothing more is kept, and *room* whether so many bytes may be written now.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class DiskVideo:
         opened: Callable[[VideoVersion], Pair],
         released: Callable[["DiskVideo"], None],
         *,
+        dropped: Callable[[], bool],
         health: Health,
         attempts: Attempts,
         behind: Behind,
@@ -58,6 +59,7 @@ class DiskVideo:
         self.version = version
         self._opened = opened
         self._released = released
+        self._dropped = dropped
         self._health = health
         self._attempts = attempts
         self._behind = behind
@@ -65,7 +67,6 @@ class DiskVideo:
         self._tally = tally
         # Replaced once somebody has deleted the files.
         self.pair = opened(version)
-        self.dropped = False  # see `DiskCache.drop`; only ever set
         self._looked_at = time.monotonic()
         self._touched_at = self._looked_at - self.pair.unused_seconds()  # monotonic
 
@@ -137,7 +138,7 @@ class DiskVideo:
         *seconds* drops them; returns whether they are there, or wait.
         """
         span = ByteRange(offset, offset + sum(map(len, data)))
-        if self.dropped:
+        if self._dropped():
             return False
         if self.pair.covers(span):
             return True
@@ -195,8 +196,6 @@ class DiskVideo:
 
     def _find_again(self) -> None:
         if not self.pair.is_linked:
-            if self.dropped:
-                raise FileNotFoundError(errno.ENOENT, "it was dropped")
             self.pair = self._opened(self.version)
 
     def _write(self, first: int, blocks: Sequence[Sequence[memoryview]]) -> None:

@@ -132,6 +132,7 @@ def test_one_that_is_known_to_have_other_bytes_is_taken_up_by_nobody(process):
     replaced = sighting()
     replaced.comes_after(of_old)
     tiers.drop_disproved(replaced)
+    assert disk.settle(10)
 
     assert has(process(), bare) == []
     tiers.put_on_disk(of_old, 0, [ramp("v", 0, GRID_BYTES)])
