@@ -159,7 +159,9 @@ class Behind:
             with self._changed:
                 self._thread = None
                 self._waiting.clear()
+                self._dropped_bytes += self._held_bytes
                 self._held_bytes = 0
+                self._changed.notify_all()
 
     def _run(self) -> None:
         # On Linux a thread has a priority of its own.

@@ -2,11 +2,14 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from hingfs.cache.behind import RUN_BYTES, Behind, Piece
+from hingfs.errors import TransportError
+from tests.support.mounting import eventually
 
 HALF = bytes(RUN_BYTES // 2)  # the same bytes for all pieces: they take no memory
 
@@ -97,3 +100,35 @@ def test_what_waits_already_is_taken_once_and_needs_no_room(behind):
     assert other.next() == [3, 4]
     other.end()
     assert behind.settle(10)
+
+
+@pytest.mark.parametrize("wait", ["settle", "put"])
+def test_whoever_waits_goes_on_if_no_thread_can_be_started(monkeypatch, wait):
+    """What was given is dropped then, and counted; the next work tries again."""
+    behind, owner = Behind(0), Held()
+    waits = threading.Event()
+
+    def refuse(_: threading.Thread) -> None:
+        assert waits.wait(10)
+        with behind._changed:  # it is free: who came to wait has begun to
+            pass
+        raise TransportError("no thread can be started")
+
+    wait_for = behind._changed.wait_for
+
+    def told(predicate: Callable[[], bool], seconds: float | None = None) -> bool:
+        waits.set()
+        return wait_for(predicate, seconds)
+
+    with ThreadPoolExecutor() as threads, monkeypatch.context() as patched:
+        patched.setattr("hingfs.cache.behind.start", refuse)
+        patched.setattr(behind._changed, "wait_for", told)
+        first = threads.submit(behind.put, owner, 0, [HALF] * 4)
+        eventually(lambda: behind._held_bytes, "it is given")
+        if wait == "settle":
+            ended = threads.submit(behind.settle, 60.0)
+        else:
+            ended = threads.submit(behind.put, owner, 4 * len(HALF), [HALF], 60.0)
+        assert ended.result(10)
+        assert first.result(10)
+    assert behind.dropped_bytes >= 4 * len(HALF)
