@@ -11,6 +11,7 @@ from hingfs.cache.layout import GRID_BYTES
 from hingfs.cache.memory import MemoryBlockCache
 from hingfs.cache.tiers import Tiers
 from hingfs.version import Content, Validator
+from tests.support.disks import open_files
 from tests.support.personalities import ramp
 from tests.support.sources import ENDPOINT
 
@@ -173,18 +174,13 @@ def test_blocks_of_a_version_are_not_put_under_the_next_one(rig):
 
 
 def test_files_are_open_while_the_content_is_held(rig):
-    def opened() -> int:
-        links = [f.resolve() for f in Path("/proc/self/fd").iterdir()]
-        ours = [link for link in links if rig.directory in link.parents]
-        return sum(link.suffix in {".data", ".index"} for link in ours)
-
     rig.put(rig.content, range(1))
     with rig.tiers.held(rig.content):
         assert rig.tiers.has(rig.content, 0)
-    assert opened() == 2
+    assert len(open_files(rig.directory)) == 2
     rig.tiers.release(rig.content)
 
-    assert opened() == 0
+    assert open_files(rig.directory) == []
     assert not rig.tiers.has(rig.content, 0)
 
 

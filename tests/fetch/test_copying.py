@@ -17,7 +17,7 @@ from hingfs.cache.tiers import Tiers
 from hingfs.errors import BodyCut, Closing, ContentChanged, HingError
 from hingfs.fetch.spool_store import SpoolStore
 from hingfs.version import Content, Validator
-from tests.support.disks import Processes, there
+from tests.support.disks import Processes, open_files, there
 from tests.support.mounting import eventually
 from tests.support.personalities import ramp
 from tests.support.sources import ENDPOINT
@@ -145,3 +145,15 @@ def test_a_disk_that_cannot_be_written_costs_no_read(rig, monkeypatch):
         spool.read_into(memoryview(target), 0, time.monotonic() + 10)
         assert target == OLD
     assert rig.on_disk(content) is None
+
+
+def test_a_download_that_has_failed_keeps_no_file_open(rig, tmp_path):
+    """Its spool stays, to be resumed by a read that may never come."""
+    rig.answer = told(OLD, cut=3 * MIB)
+    with rig.store() as store:
+        spool = store.open(bare())
+        with pytest.raises(BodyCut):
+            spool.wait_complete(time.monotonic() + 10)
+        assert there(tmp_path), "it was on its way to the disk"
+
+        eventually(lambda: not open_files(tmp_path), "they are closed")

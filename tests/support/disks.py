@@ -75,6 +75,13 @@ def there(directory: Path, ending: str = "data") -> list[Path]:
     return sorted(directory.glob(f"v2/*/*.{ending}"))
 
 
+def open_files(directory: Path) -> list[Path]:
+    """The files of videos in *directory* that this process has open."""
+    links = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
+    ours = [link for link in links if directory in link.parents]
+    return [link for link in ours if link.suffix in {".data", ".index"}]
+
+
 class Processes:
     """Disk caches in *directory*; each has nothing in common with the others."""
 
