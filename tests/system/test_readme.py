@@ -33,7 +33,7 @@ def options_table() -> str:
 PURPOSES = {
     "cli": "the command line: arguments, settings, exit statuses",
     "mount": "FUSE in front of an engine, the mount table, the process; a small API to try it with",
-    "warm": "videos brought into the disk cache before they are read",
+    "warm": "videos brought into the disk cache before they are read; videos kept before their links expire",
     "engine": "all that reads one endpoint's videos, wired, without FUSE",
     "library": "videos as files: names, what they are, reading and reading ahead",
     "fetch": "bytes made present: blocks by range requests, or whole files",
