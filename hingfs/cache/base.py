@@ -38,6 +38,9 @@ class BlockCache(Protocol):
         If it raises, the reservations stay as they are.
         """
 
+    def put_read(self, key: BlockKey, block: Block) -> None:
+        """Keep *block* as one that was read."""
+
     def reserve(self, size_bytes: int) -> None:
         """Count *size_bytes* held elsewhere against the budget; may be negative."""
 

@@ -89,6 +89,13 @@ class MemoryBlockCache(BlockCache):
             self._reserved -= reserved_bytes
             self._evict_locked()
 
+    def put_read(self, key: BlockKey, block: Block) -> None:
+        """Keep *block* as one that was read, which no unread one makes way for."""
+        with self._lock:
+            self._unread.pop(key, None)
+            self._read[key] = block
+            self._evict_locked()
+
     def reserve(self, size_bytes: int) -> None:
         """Count *size_bytes* held elsewhere against the budget; may be negative."""
         with self._lock:

@@ -127,6 +127,41 @@ class BlockFetcher:
         self._pump.start_workers()
         return list(landings.values())
 
+    def bring(self, content: Content, indices: Sequence[int]) -> dict[int, Landing]:
+        """Request the missing ones of *indices* in the background, run by run.
+
+        Returns the landings of those that were neither here nor on their way. *content*
+        is held. The blocks go to disk, and to memory as if they had been read, so that
+        they take no room from what is fetched ahead.
+        """
+        absent = self._tiers.absent(content, indices)
+        landings = self._landings.announce(content, absent)
+        self._schedule.background(
+            Transfer(content, run.start, run.stop, demand=False, background=True)
+            for run in runs_of(self._still_missing(content, landings))
+        )
+        self._pump.start_workers()
+        return landings
+
+    def drop_brought(self, content: Content) -> None:
+        """Forget the requests of `bring` for *content* that have not begun."""
+        self._schedule.drop_background(content)
+
+    def share_background(self, connections: int) -> None:
+        """Leave so many *connections* to `bring`, though readers want them; at first none."""
+        self._schedule.share_background(connections)
+        self._pump.start_workers()
+
+    @property
+    def arrived_bytes(self) -> int:
+        """How many bytes have come in transfers so far, for readers and for `bring`."""
+        return self._schedule.arrived_bytes
+
+    @property
+    def connections(self) -> int:
+        """How many requests at once pay off; a hint."""
+        return self._schedule.connections
+
     def has_ends(self, content: Content) -> bool:
         """Whether the first and the last block of *content* are here; may look on disk."""
         count = block_count(content.size_bytes, self.block_bytes)

@@ -103,6 +103,8 @@ class Pump:
         """Run *transfer*; returns the error that ended it early, if any. Raises none."""
         try:
             reserved = (transfer.stop - transfer.first) * self._block_bytes
+            if transfer.background:  # it holds no more than it reads at once
+                reserved = 0
             self._tiers.memory.reserve(reserved)
             transfer.reserved_bytes = reserved
             try:
@@ -179,6 +181,9 @@ class Pump:
         if content.ranges_served():
             self.start_workers()  # other transfers waited for this first answer
         for index, block in enumerate(blocks, first):
+            if transfer.background:
+                memory.put_read((version.key, index), block)
+                continue
             memory.put((version.key, index), block, reserved_bytes=self._block_bytes)
             transfer.reserved_bytes -= self._block_bytes
         demanded = self._landings.land(content, first, blocks)

@@ -2,7 +2,8 @@
 
 Decides that demands go first, in the order that they came. Among transfers ahead, one of
 the file with the fewest running is next; among equals, of the file that has waited
-longest. A request is cut when it begins, not when its bytes are planned: its file's
+longest. Transfers in the background stand apart, in the order that they came: they are
+cut to no share, and their files have none. A request is cut when it begins, not when its bytes are planned: its file's
 share of the connections may have changed since. Eight clips of 12.7 MB read at once, 60
 ms a request and 25 MiB/s a connection: 105 -> 45 requests, 73 -> 88 MB/s (2026-11-27).
 Leaves to `schedule` how many may run.
@@ -11,7 +12,7 @@ Pure: no lock, no thread, no clock.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from ..blocks import KIB, MIB
@@ -61,6 +62,10 @@ class Queues:
         self._demands: deque[Transfer] = deque()
         # The files that want bytes now; the one that began a transfer last is last.
         self._files: dict[Content, _File] = {}
+        self._background: deque[Transfer] = deque()
+        self._background_running: dict[
+            Transfer, None
+        ] = {}  # the one begun first is first
 
     def files(self, content: Content) -> int:
         """How many files want bytes, *content* too; any thread may ask, for a hint."""
@@ -89,12 +94,21 @@ class Queues:
         """How many blocks are queued ahead."""
         return sum(t.stop - t.first for t in self._ahead())
 
+    @property
+    def background(self) -> int:
+        """How many transfers wait in the background."""
+        return len(self._background)
+
     def put(self, transfer: Transfer, *, first: bool = False) -> Transfer:
         """Queue *transfer* behind the others of its kind, or before those of its file.
 
         Returns the transfer that brings its blocks from now on. One ahead is joined to
         those in the queue that it adjoins: their bytes come in one request.
         """
+        if transfer.background:
+            put = self._background.appendleft if first else self._background.append
+            put(transfer)
+            return transfer
         file = self._files.setdefault(transfer.content, _File())
         if transfer.demand:
             self._demands.append(transfer)
@@ -108,8 +122,13 @@ class Queues:
     def hasten(self, transfer: Transfer) -> None:
         """A reader waits for *transfer*, which is queued: make it a demand."""
         if not transfer.demand:
-            file = self._files[transfer.content]
-            file.ahead.remove(transfer)
+            if transfer.background:
+                self._background.remove(transfer)
+                transfer.background = False
+                file = self._files.setdefault(transfer.content, _File())
+            else:
+                file = self._files[transfer.content]
+                file.ahead.remove(transfer)
             file.demands += 1
             transfer.demand = True
             self._demands.append(transfer)
@@ -127,10 +146,19 @@ class Queues:
             self._leave(transfer)
         return bool(dropped)
 
+    def drop_background(
+        self, content: Content, may_drop: Callable[[Transfer], bool]
+    ) -> None:
+        """Forget those queued in the background for *content* that *may_drop*."""
+        of_it = [one for one in self._background if one.content is content]
+        for transfer in filter(may_drop, of_it):
+            self._background.remove(transfer)
+
     def drain(self) -> list[Transfer]:
         """Forget all that are queued; returns them."""
-        queued = [*self._demands, *self._ahead()]
+        queued = [*self._demands, *self._ahead(), *self._background]
         self._demands.clear()
+        self._background.clear()
         for file in self._files.values():
             file.ahead.clear()
             file.demands = 0
@@ -166,6 +194,19 @@ class Queues:
             file.running.add(transfer)
         return transfer
 
+    def begin_background(self, may_run: Callable[[Transfer], bool]) -> Transfer | None:
+        """The next transfer in the background that *may_run*; it runs from now on."""
+        transfer = next(filter(may_run, self._background), None)
+        if transfer is not None:
+            self._background.remove(transfer)
+            self._background_running[transfer] = None
+        return transfer
+
+    @property
+    def background_running(self) -> Collection[Transfer]:
+        """The transfers in the background that run, the one begun first is first."""
+        return self._background_running.keys()
+
     def length(self, transfer: Transfer, connections: int) -> int:
         """How many blocks of *transfer* one request asks for.
 
@@ -177,10 +218,14 @@ class Queues:
     def running(self, content: Content) -> int:
         """How many transfers of *content* run."""
         file = self._files.get(content)
-        return len(file.running) if file is not None else 0
+        background = sum(one.content is content for one in self._background_running)
+        return background + (len(file.running) if file is not None else 0)
 
     def ended(self, transfer: Transfer) -> None:
         """*transfer* runs no more."""
+        if transfer.background:
+            del self._background_running[transfer]
+            return
         self._files[transfer.content].running.discard(transfer)
         self._leave(transfer)
 
@@ -212,7 +257,7 @@ class Queues:
         return transfer
 
     def _requests_of(self, transfer: Transfer, connections: int) -> int:
-        if transfer.begun:
+        if transfer.begun or transfer.background:
             return 1
         share = self.share(transfer.content, connections)
         length_bytes = (transfer.stop - transfer.first) * self._block_bytes

@@ -2,7 +2,8 @@
 
 Decides that a demand goes first. A demand overtakes the queue of transfers ahead, cuts
 a running transfer that has far to go to the demanded block, and has one transfer ahead
-make way if no worker is free. At most --connections transfers run at once, and no more
+make way if no worker is free. Transfers in the background run where no reader's transfer
+runs or waits; beside those, as many as `share_background` allows. At most --connections transfers run at once, and no more
 than the server takes. Leaves to `capacity` how many those are, and how many may be
 ahead, to `queues` in which order they run and how much each asks for, and to `landings`
 which readers wait.
@@ -51,6 +52,8 @@ class Schedule:
         self._running: set[Transfer] = set()
         self._workers = 0  # those that run a transfer, or will ask for the next
         self._capacity = capacity
+        self._background_share = 0
+        self._arrived_bytes = 0
         self._closed: HingError | None = None
 
     # -- for readers -------------------------------------------------------------------
@@ -94,6 +97,36 @@ class Schedule:
                 transfer.demand = self._is_demanded_locked(transfer)
                 self._put_locked(transfer)
 
+    def background(self, transfers: Iterable[Transfer]) -> None:
+        """Queue *transfers* in the background, one request each."""
+        with self._lock:
+            if self._closed:
+                return
+            for transfer in transfers:
+                # A reader may have joined since the landings were announced.
+                if self._is_demanded_locked(transfer):
+                    transfer.demand, transfer.background = True, False
+                self._put_locked(transfer)
+
+    def drop_background(self, content: Content) -> None:
+        """Forget the transfers queued in the background for *content*."""
+        with self._lock:
+            self._queues.drop_background(content, self._landings.drop)
+
+    def share_background(self, connections: int) -> None:
+        """Leave so many *connections* to the background, beside readers too.
+
+        One at least is for readers.
+        """
+        with self._lock:
+            self._background_share = connections
+
+    @property
+    def arrived_bytes(self) -> int:
+        """How many bytes transfers have brought so far."""
+        with self._lock:
+            return self._arrived_bytes
+
     def drop_ahead(self, content: Content) -> bool:
         """Forget the transfers queued ahead for *content*; returns whether any was."""
         with self._lock:
@@ -107,7 +140,8 @@ class Schedule:
     def lend(self, count: int) -> bool:
         """Whether *count* connections are lent: see `Capacity.lend`."""
         with self._lock:
-            busy = self._workers + self._queues.demands
+            yielding = len(self._yielding_locked())
+            busy = self._workers - yielding + self._queues.demands
             return not self._closed and self._capacity.lend(count, busy)
 
     def give_back(self) -> None:
@@ -131,8 +165,11 @@ class Schedule:
             # Transfers ahead beyond the limit wait for a running one to end.
             queued = self._queues.requests_ahead(self.connections)
             ahead = min(queued, self._room_ahead_locked())
+            if self._queues.demands + ahead:
+                self._yield_locked()
+            background = min(self._queues.background, self._room_background_locked())
             looking = self._workers - len(self._running)
-            wanted = self._queues.demands + ahead - looking
+            wanted = self._queues.demands + ahead + background - looking
             called = max(0, min(wanted, self._capacity.at_once - self._workers))
             self._workers += called
             return called
@@ -153,8 +190,7 @@ class Schedule:
         with self._lock:
             transfer = None
             if not self._closed and len(self._running) < self._capacity.at_once:
-                ahead = self._room_ahead_locked() > 0
-                transfer = self._queues.begin(self._may_run_locked, ahead=ahead)
+                transfer = self._begin_locked()
             if transfer is None:
                 self._workers -= 1
                 return None
@@ -184,6 +220,7 @@ class Schedule:
         """*blocks* more of *transfer* have landed; returns whether `connections` changed."""
         with self._lock:
             transfer.next += blocks
+            self._arrived_bytes += size_bytes
             return self._capacity.arrived(size_bytes)
 
     def ended(self, transfer: Transfer, error: HingError | None) -> None:
@@ -203,6 +240,53 @@ class Schedule:
             return [t.body for t in self._running if t.body is not None]
 
     # ----------------------------------------------------------------------------------
+
+    def _begin_locked(self) -> Transfer | None:
+        """The next transfer, which runs from now on."""
+        transfer = None
+        if self._owed_locked() > 0:
+            transfer = self._queues.begin_background(self._may_run_locked)
+        if transfer is None:
+            ahead = self._room_ahead_locked() > 0
+            transfer = self._queues.begin(self._may_run_locked, ahead=ahead)
+        if transfer is None and self._room_background_locked() > 0:
+            transfer = self._queues.begin_background(self._may_run_locked)
+        return transfer
+
+    def _owed_locked(self) -> int:
+        """How many more transfers in the background may run beside those of readers.
+
+        Negative if more run than that.
+        """
+        share = min(self._background_share, self.connections - 1)
+        return share - len(self._queues.background_running)
+
+    def _room_background_locked(self) -> int:
+        """How many more transfers in the background may run."""
+        if not self._queues.background:
+            return 0
+        background = len(self._queues.background_running)
+        for_readers = len(self._running) - background + self._queues.demands
+        if for_readers or self._queues.blocks_ahead():
+            return max(0, self._owed_locked())
+        return self._capacity.room_ahead(background)
+
+    def _yielding_locked(self) -> list[Transfer]:
+        """The transfers in the background beyond its share, the last begun first."""
+        beyond = max(0, -self._owed_locked())
+        return list(self._queues.background_running)[::-1][:beyond]
+
+    def _yield_locked(self) -> None:
+        """A reader's transfer waits: those in the background beyond its share end soon.
+
+        The rest of each goes back into the queue.
+        """
+        for transfer in self._yielding_locked():
+            stop = self._earliest_stop_locked(transfer)
+            if not transfer.gives_way and stop < transfer.stop:
+                rest = transfer.cut(stop, demand=False)
+                transfer.gives_way = True
+                self._put_locked(rest, first=True)
 
     def _put_locked(self, transfer: Transfer, *, first: bool = False) -> None:
         """Queue *transfer*."""
@@ -240,7 +324,9 @@ class Schedule:
         with the longest rest.
         """
         stops = {
-            t: self._earliest_stop_locked(t) for t in self._running if not t.demand
+            t: self._earliest_stop_locked(t)
+            for t in self._running
+            if not (t.demand or t.background)  # those have yielded as far as they may
         }
         least = _LEAST_CUT_BYTES // self._block_bytes
         candidates = [t for t, stop in stops.items() if t.stop - stop > least]
@@ -270,8 +356,9 @@ class Schedule:
 
     def _room_ahead_locked(self) -> int:
         """How many more transfers ahead may run."""
-        running = sum(1 for transfer in self._running if not transfer.demand)
-        return self._capacity.room_ahead(running)
+        ahead = sum(1 for t in self._running if not (t.demand or t.background))
+        kept = len(self._queues.background_running) - len(self._yielding_locked())
+        return self._capacity.room_ahead(ahead + kept)
 
     def _may_run_locked(self, transfer: Transfer) -> bool:
         """Whether *transfer* need not wait for the first answer about its content.

@@ -65,6 +65,8 @@ class Transfer:
     next: int = field(init=False)  # the first block that has not landed
     reach: int = field(init=False)  # the first block that is not being read
     begun: bool = False  # an answer with these bytes, and no others, is on its way
+    # No reader wants it: it is for the disk alone. Never changes while it runs.
+    background: bool = False
     gives_way: bool = False  # it was cut so that its worker comes free for a demand
     reserved_bytes: int = 0  # in the cache, for blocks to come; for its worker only
     body: RangeBody | None = None
@@ -88,5 +90,6 @@ class Transfer:
     def cut(self, index: int, *, demand: bool) -> "Transfer":
         """End before block *index*; returns a transfer for the rest."""
         rest = Transfer(self.content, index, self.stop, demand, self.window_blocks)
+        rest.background = self.background and not demand
         self.stop = index
         return rest
