@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from .blocks import GIB, MIB, ByteRange
 from .cache.disk import LARGEST_SHARE
 from .cache.layout import GRID_BYTES
+from .content import Content
 from .engine import Engine
 from .errors import Closing, ContentChanged, HingError, TransportError, foreseen
 from .library.reader import VideoReader
 from .units import rounded_size, written_size
-from .version import Content
 from .workers import DaemonPool
 
 log = logging.getLogger(__name__)

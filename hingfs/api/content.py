@@ -14,13 +14,13 @@ from dataclasses import replace
 from typing import Protocol
 
 from ..blocks import ByteRange
+from ..content import Content
 from ..errors import AccessDenied, BodyCut, ServerBroken, TransportError, printable
 from ..http.answer import Answer
 from ..http.patience import Patience
 from ..http.pauses import named_pause
 from ..http.transport import HttpTransport
 from ..http.turns import pause_after
-from ..version import Content
 from .content_urls import ContentUrls
 from .get_route import GetRoute, Served, Wanted
 from .judgement import refusals, verdict

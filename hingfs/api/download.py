@@ -8,11 +8,11 @@ import time
 from collections.abc import Sequence
 
 from ..blocks import ByteRange, views_of
+from ..content import Content
 from ..errors import BodyCut, NotAVideo, ServerBroken, TransportError
 from ..http.answer import Answer
 from ..http.pace import Pace
 from ..http.patience import Patience
-from ..version import Content
 from .judgement.sniffing import JUDGED_BYTES
 from .range_answers import RangeAnswers, refuse_message
 from .routes import Routes

@@ -12,8 +12,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
+from ..content import Content
 from ..errors import AccessDenied, ServerBroken, TransportError
-from ..version import Content
 from .beliefs import Belief
 from .judgement import refusals
 from .judgement.verdict import Facts

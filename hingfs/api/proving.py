@@ -9,9 +9,9 @@ Threads: every method may be called from any thread.
 
 from functools import partial
 
+from ..content import Content
 from ..http.pace import Pace
 from ..http.patience import Patience
-from ..version import Content
 from .download import RangeDownload
 from .judgement import refusals
 from .judgement.video_status import Status

@@ -9,6 +9,7 @@ and `refusals` what a single answer says.
 import time
 
 from ..blocks import ByteRange
+from ..content import Content
 from ..errors import (
     ContentChanged,
     HingError,
@@ -20,7 +21,7 @@ from ..errors import (
 )
 from ..http.answer import Answer
 from ..http.patience import Patience
-from ..version import Content, Validator
+from ..version import Validator
 from .judgement import refusals, verdict
 from .judgement.sniffing import Sort, sort_of
 from .routes import Routes

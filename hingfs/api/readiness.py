@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ..blocks import KIB, MIB, ByteRange
+from ..content import Content
 from ..errors import BodyCut, ContentChanged, RangesIgnored
 from ..remembered import Remembered, bytes_of_texts
-from ..version import Content, Validator
+from ..version import Validator
 from .judgement.closing import closes
 
 # How much one request asks for. An MP4 in fragments has some KiB of index before each

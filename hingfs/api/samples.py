@@ -6,8 +6,9 @@ are needed, and what they mean.
 Threads: every method may be called from any thread.
 """
 
+from ..content import Content
 from ..errors import ServerBroken
-from ..version import Content, Validator
+from ..version import Validator
 from .content import ContentRoute
 from .get_route import Wanted
 from .head_route import HeadRoute

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..blocks import KIB, ByteRange
+from ..content import Content
 from ..errors import ContentChanged, HingError, printable
-from ..version import Content, Validator
+from ..version import Validator
 from .beliefs import Belief
 from .endpoint_facts import EndpointFacts
 

@@ -7,10 +7,10 @@ Threads: every method may be called from any thread.
 """
 
 from ..blocks import ByteRange
+from ..content import Content
 from ..errors import BodyCut, ContentChanged, HingError
 from ..http.answer import Answer
 from ..http.pace import Pace
-from ..version import Content
 from .beliefs import Belief
 from .download import RangeDownload
 from .judgement import refusals, verdict

@@ -10,7 +10,8 @@ Threads: any thread may call any method.
 import errno
 from pathlib import Path
 
-from ..version import Content, VideoVersion
+from ..content import Content
+from ..version import VideoVersion
 from .drops import Drops
 from .folder import VideoFolder
 from .shelf import CACHE_RULES

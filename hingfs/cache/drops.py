@@ -13,8 +13,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..content import Content
 from ..remembered import Remembered
-from ..version import Content, VideoVersion
+from ..version import VideoVersion
 from .behind import Piece
 from .files import found_pair, unlink
 from .health import Health

@@ -23,9 +23,10 @@ from functools import partial
 from pathlib import Path
 
 from ..blocks import ByteRange
+from ..content import Content
 from ..errors import plain
 from ..remembered import Remembered
-from ..version import Content, VideoVersion
+from ..version import VideoVersion
 from ..workers import all_joined
 from .attempts import Attempts
 from .behind import Behind

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..blocks import KIB
-from ..version import Content, Validator, VideoVersion
+from ..content import Content
+from ..version import Validator, VideoVersion
 
 LAYOUT = 2
 FOLDER = f"v{LAYOUT}"

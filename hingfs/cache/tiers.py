@@ -23,7 +23,8 @@ from ..blocks import (
     copy_shared,
     runs_of,
 )
-from ..version import Content, VideoVersion
+from ..content import Content
+from ..version import VideoVersion
 from .base import BlockCache
 from .disk import DiskCache
 from .layout import GRID_BYTES

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ..blocks import block_count, runs_of
 from ..cache.tiers import Tiers
+from ..content import Content
 from ..errors import HingError
 from ..facts.counts import Count
 from ..http.answer import Answer
 from ..http.patience import FAILURE_MEMORY_SECONDS
-from ..version import Content
 from .capacity import Capacity
 from .landings import LATE_SECONDS, Landing, Landings
 from .pump import Pump

@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from ..blocks import Block, bounds_of
+from ..content import Content
 from ..errors import BodyCut, DeadlineExceeded, HingError
 from ..http.patience import FAILURE_MEMORY_SECONDS
-from ..version import Content
 from .transfer import Transfer
 
 # A reader that joins a transfer this long after its start gets another one, should the

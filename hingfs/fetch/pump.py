@@ -17,6 +17,7 @@ from contextlib import closing
 
 from ..blocks import KIB, MIB, Block, ByteRange
 from ..cache.tiers import Tiers
+from ..content import Content
 from ..errors import (
     BodyCut,
     ContentChanged,
@@ -27,7 +28,6 @@ from ..errors import (
     printable,
 )
 from ..http.answer import Answer
-from ..version import Content
 from ..workers import DaemonPool
 from .landings import Landing, Landings
 from .schedule import Schedule

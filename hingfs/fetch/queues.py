@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from ..blocks import KIB, MIB
-from ..version import Content
+from ..content import Content
 from .transfer import Transfer
 
 # At 25 MiB/s so much arrives in 60 ms, the wait in front of it (2026-11-27).

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from ..blocks import KIB
 from ..cache.base import BlockCache
+from ..content import Content
 from ..errors import HingError, SpoolFull, foreseen, printable
-from ..version import Content
 from .spool import Spool
 from .storage import File, Memory
 

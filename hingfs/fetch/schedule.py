@@ -17,8 +17,8 @@ import time
 from collections.abc import Iterable
 
 from ..blocks import KIB, MIB
+from ..content import Content
 from ..errors import HingError, TransportError, Unforeseen
-from ..version import Content
 from .capacity import Capacity
 from .landings import Landing, Landings
 from .queues import Queues

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from ..api.whole import Extent
+from ..content import Content
 from ..errors import (
     BodyCut,
     ContentChanged,
@@ -21,7 +22,6 @@ from ..errors import (
     TransportError,
 )
 from ..http.patience import FAILURE_MEMORY_SECONDS
-from ..version import Content
 from .storage import SharedStorage, Storage
 
 # A program that has not read to the end reads on within this time: a player asks its

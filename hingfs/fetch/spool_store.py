@@ -12,9 +12,9 @@ import contextlib
 from pathlib import Path
 
 from ..cache.tiers import Tiers
+from ..content import Content
 from ..errors import BodyCut, HingError, foreseen
 from ..http.answer import Answer
-from ..version import Content
 from ..workers import DaemonPool
 from .room import MOST_LEAVING_SECONDS, Room
 from .spool import Spool

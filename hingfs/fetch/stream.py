@@ -19,6 +19,7 @@ from ..api.judgement.verdict import odd_type_of
 from ..api.whole import UNKNOWN_SIZE, OtherExtent, judged
 from ..blocks import KIB
 from ..cache.tiers import Tiers
+from ..content import Content
 from ..errors import (
     BodyCut,
     ContentChanged,
@@ -33,7 +34,6 @@ from ..errors import (
 from ..http.answer import Answer
 from ..http.pace import SLOWEST_BYTES_PER_SECOND, Pace
 from ..http.patience import WHOLE_TRIES
-from ..version import Content
 from .copying import DiskCopy
 from .room import Room
 from .spool import Spool

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..blocks import ByteRange
+from ..content import Content
 from ..http.answer import Answer
-from ..version import Content
 
 
 class RangeBody(Protocol):

@@ -16,11 +16,11 @@ from functools import partial
 from ..api.endpoint_check import NewestPage
 from ..api.metadata import VideoMetadata
 from ..cache.tiers import Tiers
+from ..content import Content
 from ..errors import TransportError, VideoNotFound, printable
 from ..facts.store import FactStore
 from ..fetch.spool_store import SpoolStore
 from ..settings import CacheConfig
-from ..version import Content
 from .ahead import Ahead
 from .crowd import Crowd
 from .known import Known, KnownVideos, VideoFile

@@ -7,7 +7,7 @@ inside one clip. Pure: no I/O, no threads, no clock.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..version import Content
+from ..content import Content
 from .readahead import LARGEST_WINDOW_BYTES, PROVEN_SHARE
 
 # After so many clips read whole in a row, the next one is expected to be read whole.

@@ -12,9 +12,9 @@ import threading
 
 from ..blocks import Runs, block_count
 from ..cache.tiers import Tiers
+from ..content import Content
 from ..errors import ContentChanged
 from ..fetch.spool import Spool
-from ..version import Content
 
 # Runs of blocks that are remembered of one file. A program that reads more of them reads
 # at random: its reads prove nothing, and plan nothing.

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from ..blocks import MIB
+from ..content import Content
 from ..errors import HingError, VideoNotFound
 from ..facts.records import VideoFacts
 from ..facts.store import FactStore
 from ..remembered import Remembered, bytes_of_texts
-from ..version import Content, Validator
+from ..version import Validator
 from .names import inode_of
 
 # 16,000 known videos; each takes 1 KB with an id of 40 characters.

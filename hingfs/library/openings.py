@@ -13,8 +13,8 @@ from collections import deque
 
 from ..api.first_bytes import MOST_VIDEOS, FirstBytes
 from ..blocks import ByteRange, blocks_of
+from ..content import Content
 from ..fetch.fetcher import BlockFetcher
-from ..version import Content
 from .readahead import HEAD_BYTES
 from .reader import SMALLEST_TAIL_BYTES
 

@@ -14,13 +14,13 @@ import threading
 
 from ..blocks import KIB, MIB, ByteRange, blocks_of, copy_shared
 from ..cache.tiers import Tiers
+from ..content import Content
 from ..errors import ContentChanged, HingError, RangesIgnored
 from ..fetch.fetcher import BlockFetcher
 from ..fetch.landings import Landing
 from ..fetch.spool_store import SpoolStore
 from ..http.patience import FAILURE_MEMORY_SECONDS
 from ..mp4 import index_range
-from ..version import Content
 from .crowd import Crowd
 from .failures import FailedReads
 from .handed_out import HandedOut

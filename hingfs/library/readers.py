@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..cache.tiers import Tiers
+from ..content import Content
 from ..fetch.fetcher import BlockFetcher
 from ..fetch.spool_store import SpoolStore
 from ..http.patience import FAILURE_MEMORY_SECONDS
-from ..version import Content
 from .crowd import Crowd
 from .habits import ClipHabit
 from .reader import VideoReader

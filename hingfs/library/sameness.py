@@ -11,8 +11,9 @@ Threads: those of `lookups`; it keeps no state of its own.
 from ..api.judgement.verdict import Facts
 from ..api.metadata import Probe, VideoMetadata
 from ..api.shifting import SAMPLE
+from ..content import Content
 from ..fetch.spool_store import SpoolStore
-from ..version import Content, Validator
+from ..version import Validator
 from .known import VideoFile
 
 

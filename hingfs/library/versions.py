@@ -22,6 +22,7 @@ from ..api.metadata import Probe, VideoMetadata
 from ..api.whole import UNKNOWN_SIZE
 from ..blocks import MIB
 from ..cache.tiers import Tiers
+from ..content import Content
 from ..errors import (
     DeadlineExceeded,
     HingError,
@@ -34,7 +35,6 @@ from ..errors import (
 )
 from ..fetch.spool_store import SpoolStore
 from ..remembered import Remembered
-from ..version import Content
 from .known import KNOWN_BYTES, KnownVideos, VideoFile, bytes_of_content
 from .listing import VideoList
 from .names import ShortNames, inode_of

@@ -22,6 +22,7 @@ from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 from ..blocks import MIB
+from ..content import Content
 from ..errors import (
     AccessDenied,
     Closing,
@@ -40,7 +41,6 @@ from ..library.names import LONGEST_NAME_BYTES
 from ..library.reader import VideoReader
 from ..library.readers import Readers
 from ..settings import MountConfig
-from ..version import Content
 from .filesystem import Entry, OpenedFile, Refusal
 
 log = logging.getLogger(__name__)

@@ -19,6 +19,7 @@ from hingfs.api.judgement import bodies, video_status
 from hingfs.api.judgement.video_status import State, Status
 from hingfs.api.pages import PagedList
 from hingfs.blocks import ByteRange
+from hingfs.content import Content
 from hingfs.errors import (
     AccessDenied,
     BodyCut,
@@ -42,7 +43,7 @@ from hingfs.http.answer import Answer
 from hingfs.http.turns import LONGEST_PAUSE_SECONDS
 from hingfs.library.names import has_name
 from hingfs.token import Token
-from hingfs.version import Content, Validator
+from hingfs.version import Validator
 from tests.conftest import Build
 from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint, ramp

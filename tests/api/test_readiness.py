@@ -12,7 +12,8 @@ import pytest
 
 from hingfs.api.judgement.wording import plain_word
 from hingfs.api.readiness import Readiness
-from hingfs.version import Content, Validator
+from hingfs.content import Content
+from hingfs.version import Validator
 from tests.support import endpoint as faults
 from tests.support.containers import MEDIA, OPEN, WHOLE, fragments, mp4
 from tests.support.mounting import CLIPS

@@ -8,8 +8,9 @@ import pytest
 from hingfs.api.beliefs import Belief
 from hingfs.api.endpoint_facts import EndpointFacts
 from hingfs.api.shifting import MOST_SAMPLES, SAMPLE, Settling, Trial
+from hingfs.content import Content
 from hingfs.errors import ContentChanged, ServerBroken
-from hingfs.version import Content, Validator
+from hingfs.version import Validator
 from tests.support.sources import ENDPOINT
 
 OPENED, B, C, D, E = (Validator(f'"{letter}"') for letter in "abcde")

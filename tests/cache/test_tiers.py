@@ -10,7 +10,8 @@ from hingfs.cache.disk import DiskCache
 from hingfs.cache.layout import GRID_BYTES
 from hingfs.cache.memory import MemoryBlockCache
 from hingfs.cache.tiers import Tiers
-from hingfs.version import Content, Validator
+from hingfs.content import Content
+from hingfs.version import Validator
 from tests.support.disks import open_files
 from tests.support.personalities import ramp
 from tests.support.sources import ENDPOINT

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hingfs.content import Content
 from hingfs.errors import BodyCut
-from hingfs.version import Content, Validator
+from hingfs.version import Validator
 from tests.fetch.test_fetcher import BLOCK, Rig
 from tests.support.sources import ENDPOINT
 

@@ -14,9 +14,10 @@ from hingfs.cache.disk import DiskCache
 from hingfs.cache.layout import GRID_BYTES
 from hingfs.cache.memory import MemoryBlockCache
 from hingfs.cache.tiers import Tiers
+from hingfs.content import Content
 from hingfs.errors import BodyCut, Closing, ContentChanged, HingError
 from hingfs.fetch.spool_store import SpoolStore
-from hingfs.version import Content, Validator
+from hingfs.version import Validator
 from tests.support.disks import Processes, open_files, there
 from tests.support.mounting import eventually
 from tests.support.personalities import ramp

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hingfs.blocks import MIB, Block, ByteRange
 from hingfs.cache.memory import MemoryBlockCache
 from hingfs.cache.tiers import Tiers
+from hingfs.content import Content
 from hingfs.errors import (
     AccessDenied,
     Closing,
@@ -30,7 +31,7 @@ from hingfs.fetch.fetcher import BlockFetcher
 from hingfs.fetch.landings import Landing
 from hingfs.fetch.pump import PIECE_BYTES
 from hingfs.http.answer import Answer
-from hingfs.version import BlockKey, Content, Validator
+from hingfs.version import BlockKey, Validator
 from tests.support.mounting import eventually
 from tests.support.personalities import ramp
 from tests.support.sources import ENDPOINT, Body, Source

@@ -1,9 +1,10 @@
 """Which transfer is next, and how much of it is asked for; without threads."""
 
 from hingfs.blocks import MIB
+from hingfs.content import Content
 from hingfs.fetch.queues import LARGEST_REQUEST_BYTES, Queues
 from hingfs.fetch.transfer import Transfer
-from hingfs.version import Content, Validator
+from hingfs.version import Validator
 from tests.support.sources import ENDPOINT
 
 CONNECTIONS = 8

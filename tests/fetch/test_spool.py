@@ -19,6 +19,7 @@ from hingfs.api.whole import UNKNOWN_SIZE
 from hingfs.blocks import KIB, MIB
 from hingfs.cache.memory import MemoryBlockCache
 from hingfs.cache.tiers import Tiers
+from hingfs.content import Content
 from hingfs.errors import (
     AccessDenied,
     BodyCut,
@@ -40,7 +41,7 @@ from hingfs.fetch.storage import Memory
 from hingfs.http import patience
 from hingfs.http.patience import FAILURE_MEMORY_SECONDS
 from hingfs.mount.serving import Mount
-from hingfs.version import Content, Validator
+from hingfs.version import Validator
 from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint, ramp
 from tests.support.mounting import eventually

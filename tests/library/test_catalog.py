@@ -17,6 +17,7 @@ from hingfs.api.judgement.verdict import Facts
 from hingfs.api.judgement.video_status import UNSAID
 from hingfs.api.metadata import Probe
 from hingfs.blocks import MIB
+from hingfs.content import Content
 from hingfs.errors import (
     AccessDenied,
     HingError,
@@ -31,7 +32,7 @@ from hingfs.library.catalog import Catalog
 from hingfs.library.known import KnownVideos, VideoFile
 from hingfs.library.names import full_name_of, inode_of, name_of
 from hingfs.library.walk import FIRST_AHEAD, MOST_AHEAD, MOST_WALKS
-from hingfs.version import Content, Validator
+from hingfs.version import Validator
 from tests.conftest import Build
 from tests.support import endpoint as faults
 from tests.support.memories import age_listing

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hingfs.blocks import KIB, MIB, ByteRange
+from hingfs.content import Content
 from hingfs.fetch import queues
 from hingfs.fetch.queues import request_bytes
 from hingfs.library import readahead
 from hingfs.library.habits import ClipHabit
 from hingfs.library.readahead import Plan, ReadAhead, Room
-from hingfs.version import Content, Validator
+from hingfs.version import Validator
 from tests.support.sources import ENDPOINT
 
 KERNEL_READ = 128 * KIB

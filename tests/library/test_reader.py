@@ -15,6 +15,7 @@ from hingfs import mp4
 from hingfs.blocks import KIB, MIB, ByteRange, block_count
 from hingfs.cache.memory import MemoryBlockCache
 from hingfs.cache.tiers import Tiers
+from hingfs.content import Content
 from hingfs.errors import (
     AccessDenied,
     Closing,
@@ -35,7 +36,7 @@ from hingfs.library.habits import WHOLE_HABIT_CLIPS
 from hingfs.library.readahead import PROVEN_SHARE
 from hingfs.library.reader import VideoReader
 from hingfs.library.readers import MOST_IDLE_READERS, Readers
-from hingfs.version import Content, Validator
+from hingfs.version import Validator
 from tests.support.mounting import eventually
 from tests.support.personalities import ramp
 from tests.support.sources import ENDPOINT, Source

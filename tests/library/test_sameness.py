@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from hingfs.api.judgement.verdict import Facts
+from hingfs.content import Content
 from hingfs.library.known import VideoFile
 from hingfs.library.sameness import Sameness
-from hingfs.version import Content, Validator
+from hingfs.version import Validator
 from tests.support.sources import ENDPOINT
 
 TAG, OTHER = Validator('"a"'), Validator('"b"')

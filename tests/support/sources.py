@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from hingfs.blocks import ByteRange, views_of
+from hingfs.content import Content
 from hingfs.errors import BodyCut
 from hingfs.http.answer import Answer
-from hingfs.version import Content
 from tests.support.personalities import ramp
 
 ENDPOINT = "https://api.test"  # of contents that no server shows

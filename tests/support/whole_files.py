@@ -10,9 +10,10 @@ from hingfs.api.whole import UNKNOWN_SIZE
 from hingfs.blocks import KIB, MIB
 from hingfs.cache.memory import MemoryBlockCache
 from hingfs.cache.tiers import Tiers
+from hingfs.content import Content
 from hingfs.errors import BodyCut, Closing, HingError
 from hingfs.fetch.spool_store import SpoolStore
-from hingfs.version import Content, Validator
+from hingfs.version import Validator
 from tests.support.sources import ENDPOINT
 
 

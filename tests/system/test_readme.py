@@ -43,7 +43,9 @@ PURPOSES = {
     "declaring": "how a setting is declared, at the field that holds it",
     "token": "base URLs, tokens, sizes and times, as people write them",
     "log": "log lines; how hingfs was called, and can be called again",
-    "errors": "ranges and blocks; what can go wrong; tables bounded by their memory",
+    "content": "what a mount has learnt about serving one version of a video",
+    "errors": "ranges and blocks; what can go wrong; tables bounded by their memory; "
+    "which bytes a video is",
 }
 
 

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from ...blocks import LARGEST_VIDEO_BYTES, ByteRange
+from ...content import Content
 from ...errors import (
     ContentChanged,
     HingError,
@@ -19,7 +20,7 @@ from ...errors import (
     printable,
 )
 from ...http.pauses import Headers
-from ...version import Content, Validator
+from ...version import Validator
 from .sniffing import PROOF_BYTES, Sort, is_container, sort_of
 
 # A HEAD that announces less than this describes an error page, not a clip.

@@ -28,6 +28,7 @@ from hingfs.api.judgement import (
 from hingfs.api.judgement.listing import ListPage
 from hingfs.api.judgement.video_status import UNSAID, State, Status
 from hingfs.blocks import ByteRange
+from hingfs.content import Content
 from hingfs.errors import (
     AccessDenied,
     ContentChanged,
@@ -41,7 +42,7 @@ from hingfs.errors import (
     VideoNotReady,
     VideoNotServed,
 )
-from hingfs.version import Content, Validator
+from hingfs.version import Validator
 from tests.support.personalities import MP4_HEAD
 from tests.support.sources import ENDPOINT
 
