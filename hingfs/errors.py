@@ -13,8 +13,9 @@ HingError
  ├ SpoolFull          no room for a whole-file stream
  ├ TransportError     the exchange failed; trying again may help
  │  ├ Unreachable     no connection (DNS, refused, TLS)
+ │  │  ├ Dropped      a connection was made, and ended before an answer
  │  │  ├ NoTls        TLS failed: no such protocol, or no trust
- │  │  └ NotAsked     not sent: the server left several others without an answer
+ │  │  └ NotAsked     not sent: the server is away, or left others without an answer
  │  ├ Stale           a kept connection had died unseen
  │  ├ NoAnswer        the request was sent, and no answer began in time
  │  ├ BodyCut         a body ended or stalled before its announced length
@@ -153,12 +154,16 @@ class Unreachable(TransportError):
         return super().__str__()
 
 
+class Dropped(Unreachable):
+    """A connection was made, and reset or closed before an answer."""
+
+
 class NoTls(Unreachable):
     """TLS failed: no such protocol there, or a certificate that is not trusted."""
 
 
 class NotAsked(Unreachable):
-    """No request was sent: the server has just not answered several."""
+    """No request was sent: the server is away, or has just not answered several."""
 
 
 class Stale(TransportError):

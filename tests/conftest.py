@@ -55,6 +55,7 @@ class LogWatch(logging.Handler):
         # Where servers are stopped, or ask for quiet, it may be noticed.
         self._allowed = [
             re.compile(r"did not answer \d+ times in a row"),
+            re.compile(r"the server is away \("),
             re.compile(r"the API asked for a pause of"),
         ]
 

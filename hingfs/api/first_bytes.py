@@ -80,11 +80,13 @@ class FirstBytes:
     def are_served(self) -> bool:
         """Whether the server is known to send parts of files, at once, and such ranges.
 
-        A server that reads a whole file before it sends any gets one request for it.
+        A server that reads a whole file before it sends any gets one request for it, and
+        one that seems dead gets none but those that programs wait for.
         """
         delivery = self._endpoint.delivery
         return (
-            delivery.serves_ranges
+            not self._sender.terms.seem_vain
+            and delivery.serves_ranges
             and delivery.may_be_asked_again
             and self._endpoint.beliefs.holds(Belief.FIRST_BYTES)
         )

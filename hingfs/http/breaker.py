@@ -1,8 +1,11 @@
-"""Whether the API answers, or counts as down.
+"""Whether the API answers, is away, or is silent.
 
 Decides when calls fail without a request, so that a dead server costs seconds, and when
 the API is asked again. Leaves to `patience` how often a call tries a server that
-answers.
+answers, and how long a read tries one that is away.
+
+Only the API's own host counts, by whichever of its addresses or through whichever proxy:
+`transport` tells nothing of storage hosts.
 """
 
 import contextlib
@@ -12,33 +15,39 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 
-from ..errors import NoAnswer, NotAsked, TransportError, Unreachable
+from ..errors import Dropped, NoAnswer, NotAsked, TransportError, Unreachable
 
 log = logging.getLogger(__name__)
 
-# After so many failures in a row, calls about names fail at once, for twice the time that
-# the last failure took, within these bounds. A failure is no connection, or no answer in
-# time while the API answered nothing else. A hundred names on a dead server must cost
-# seconds, also where it swallows packets or accepts connections and stays silent.
-# Guesses.
+# The API is away after so many tries in a row without a connection. One may be an
+# accident; tries that were under way at the same time met the same one, and count once.
+AWAY_TRIES = 2
+# It seems dead after so many failures of any kind: no connection, one that was dropped
+# before an answer, or no answer in time while the API answered nothing else. A hundred
+# names must cost seconds where it accepts connections and stays silent, too. A guess.
 FAILURES = 4
-_LEAST_SECONDS = 2.0
-_MOST_SECONDS = 10.0
+# Meanwhile one call in so many seconds asks, and the others fail at once. A person who
+# plugs the network in again waits no longer. A guess.
+PROBE_SECONDS = 5.0
 
 
 class Breaker:
-    """Opens when the API did not answer several times in a row.
+    """Opens when the API is away, or did not answer several times in a row.
 
-    Silence about one video counts once, however often it repeats: one slow video is no
-    dead server. Thread safety: all methods; none waits.
+    Any answer closes it. Silence about one video counts once, however often it repeats:
+    one slow video is no dead server. Thread safety: all methods; none waits.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards every field
-        # Failures in a row: attempts without a connection, and the videos about which
-        # the API was silent.
-        self._unreachable = 0
+        # Failures in a row: tries without a connection, connections that were dropped,
+        # and the videos about which the API was silent.
+        self._unconnected = 0
+        self._dropped = 0
         self._silent_about: set[str] = set()
+        # When the first and the last try without a connection began and ended (monotonic).
+        self._unconnected_since = 0.0
+        self._unconnected_at = 0.0
         self._answered_at = 0.0  # when the API last answered (monotonic)
         self._open_until = 0.0  # monotonic; 0 while it is closed
         # Thread that sends a request, or waits for its answer -> (video, when it began
@@ -49,9 +58,23 @@ class Breaker:
 
     @property
     def seems_dead(self) -> bool:
-        """Whether the API has not answered several times in a row: see `tries`."""
+        """Whether the API is away, or has not answered several times: see `tries`."""
         with self._lock:
-            return self._failures_locked() >= FAILURES
+            return self._is_open_locked()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether no connection could be made on the last tries."""
+        with self._lock:
+            return self._unconnected >= AWAY_TRIES
+
+    @property
+    def away_seconds(self) -> float:
+        """How long ago the first of the tries without a connection began; 0 if not away."""
+        with self._lock:
+            if self._unconnected < AWAY_TRIES:
+                return 0.0
+            return time.monotonic() - self._unconnected_since
 
     def tries(self, most: int) -> int:
         """How many tries a call may have: *most*, or one while the API seems dead.
@@ -59,16 +82,15 @@ class Breaker:
         Only one call at a time gets that try. Raises NotAsked for the others.
         """
         with self._lock:
-            failures = self._failures_locked()
-            if failures < FAILURES:
+            if not self._is_open_locked():
                 return most
             now = time.monotonic()
             if now < self._open_until:
                 raise NotAsked(
-                    f"the server did not answer {failures} times in a row; "
-                    f"asked again in {self._open_until - now:.0f} s"
+                    f"{self._trouble_locked()}; asked again in "
+                    f"{self._open_until - now:.0f} s"
                 )
-            self._open_until = now + _MOST_SECONDS  # unless that call ends before
+            self._open_until = now + PROBE_SECONDS
             return 1
 
     def silence_about(self, about: str) -> float:
@@ -139,7 +161,7 @@ class Breaker:
         """Close the breaker: the API answered."""
         with self._lock:
             was_open = self._open_until > 0.0
-            self._unreachable = 0
+            self._unconnected = self._dropped = 0
             self._silent_about.clear()
             self._open_until = 0.0
             self._answered_at = time.monotonic()
@@ -152,26 +174,44 @@ class Breaker:
         with self._lock:
             if self._answered_at > started:
                 return  # the API answers other requests
-            if isinstance(error, Unreachable):
-                self._unreachable += 1
+            if isinstance(error, Dropped):
+                self._dropped += 1
+            elif isinstance(error, Unreachable):
+                self._count_unconnected_locked(started, now)
             elif isinstance(error, NoAnswer):
                 if len(self._silent_about) < FAILURES:
                     self._silent_about.add(about)
             else:
                 return  # broken HTTP is an answer too: the server is there
-            failures = self._failures_locked()
-            if failures < FAILURES:
+            if not self._is_open_locked():
                 return
             opens = self._open_until == 0.0
-            cost = max(_LEAST_SECONDS, 2 * (now - started))
-            self._open_until = now + min(cost, _MOST_SECONDS)
+            self._open_until = now + PROBE_SECONDS
+            trouble = self._trouble_locked()
         if opens:
             log.warning(
-                "the server did not answer %d times in a row (%s): until it does, it is "
-                "asked every few seconds only, and other calls fail at once",
-                failures,
+                "%s (%s): until it answers, it is asked every %.0f s at most, what is "
+                "known is shown as it is known, and other calls fail at once",
+                trouble,
                 error,
+                PROBE_SECONDS,
             )
 
+    def _count_unconnected_locked(self, started: float, now: float) -> None:
+        if not self._unconnected:
+            self._unconnected_since = started
+        elif started < self._unconnected_at:
+            return  # it was under way when another one failed
+        self._unconnected += 1
+        self._unconnected_at = now
+
+    def _is_open_locked(self) -> bool:
+        return self._unconnected >= AWAY_TRIES or self._failures_locked() >= FAILURES
+
+    def _trouble_locked(self) -> str:
+        if self._unconnected >= AWAY_TRIES:
+            return "the server is away"
+        return f"the server did not answer {self._failures_locked()} times in a row"
+
     def _failures_locked(self) -> int:
-        return self._unreachable + len(self._silent_about)
+        return self._unconnected + self._dropped + len(self._silent_about)

@@ -13,7 +13,13 @@ import math
 import random
 import time
 
-from ..errors import DeadlineExceeded, NotAVideo, TransportError
+from ..errors import (
+    DeadlineExceeded,
+    NotAsked,
+    NotAVideo,
+    TransportError,
+    Unreachable,
+)
 from ..settings import EndpointConfig
 from .slots import Slot
 from .transport import HttpTransport
@@ -32,6 +38,11 @@ WHOLE_TRIES = 4
 FAILURE_MEMORY_SECONDS = 1.5
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 3.0
+# A read that begins when the API has been away for so long fails at once, but for one in
+# `breaker.PROBE_SECONDS`: reads before it have tried for as long as any read tries a
+# server that refuses connections, 0.2 + 0.4 + 0.8 + 1.6 s and three times 3.0 s. Reads
+# that began before keep their tries, so a server may restart under them.
+AWAY_TOO_LONG_SECONDS = 12.0
 # The part of a call's time that one attempt may wait for the head of its answer: an
 # attempt without an answer must leave time for another. A guess.
 _HEAD_SHARE = 0.5
@@ -50,6 +61,11 @@ class Terms:
         Raises NotAsked while another call has that try.
         """
         return self._transport.breaker.tries(METADATA_TRIES)
+
+    @property
+    def seem_vain(self) -> bool:
+        """Whether the API is away or silent: what nobody waits for is not asked now."""
+        return self._transport.breaker.seems_dead
 
     def of_name(
         self, about: str = "", tries: int = METADATA_TRIES, *, gives_way: bool = False
@@ -77,7 +93,14 @@ class Terms:
         )
 
     def of_read(self, about: str) -> "Patience":
-        """Terms of a read: a pause may use all of its time."""
+        """Terms of a read: a pause may use all of its time.
+
+        Raises NotAsked while the API is away for too long, and another call asks it.
+        """
+        breaker = self._transport.breaker
+        probes = breaker.away_seconds >= AWAY_TOO_LONG_SECONDS
+        if probes:
+            breaker.tries(1)
         return Patience(
             self._transport,
             self._config,
@@ -85,6 +108,7 @@ class Terms:
             seconds=self._config.read_seconds,
             tries=READ_TRIES,
             pause_seconds=math.inf,
+            probes=probes,
         )
 
 
@@ -95,8 +119,9 @@ class Patience:
     cost no try; together they may last *pause_seconds*. An answer must begin within a
     part of the time left, or within *config*'s `stall_seconds` if that is longer. After
     `wait_long` it has *config*'s `first_byte_seconds`, beyond the deadline if need be. A
-    call that *gives_way* ends with GivenWay once the API counts requests. One thread
-    uses it.
+    call that *gives_way* ends with GivenWay once the API counts requests. One that
+    *probes* an API that is away ends where it is still away, and has its tries once it
+    is not. One thread uses it.
     """
 
     def __init__(
@@ -109,6 +134,7 @@ class Patience:
         tries: int,
         pause_seconds: float,
         gives_way: bool = False,
+        probes: bool = False,
     ) -> None:
         self.about = about
         self._transport = transport
@@ -116,6 +142,7 @@ class Patience:
         self._tries = tries
         self._pause_left = pause_seconds
         self._gives_way = gives_way
+        self._probes = probes
         self.slot = Slot(transport.slots)  # held by a call that fetches content
         self._failures = 0
         self._stall_seconds = config.stall_seconds
@@ -155,6 +182,7 @@ class Patience:
 
     def answered(self) -> None:
         """Start the time again where a late answer was allowed and has begun."""
+        self._probes = False
         if self._waits_long:
             self.deadline = time.monotonic() + self._seconds
 
@@ -172,7 +200,8 @@ class Patience:
         DeadlineExceeded where the wait would reach the deadline.
         """
         self._failures += 1
-        if self._failures >= self._tries:
+        still_away = self._probes and isinstance(error, Unreachable)
+        if self._failures >= self._tries or still_away or isinstance(error, NotAsked):
             raise error
         delay = min(
             _FIRST_DELAY_SECONDS * 2 ** (self._failures - 1), _LONGEST_DELAY_SECONDS

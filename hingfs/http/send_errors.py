@@ -12,7 +12,14 @@ from collections.abc import Iterator
 import requests
 import urllib3.exceptions
 
-from ..errors import NoTls, ServerBroken, TransportError, Unreachable, printable
+from ..errors import (
+    Dropped,
+    NoTls,
+    ServerBroken,
+    TransportError,
+    Unreachable,
+    printable,
+)
 
 # OpenSSL's reasons for bytes that are no TLS record, such as plain HTTP.
 _NO_TLS_SPOKEN = frozenset(
@@ -36,7 +43,7 @@ def send_errors(server: str) -> Iterator[None]:
         reason = "no connection within the connect time-out"
         raise Unreachable(reason, server=server) from error
     except requests.exceptions.ConnectionError as error:
-        raise Unreachable(_reason_of(error), server=server) from error
+        raise _no_answer_of(error, server) from error
     except (
         requests.exceptions.RequestException,
         urllib3.exceptions.HTTPError,
@@ -45,6 +52,15 @@ def send_errors(server: str) -> Iterator[None]:
         raise ServerBroken(f"the exchange failed: {_reason_of(error)}") from error
     except (OSError, ValueError) as error:  # ValueError: bad characters in a request
         raise TransportError(f"the exchange failed: {_reason_of(error)}") from error
+
+
+def _no_answer_of(
+    error: requests.exceptions.ConnectionError, server: str
+) -> Unreachable:
+    """The error for *error*: urllib3 has a type for what happens once it is connected."""
+    cause = error.args[0] if error.args else None
+    dropped = isinstance(cause, urllib3.exceptions.ProtocolError)
+    return (Dropped if dropped else Unreachable)(_reason_of(error), server=server)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -21,7 +21,7 @@ import requests.auth
 import urllib3
 import urllib3.exceptions
 
-from ..errors import Stale, Unreachable
+from ..errors import Dropped, Stale
 from ..settings import EndpointConfig
 from .proxies import Proxies
 from .send_errors import send_errors
@@ -95,7 +95,7 @@ class Wire:
                     )
             except Stale as error:
                 log.debug("%s: %s", server, error)
-        raise Unreachable("connections die as soon as they are kept", server=server)
+        raise Dropped("connections die as soon as they are kept", server=server)
 
     def _fresh(self) -> requests.adapters.HTTPAdapter:
         """The adapter for fresh requests, its pool emptied; busy connections go on."""

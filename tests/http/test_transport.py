@@ -26,6 +26,7 @@ from hingfs.errors import (
     BodyCut,
     Closing,
     DeadlineExceeded,
+    Dropped,
     HingError,
     ServerBroken,
     TransportError,
@@ -907,23 +908,43 @@ class TestBreaker:
         url = endpoint.url("v")
         for _ in range(2):  # a success in between counts anew
             endpoint.stop()
-            for _ in range(breaker.FAILURES - 1):
+            for _ in range(breaker.AWAY_TRIES - 1):
                 with pytest.raises(Unreachable):
                     get(transport, url)
+            assert not transport.breaker.seems_dead
             endpoint.start()
             get(transport, url).close()
-        assert not transport.breaker.seems_dead
 
         endpoint.stop()
-        for _ in range(breaker.FAILURES):
+        for _ in range(breaker.AWAY_TRIES):
             with pytest.raises(Unreachable):
                 get(transport, url)
         assert transport.breaker.seems_dead
+        assert transport.breaker.is_away
+
+    def test_a_connection_that_is_dropped_is_not_away(self, transport, endpoint):
+        endpoint.inject(faults.refuse_connection(), math.inf)
+        for number in range(breaker.FAILURES):
+            assert transport.breaker.tries(3) == 3, number
+            with pytest.raises(Dropped):
+                get(transport, endpoint.url("v"))
+
+        assert transport.breaker.seems_dead
+        assert not transport.breaker.is_away
+
+    def test_a_storage_host_that_is_away_is_not_the_api(self, transport, endpoint):
+        get(transport, endpoint.url("v")).close()
+        endpoint._servers["storage"].stop()
+        for _ in range(breaker.FAILURES):
+            with pytest.raises(Unreachable):
+                get(transport, endpoint.sign("v"))
+
+        assert not transport.breaker.seems_dead
 
     def test_a_dead_server_is_said_once_and_that_it_is_back(
         self, transport, endpoint, expected_log, caplog
     ):
-        expected_log("did not answer 4 times in a row .*other calls fail at once")
+        expected_log("the server is away .*other calls fail at once")
         caplog.set_level(logging.INFO, "hingfs")
         url = endpoint.url("v")
         endpoint.stop()
@@ -935,7 +956,7 @@ class TestBreaker:
             get(transport, url).close()
 
         lines = [record.getMessage() for record in caplog.records]
-        assert len([line for line in lines if "times in a row" in line]) == 1
+        assert len([line for line in lines if "is away" in line]) == 1
         assert len([line for line in lines if "answers again" in line]) == 1
 
     def test_the_token_file_is_read_again_when_told(self, make, endpoint, tmp_path):

@@ -27,12 +27,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hingfs.http import breaker, dialing, patience
+from hingfs.http import breaker, patience
 from hingfs.mount.filesystem import Refusal
 from hingfs.mount.serving import Mount
 from hingfs.token import Token
 from tests.conftest import Build, LogWatch
 from tests.support import endpoint as faults
+from tests.support.attempts import Attempts
 from tests.support.certificates import certificate
 from tests.support.endpoint import FakeEndpoint, Fault, Video, content_get
 from tests.support.memories import remember_failed_transfers
@@ -149,7 +150,7 @@ def forgive(log: LogWatch, pattern: str) -> None:
 @pytest.fixture(autouse=True)
 def dead_servers_are_asked_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that was dead is asked again soon, so that no test has to wait."""
-    monkeypatch.setattr(breaker, "_LEAST_SECONDS", 0.3)
+    monkeypatch.setattr(breaker, "PROBE_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -1162,19 +1163,6 @@ FILES = 100
 # A hundred names must cost seconds, not minutes; without a breaker each would cost
 # three times the time-out below.
 SECONDS_NOT_MINUTES = 30.0
-
-
-class Attempts:
-    """Counts the connections that are tried."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
-        self._real = dialing.begin_connecting
-        monkeypatch.setattr(dialing, "begin_connecting", self._connect)
-
-    def _connect(self, *args: object, **options: object) -> socket.socket:
-        self.count += 1
-        return self._real(*args, **options)  # type: ignore[arg-type]
 
 
 @contextmanager

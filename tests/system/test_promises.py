@@ -25,7 +25,8 @@ import pytest
 from hingfs.api.shifting import SAMPLE
 from hingfs.errors import NoSuchApi, TokenError
 from hingfs.fetch.landings import Landing
-from hingfs.http.patience import FAILURE_MEMORY_SECONDS
+from hingfs.http.breaker import PROBE_SECONDS
+from hingfs.http.patience import AWAY_TOO_LONG_SECONDS, FAILURE_MEMORY_SECONDS
 from hingfs.library import lookups as lookups_module
 from hingfs.library.listing import STALE_LISTING_SECONDS
 from hingfs.library.names import full_name_of, name_of
@@ -34,6 +35,7 @@ from hingfs.mount import serving as mount_module
 from hingfs.mount.filesystem import Refusal
 from hingfs.token import Token
 from tests.support import endpoint as faults
+from tests.support.attempts import Attempts
 from tests.support.endpoint import Connection, FakeEndpoint
 from tests.support.memories import (
     remember_failed_reads,
@@ -959,6 +961,35 @@ def test_a_dead_server_costs_seconds(view, video, endpoint, quiet_log, monkeypat
     endpoint.start()
     eventually(lambda: errno_of(lambda: files.size_bytes("v")) == "none", "an answer")
     check_reads(files, video, sequential(SIZE_BYTES))
+
+
+def test_a_server_that_is_away_is_asked_now_and_then(
+    view, film, endpoint, monkeypatch, expected_log
+):
+    """A server is away when two tries in a row made no connection: then one call in 5 s asks it, and other names that are not known are EIO at once; so are reads of bytes that are not here, once it has been away for 12 s. Its first answer ends that."""
+    expected_log("EIO")
+    attempts = Attempts(monkeypatch)
+    files = view()
+    breaker = files.mount.engine.transport.breaker
+    with opened(files, "film") as handle:
+        handle.read(0, 1000)
+        endpoint.wait_until_idle()
+        endpoint.stop()
+        assert errno_of(lambda: files.size_bytes("unknown")) == "EIO"
+        assert breaker.is_away
+        attempts.count = 0
+
+        said = {errno_of(partial(files.size_bytes, f"v{n}")) for n in range(100)}
+        breaker._unconnected_since -= AWAY_TOO_LONG_SECONDS
+        assert errno_of(lambda: handle.read(FAR, 1000)) == "EIO"
+        assert said == {"EIO"}
+        assert attempts.count < 30, "of what was under way"
+        assert handle.read(0, 1000) == film.read(0, 1000)
+
+        endpoint.start()
+        breaker._open_until -= PROBE_SECONDS
+        assert files.size_bytes("v") == SIZE_BYTES
+        eventually(lambda: errno_of(lambda: handle.read(FAR, 1000)) == "none", "a read")
 
 
 @pytest.mark.fuse
