@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .. import log
+from ..bringing import NoRoom
 from ..cache import stock
 from ..engine import Engine
 from ..errors import (
@@ -31,7 +32,7 @@ from ..library.names import full_name_of, name_of
 from ..mount import mount_table
 from ..settings import CacheConfig, EndpointConfig, LogConfig
 from ..units import rounded_size, whole
-from ..warm import NoRoom, Warmed, Warmer, room_of
+from ..warm import Warmed, Warmer, room_of
 from . import disk
 from .console import complain
 from .given import Given
