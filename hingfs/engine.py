@@ -8,6 +8,7 @@ import sys
 
 from .api.client import VideoClient
 from .cache.disk import DiskCache
+from .cache.kept import KeptStore
 from .cache.memory import MemoryBlockCache
 from .cache.tiers import Tiers
 from .errors import Closing
@@ -19,6 +20,7 @@ from .flights import SingleFlight
 from .http.transport import HttpTransport
 from .library.ahead import Ahead
 from .library.catalog import Catalog
+from .library.copies import Copies
 from .library.crowd import Crowd
 from .library.lookups import LOOKUP_THREADS, SILENCE_SECONDS, Lookups
 from .library.openings import Openings
@@ -64,16 +66,19 @@ class Engine:
         self._statuses = DaemonPool("hingfs-status", LOOKUP_THREADS + names_ahead)
         self.client = VideoClient(self.transport, endpoint, self._statuses, self.facts)
         self.cache = MemoryBlockCache(cache.cache_bytes)
+        waiting_bytes = int(cache.cache_bytes * WAITING_SHARE)
+        self.kept = (
+            KeptStore(cache.kept_videos, cache.keep_bytes, waiting_bytes)
+            if cache.kept_videos
+            else None
+        )
         self.tiers = tiers = Tiers(
             self.cache,
             cache.block_bytes,
-            DiskCache(
-                cache.kept_directory,
-                cache.disk_cache_bytes,
-                waiting_bytes=int(cache.cache_bytes * WAITING_SHARE),
-            )
+            DiskCache(cache.kept_directory, cache.disk_cache_bytes, waiting_bytes)
             if cache.kept_directory and cache.disk_cache_bytes
             else None,
+            self.kept,
         )
         self.spools = SpoolStore(
             self.client.source,
@@ -107,6 +112,7 @@ class Engine:
             crowd=crowd,
             store=self.facts,
             openings=Openings(self.client.first_bytes, self.fetcher),
+            copies=Copies(self.kept, endpoint.base_url),
         )
 
     def renew(self) -> None:

@@ -11,6 +11,7 @@ HingError
  ├ RangesIgnored      the server sends whole files only
  ├ Closing            the mount is ending
  ├ SpoolFull          no room for a whole-file stream
+ ├ CopyDamaged        a block of a kept copy is bad, and the server gives no other
  ├ TransportError     the exchange failed; trying again may help
  │  ├ Unreachable     no connection (DNS, refused, TLS)
  │  │  ├ Dropped      a connection was made, and ended before an answer
@@ -125,6 +126,10 @@ class Closing(HingError):
 
 class SpoolFull(HingError):
     """A whole-file stream finds no room in memory or on disk."""
+
+
+class CopyDamaged(HingError):
+    """A block of a kept copy is bad, and could not be fetched again."""
 
 
 class TransportError(HingError):

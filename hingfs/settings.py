@@ -164,9 +164,23 @@ class CacheConfig:
         NoneType,
         "for blocks, and for facts that the next mount need not ask for (default: $XDG_CACHE_HOME/hingfs, else ~/.cache/hingfs); and for files of servers that ignore ranges (default: the system's temporary directory)",
     )
-    # `cli` finds it, and it is no setting. None keeps nothing for the next mount: so do
-    # the demo, and the check before a mount.
+    keep_bytes: int = setting(
+        "--keep-size",
+        SIZE,
+        "100GiB",
+        "disk for videos that are kept; full, it stops new keeping alone",
+    )
+    keep_directory: Path | None = setting(
+        "--keep-dir",
+        DIRECTORY,
+        NoneType,
+        "for videos that are kept (default: $XDG_DATA_HOME/hingfs, else ~/.local/share/hingfs)",
+    )
+    # `cli` finds both, and they are no settings: where the facts and the disk cache lie,
+    # and what is kept. None keeps nothing for the next mount: so do the demo, and the
+    # check before a mount.
     kept_directory: Path | None = None
+    kept_videos: Path | None = None
     metadata_ttl_seconds: float = setting(
         "--metadata-ttl",
         TIME,

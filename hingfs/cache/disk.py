@@ -41,6 +41,13 @@ class DiskCache(VideoFolder):
             self._behind.wake(self._drops)
         return super().open(version, completed_at)
 
+    def where(self, version: VideoVersion) -> Path:
+        """Where the files of *version* lie, if there are any, without their endings.
+
+        Does I/O; raises OSError.
+        """
+        return self._stem(version)
+
     def drop(self, version: VideoVersion) -> None:
         """*version* is of no use: its tag was seen above other bytes. Its users read on.
 

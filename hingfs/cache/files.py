@@ -28,7 +28,7 @@ from .layout import (
     header_of,
     index_of,
 )
-from .pair import Descriptor, Pair, Recall
+from .pair import Descriptor, Pair, Recall, copy_of_page
 
 # Other processes may delete what was just made. A guess.
 _TRIES = 4
@@ -78,11 +78,23 @@ def unlink(stem: Path) -> None:
 def found_pair(stem: Path, recall: Recall = lambda _: None) -> Pair:
     """The pair at *stem*; raises OSError and NoHeader."""
     index = _opened(index_of(stem))
-    header = header_of(os.pread(index.number, RECORDS_AT, 0))
+    header = _header_in(index)
     data = _opened(data_of(stem))
     if _size_of(data) > header.version.size_bytes:
         raise NoHeader("data of another video")
     return Pair(data, index, header, recall)
+
+
+def _header_in(index: Descriptor) -> Header:
+    """The header of *index*, mended from its copy if need be; raises NoHeader."""
+    try:
+        return header_of(os.pread(index.number, RECORDS_AT, 0))
+    except NoHeader:
+        page = copy_of_page(index)
+        header = header_of(page)
+    with contextlib.suppress(OSError):  # it could be read, and that is enough
+        os.pwrite(index.number, page, 0)
+    return header
 
 
 def _opened(path: Path) -> Descriptor:

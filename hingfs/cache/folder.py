@@ -225,6 +225,10 @@ class VideoFolder(ABC):
         self._demand(version)
         safe(self._folder)
         self._janitor.made(2 * PAGE_BYTES)  # at least: an index, if it is not there yet
+        return self._pair(version, completed_at)
+
+    def _pair(self, version: VideoVersion, completed_at: float | None) -> Pair:
+        """The files of *version*, found or made."""
         stem = self._stem(version)
         return open_pair(stem, version, self._recalled, completed_at)
 

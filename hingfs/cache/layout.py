@@ -3,8 +3,9 @@
 `v2/<2 hex>/<key>.data` is a sparse file of the video's size. `<key>.index` holds a header
 of one page and then a record of 8 bytes for each grid block. The header is JSON under a
 checksum: it names the version in full, and a later field is one more key. The last 256
-bytes of the page are left for what changes once a video is kept: its flags, the whole
-file's SHA-256, and a checksum of their own. They are zeros today.
+bytes of the page are the mark of a video that is kept, under a checksum of its own: what a
+name needs without its server, and the whole file's SHA-256 once all of it is there. They
+are zeros for what is only cached. The index of a kept video ends with a copy of its page.
 
 Decides what counts as a header of ours. Leaves the files to `pair`. Threads: none.
 """
@@ -12,6 +13,7 @@ Decides what counts as a header of ours. Leaves the files to `pair`. Threads: no
 import contextlib
 import hashlib
 import json
+import math
 import os
 import struct
 import sys
@@ -39,8 +41,14 @@ PRESENT = 1 << 63
 
 _MAGIC = b"hingfs\r\n"
 _HEAD = struct.Struct("<8sIII")  # magic, layout, bytes of the text, CRC-32 of it
-_KEPT_BYTES = 256
-_MOST_TEXT_BYTES = RECORDS_AT - _KEPT_BYTES - _HEAD.size
+_MARK_BYTES = 256
+MARK_AT = RECORDS_AT - _MARK_BYTES
+# Magic, format, whether all is there, mtime in ns, when it was begun and when its link
+# expires in Unix seconds (NaN: untold), SHA-256; then the CRC-32 of all that.
+_MARK = struct.Struct("<4sHHqdd32s")
+_CRC = struct.Struct("<I")
+_MARK_MAGIC, _MARK_FORMAT = b"kept", 1
+_MOST_TEXT_BYTES = MARK_AT - _HEAD.size
 _KEY_BYTES = 16
 
 
@@ -94,6 +102,51 @@ class Header:
             raise NoHeader("its texts do not fit")
         head = _HEAD.pack(_MAGIC, LAYOUT, len(text), zlib.crc32(text))
         return (head + text).ljust(RECORDS_AT, b"\0")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """That a video is kept, or on its way to it: what its name needs without a server.
+
+    Times are in Unix seconds, but *mtime_ns*. *begun_at* is when keeping began, and
+    *expires_at* when the link does, if the server told it.
+    """
+
+    mtime_ns: int
+    begun_at: float
+    expires_at: float | None = None
+    sha256: bytes | None = None  # of the whole file, once all of it is there
+
+    def packed(self) -> bytes:
+        """The mark as a page ends with it."""
+        body = _MARK.pack(
+            _MARK_MAGIC,
+            _MARK_FORMAT,
+            self.sha256 is not None,
+            self.mtime_ns,
+            self.begun_at,
+            math.nan if self.expires_at is None else self.expires_at,
+            self.sha256 or b"",
+        )
+        return (body + _CRC.pack(zlib.crc32(body))).ljust(_MARK_BYTES, b"\0")
+
+
+def mark_of(page: bytes) -> Mark | None:
+    """The mark in *page*, the first of an index; None if there is no good one."""
+    body = page[MARK_AT : MARK_AT + _MARK.size]
+    try:
+        magic, form, whole, mtime_ns, begun_at, expires_at, sha256 = _MARK.unpack(body)
+        (crc,) = _CRC.unpack_from(page, MARK_AT + _MARK.size)
+    except struct.error:
+        return None
+    if (magic, form, zlib.crc32(body)) != (_MARK_MAGIC, _MARK_FORMAT, crc):
+        return None
+    return Mark(
+        mtime_ns,
+        begun_at,
+        None if math.isnan(expires_at) else expires_at,
+        sha256 if whole else None,
+    )
 
 
 def header_of(page: bytes) -> Header:

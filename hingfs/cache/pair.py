@@ -25,10 +25,13 @@ from xxhash import xxh3_64
 from ..blocks import MIB, ByteRange, block_count, blocks_of, bounds_of, views_of
 from .layout import (
     GRID_BYTES,
+    MARK_AT,
     PRESENT,
     RECORD_BYTES,
     RECORDS_AT,
     Header,
+    Mark,
+    mark_of,
     records_of,
     written_records,
 )
@@ -239,6 +242,24 @@ class Pair:
             if times == now and records_of(written, 1)[0] == record:
                 _write_all(self._index, [memoryview(bytes(RECORD_BYTES))], at)
 
+    @property
+    def mark(self) -> Mark | None:
+        """The mark of a video that is kept, or on its way to it."""
+        page = os.pread(self._index.number, RECORDS_AT, 0)
+        return mark_of(page) or mark_of(copy_of_page(self._index))
+
+    def put_mark(self, mark: Mark) -> None:
+        """Write *mark*; the index then ends with a copy of its first page."""
+        _write_all(self._index, [memoryview(mark.packed())], MARK_AT)
+        page = os.pread(self._index.number, RECORDS_AT, 0)
+        end = RECORDS_AT + len(self._records) * RECORD_BYTES
+        _write_all(self._index, [memoryview(page)], end)
+
+    def sync(self) -> None:
+        """Return once all that was written is on the disk."""
+        os.fdatasync(self._data.number)
+        os.fdatasync(self._index.number)
+
     def touch(self) -> None:
         """The video was used now: its index's mtime says so."""
         os.utime(self._index.number)
@@ -264,6 +285,12 @@ class Pair:
                 if old:
                     self._verified[index] = 0
         self._seen = seen
+
+
+def copy_of_page(index: Descriptor) -> bytes:
+    """The copy of the first page that the *index* of a kept video ends with."""
+    end = os.fstat(index.number).st_size
+    return os.pread(index.number, RECORDS_AT, max(RECORDS_AT, end - RECORDS_AT))
 
 
 def _record_of(views: Sequence[memoryview]) -> int:

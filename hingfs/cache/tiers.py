@@ -1,7 +1,8 @@
 """The blocks of contents that are here: in memory, or else on disk.
 
 Decides that memory is asked first, and that what lies on disk is read from there without
-a copy in memory. Decides under which version a content's blocks are kept. Leaves to
+a copy in memory. A version that is kept, or on its way to it, lies among what is kept;
+any other one in the disk cache. Decides under which version a content's blocks are kept. Leaves to
 `memory` and `disk` which blocks are evicted, to `disk` what is wrong there, and to its
 callers what becomes of blocks that are not here.
 
@@ -25,9 +26,11 @@ from ..blocks import (
 )
 from ..content import Content
 from ..version import VideoVersion
+from ..workers import all_joined
 from .base import BlockCache
 from .disk import DiskCache
-from .layout import GRID_BYTES
+from .kept import KeptStore
+from .layout import GRID_BYTES, Mark
 from .video import DiskVideo
 
 # How often it is seen whether a video is whole on disk: a look costs 40 µs for a film.
@@ -46,18 +49,25 @@ class _Held:
 
 
 class Tiers:
-    """Blocks of *block_bytes*, in *memory* and on *disk*. Thread safety: all methods.
+    """Blocks of *block_bytes*, in *memory*, on *disk* and *kept*. Thread safety: all methods.
 
-    The disk takes part for contents that are *held*, so that its files are open no
+    The last two take part for contents that are *held*, so that their files are open no
     longer than somebody reads or fetches.
     """
 
     def __init__(
-        self, memory: BlockCache, block_bytes: int, disk: DiskCache | None = None
+        self,
+        memory: BlockCache,
+        block_bytes: int,
+        disk: DiskCache | None = None,
+        kept: KeptStore | None = None,
     ) -> None:
         self.memory = memory
         self.block_bytes = block_bytes
         self._disk = disk
+        self._kept = kept
+        # What is kept comes first: it is whole, or on its way to that.
+        self._folders = [folder for folder in (kept, disk) if folder is not None]
         # Guards the table and its values; no file is opened or closed under it. A look
         # into the table alone needs no lock.
         self._lock = threading.Lock()
@@ -65,12 +75,12 @@ class Tiers:
 
     def close(self) -> None:
         """Take nothing more; what waits for the disk is still written, see `join`."""
-        if self._disk is not None:
-            self._disk.close()
+        for folder in self._folders:
+            folder.close()
 
     def join(self, seconds: float) -> bool:
         """Whether all is written, and every thread has ended, within *seconds*."""
-        return self._disk is None or self._disk.join(seconds)
+        return all_joined(self._folders, seconds)
 
     @contextlib.contextmanager
     def held(self, content: Content) -> Iterator[None]:
@@ -86,24 +96,57 @@ class Tiers:
 
         What an earlier process left whole of it is taken up at the first hold.
         """
-        if self._disk is None:
+        if not self._folders:
             return
         with self._lock:
             self._held.setdefault(content, _Held()).holders += 1
         if content.seeks_sighting:  # all who use its version hold it first
-            version = self._disk.whole_sighting(content)
+            version = self._whole_sighting(content)
             if version is not None:
                 content.take_up(version)
 
     def may_take_up(self, content: Content) -> bool:
         """Whether an earlier process left it whole, by all that *content* tells."""
-        if self._disk is None or not content.seeks_sighting:
+        return content.seeks_sighting and self._whole_sighting(content) is not None
+
+    def keep(self, content: Content, mark: Mark) -> VideoVersion:
+        """Have *content*, which is held, land among what is kept; returns its version.
+
+        Does I/O; raises as `KeptStore.begin` does.
+        """
+        version = content.version
+        assert self._kept is not None, "who keeps has a place for it"
+        assert version is not None, "only a video of known size is kept"
+        cached = None
+        if self._disk is not None:
+            with contextlib.suppress(OSError):
+                cached = self._disk.where(version)
+        completed_at = content.completed_at
+        self._kept.begin(version, mark, completed_at=completed_at, cached=cached)
+        with self._lock:  # the next use finds the files among what is kept
+            held = self._held.get(content)
+            video = held.video if held is not None else None
+            if held is not None:
+                held.video, held.whole = None, False
+        if video is not None:
+            video.release()
+        return version
+
+    def is_kept(self, content: Content) -> bool:
+        """Whether the version of *content* is kept whole; memory only."""
+        version = content.version
+        if self._kept is None or version is None:
             return False
-        return self._disk.whole_sighting(content) is not None
+        return self._kept.has_sealed(version)
+
+    def _whole_sighting(self, content: Content) -> VideoVersion | None:
+        """The version that lies whole in a folder and is *content*, by what it tells."""
+        found = (folder.whole_sighting(content) for folder in self._folders)
+        return next((version for version in found if version is not None), None)
 
     def release(self, content: Content) -> None:
         """One `hold` less."""
-        if self._disk is None:
+        if not self._folders:
             return
         with self._lock:
             held = self._held[content]
@@ -197,7 +240,7 @@ class Tiers:
     @property
     def disk_is_written(self) -> bool:
         """Whether there is a disk, and it takes blocks now."""
-        return self._disk is not None and self._disk.is_written
+        return any(folder.is_written for folder in self._folders)
 
     def drop_disproved(self, content: Content) -> None:
         """Delete what another process would take for *content*, and may not be.
@@ -264,14 +307,14 @@ class Tiers:
         """What is on disk of the version that *content* has now, if it is held."""
         held = self._held.get(content)
         version = content.version
-        if held is None or self._disk is None or version is None:
+        if held is None or version is None:
             return None
         found = (
             held.video
         )  # once: another thread may replace it by that of another version
         if found is not None and found.version == version:
             return found
-        video = left = self._disk.open(version, content.completed_at)
+        video = left = self._opened(version, content.completed_at)
         with self._lock:
             if held.holders:  # else it serves this call alone
                 left, held.video = held.video, video
@@ -280,11 +323,19 @@ class Tiers:
             left.release()
         return video
 
+    def _opened(
+        self, version: VideoVersion, completed_at: float | None = None
+    ) -> DiskVideo | None:
+        for folder in self._folders:
+            video = folder.open(version, completed_at)
+            if video is not None:
+                return video
+        return None
+
     def _from_disk_as(
         self, version: VideoVersion, content: Content, index: int
     ) -> Block | None:
-        assert self._disk is not None, "without a disk nothing is held"
-        video = self._disk.open(version)
+        video = self._opened(version)
         try:
             return self._from_disk(video, content, index)
         finally:

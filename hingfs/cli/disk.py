@@ -1,4 +1,4 @@
-"""The cache directory, as the commands about it find it, and its trouble in words."""
+"""The directories of the disk cache and of what is kept, and their trouble in words."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -15,9 +15,17 @@ def cache_directory(config: CacheConfig, environ: Mapping[str, str]) -> Path:
         return facts_directory.usable(config.directory, environ)
 
 
+def keep_directory(config: CacheConfig, environ: Mapping[str, str]) -> Path:
+    """As `cache_directory`, for what is kept."""
+    with in_words():
+        return facts_directory.usable(
+            config.keep_directory, environ, facts_directory.DATA
+        )
+
+
 @contextlib.contextmanager
 def in_words() -> Iterator[None]:
-    """Turn an OSError of the cache directory into words; its rule is in words already."""
+    """Turn an OSError of such a directory into words; its rule is in words already."""
     try:
         yield
     except OSError as error:

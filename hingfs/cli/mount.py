@@ -96,7 +96,7 @@ def _serve(
     if target.warning:
         complain(f"warning: {target.warning}")
 
-    config = _with_facts(config)
+    config = _with_directories(config)
 
     def announce() -> None:
         by_key = "Ctrl-C, or " if foreground else ""
@@ -114,11 +114,22 @@ def _serve(
     serving.serve(config, announce, newest)
 
 
-def _with_facts(config: Config) -> Config:
-    """*config* with a directory for facts; says why if there is none."""
+def _with_directories(config: Config) -> Config:
+    """*config* with directories for facts and for what is kept.
+
+    Says why if there is none.
+    """
+    cache = config.cache
     try:
-        found = facts_directory.usable(config.cache.directory, os.environ)
+        found = facts_directory.usable(cache.directory, os.environ)
+        cache = replace(cache, kept_directory=found)
     except OSError as error:
         complain(f"warning: nothing is remembered for the next mount: {error}")
-        return config
-    return replace(config, cache=replace(config.cache, kept_directory=found))
+    try:
+        kept = facts_directory.usable_if_there(
+            cache.keep_directory, os.environ, facts_directory.DATA
+        )
+        cache = replace(cache, kept_videos=kept)
+    except OSError as error:
+        complain(f"warning: nothing that is kept is shown: {error}")
+    return replace(config, cache=cache)

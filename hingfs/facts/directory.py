@@ -1,4 +1,4 @@
-"""Where the facts lie, and whether the place is safe for them.
+"""Where facts, blocks and kept videos lie, and whether the place is safe for them.
 
 Decides which directory it is, and refuses one that another user owns or can write: such
 a user could plant sizes and times. Says whether it lies on a network file system. Leaves
@@ -9,11 +9,11 @@ import contextlib
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import command_word, plain
 
-_SYSTEM_CACHE = Path("/var/cache/hingfs")  # of root, where it has no home
 _MOUNTINFO = Path("/proc/self/mountinfo")
 # Their locks and shared memory may not reach other machines, so SQLite's WAL does not
 # work there. Any other file system in user space counts as one of them: nobody knows.
@@ -23,21 +23,42 @@ _NETWORK = (
 )
 
 
-def usable(
-    given: Path | None, environ: Mapping[str, str], of_root: Path = _SYSTEM_CACHE
-) -> Path:
-    """The directory for facts: *given*, else this user's own, made if need be.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A kind of directory: of *variable*, else *below_home*, else root's *of_root*."""
 
-    *of_root* is root's own without a home. Raises OSError, whose text is for people, if
-    there is none or it is not safe.
+    variable: str
+    below_home: str
+    of_root: Path
+
+
+# As the XDG base directory specification has them; root's, where it has no home, as FHS.
+CACHE = Place("XDG_CACHE_HOME", ".cache", Path("/var/cache/hingfs"))
+DATA = Place("XDG_DATA_HOME", ".local/share", Path("/var/lib/hingfs"))
+
+
+def usable(
+    given: Path | None, environ: Mapping[str, str], place: Place = CACHE
+) -> Path:
+    """The directory *given*, else this user's own *place*, made if need be.
+
+    Raises OSError, whose text is for people, if there is none or it is not safe.
     """
-    directory = given or _of_user(environ, of_root)
+    directory = given or _of_user(environ, place)
     try:
         return made_safe(directory)
     except OSError as error:
         if error.errno is None:
             raise
         raise OSError(f"{plain(str(directory))}: {error.strerror}") from error
+
+
+def usable_if_there(
+    given: Path | None, environ: Mapping[str, str], place: Place
+) -> Path:
+    """As `usable`, but a directory that does not exist is not made."""
+    directory = given or _of_user(environ, place)
+    return usable(directory, environ, place) if directory.exists() else directory
 
 
 def made_safe(directory: Path) -> Path:
@@ -72,14 +93,15 @@ def network_file_system(directory: Path, mountinfo: Path = _MOUNTINFO) -> str | 
     return None
 
 
-def _of_user(environ: Mapping[str, str], of_root: Path) -> Path:
-    cache, home = Path(environ.get("XDG_CACHE_HOME", "")), Path(environ.get("HOME", ""))
-    if cache.is_absolute():  # the XDG specification ignores any other
-        return cache / "hingfs"
+def _of_user(environ: Mapping[str, str], place: Place) -> Path:
+    """This user's own directory of *place*; raises OSError, in words, if there is none."""
+    own, home = Path(environ.get(place.variable, "")), Path(environ.get("HOME", ""))
+    if own.is_absolute():  # the XDG specification ignores any other
+        return own / "hingfs"
     # `sudo` may leave the caller's home to root, whose files would lock the caller out.
     with contextlib.suppress(OSError):
         if home.is_absolute() and home.stat().st_uid == os.geteuid():
-            return home / ".cache" / "hingfs"
+            return home / place.below_home / "hingfs"
     if os.geteuid() == 0:
-        return of_root
+        return place.of_root
     raise OSError("HOME names no directory of yours")

@@ -1,7 +1,8 @@
 """The videos of one endpoint as files: found by their names, opened, and listed.
 
-Decides which video a name stands for, what a directory shows, and when a known file must
-be confirmed. Leaves to `known` what is remembered, to `listing` what the API lists, to
+Decides which video a name stands for, what a directory shows, when a known file must be
+confirmed, and that a kept copy stands for a video that its server does not serve. Leaves
+to `copies` which copies there are, to `known` what is remembered, to `listing` what the API lists, to
 `versions` what the server is asked about a video, to `walk` which names are looked up
 ahead, and to `operations` how files are shown.
 
@@ -17,11 +18,19 @@ from ..api.endpoint_check import NewestPage
 from ..api.metadata import VideoMetadata
 from ..cache.tiers import Tiers
 from ..content import Content
-from ..errors import TransportError, VideoNotFound, printable
+from ..errors import (
+    AccessDenied,
+    HingError,
+    TransportError,
+    Unreachable,
+    VideoNotFound,
+    printable,
+)
 from ..facts.store import FactStore
 from ..fetch.spool_store import SpoolStore
 from ..settings import CacheConfig
 from .ahead import Ahead
+from .copies import Copies
 from .crowd import Crowd
 from .known import Known, KnownVideos, VideoFile
 from .listing import VideoList
@@ -53,8 +62,10 @@ class Catalog:
         crowd: Crowd,
         store: FactStore,
         openings: Openings,
+        copies: Copies,
     ) -> None:
         self._config = config
+        self._copies = copies
         self._metadata_seconds = metadata_seconds
         self._lookups = lookups
         self._crowd = crowd
@@ -83,8 +94,9 @@ class Catalog:
 
         A known file comes from memory; others are asked for. *more_follows*: a program
         may open it, and look up other names; what that needs is asked for beside it.
-        Raises VideoNotFound for a name that no video can have, without a request; the
-        error that the server's answers mean; and DeadlineExceeded.
+        The copy that is kept of a video stands for it where these would be raised:
+        VideoNotFound for a name that no video can have, without a request; the error that
+        the server's answers mean; and DeadlineExceeded.
         """
         file = self.at_hand(name)
         if file is not None:
@@ -92,8 +104,13 @@ class Catalog:
                 self._walks.look_ahead()
             return file
         with self._crowd.call(self._metadata_seconds) as deadline:
-            video_id = self._id_of(name, deadline)
-            return self._find_id(video_id, deadline, more_follows=more_follows)
+            try:
+                video_id = self._id_of(name, deadline)
+                file = self._find_id(video_id, deadline, more_follows=more_follows)
+            except HingError as error:
+                return self._copy_of(name, error)
+        self._copies.served(file)
+        return file
 
     def at_hand(self, name: str) -> VideoFile | None:
         """The file that `find` would give from memory, if it would; makes no request."""
@@ -109,7 +126,22 @@ class Catalog:
         If the server is away, the file stays as it is known.
         """
         with self._crowd.call(self._metadata_seconds) as deadline:
-            return self._find_id_to_open(self._id_of(name, deadline), deadline)
+            try:
+                file = self._find_id_to_open(self._id_of(name, deadline), deadline)
+            except HingError as error:
+                return self._copy_of(name, error)
+        self._copies.served(file)
+        return file
+
+    def _copy_of(self, name: str, error: HingError) -> VideoFile:
+        """The copy of the video of *name*, which is not served; raises *error* if none."""
+        video_id = self._id_at_hand(name) or self._copies.id_of(name)
+        file = None
+        if video_id is not None:
+            file = self._copies.file(video_id, self._known.file(video_id))
+        if file is None:
+            raise error
+        return file
 
     def _find_id(
         self, video_id: str, deadline: float, *, more_follows: bool
@@ -200,17 +232,28 @@ class Catalog:
     def listing(self) -> list[tuple[str, int]]:
         """(name, inode) of the files that can be read: completed, or opened before.
 
+        And those that are kept, alone if the token is refused or the server is away.
         Raises AccessDenied, or TransportError if the API has a list and does not give it
         whole: a short listing would make `rsync --delete` erase copies.
         """
         self._openings.listed()
         self._walks.shown()
+        copies = self._copies.ids()
+        shown: list[str] = []
         with self._crowd.call(self._metadata_seconds) as deadline:
-            shown = self._list.shown(deadline)
+            try:
+                shown = self._list.shown(deadline)
+            except (AccessDenied, Unreachable):
+                if not copies:
+                    raise
         return sorted(
             (name_of(video_id), inode_of(video_id))
-            for video_id in {*self._known.opened_ids(), *shown}
+            for video_id in {*self._known.opened_ids(), *shown, *copies}
         )
+
+    def expires_at(self, video_id: str) -> float | None:
+        """When the link of *video_id* expires in Unix seconds, if it is known."""
+        return self._known.expires_at(video_id)
 
     def note_newest(self, newest: NewestPage) -> None:
         """The check has brought the *newest* page of the list."""

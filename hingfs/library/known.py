@@ -110,6 +110,12 @@ class KnownVideos:
             known = self._known_locked(video_id)
         return known.file if known is not None else None
 
+    def expires_at(self, video_id: str) -> float | None:
+        """When the link of *video_id* expires in Unix seconds, if the server told it."""
+        with self._lock:
+            known = self._known_locked(video_id)
+        return known.expires_at if known is not None else None
+
     def remembers(self, video_id: str) -> bool:
         """Whether a file or a refusal is remembered under *video_id*."""
         with self._lock:

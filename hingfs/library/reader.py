@@ -15,7 +15,7 @@ import threading
 from ..blocks import KIB, MIB, ByteRange, blocks_of, copy_shared
 from ..cache.tiers import Tiers
 from ..content import Content
-from ..errors import ContentChanged, HingError, RangesIgnored
+from ..errors import ContentChanged, CopyDamaged, HingError, RangesIgnored
 from ..fetch.fetcher import BlockFetcher
 from ..fetch.landings import Landing
 from ..fetch.spool_store import SpoolStore
@@ -100,8 +100,8 @@ class VideoReader:
         """Fill *target* from *offset*; the count is short only at end of file.
 
         Raises ContentChanged once the server has another version, DeadlineExceeded, or
-        the error of the transfer; then no byte of *target* counts. A read that repeats a
-        failed one ends at the deadline of that one.
+        the error of the transfer, which is CopyDamaged for a kept copy; then no byte of
+        *target* counts. A read that repeats a failed one ends at the deadline of that one.
         """
         content = self.content
         if content.changed:
@@ -118,9 +118,13 @@ class VideoReader:
             deadline = min(latest, failed.deadline) if failed else latest
             try:
                 self._fill(target, offset, deadline)
-            except HingError:
+            except HingError as error:
                 if failed is None:
                     self._failed.remember(span, deadline)
+                if self._tiers.is_kept(content):
+                    raise CopyDamaged(
+                        f"its kept copy is damaged there, and cannot be mended: {error}"
+                    ) from error
                 raise
         self._size_confirmed = True
         if offset == 0:

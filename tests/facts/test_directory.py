@@ -1,28 +1,34 @@
 """Where facts lie, which directories are refused, and which lie on a network."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hingfs.facts import directory
+from hingfs.facts.directory import CACHE, DATA
 
 
 @pytest.mark.parametrize(
-    ("variables", "found"),
+    ("place", "variables", "found"),
     [
-        ({"XDG_CACHE_HOME": "{}/cache", "HOME": "{}"}, "cache/hingfs"),
-        ({"XDG_CACHE_HOME": "relative", "HOME": "{}"}, ".cache/hingfs"),
-        ({"HOME": "{}"}, ".cache/hingfs"),
-        ({"HOME": "/nowhere"}, "var/hingfs"),
-        ({}, "var/hingfs"),
+        (CACHE, {"XDG_CACHE_HOME": "{}/cache", "HOME": "{}"}, "cache/hingfs"),
+        (CACHE, {"XDG_CACHE_HOME": "relative", "HOME": "{}"}, ".cache/hingfs"),
+        (CACHE, {"HOME": "{}"}, ".cache/hingfs"),
+        (CACHE, {"HOME": "/nowhere"}, "var/hingfs"),
+        (CACHE, {}, "var/hingfs"),
+        (DATA, {"XDG_DATA_HOME": "{}/data", "HOME": "{}"}, "data/hingfs"),
+        (DATA, {"HOME": "{}", "XDG_CACHE_HOME": "{}/c"}, ".local/share/hingfs"),
     ],
 )
-def test_the_directory_is_the_users_own(tmp_path, monkeypatch, variables, found):
+def test_the_directory_is_the_users_own(tmp_path, monkeypatch, place, variables, found):
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid)
     environ = {name: value.format(tmp_path) for name, value in variables.items()}
 
-    made = directory.usable(None, environ, tmp_path / "var" / "hingfs")
+    made = directory.usable(
+        None, environ, replace(place, of_root=tmp_path / "var" / "hingfs")
+    )
 
     assert made == tmp_path / found
     assert made.stat().st_mode & 0o777 == 0o700

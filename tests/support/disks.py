@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hingfs.blocks import bounds_of
 from hingfs.cache.disk import DiskCache
+from hingfs.cache.folder import VideoFolder
 from hingfs.cache.layout import GRID_BYTES
 from hingfs.cache.video import DiskVideo
 from hingfs.version import Validator, VideoVersion
@@ -25,7 +26,7 @@ def version_of(
     return VideoVersion(ENDPOINT, video_id, size, Validator(etag), sighting)
 
 
-def put(cache: DiskCache, video: DiskVideo, *indices: int) -> None:
+def put(cache: VideoFolder, video: DiskVideo, *indices: int) -> None:
     """Put grid blocks of the ramp, and wait until they are written, or not."""
     for index in indices:
         put_behind(video, index)
@@ -39,7 +40,7 @@ def put_behind(video: DiskVideo, index: int) -> None:
     video.put(span.start, [ramp(version.video_id, span.start, span.stop)])
 
 
-def put_whole(cache: DiskCache, version: VideoVersion) -> None:
+def put_whole(cache: VideoFolder, version: VideoVersion) -> None:
     """Put all of *version*, and release it."""
     video = opened(cache, version)
     put(cache, video, *range(-(-version.size_bytes // GRID_BYTES)))
@@ -64,7 +65,7 @@ def readable(video: DiskVideo) -> list[int]:
     return good
 
 
-def opened(cache: DiskCache, version: VideoVersion | None = None) -> DiskVideo:
+def opened(cache: VideoFolder, version: VideoVersion | None = None) -> DiskVideo:
     video = cache.open(version or version_of())
     assert video is not None
     return video

@@ -87,7 +87,8 @@ def require_fuse() -> None:
 
 def environment(**variables: str) -> dict[str, str]:
     """This process' environment in English, without HINGFS_ settings, with *variables*."""
-    ours = ("HINGFS_", "JOURNAL_STREAM", "XDG_STATE_HOME", "XDG_CACHE_HOME")
+    places = ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME")
+    ours = ("HINGFS_", "JOURNAL_STREAM", *places)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     # Where hingfs is not installed it is found as `python -m hingfs` finds it here.
     path = os.pathsep.join(filter(None, [str(REPOSITORY), kept.get("PYTHONPATH")]))
@@ -97,6 +98,7 @@ def environment(**variables: str) -> dict[str, str]:
         "PYTHONPATH": path,
         "XDG_STATE_HOME": STATE_HOME.name,
         "XDG_CACHE_HOME": tempfile.mkdtemp(dir=CACHE_HOMES.name),
+        "XDG_DATA_HOME": tempfile.mkdtemp(dir=CACHE_HOMES.name),
         **variables,
     }
 
@@ -240,6 +242,7 @@ class Mounted:
                         **{
                             "HINGFS_TOKEN": self.token,
                             "XDG_CACHE_HOME": str(work / "cache"),
+                            "XDG_DATA_HOME": str(work / "data"),
                             **self._variables,
                         }
                     ),
