@@ -206,7 +206,11 @@ def test_an_unforeseen_error_in_a_worker_is_eio_and_told_once(
     if place in {"fetch", "spool"}:  # what is read ahead at open meets it first
         with direct.open("video") as opened:
             schedule = direct.mount.engine.fetcher._schedule
-            eventually(lambda: not (left or schedule._workers), "the end of read-ahead")
+            streams = direct.mount.engine.spools._pool._unfinished
+            eventually(
+                lambda: not (left or schedule._workers or streams),
+                "the end of read-ahead",
+            )
             left.append(1)
             said = errno_of(lambda: opened.read(4_000_000, 4096))
     else:
