@@ -177,7 +177,7 @@ class VideoFolder(ABC):
             try:
                 self._demand(version)
                 video.look_again()
-            except OSError:
+            except (OSError, NoHeader):
                 self._release(video)
                 raise
             return video

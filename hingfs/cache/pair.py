@@ -7,7 +7,7 @@ process left: another process wrote, or somebody else. What others write between
 looks of one write of ours goes unseen: a process of ours writes the same bytes. Only
 pread and pwrite touch the files. Leaves to `disk` what trouble leads to.
 
-Threads: any may read; one writes and looks again, in turn.
+Threads: any may read and look again; one writes.
 """
 
 import contextlib
@@ -31,6 +31,8 @@ from .layout import (
     RECORDS_AT,
     Header,
     Mark,
+    NoHeader,
+    header_of,
     mark_of,
     records_of,
     written_records,
@@ -198,13 +200,21 @@ class Pair:
         unused = time.time() - os.fstat(self._index.number).st_mtime
         return unused if unused >= 0 else math.inf
 
-    # -- written and looked at by one thread -------------------------------------------
+    # -- written by one thread, and looked at by any -----------------------------------
 
     @property
-    def is_linked(self) -> bool:
-        """Whether both files still have a name: else nobody will find what is written."""
-        files = (self._data, self._index)
-        return all(os.fstat(file.number).st_nlink for file in files)
+    def is_found(self) -> bool:
+        """Whether others find what is written here, as `files.found_pair` does.
+
+        Not so once a file has lost its name, or the index its header.
+        """
+        data, index = (os.fstat(file.number) for file in (self._data, self._index))
+        if not (data.st_nlink and index.st_nlink and data.st_size <= self._size_bytes):
+            return False
+        try:
+            return header_of(os.pread(self._index.number, RECORDS_AT, 0)) == self.header
+        except NoHeader:
+            return False
 
     def write(self, first: int, blocks: Sequence[Sequence[memoryview]]) -> None:
         """Write *blocks*, neighbours from *first* on, each of which lies in its views."""
@@ -265,23 +275,23 @@ class Pair:
         os.utime(self._index.number)
 
     def look_again(self) -> None:
-        """Take up what other processes have written, if the index has changed.
+        """Take up what other processes have written and erased, if the index has changed.
 
-        Records are only ever added, or changed. One that is gone was bad, which the
-        next read finds out.
+        What was written here meanwhile stays as it is: the next look sees it.
         """
         seen = times_of(os.fstat(self._index.number))
         if seen == self._seen:
             return
-        count = len(self._records)
+        known = self._records[:]
+        count = len(known)
         written = os.pread(self._index.number, count * RECORD_BYTES, RECORDS_AT)
         found = records_of(written, count)
         stored = os.fstat(self._data.number).st_size
-        for index in range(count) if found != self._records else ():
-            record, old = found[index], self._records[index]
-            whole = bounds_of(index, GRID_BYTES, self._size_bytes).stop <= stored
-            if record != old and record & PRESENT and whole:
-                self._records[index] = record
+        for index in range(count) if found != known else ():
+            record, old = found[index], known[index]
+            if record != old == self._records[index]:
+                whole = bounds_of(index, GRID_BYTES, self._size_bytes).stop <= stored
+                self._records[index] = record if record & PRESENT and whole else 0
                 if old:
                     self._verified[index] = 0
         self._seen = seen

@@ -18,7 +18,7 @@ from ..version import VideoVersion
 from .attempts import Attempts
 from .behind import Behind, Bytes, Piece
 from .health import Health
-from .layout import GRID_BYTES
+from .layout import GRID_BYTES, NoHeader
 from .pair import Pair
 from .tally import Tally
 
@@ -65,7 +65,7 @@ class DiskVideo:
         self._behind = behind
         self._room = room
         self._tally = tally
-        # Replaced once somebody has deleted the files.
+        # Replaced once somebody has deleted the files, or broken them.
         self.pair = opened(version)
         self._looked_at = time.monotonic()
         self._touched_at = self._looked_at - self.pair.unused_seconds()  # monotonic
@@ -166,7 +166,10 @@ class DiskVideo:
         self._released(self)
 
     def look_again(self) -> None:
-        """Take up what other processes have written or made anew; raises OSError."""
+        """Take up what other processes have written, erased or made anew.
+
+        Raises OSError, and NoHeader where a kept video's files are of no use any more.
+        """
         self._looked_at = time.monotonic()
         self._find_again()
         self.pair.look_again()
@@ -175,7 +178,7 @@ class DiskVideo:
 
     def work(self, pieces: Sequence[Piece]) -> None:
         """See `behind.Work`."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, NoHeader):
             with self._health.operation():
                 self._prepare(writing=bool(pieces))
             blocks = whole_blocks(pieces, self.version.size_bytes)
@@ -195,7 +198,7 @@ class DiskVideo:
             self.look_again()
 
     def _find_again(self) -> None:
-        if not self.pair.is_linked:
+        if not self.pair.is_found:
             self.pair = self._opened(self.version)
 
     def _write(self, first: int, blocks: Sequence[Sequence[memoryview]]) -> None:

@@ -147,6 +147,24 @@ def test_blocks_of_another_process_are_found_while_a_video_is_open(
     assert readable(mine) == [0, 1, 2]
 
 
+def test_a_block_that_another_process_erased_is_absent_and_written_anew(process):
+    """`hingfs cache verify` found it bad; here it was verified before it went bad."""
+    cache = process()
+    put_whole(cache, version_of())
+    video = opened(cache)
+    assert readable(video) == [*BLOCKS]
+    other = opened(process()).pair
+    other.forget([1])
+    other.erase_forgotten()
+
+    opened(cache).release()
+
+    assert [index for index in BLOCKS if not video.has(index)] == [1]
+    assert read(video, GRID_BYTES, GRID_BYTES + 1) is None
+    put(cache, video, 1)
+    assert readable(opened(process())) == [*BLOCKS]
+
+
 def test_blocks_that_do_not_fit_the_grid_are_kept_where_they_cover_it():
     size = 3 * GRID_BYTES + 5
     half = GRID_BYTES // 2
@@ -230,6 +248,27 @@ def test_a_damaged_file_is_a_miss_and_is_written_anew(process, tmp_path, name):
     assert [block for block in BLOCKS if video.has(block)] == left, "bad is forgotten"
     assert second.settle(10)
     put(second, video, *BLOCKS)
+    assert readable(video) == [*BLOCKS]
+    assert readable(opened(process())) == [*BLOCKS]
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_file_that_is_damaged_while_it_is_open_is_written_anew(
+    process, tmp_path, name
+):
+    """So that the next process finds it: the one that had it open knew it as it was."""
+    ending, damage, _ = DAMAGE[name]
+    cache = process()
+    put_whole(cache, version_of())
+    video = opened(cache)
+    assert readable(video) == [*BLOCKS]
+    (path,) = there(tmp_path, ending)
+    damage(path)
+
+    opened(cache).release()  # it looks at the files
+    readable(video)  # what is bad is forgotten
+    put(cache, video, *BLOCKS)
+
     assert readable(video) == [*BLOCKS]
     assert readable(opened(process())) == [*BLOCKS]
 

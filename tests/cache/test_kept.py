@@ -21,6 +21,7 @@ from tests.support.disks import (
     LIMIT,
     SIZE,
     WAITING,
+    open_files,
     opened,
     put,
     put_whole,
@@ -325,6 +326,24 @@ def test_who_reads_goes_on_after_a_drop(stores):
     assert readable(video) == list(BLOCKS)
     assert store.open(version) is None
     video.release()
+
+
+def test_who_reads_goes_on_where_an_index_becomes_useless(stores):
+    """It is deleted by nobody, and its files are closed after the last reader."""
+    store = stores()
+    version = keep(store)
+    video = opened(store, version)
+    (index,) = files(stores.directory / "data", "index")
+    os.truncate(index, 0)
+
+    assert store.open(version) is None
+    assert readable(video) == list(BLOCKS)
+    video.release()
+    del video
+
+    assert index.exists()
+    assert files(stores.directory / "data")
+    assert open_files(stores.directory) == []
 
 
 def test_a_look_costs_nothing_until_something_changes(stores, monkeypatch):
