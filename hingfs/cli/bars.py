@@ -22,7 +22,7 @@ from rich.text import Text
 
 from ..errors import printable
 from ..units import rounded_size
-from ..warm import Warmed
+from ..wanted import Wanted
 
 _STANDARD_ERROR = 2
 _NAME_CHARACTERS = 32
@@ -32,11 +32,11 @@ class Bars:
     """The bars of *videos*, drawn in a `with` block."""
 
     def __init__(
-        self, videos: Sequence[Warmed], console: Console | None = None
+        self, videos: Sequence[Wanted], console: Console | None = None
     ) -> None:
         self._videos = videos
         self._left = dict.fromkeys(videos)
-        self._tasks: dict[Warmed, TaskID] = {}
+        self._tasks: dict[Wanted, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -58,7 +58,7 @@ class Bars:
     def __exit__(self, *_exc: object) -> None:
         self._progress.stop()
 
-    def ended(self, video: Warmed) -> None:
+    def ended(self, video: Wanted) -> None:
         """*video* has ended: it has no bar any longer."""
         del self._left[video]
         if video in self._tasks:

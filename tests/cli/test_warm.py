@@ -25,7 +25,7 @@ from hingfs.cli.bars import Bars
 from hingfs.mount import mount_table
 from hingfs.mount.mount_table import MountEntry
 from hingfs.version import Validator, VideoVersion
-from hingfs.warm import Warmed
+from hingfs.wanted import Wanted
 from tests.cli.conftest import TOKEN, Refusal
 from tests.conftest import LogWatch
 from tests.support import endpoint as faults
@@ -377,7 +377,7 @@ def test_on_a_terminal_each_video_has_a_bar_and_then_its_line(
 
 
 def test_a_bar_tells_the_rate_of_what_is_fetched() -> None:
-    part, whole = (Warmed(said, said) for said in ("[red]part", "whole"))
+    part, whole = (Wanted(said, said) for said in ("[red]part", "whole"))
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100, color_system=None)
     with Bars([part, whole], console) as bars:

@@ -34,6 +34,7 @@ PURPOSES = {
     "cli": "the command line: arguments, settings, exit statuses",
     "mount": "FUSE in front of an engine, the mount table, the process; a small API to try it with",
     "warm": "videos brought into the disk cache before they are read; videos kept before their links expire",
+    "wanted": "videos that a person has named, brought in some at a time",
     "bringing": "all of a video brought onto the disk",
     "engine": "all that reads one endpoint's videos, wired, without FUSE",
     "library": "videos as files: names, what they are, reading and reading ahead",
