@@ -259,6 +259,20 @@ class Tiers:
         version = VideoVersion(content.endpoint, content.video_id, size, validator)
         self._disk.drop(version)
 
+    def drop_replaced(self, content: Content) -> None:
+        """The server has another version of the video than *content*.
+
+        What the cache has of that one is deleted behind the caller; its users read on.
+        """
+        if self._disk is None or content.shifting or content.size_bytes < 0:
+            return
+        if content.etag_proves and content.validator.etag is not None:
+            for version in content.versions:
+                if version.sighting is None:
+                    self._disk.drop(version)
+        else:
+            self._disk.drop_sightings(content)
+
     def put_on_disk(
         self,
         content: Content,

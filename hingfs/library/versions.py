@@ -238,9 +238,12 @@ class Versions:
             self._unmeasured.pop(video_id)
 
     def _make_known(self, found: _FoundVersion) -> VideoFile:
-        video_id = found.content.video_id
-        file = VideoFile(video_id, found.content, found.mtime_ns, inode_of(video_id))
+        content, video_id = found.content, found.content.video_id
+        file = VideoFile(video_id, content, found.mtime_ns, inode_of(video_id))
+        before = self._known.file(video_id)
         self._known.put(file, found.expires_at)
+        if before is not None and not _is_same_version(before.content, content):
+            self._tiers.drop_replaced(before.content)
         self._short_names.note_found(video_id)
         return file
 
@@ -260,6 +263,15 @@ class Versions:
 def _shifts_on(before: Content, content: Content) -> bool:
     """Whether *content* goes on with *before*, whose validators shift."""
     return before.shifting and before.size_bytes == content.size_bytes
+
+
+def _is_same_version(before: Content, content: Content) -> bool:
+    """Whether both are of one version, as far as validators and sizes tell."""
+    if before is content or before.size_bytes < 0:
+        return True
+    return before.size_bytes == content.size_bytes and (
+        not before.contradicted_by(content.validator)
+    )
 
 
 def _mtime_ns(status: Status, facts: Facts) -> int:
