@@ -196,6 +196,11 @@ class VideoMetadata:
             return False
         return self._endpoint.delivery.sizes_are_cheap
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the API is away: see `http.breaker`."""
+        return self._transport.breaker.is_away
+
     def has_begun(self, video_id: str) -> bool:
         """Whether an open answer with all of *video_id* is kept for `open_whole`."""
         return self._begun.has(video_id)

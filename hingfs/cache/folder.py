@@ -132,6 +132,14 @@ class VideoFolder(ABC):
             return self._attempts.make(partial(self._sought, content))
         return None
 
+    def has_whole(self, content: Content) -> bool:
+        """Whether all of *content* lies here. Does I/O, and makes no file."""
+        if self._closed or not self._health.may_read:
+            return False
+        with contextlib.suppress(OSError, NoHeader):
+            return self._attempts.make(partial(self._holds_all, content))
+        return False
+
     def close(self) -> None:
         """Take nothing more; what waits is still written, see `join`."""
         with self._lock:
@@ -170,6 +178,17 @@ class VideoFolder(ABC):
             if header.tells(content) and not self._is_dropped(header.version):
                 return header.version
         return None
+
+    def _holds_all(self, content: Content) -> bool:
+        if content.seeks_sighting:
+            return self._sought(content) is not None
+        version = content.version
+        if version is None or self._is_dropped(version):
+            return False
+        safe(self._folder)
+        pair = found_pair(self._stem(version))
+        everything = ByteRange(0, version.size_bytes)
+        return pair.header.version == version and pair.covers(everything)
 
     def _shared(self, version: VideoVersion, completed_at: float | None) -> DiskVideo:
         video = self._used(version)

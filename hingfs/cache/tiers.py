@@ -232,6 +232,10 @@ class Tiers:
             held.whole = whole and held.video is video
         return whole
 
+    def lies_whole(self, content: Content) -> bool:
+        """Whether all of *content* lies on disk, held or not. Does I/O."""
+        return any(folder.has_whole(content) for folder in self._folders)
+
     def lies_on_disk(self, content: Content, span: ByteRange) -> bool:
         """Whether all of *span* lies on disk, as far as is known here."""
         video = self.on_disk(content)

@@ -11,7 +11,7 @@ request that hangs in a look-up of its host cannot be woken.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from ..api.endpoint_check import NewestPage
@@ -22,7 +22,6 @@ from ..errors import (
     AccessDenied,
     HingError,
     TransportError,
-    Unreachable,
     VideoNotFound,
     printable,
 )
@@ -88,6 +87,11 @@ class Catalog:
             metadata_seconds=metadata_seconds,
         )
         self._walks = Walks(metadata, self._list, self._known, self._versions, ahead)
+        self._metadata = metadata
+        self._tiers = tiers
+        # Whether it was said that files stay as they are known, since the API last
+        # answered for one. A lost update costs a line of the log.
+        self._told_kept = False
 
     def find(self, name: str, *, more_follows: bool = False) -> VideoFile:
         """The file of the video that *name*, full or short, stands for.
@@ -148,7 +152,7 @@ class Catalog:
     ) -> VideoFile:
         steps_on = self._walks.step_to(video_id)
         try:
-            known = self._known.good(video_id)
+            known = self._believed(video_id)
             if known is not None and self._is_vouched_for(known):
                 return known.file
             beside: list[Callable[[], None]] = []
@@ -167,7 +171,7 @@ class Catalog:
         return file
 
     def _find_id_to_open(self, video_id: str, deadline: float) -> VideoFile:
-        known = self._known.good(video_id)
+        known = self._believed(video_id)
         if known is None:
             file = self._ask(video_id, deadline)
         elif known.confirmed_within(self._config.metadata_ttl_seconds):
@@ -178,8 +182,23 @@ class Catalog:
         self._openings.opened(file.content)
         return file
 
+    def _believed(self, video_id: str) -> Known | None:
+        """The known file, if it is good, or was and the server is away.
+
+        Raises a refusal of a moment ago.
+        """
+        known = self._known.good(video_id)
+        if known is None and self._metadata.is_away:
+            known = self._known.unchanged(video_id)
+        return known
+
     def _is_vouched_for(self, known: Known) -> bool:
-        """Whether the server has spoken of *known* to this mount, or just before it."""
+        """Whether the server has spoken of *known* to this mount, or just before it.
+
+        While it is away, what it told an earlier mount has to do.
+        """
+        if self._metadata.is_away:
+            return True
         ttl = self._config.metadata_ttl_seconds
         if not known.recalled or known.confirmed_within(ttl):
             return True
@@ -204,7 +223,7 @@ class Catalog:
         """
         ask = self._versions.look_up if known is None else self._versions.confirm
         try:
-            return self._lookups.result_unless_silent(
+            file = self._lookups.result_unless_silent(
                 video_id,
                 deadline,
                 partial(ask, video_id),
@@ -212,18 +231,31 @@ class Catalog:
                 beside=beside,
             )
         except TransportError as error:
+            known = known or self._believed(video_id)
             if known is None:
                 raise
-            return _kept(known.file, error)
+            return self._kept(known.file, error)
+        self._told_kept = False
+        return file
 
     def _confirm(self, file: VideoFile, deadline: float) -> VideoFile:
         """Ask whether *file* is still the same; *file* itself if the server is away."""
         video_id = file.video_id
         job = partial(self._versions.confirm, video_id)
         try:
-            return self._lookups.result(video_id, deadline, job)
+            found = self._lookups.result(video_id, deadline, job)
         except TransportError as error:
-            return _kept(file, error)
+            return self._kept(file, error)
+        self._told_kept = False
+        return found
+
+    def _kept(self, file: VideoFile, error: TransportError) -> VideoFile:
+        """*file* as it is known, since the server is away; says so once."""
+        level = logging.DEBUG if self._told_kept else logging.WARNING
+        self._told_kept = True
+        name = printable(file.video_id, 80)
+        log.log(level, "%s: kept as known, the server is away: %s", name, error)
+        return file
 
     def following(self, video_id: str) -> list[Content]:
         """The known contents that may be opened after *video_id*; makes no request."""
@@ -232,9 +264,11 @@ class Catalog:
     def listing(self) -> list[tuple[str, int]]:
         """(name, inode) of the files that can be read: completed, or opened before.
 
-        And those that are kept, alone if the token is refused or the server is away.
-        Raises AccessDenied, or TransportError if the API has a list and does not give it
-        whole: a short listing would make `rsync --delete` erase copies.
+        And those that are kept, alone if the token is refused. Raises AccessDenied, or
+        TransportError if the API has a list and does not give it whole: a short listing
+        would make `rsync --delete` erase copies. While the API is away, and the last
+        listing is too old to stand in, those that are known or kept are shown all the
+        same.
         """
         self._openings.listed()
         self._walks.shown()
@@ -243,8 +277,14 @@ class Catalog:
         with self._crowd.call(self._metadata_seconds) as deadline:
             try:
                 shown = self._list.shown(deadline)
-            except (AccessDenied, Unreachable):
+            except AccessDenied:
                 if not copies:
+                    raise
+            except TransportError:
+                if not self._metadata.is_away:
+                    raise
+                shown = self._shown_while_away()
+                if not (shown or copies):
                     raise
         return sorted(
             (name_of(video_id), inode_of(video_id))
@@ -254,6 +294,25 @@ class Catalog:
     def expires_at(self, video_id: str) -> float | None:
         """When the link of *video_id* expires in Unix seconds, if it is known."""
         return self._known.expires_at(video_id)
+
+    def _shown_while_away(self) -> list[str]:
+        """The known videos that a listing may show while the API is away.
+
+        Those of the last listing, those that lie whole on disk, and those that no listing
+        tells of and whose link has not expired. Does I/O.
+        """
+        return [
+            known.file.video_id
+            for known in self._known.all_unchanged()
+            if known.opened or self._is_shown_while_away(known)
+        ]
+
+    def _is_shown_while_away(self, known: Known) -> bool:
+        file = known.file
+        showed = self._list.showed(file.video_id, file.mtime_ns)
+        if showed or (showed is None and not self._known.has_expired(known)):
+            return True
+        return self._tiers.lies_whole(file.content)
 
     def note_newest(self, newest: NewestPage) -> None:
         """The check has brought the *newest* page of the list."""
@@ -287,11 +346,20 @@ class Catalog:
         """
         video_id = self._id_at_hand(name)
         if video_id is None and is_short(name):
-            shortened = self._list.current(deadline).shortened
-            video_id = shortened.get(name) or video_id_of(name)
+            video_id = self._shortened(deadline).get(name) or video_id_of(name)
         if video_id is None:
             raise VideoNotFound("no video can have this name")
         return video_id
+
+    def _shortened(self, deadline: float) -> Mapping[str, str]:
+        """The ids of all short names, of those that are known while the API is away."""
+        try:
+            return self._list.current(deadline).shortened
+        except TransportError:
+            if not self._metadata.is_away:
+                raise
+        known = (one.file.video_id for one in self._known.all_unchanged())
+        return {name_of(video_id): video_id for video_id in known}
 
     def _id_at_hand(self, name: str) -> str | None:
         """The id that *name* stands for; None if it stands for none, or the list tells."""
@@ -302,10 +370,3 @@ class Catalog:
         if video_id is None and literal is not None and self._known.remembers(literal):
             return literal
         return video_id
-
-
-def _kept(file: VideoFile, error: TransportError) -> VideoFile:
-    """*file* as it is known, since the server is away."""
-    name = printable(file.video_id, 80)
-    log.warning("%s: kept as known, the server is away: %s", name, error)
-    return file

@@ -104,6 +104,19 @@ class KnownVideos:
             known = None if refused else self._known_locked(video_id)
         return known if known is not None and self._is_good(known) else None
 
+    def unchanged(self, video_id: str) -> Known | None:
+        """What was known last, unless it changed; its link may have expired."""
+        with self._lock:
+            known = self._known_locked(video_id)
+        return known if known is not None and not known.file.content.changed else None
+
+    def all_unchanged(self) -> list[Known]:
+        """`unchanged` of all videos that this mount or an earlier one knew."""
+        with self._lock:
+            for video_id in list(self._earlier):
+                self._known_locked(video_id)
+        return [known for known in self._all() if not known.file.content.changed]
+
     def file(self, video_id: str) -> VideoFile | None:
         """The file that was known last, though it may have changed or expired since."""
         with self._lock:
@@ -126,7 +139,7 @@ class KnownVideos:
         """Whether a file of *video_id* is known, and has not expired."""
         with self._lock:
             known = self._known_locked(video_id)
-        return known is not None and not self._has_expired(known)
+        return known is not None and not self.has_expired(known)
 
     def contents(self, video_ids: Iterable[str]) -> list[Content]:
         """The contents of *video_ids*, up to the first that is not known."""
@@ -220,9 +233,10 @@ class KnownVideos:
             return self._known.values()
 
     def _is_good(self, known: Known) -> bool:
-        return not (known.file.content.changed or self._has_expired(known))
+        return not (known.file.content.changed or self.has_expired(known))
 
-    def _has_expired(self, known: Known) -> bool:
+    def has_expired(self, known: Known) -> bool:
+        """Whether the link of *known* has expired."""
         return known.expires_at is not None and known.expires_at <= self._now()
 
 

@@ -20,7 +20,7 @@ from ..api.endpoint_check import NewestPage
 from ..api.judgement.video_status import State, Status
 from ..api.metadata import VideoMetadata
 from ..blocks import MIB
-from ..errors import AccessDenied, HingError, TransportError
+from ..errors import AccessDenied, HingError, NotAsked, TransportError
 from ..facts.records import LISTING_SECONDS
 from ..facts.store import FactStore
 from ..remembered import Remembered
@@ -83,6 +83,13 @@ class VideoList:
         # Of the listing of an earlier mount, until this one has its own.
         told = lesson is not None and lesson.value.isdecimal()
         self._recalled_ns = int(lesson.value) if lesson and told else None
+        # Rows that need not be asked for again: the newest may be missing.
+        rows = store.recalled.listing
+        self._recalled_rows = {row.video_id for row in rows}
+        newest = max(
+            (row.completed_at or row.created_at or 0.0 for row in rows), default=0
+        )
+        self._recalled_newest_ns = int(newest * 1e9)
         self._refresh = ListRefresh(metadata, ttl_seconds, store)
         # Guards all below; no thread waits for anything else while it holds it.
         self._lock = threading.Lock()
@@ -127,8 +134,26 @@ class VideoList:
         except TransportError as error:
             if listing is None or age > self._stale_seconds:
                 raise
-            log.warning("the last listing, %.0f s old, is shown: %s", age, error)
+            level = logging.DEBUG if isinstance(error, NotAsked) else logging.WARNING
+            log.log(level, "the last listing, %.0f s old, is shown: %s", age, error)
             return listing
+
+    def showed(self, video_id: str, mtime_ns: int) -> bool | None:
+        """Whether the last whole listing shows *video_id*, which was made at *mtime_ns*.
+
+        If this mount has read none, that of an earlier mount counts. None if no listing
+        tells, or the video was made after it.
+        """
+        with self._lock:
+            listing = self._whole
+        if listing is not None:
+            shown, newest_ns = video_id in listing.positions, listing.changed_ns
+        elif self._recalled_rows:
+            shown, newest_ns = video_id in self._recalled_rows, self._recalled_newest_ns
+        else:
+            return None
+        made_since = newest_ns is not None and mtime_ns > newest_ns
+        return True if shown else None if made_since else False
 
     def expire(self) -> None:
         """Have the next listing ask the API; if that fails, the old one stands in."""

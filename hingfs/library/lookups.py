@@ -7,7 +7,8 @@ is asked, and to `versions` what the answers mean.
 A look-up that outlasts its callers goes on, and later callers join it. The kernel may
 look up one name at a time in a directory; then a name that hangs would hold up all
 others there, and `ls`. Its callers are sent away as soon as the server has been silent
-about it for a while and answers others.
+about it for a while and answers others. While the server is away, no caller waits for
+longer than a moment.
 Threads: `hingfs-lookup-N` and `hingfs-list-N` of two `DaemonPool`s.
 """
 
@@ -23,6 +24,7 @@ from ..errors import (
     GivenWay,
     HingError,
     TransportError,
+    Unreachable,
     VideoNotReady,
 )
 from ..flights import Flight, SingleFlight
@@ -39,6 +41,9 @@ _LIST_THREADS = 3  # for a listing, what is read behind it, and the newest page
 SILENCE_SECONDS = 5.0
 # When a caller looks again, if an answer that decides is on its way.
 _LOOK_AGAIN_SECONDS = 0.2
+# How long a caller waits for the one look-up, or list, that asks a server that is away:
+# where a network swallows packets, a try takes all of --connect-timeout. A guess.
+AWAY_SECONDS = 1.0
 # How long a caller waits for a look-up that an earlier caller waited for in vain: in the
 # meantime the kernel may look up no other name. A guess.
 OUTLASTED_SECONDS = 1.0
@@ -58,6 +63,10 @@ class ServerActivity(Protocol):
 
     def next_request_about(self, about: str) -> AbstractContextManager[Future[None]]:
         """A future, which is done once a request about *about* has left."""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether no connection could be made on the last tries."""
 
 
 class Lookups:
@@ -88,11 +97,12 @@ class Lookups:
     def result(self, video_id: str, deadline: float, job: Job[Result]) -> Result:
         """The result of *job*, which looks *video_id* up, or of one under way.
 
-        Raises the job's error, and DeadlineExceeded at *deadline* (monotonic seconds).
+        Raises the job's error, DeadlineExceeded at *deadline* (monotonic seconds), and
+        Unreachable after a moment if the server is away.
         """
 
         def waited() -> Result:
-            flight = self._names.join(video_id, self._name_threads, job)
+            flight = self._join_name(video_id, job)
             return self._await_result(flight, deadline)
 
         return _again_if_given_way(waited)
@@ -123,6 +133,7 @@ class Lookups:
     def listing(self, what: str, deadline: float, job: Job[Result]) -> Result:
         """As `result`, of a *job* that reads the list."""
         flight = self._lists.join(what, self._list_threads, job)
+        self._wait_while_away(flight)
         return self._await_result(flight, deadline)
 
     def start(self, what: str, job: Job[object]) -> None:
@@ -138,6 +149,19 @@ class Lookups:
     def join(self, seconds: float) -> bool:
         """Whether every thread has ended within *seconds*; after `close`."""
         return all_joined((self._name_threads, self._list_threads), seconds)
+
+    def _join_name(self, video_id: str, job: Job[Result]) -> Flight[Result]:
+        flight = self._names.join(video_id, self._name_threads, job)
+        self._wait_while_away(flight)
+        return flight
+
+    def _wait_while_away(self, flight: Flight[Result]) -> None:
+        """Raise Unreachable unless *flight* ends, or the server is there, in a moment."""
+        if not self._server.is_away:
+            return
+        wait([flight.future], AWAY_SECONDS)
+        if not flight.future.done() and self._server.is_away:
+            raise Unreachable("the server is away, and is being asked")
 
     def _await_result(self, flight: Flight[Result], deadline: float) -> Result:
         wait([flight.future], self._give_up_at(flight, deadline) - time.monotonic())
@@ -155,9 +179,9 @@ class Lookups:
     ) -> Flight[Result]:
         """The flight of *job*, or of one under way; calls *beside*."""
         if not beside:
-            return self._names.join(video_id, self._name_threads, job)
+            return self._join_name(video_id, job)
         with self._server.next_request_about(video_id) as sent:
-            flight = self._names.join(video_id, self._name_threads, job)
+            flight = self._join_name(video_id, job)
             seconds = self._give_up_at(flight, deadline) - time.monotonic()
             either: list[Future[Any]] = [flight.future, sent]
             wait(either, seconds, FIRST_COMPLETED)

@@ -18,6 +18,7 @@ from hingfs.api.judgement.video_status import UNSAID
 from hingfs.api.metadata import Probe
 from hingfs.blocks import MIB
 from hingfs.content import Content
+from hingfs.engine import Engine
 from hingfs.errors import (
     AccessDenied,
     HingError,
@@ -969,3 +970,156 @@ def test_ids_of_a_listing_that_cannot_be_names_are_left_out(build, endpoint):
     endpoint.add("good")
 
     assert listed(build().engine.catalog) == ["good.mp4"]
+
+
+# --- away ----------------------------------------------------------------------
+
+
+class TestAway:
+    """What is known is shown as it is known while no connection can be made."""
+
+    @pytest.fixture
+    def remount(self, build, tmp_path, endpoint):
+        """The catalog of another mount with the facts and blocks of those before."""
+        engines: list[Engine] = []
+
+        def remount() -> Catalog:
+            for engine in engines:
+                engine.close()
+                assert engine.settle(10)
+            engines[:] = [
+                build(
+                    cache={
+                        "kept_directory": tmp_path / "kept",
+                        "disk_cache_bytes": 64 * MIB,
+                        "negative_ttl_seconds": 0.0,
+                    }
+                ).engine
+            ]
+            return engines[0].catalog
+
+        (tmp_path / "kept").mkdir(mode=0o700)
+        return remount
+
+    def lose(self, catalog: Catalog, endpoint) -> None:
+        """Stop the server, and notice it."""
+        endpoint.stop()
+        with pytest.raises(TransportError):
+            catalog.find("unheard-of.mp4")
+        endpoint.reset_log()
+
+    def let_expire(self, catalog: Catalog, at: float) -> None:
+        catalog._metadata._transport.clock.learn(formatdate(at + 10, usegmt=True))
+
+    def test_a_link_that_has_expired_is_known_and_a_change_is_not(
+        self, remount, endpoint
+    ):
+        at = int(time.time()) + 10**6
+        for name in ("short", "changed"):
+            endpoint.add(name, size_bytes=SIZE, expires_at=at)
+        catalog = remount()
+        for name in ("short", "changed"):
+            catalog.find(name_of(name))
+        catalog.find("changed.mp4").content.found_changed()
+        self.let_expire(catalog, at)
+        self.lose(catalog, endpoint)
+
+        assert catalog.find("short.mp4").content.size_bytes == SIZE
+        assert catalog.find_to_open("short.mp4").content.size_bytes == SIZE
+        with pytest.raises(TransportError):
+            catalog.find("changed.mp4")
+
+    def test_files_of_an_earlier_mount_are_at_hand(self, remount, endpoint):
+        endpoint.add("v", size_bytes=SIZE)
+        remount().find("v.mp4")
+        catalog = remount()
+        catalog._known._earlier["v"] = catalog._known._earlier["v"]._replace(
+            confirmed_at=0.0
+        )
+        assert catalog.at_hand("v.mp4") is None, "it would be confirmed"
+
+        self.lose(catalog, endpoint)
+
+        file = catalog.at_hand("v.mp4")
+        assert file is not None
+        assert (file.content.size_bytes, file.mtime_ns) == (SIZE, COMPLETED_NS)
+
+    def test_a_short_name_of_an_earlier_mount_is_found(self, remount, endpoint):
+        long = "v" * 300
+        endpoint.add(long, size_bytes=SIZE)
+        remount().find(full_name_of(long))
+        catalog = remount()
+        self.lose(catalog, endpoint)
+
+        assert listed(catalog) == [name_of(long)]
+        assert catalog.find(name_of(long)).video_id == long
+
+    def test_it_is_said_once_in_each_outage(self, remount, endpoint, caplog, quiet_log):
+        quiet_log("kept as known")
+        names = [name_of(f"v{number}") for number in range(20)]
+        for number in range(20):
+            endpoint.add(f"v{number}", size_bytes=SIZE)
+        catalog = remount()
+        object.__setattr__(catalog._config, "metadata_ttl_seconds", 0.0)
+        for name in names:
+            catalog.find(name)
+        for outage in range(1, 3):
+            endpoint.stop()
+            for name in names:
+                catalog.find_to_open(name)
+            said = [r for r in caplog.records if "kept as known" in r.getMessage()]
+            assert [r.levelname for r in said].count("WARNING") == outage
+            endpoint.start()
+            catalog._metadata._transport.breaker._open_until = 0.0
+            catalog.find_to_open(names[0])
+
+    def test_a_listing_shows_what_the_last_one_had_and_what_is_on_disk(
+        self, remount, endpoint
+    ):
+        """The videos of a list of a few pages are not kept for the next mount."""
+        at = int(time.time()) + 10**6
+        for name in ("known", "stored", "past"):
+            expires_at = None if name == "known" else at
+            endpoint.add(name, size_bytes=SIZE, expires_at=expires_at)
+        catalog = remount()
+        for name in ("known", "stored", "past"):
+            file = catalog.find(name_of(name))
+            if name == "stored":
+                fetcher = catalog._openings._fetcher
+                for landing in fetcher.prefetch(file.content, range(3)):
+                    landing.wait(1, time.monotonic() + 10)
+        catalog = remount()
+        self.let_expire(catalog, at)
+        self.lose(catalog, endpoint)
+
+        assert listed(catalog) == ["known.mp4", "stored.mp4"]
+        assert endpoint.log == []
+
+    def test_what_the_last_listing_did_not_have_is_not_shown(self, remount, endpoint):
+        """It may have been deleted; what was made since may not."""
+        endpoint.add("gone", size_bytes=SIZE)
+        for number in range(320):
+            endpoint.add(f"v{number}", size_bytes=SIZE, created_at=CREATED_AT + number)
+        catalog = remount()
+        catalog.find("gone.mp4")
+        endpoint.remove("gone")
+        catalog.find("v1.mp4")
+        assert len(listed(catalog)) == 320
+        late = CREATED_AT + 10_000
+        endpoint.add("new", size_bytes=SIZE, created_at=late, completed_at=late)
+        catalog.find("new.mp4")
+
+        for _ in range(2):
+            catalog._list._stale_seconds = 0.0
+            catalog._list.expire()
+            self.lose(catalog, endpoint)
+            assert listed(catalog) == ["new.mp4", "v1.mp4"]
+            endpoint.start()
+            catalog = remount()
+
+    def test_where_nothing_is_known_there_is_no_listing(self, remount, endpoint):
+        catalog = remount()
+        self.lose(catalog, endpoint)
+
+        with pytest.raises(TransportError):
+            catalog.listing()

@@ -14,10 +14,12 @@ from hingfs.errors import (
     DeadlineExceeded,
     GivenWay,
     HingError,
+    Unreachable,
     VideoNotFound,
     VideoNotReady,
 )
 from hingfs.flights import SingleFlight
+from hingfs.library import lookups as lookups_module
 from hingfs.library.ahead import Ahead, NextJob
 from hingfs.library.lookups import LOOKUP_THREADS, Lookups
 from hingfs.workers import DaemonPool
@@ -33,6 +35,7 @@ class FakeEar:
     def __init__(self) -> None:
         self.silent: set[str] = set()
         self.dead = False
+        self.is_away = False
         self.made_at = time.monotonic()
 
     def silence_about(self, about: str) -> float:
@@ -372,3 +375,47 @@ class TestSilence:
 
         with pytest.raises((HingError, TimeoutError)):
             lookups.result_unless_silent("v", soon(), fail, nothing)
+
+
+class TestAway:
+    """A network that swallows packets must not hold up what something known can serve."""
+
+    @pytest.mark.parametrize("kind", ["name", "opened", "list"])
+    def test_nobody_waits_long_for_a_server_that_is_away(
+        self, lookups, asked, ear, monkeypatch, kind
+    ):
+        """The look-up goes on, and is no other's to do."""
+        monkeypatch.setattr(lookups_module, "AWAY_SECONDS", 0.05)
+        ear.is_away = True
+        call = {
+            "name": lambda job: lookups.result_unless_silent(
+                "slow", soon(100), job, ask=asked.answers("another")
+            ),
+            "opened": lambda job: lookups.result("slow", soon(100), job),
+            "list": lambda job: lookups.listing("slow", soon(100), job),
+        }[kind]
+        for _ in range(2):
+            with pytest.raises(Unreachable):
+                call(asked.hangs("slow"))
+        assert asked.begun == ["slow"]
+
+        asked.release()
+        eventually(lambda: not len(lookups._names) + len(lookups._lists), "its end")
+        assert call(asked.answers("slow")) == "slow"
+
+    def test_a_server_that_is_back_meanwhile_has_its_time(
+        self, lookups, asked, ear, callers, monkeypatch
+    ):
+        monkeypatch.setattr(lookups_module, "AWAY_SECONDS", 0.3)
+        ear.is_away = True
+        waiting = callers.submit(
+            lookups.listing, "slow", soon(100), asked.hangs("slow")
+        )
+        eventually(lambda: asked.begun, "a request")
+
+        ear.is_away = False
+
+        with pytest.raises(TimeoutError):
+            waiting.result(0.6)
+        asked.release()
+        assert waiting.result(10) == "slow"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hingfs.library.names import name_of
+from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import (
     BINDINGS,
@@ -253,13 +254,11 @@ def test_a_listing_that_cannot_be_had_is_an_error_not_a_short_one(
     """A short listing would make `rsync --delete` erase copies."""
     own.endpoint.add("video", size_bytes=SIZE_BYTES)
     own.path("video").read_bytes()
-    own.endpoint.stop()
-    try:
-        assert errno_of(lambda: os.listdir(own.directory)) in {"EIO", "ETIMEDOUT"}
-    finally:
-        own.endpoint.start()
+    own.endpoint.inject(faults.status(500), math.inf, lambda r: r.kind == "list")
+    assert errno_of(lambda: os.listdir(own.directory)) in {"EIO", "ETIMEDOUT"}
+    own.endpoint.calm()
 
-    eventually(lambda: lists(own, ["video.mp4"]), "a listing after the outage")
+    eventually(lambda: lists(own, ["video.mp4"]), "a listing after the fault")
 
 
 def lists(mounted: Mounted, expected: list[str]) -> bool:

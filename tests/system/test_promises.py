@@ -493,7 +493,7 @@ def test_a_read_is_never_eagain_or_eintr(view, video, endpoint, quiet_log, fault
 
 
 def test_a_listing_is_whole_or_an_error(view, endpoint, monkeypatch, expected_log):
-    """A listing is whole or an error: never a part of the server's list. The last whole one may be shown for five minutes while the server is away."""
+    """A listing is whole or an error: never a part of the server's list. The last whole one may be shown for five minutes while the server is away. While it stays away, a listing then shows the videos that are known."""
     expected_log("the last listing")
     expected_log("EIO")
     for number in range(150):
@@ -509,6 +509,11 @@ def test_a_listing_is_whole_or_an_error(view, endpoint, monkeypatch, expected_lo
     assert STALE_LISTING_SECONDS == 300.0
     show_stale_listings(files.mount.engine, 0.0)
     assert errno_of(files.names) == "EIO"
+    assert files.size_bytes("v001") == files.size_bytes("v002")
+    assert errno_of(files.names) == "EIO", "known, and the server is there"
+
+    endpoint.stop()
+    assert {"v001.mp4", "v002.mp4"} <= set(files.names()) < set(whole)
 
 
 def test_no_list_is_what_the_server_says_of_its_route(view, endpoint, expected_log):
@@ -620,6 +625,41 @@ def test_what_is_known_is_kept_while_the_server_is_away(
     check_reads(files, video, sequential(SIZE_BYTES))
 
 
+def test_what_is_known_is_enough_while_the_server_is_away(
+    build, endpoint, tmp_path, quiet_log
+):
+    """While the server is away, a video that was known is looked up and opened as it was known, also after a remount, and when its link has expired. One that lies whole on disk is read from there; of another, bytes that are not here are EIO."""
+    quiet_log("EIO")
+    at = int(time.time()) + 10**6
+    clips = [
+        endpoint.add("whole", size_bytes=SIZE_BYTES),
+        endpoint.add("part", size_bytes=FILM_BYTES),
+        endpoint.add("short", size_bytes=SIZE_BYTES, expires_at=at),
+    ]
+    on_disk = {"kept_directory": tmp_path, "disk_cache_bytes": 1 << 30}
+    tmp_path.chmod(0o700)
+    files = Direct(build(on_disk))
+    for clip in clips:
+        reads = sequential(SIZE_BYTES) if clip.video_id == "whole" else [(0, 10)]
+        check_reads(files, clip, reads)
+    files.mount.close()
+    assert files.mount.engine.settle(10)
+
+    files = Direct(build(on_disk))
+    engine = files.mount.engine
+    endpoint.stop()
+    assert errno_of(lambda: files.size_bytes("unknown")) == "EIO"
+    engine.transport.breaker._unconnected_since -= AWAY_TOO_LONG_SECONDS
+    engine.transport.clock.learn(formatdate(at, usegmt=True))
+    for clip in clips:
+        assert files.size_bytes(clip.video_id) == clip.size_bytes
+        check_reads(files, clip, [(0, 10)])
+    check_reads(files, clips[0], sequential(SIZE_BYTES))
+    with opened(files, "part") as handle:
+        assert errno_of(lambda: handle.read(FAR, 10)) == "EIO"
+    assert files.names() == ["part.mp4", "short.mp4", "whole.mp4"]
+
+
 @pytest.mark.parametrize(("code", "trouble"), [(500, "EIO"), (429, "EAGAIN")])
 def test_refusals_are_remembered_for_a_moment(
     view, endpoint, expected_log, code, trouble
@@ -686,7 +726,7 @@ def test_a_listing_is_fresh_for_its_time(view, endpoint, monkeypatch):
 
 
 def test_attributes_of_known_files_need_no_network(view, video, endpoint, expected_log):
-    """Attributes of known files, and `df`, come from memory and need no network; only after a file expired or changed, or was refused to an open, are its attributes asked for again, and can fail."""
+    """Attributes of known files, and `df`, come from memory and need no network; only after a file changed, was refused to an open, or expired while the server is there, are its attributes asked for again, and can fail."""
     expected_log("getattr .*EIO")
     expires_at = int(time.time()) + 10**6
     endpoint.add("short", size_bytes=SIZE_BYTES, expires_at=expires_at)
@@ -708,7 +748,7 @@ def test_attributes_of_known_files_need_no_network(view, video, endpoint, expect
     opened_file.content.found_changed()
     files.mount.engine.transport.clock.learn(formatdate(expires_at, usegmt=True))
     said = [errno_of(partial(files.size_bytes, n)) for n in ("v", "short", "gone")]
-    assert said == ["EIO", "EIO", "EIO"]
+    assert said == ["EIO", "none", "EIO"]
 
 
 def test_the_time_of_a_version_never_changes(view, endpoint, expected_log):
