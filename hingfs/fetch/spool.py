@@ -158,7 +158,8 @@ class Spool:
         """No more bytes will come; reads before the frontier still succeed."""
         with self._arrived:
             if not self._complete and self._error is None:
-                self._error = error
+                # Without its frames, which would keep the stream and its answer.
+                self._error = error.again()
                 self._failed_at = time.monotonic()
             self._arrived.notify_all()
 

@@ -112,7 +112,8 @@ class Stream:
             except (TransportError, NotAVideo) as error:
                 if self._spool.frontier == self._content.size_bytes:
                     return  # only the end of the body was damaged
-                self._count_failure(error, self._spool.frontier - before)
+                if self._is_last(error, self._spool.frontier - before):
+                    raise
             else:
                 return
             answer = None
@@ -125,11 +126,11 @@ class Stream:
             self._content, self._spool.frontier if resumes else 0
         )
 
-    def _count_failure(self, error: TransportError | NotAVideo, brought: int) -> None:
+    def _is_last(self, error: TransportError | NotAVideo, brought: int) -> bool:
         """Count an answer that met *error* after *brought* new bytes.
 
-        An answer that brought bytes costs no try, unless they came as a trickle. Raises
-        *error* when the tries are used up.
+        An answer that brought bytes costs no try, unless they came as a trickle. Returns
+        whether the tries are used up; raises ContentChanged where they are of no use.
         """
         self._other_extents += isinstance(error, OtherExtent)
         if self._other_extents > 1:
@@ -139,8 +140,7 @@ class Stream:
             0 if brought > 0 and brought >= least else self._vain_attempts + 1
         )
         over = self._vain_attempts >= WHOLE_TRIES or self._spool.error is not None
-        if over or isinstance(error, Undecodable):  # as the next answer would be
-            raise error
+        return over or isinstance(error, Undecodable)  # as the next answer would be
 
     def _read_answer(self, answer: Answer) -> None:
         """Read *answer* to its end into the spool; raises BodyCut if it ends early."""

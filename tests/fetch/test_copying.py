@@ -1,6 +1,8 @@
 """Whole files on their way into the disk cache: what lies there is one answer's bytes."""
 
+import gc
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -158,3 +160,24 @@ def test_a_download_that_has_failed_keeps_no_file_open(rig, tmp_path):
         assert there(tmp_path), "it was on its way to the disk"
 
         eventually(lambda: not open_files(tmp_path), "they are closed")
+
+
+def test_a_download_that_has_failed_keeps_no_answer_alive(rig):
+    """Nor the piece of it that was read last: there may be many such spools."""
+    answers: list[weakref.ref[Pieces]] = []
+
+    def broken_off(offset: int) -> Pieces:
+        answer = told(OLD, cut=3 * MIB)(offset)
+        answers.append(weakref.ref(answer))
+        return answer
+
+    rig.answer = broken_off
+    gc.disable()
+    try:
+        with rig.store() as store:
+            spool = store.open(bare())
+            with pytest.raises(BodyCut):
+                spool.wait_complete(time.monotonic() + 10)
+            eventually(lambda: not any(one() for one in answers), "they are freed")
+    finally:
+        gc.enable()
