@@ -71,6 +71,8 @@ class Transfer:
     reserved_bytes: int = 0  # in the cache, for blocks to come; for its worker only
     body: RangeBody | None = None
     started_at: float | None = None  # monotonic; None while queued; any thread may read
+    # When its first blocks had landed, monotonic, and which block was next then.
+    flows_since: tuple[float, int] | None = None
 
     def __post_init__(self) -> None:
         self.next = self.reach = self.first
@@ -80,6 +82,21 @@ class Transfer:
     def rest_blocks(self) -> int:
         """How many blocks can still be cut off its end."""
         return self.stop - max(self.reach, self.next + 1)
+
+    def landed(self, blocks: int, now: float) -> bool:
+        """*blocks* more have landed; returns whether they tell the first of its pace."""
+        known = self.block_seconds(now) is not None
+        self.next += blocks
+        if self.flows_since is None and blocks:
+            self.flows_since = now, self.next
+        return not known and self.block_seconds(now) is not None
+
+    def block_seconds(self, now: float) -> float | None:
+        """How long a block takes since its bytes flow; None if that is not known yet."""
+        if self.flows_since is None or self.next == self.flows_since[1]:
+            return None
+        since, first = self.flows_since
+        return (now - since) / (self.next - first)
 
     def grow(self, following: "Transfer") -> None:
         """Bring the blocks of *following* too, which begins where this one ends."""

@@ -583,6 +583,43 @@ class TestPriorities:
 
             assert rig.starts() == [0, 40]
 
+    def test_a_request_that_is_soon_over_makes_no_way(self, monkeypatch):
+        """Its bytes are on their way, as fast as those before, and would come twice."""
+        monkeypatch.setattr(schedule_module, "_LEAST_CUT_SECONDS", 60.0)
+        with Rig(connections=1) as rig:
+            rig.go_on()
+            rig.fetch(*range(8))
+            rig.source.let(20 * BLOCK + BLOCK // 2)
+            rig.fetcher.prefetch(rig.content, range(20, 36))
+            rig.source.wait_until(lambda: len(rig.source.requests) == 2)
+
+            (landing,) = rig.fetcher.demand(rig.content, [50])
+            rig.go_on()
+            rig.await_block(landing)
+            rig.fetch(*range(20, 36))
+
+            assert rig.starts() == [0, 20, 50]
+
+    def test_one_that_turns_out_to_be_slow_makes_way_after_all(self, monkeypatch):
+        monkeypatch.setattr(schedule_module, "_LEAST_CUT_SECONDS", 60.0)
+        with Rig(connections=1) as rig:
+            rig.go_on()
+            rig.fetch(*range(8))
+            rig.source.let(20 * BLOCK + BLOCK // 2)
+            rig.fetcher.prefetch(rig.content, range(20, 36))
+            rig.source.wait_until(lambda: len(rig.source.requests) == 2)
+            (landing,) = rig.fetcher.demand(rig.content, [50])
+
+            monkeypatch.setattr(schedule_module, "_LEAST_CUT_SECONDS", 0.0)
+            rig.source.let(25 * BLOCK)
+            rig.source.wait_until(lambda: len(rig.source.requests) == 3)
+            assert rig.source.requests[2].start == 50 * BLOCK
+            rig.go_on()
+
+            rig.await_block(landing)
+            rig.fetch(*range(20, 36))
+            assert rig.source.bytes_served_twice() == 0
+
     @pytest.mark.parametrize(
         ("joined", "again"),
         [([3], 49), ([3, 53], 4)],

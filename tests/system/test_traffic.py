@@ -58,9 +58,11 @@ def test_a_clip_read_once_costs_its_bytes_in_few_requests(endpoint, files, size_
     assert len(content_ranges(endpoint)) <= max(12, 12 * size_bytes // CLIP_BYTES)
 
 
-def read_at_once(endpoint: FakeEndpoint, files: Direct, count: int, size: int) -> None:
+def read_at_once(
+    endpoint: FakeEndpoint, files: Direct, count: int, size: int, title: str = "video"
+) -> None:
     """*count* videos of *size* bytes, each by a reader of its own."""
-    names = [f"video-{number}" for number in range(count)]
+    names = [f"{title}-{number}" for number in range(count)]
     for name in names:
         endpoint.add(name, size_bytes=size)
     together = threading.Barrier(count)
@@ -92,6 +94,18 @@ def test_clips_at_once_have_a_connection_each(endpoint, files):
     read_at_once(endpoint, files, clips, CLIP_BYTES)
 
     assert len(content_ranges(endpoint)) <= 5 * clips
+
+
+def test_more_clips_at_once_than_connections_cost_little_beside_their_bytes(
+    endpoint, files
+):
+    """What waits for a connection cuts no request whose bytes are about to come."""
+    rounds, clips = 3, 12
+    for turn in range(rounds):
+        read_at_once(endpoint, files, clips, CLIP_BYTES, f"turn-{turn}")
+
+    fetched = sum(one.body_bytes for one in endpoint.requests_of("content"))
+    assert fetched <= 1.02 * rounds * clips * CLIP_BYTES
 
 
 def test_where_requests_are_counted_a_clip_is_one_range(endpoint, build):
