@@ -10,7 +10,6 @@ Threads: one, `hingfs-disk`, which starts with the first work. Any thread may gi
 
 import bisect
 import logging
-import os
 import threading
 from collections.abc import Sequence
 from typing import Protocol
@@ -26,10 +25,8 @@ log = logging.getLogger(__name__)
 # came back, a thread of six at work took 0.7 ms (2026-11-27).
 RUN_BYTES = 4 * MIB
 GATHER_SECONDS = 0.1
-# The thread gives way to those that readers wait for. A film on loopback came at 287 to
-# 305 MB/s with a disk cache, where it came at 406 to 488 without; at this niceness at 342 to
-# 435, where it came at 379 to 481 (2 cores, three runs each in turn, 2026-11-27).
-_NICENESS = 15
+# The thread keeps up while no more than this share of the room is taken. A guess.
+_KEPT_UP_SHARE = 1 / 2
 
 Bytes = Block | memoryview
 Piece = tuple[int, Sequence[Bytes]]  # the offset of bytes that lie end to end
@@ -120,6 +117,13 @@ class Behind:
         """How many bytes found no room."""
         return self._dropped_bytes
 
+    @property
+    def keeps_up(self) -> bool:
+        """Whether work need not hurry: little waits, and no end is near."""
+        return (
+            not self._closed and self._held_bytes <= _KEPT_UP_SHARE * self._most_bytes
+        )
+
     def close(self) -> None:
         """Take nothing more; what waits is still done, unless the process ends first."""
         with self._changed:
@@ -164,8 +168,6 @@ class Behind:
                 self._changed.notify_all()
 
     def _run(self) -> None:
-        # On Linux a thread has a priority of its own.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while (given := self._next()) is not None:
             owner, pieces = given
             try:

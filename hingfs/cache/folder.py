@@ -30,6 +30,7 @@ from ..version import VideoVersion
 from ..workers import all_joined
 from .attempts import Attempts
 from .behind import Behind
+from .direct import DirectWriter
 from .files import found_pair, open_pair, safe
 from .health import Health
 from .janitor import PAGE_BYTES, Janitor
@@ -73,6 +74,7 @@ class VideoFolder(ABC):
         self._health = Health(plain(str(directory)), rules.title)
         self._attempts = Attempts(self._health)
         self._behind = Behind(waiting_bytes)
+        self._direct = DirectWriter()  # of the thread of *behind*
         self._tally = Tally()
         self._janitor = Janitor(
             self._folder,
@@ -209,6 +211,7 @@ class VideoFolder(ABC):
             attempts=self._attempts,
             behind=self._behind,
             room=self._janitor.take,
+            direct=self._direct,
             tally=self._tally,
         )
         with self._lock:  # another thread may have made one meanwhile

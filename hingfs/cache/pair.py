@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from xxhash import xxh3_64
 
 from ..blocks import MIB, ByteRange, block_count, blocks_of, bounds_of, views_of
+from .direct import DirectWriter
 from .layout import (
     GRID_BYTES,
     MARK_AT,
@@ -216,15 +217,25 @@ class Pair:
         except NoHeader:
             return False
 
-    def write(self, first: int, blocks: Sequence[Sequence[memoryview]]) -> None:
-        """Write *blocks*, neighbours from *first* on, each of which lies in its views."""
+    def write(
+        self,
+        first: int,
+        blocks: Sequence[Sequence[memoryview]],
+        direct: DirectWriter | None = None,
+    ) -> None:
+        """Write *blocks*, neighbours from *first* on, each of which lies in its views.
+
+        By *direct*, if it is given, as far as it can.
+        """
         records = array("Q", map(_record_of, blocks))
-        self._write_data(first, [view for views in blocks for view in views])
+        self._write_data(first, [view for views in blocks for view in views], direct)
         at = RECORDS_AT + first * RECORD_BYTES
         _write_all(self._index, [memoryview(written_records(records))], at)
         self._records[first : first + len(records)] = records
 
-    def _write_data(self, first: int, views: Sequence[memoryview]) -> None:
+    def _write_data(
+        self, first: int, views: Sequence[memoryview], direct: DirectWriter | None
+    ) -> None:
         start = first * GRID_BYTES
         size = sum(map(len, views))
         times = times_of(os.fstat(self._data.number))
@@ -234,7 +245,8 @@ class Pair:
             for index in blocks_of(ByteRange(start, start + size), GRID_BYTES):
                 self._verified[index] = 0
         try:
-            _write_all(self._data, views, start)
+            done = direct.write(self._data.number, views, start) if direct else 0
+            _write_all(self._data, views_of(views, done, size), start + done)
         finally:
             times = times_of(os.fstat(self._data.number))
             with self._lock:

@@ -17,6 +17,7 @@ from ..blocks import MIB, ByteRange, block_count, blocks_of, runs_of
 from ..version import VideoVersion
 from .attempts import Attempts
 from .behind import Behind, Bytes, Piece
+from .direct import DirectWriter
 from .health import Health
 from .layout import GRID_BYTES, NoHeader
 from .pair import Pair
@@ -40,7 +41,8 @@ class DiskVideo:
     Each returns at once, but `fill`. It holds two file descriptors until `release`. Its
     grid is GRID_BYTES, whatever the blocks in memory are. *opened* finds or makes the
     files, *released* is told that one user less needs them, *dropped* says whether
-    nothing more is kept, and *room* whether so many bytes may be written now.
+    nothing more is kept, and *room* whether so many bytes may be written now. What is
+    written goes by *direct*, unless that is slow and much waits.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class DiskVideo:
         attempts: Attempts,
         behind: Behind,
         room: Callable[[int], bool],
+        direct: DirectWriter,
         tally: Tally,
     ) -> None:
         self.version = version
@@ -64,6 +67,7 @@ class DiskVideo:
         self._attempts = attempts
         self._behind = behind
         self._room = room
+        self._direct = direct
         self._tally = tally
         # Replaced once somebody has deleted the files, or broken them.
         self.pair = opened(version)
@@ -207,8 +211,11 @@ class DiskVideo:
         if not self._health.may_write or not self._room(size):
             self._tally.refused_bytes += size
             return
+        # The kernel's memory takes in what a slow disk is late with.
+        quick = self._direct.is_quick or self._behind.keeps_up
+        direct = self._direct if quick else None
         with self._health.operation():
-            self.pair.write(first, blocks)
+            self.pair.write(first, blocks, direct)
         self._tally.written_bytes += size
 
     def _absent(self) -> list[int]:

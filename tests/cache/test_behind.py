@@ -132,3 +132,20 @@ def test_whoever_waits_goes_on_if_no_thread_can_be_started(monkeypatch, wait):
         assert ended.result(10)
         assert first.result(10)
     assert behind.dropped_bytes >= 4 * len(HALF)
+
+
+def test_it_keeps_up_while_little_waits_and_no_end_is_near(behind):
+    owner = Held()
+    begin(behind, owner, 0)
+    assert put(behind, owner, 2) == [True]
+    assert behind.keeps_up
+    assert put(behind, owner, 3) == [True]
+    assert not behind.keeps_up
+
+    owner.end()
+    assert owner.next() == [2, 3]
+    assert behind.keeps_up
+
+    behind.close()
+    assert not behind.keeps_up
+    owner.end()
