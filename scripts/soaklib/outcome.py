@@ -86,6 +86,7 @@ class Outcome:
             for text, holds in (
                 ("wrong bytes", self.found["wrong bytes"] > 0),
                 ("hangs", self.found["hangs"] > 0),
+                ("kept videos were refused", self.found["kept videos refused"] > 0),
                 ("nothing was read", self.found["reads"] == 0),
                 ("no fault was injected", self.injected == 0),
                 (f"memory grew by {growth:.0f} MB", growth > RSS_GROWTH_MB),
@@ -117,6 +118,7 @@ class Outcome:
             f"{self.found['wrong bytes']} wrong bytes, "
             f"{self.found['wrong sizes']} sizes spoilt at first sight, "
             f"errors: {errors or 'none'}, {self.found['hangs']} hangs, "
+            f"{self.found['kept videos refused']} kept videos refused, "
             f"longest call {self.longest:.1f} s, of one request "
             f"{self.longest_request:.1f} s (deadline {DEADLINE_SECONDS:.0f} s), "
             f"RSS {idle.rss_mb:.0f} idle, {self.warm_rss_mb:.0f} warm, "

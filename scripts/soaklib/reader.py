@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from tests.support.personalities import ramp
 
+from .kept import PREFIX
 from .limits import COUNTS, DEADLINE_SECONDS, REQUEST_BYTES, SLACK_SECONDS
 
 Result = TypeVar("Result")
@@ -39,11 +40,15 @@ class Reader:
         """Read until stdin ends. A line there is a list of (video id, size)."""
         wait = 0.0
         while self._listen(wait):
+            video_id, size = self._chance.choice(self._videos)
             try:
-                self._read_one()
+                self._read_one(video_id, size)
                 wait = 0.0
-            except OSError:
+            except OSError as error:
                 wait = 0.1  # a server that is away would make thousands of errors
+                if video_id.startswith(PREFIX):
+                    self._found["kept videos refused"] += 1
+                    self._complain(f"{video_id}: {error}")
             if time.monotonic() - self._told_at > 0.5:
                 self._tell()
         self._tell()
@@ -58,8 +63,7 @@ class Reader:
             self._videos = [(video_id, size) for video_id, size in newest]
         return True
 
-    def _read_one(self) -> None:
-        video_id, size = self._chance.choice(self._videos)
+    def _read_one(self, video_id: str, size: int) -> None:
         path = self._directory / f"{video_id}.mp4"
         # Past the kernel's pages, one call is one request.
         direct = self._chance.random() < 0.3

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,11 +37,20 @@ _RUNNER = Path(__file__).resolve().parents[1] / "soak"
 
 
 class Soak:
-    """The soak of one mount."""
+    """The soak of one mount.
+
+    With *kept* videos the server is away for half of the time, else for moments.
+    """
 
     def __init__(
-        self, mounted: Mounted, disk: SoakedDisk, seconds: float, seed: int
+        self,
+        mounted: Mounted,
+        disk: SoakedDisk,
+        seconds: float,
+        seed: int,
+        kept: Sequence[tuple[str, int]] = (),
     ) -> None:
+        self._kept = kept
         self._mounted = mounted
         self._endpoint = mounted.endpoint
         self._disk = disk
@@ -98,6 +107,8 @@ class Soak:
             with ThreadPoolExecutor(len(ids)) as pool:
                 list(pool.map(self._touch_again, ids))
             self._endpoint.calm()
+        for video_id, _ in self._kept:
+            self._touch(video_id, 0)
 
     def _touch(self, video_id: str, *offsets: int) -> None:
         with self._mounted.path(video_id).open("rb", buffering=0) as file:
@@ -117,15 +128,10 @@ class Soak:
         sizes = [
             s for s in SIZES if kind not in WITHOUT_RANGES or s < LARGEST_WITHOUT_RANGES
         ]
-        return [
-            (
-                self._endpoint.add(
-                    f"soak-{self._phases}-{size}", size_bytes=size
-                ).video_id,
-                size,
-            )
-            for size in sizes
-        ]
+        served = [(f"soak-{self._phases}-{size}", size) for size in sizes]
+        for video_id, size in served:
+            self._endpoint.add(video_id, size_bytes=size)
+        return [*served, *self._kept]
 
     def _read_through_faults(self, readers: list[subprocess.Popen[str]]) -> None:
         started = time.monotonic()
@@ -148,7 +154,8 @@ class Soak:
                 next_phase += phase_seconds
             if now >= next_restart:
                 self._endpoint.stop()
-                pause.wait(self._chance.uniform(0.1, 1.5))
+                moment = self._chance.uniform(0.1, 1.5)
+                pause.wait(restart_seconds / 2 if self._kept else moment)
                 self._endpoint.start()
                 self._outcome.restarts += 1
                 self._disk.spoil()

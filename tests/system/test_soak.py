@@ -30,3 +30,22 @@ def test_half_a_minute_of_faults_and_restarts_leaves_no_trace() -> None:
         assert int(reads) > 20
         assert int(faults) > 10
     print(done.stdout)
+
+
+@pytest.mark.fuse
+@pytest.mark.slow
+def test_kept_videos_are_read_while_the_server_is_away_for_half_of_the_time() -> None:
+    """Neither faults nor 404 nor an outage fail a read of a kept video."""
+    require_fuse()
+
+    done = run(
+        [
+            *(sys.executable, REPOSITORY / "scripts" / "soak"),
+            *("--seconds", "16", "--away", "--fuse", "mfusepy"),
+        ],
+        timeout=110,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ", 0 kept videos refused, " in done.stdout
+    print(done.stdout)
