@@ -44,6 +44,7 @@ from .layout import (
 )
 from .pair import Descriptor, Pair, Times, times_of
 from .shelf import Rules, Shelved, is_useless, shelved
+from .video import LOOK_SECONDS
 
 # What is read at once while a video is sealed. A guess.
 _SEAL_BYTES = 4 * MIB
@@ -80,8 +81,9 @@ class Kept:
 class KeptStore(VideoFolder):
     """What is kept in *directory*, of at most *limit_bytes*. Thread safety: all methods.
 
-    The limit stops what is begun by this process, and nothing else. `open` gives the files of versions that were begun. Other processes may begin, seal
-    and drop videos in the same directory: `look` takes that up.
+    The limit stops what is begun by this process, and nothing else. `open` gives the files
+    of versions that were begun. Other processes may begin, seal and drop videos in the
+    same directory: `look` takes that up, and so does `open`, at most once in LOOK_SECONDS.
     """
 
     def __init__(self, directory: Path, limit_bytes: int, waiting_bytes: int) -> None:
@@ -91,6 +93,7 @@ class KeptStore(VideoFolder):
         self._here: dict[VideoVersion, Kept] = {}
         self._entries: dict[Path, tuple[Times, Kept]] = {}  # by stem, as last read
         self._seen: Times | None = None  # of the folder
+        self._looked_at = -LOOK_SECONDS  # monotonic
 
     # -- what is here ------------------------------------------------------------------
 
@@ -133,6 +136,7 @@ class KeptStore(VideoFolder):
             self._attempts.make(self._look)
 
     def _look(self) -> None:
+        self._looked_at = time.monotonic()
         try:
             seen = times_of(self._folder.stat())
         except FileNotFoundError:
@@ -237,7 +241,9 @@ class KeptStore(VideoFolder):
     # -- as a folder -------------------------------------------------------------------
 
     def _takes(self, version: VideoVersion) -> bool:
-        self.look()
+        # A read of a video that is nowhere on disk asks several times.
+        if time.monotonic() > self._looked_at + LOOK_SECONDS:
+            self.look()
         return version in self._here
 
     def _demand(self, version: VideoVersion) -> None:

@@ -366,3 +366,23 @@ def test_a_look_costs_nothing_until_something_changes(stores, monkeypatch):
     os.utime(stores.directory / "data" / "v2", (time.time(), time.time()))
     store.look()
     assert looked == 1
+
+
+def test_a_version_that_is_nowhere_costs_one_look_for_many_reads(stores, monkeypatch):
+    store = stores()
+    keep(store)
+    looks = 0
+    own_look = store.look
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        own_look()
+
+    monkeypatch.setattr(store, "look", look)
+    monkeypatch.setattr(store, "_looked_at", -kept_module.LOOK_SECONDS)
+
+    for _ in range(100):
+        assert store.open(version_of("elsewhere")) is None
+
+    assert looks <= 2
