@@ -14,11 +14,13 @@ from ..content import Content
 from ..version import VideoVersion
 from .drops import Drops
 from .folder import VideoFolder
-from .shelf import CACHE_RULES
+from .older import tidy
+from .shelf import Rules, first_to_go
 from .video import DiskVideo
 
 # A video that takes a larger share of the limit would have to make room for itself.
 LARGEST_SHARE = 7 / 8
+_RULES = Rules("the disk cache", lambda video: not video.kept, first_to_go, tidy)
 
 
 class DiskCache(VideoFolder):
@@ -29,7 +31,7 @@ class DiskCache(VideoFolder):
     """
 
     def __init__(self, directory: Path, limit_bytes: int, waiting_bytes: int) -> None:
-        super().__init__(directory, limit_bytes, waiting_bytes, CACHE_RULES)
+        super().__init__(directory, limit_bytes, waiting_bytes, _RULES)
         self._limit_bytes = limit_bytes
         self._drops = Drops(self._folder, self._health)
 

@@ -187,6 +187,7 @@ class Janitor:
         running = processes.running(folder)
         if not running:  # somebody has just deleted the directory
             return
+        self._rules.tidy(folder.parent)
         with self._changed:
             wanted = len(running) * self._wanted_bytes
             before = self._taken_bytes - self._writing_bytes

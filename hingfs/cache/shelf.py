@@ -102,12 +102,14 @@ class Rules:
     """What holds for a kind of folder, which people know by its *title*.
 
     *counts*: whether a video counts against the folder's limit. *first_to_go* gives those
-    that may go, in that order, by what is there and the processes that run.
+    that may go, in that order, by what is there and the processes that run. *tidy* deletes
+    a part of what else of ours is of no use in the directory around the folder.
     """
 
     title: str
     counts: Callable[[Shelved], bool]
     first_to_go: Callable[[Collection[Shelved], Collection[str]], list[Shelved]]
+    tidy: Callable[[Path], object] = lambda _: None
 
 
 def is_useless(video: Shelved, running: Collection[str]) -> bool:
@@ -140,6 +142,3 @@ def _drop_leftover(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if path.lstat().st_mtime < time.time() - IDLE_SECONDS:
             path.unlink()
-
-
-CACHE_RULES = Rules("the disk cache", lambda video: not video.kept, first_to_go)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..blocks import ByteRange, block_count, bounds_of
 from ..version import VideoVersion
-from . import processes
+from . import older, processes
 from .files import found_pair, safe
 from .layout import FOLDER, GRID_BYTES, NoHeader
 from .pair import Pair
@@ -88,6 +88,15 @@ def trim(directory: Path, most_bytes: int) -> int:
         evict(video)
         gone += video.taken_bytes
     return gone
+
+
+def clear(directory: Path) -> int:
+    """Evict all videos, those of older layouts too; returns how many bytes went.
+
+    What is kept stays.
+    """
+    gone = trim(directory, 0)
+    return gone + sum(older.clear(folder) for folder in older.folders(directory))
 
 
 def limits(directory: Path) -> list[int]:

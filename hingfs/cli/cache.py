@@ -61,16 +61,18 @@ def _verify(directory: Path, _arguments: argparse.Namespace) -> int:
 
 
 def _trim(directory: Path, arguments: argparse.Namespace) -> int:
-    return _make_less(directory, parse_size(arguments.size))
+    most_bytes = parse_size(arguments.size)
+    return _make_less(directory, lambda: stock.trim(directory, most_bytes))
 
 
 def _clear(directory: Path, _arguments: argparse.Namespace) -> int:
-    return _make_less(directory, 0)
+    return _make_less(directory, lambda: stock.clear(directory))
 
 
-def _make_less(directory: Path, most_bytes: int) -> int:
+def _make_less(directory: Path, evict: Callable[[], int]) -> int:
+    """Say how many bytes went by *evict*, and what is left."""
     with disk.in_words():
-        gone = stock.trim(directory, most_bytes)
+        gone = evict()
         left = stock.videos(directory)
     print(f"{rounded_size(gone)} removed; {_total(left, directory)}")
     return 0
