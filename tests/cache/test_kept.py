@@ -15,6 +15,7 @@ from hingfs.cache.disk import DiskCache
 from hingfs.cache.folder import VideoFolder
 from hingfs.cache.kept import KeepFull, KeptStore, NotWhole, anything_kept
 from hingfs.cache.layout import GRID_BYTES, RECORDS_AT, Mark
+from hingfs.cache.video import LOOK_SECONDS
 from hingfs.version import VideoVersion
 from tests.support.disks import (
     BLOCKS,
@@ -380,7 +381,7 @@ def test_a_version_that_is_nowhere_costs_one_look_for_many_reads(stores, monkeyp
         own_look()
 
     monkeypatch.setattr(store, "look", look)
-    monkeypatch.setattr(store, "_looked_at", -kept_module.LOOK_SECONDS)
+    monkeypatch.setattr(store, "_looked_at", -LOOK_SECONDS)
 
     for _ in range(100):
         assert store.open(version_of("elsewhere")) is None
