@@ -75,7 +75,8 @@ class Bringer:
             fetch(absent)
             for piece in absent:
                 self._wait_until(
-                    lambda: self._tiers.lies_on_disk(content, piece)  # noqa: B023
+                    content,
+                    lambda: self._tiers.lies_on_disk(content, piece),  # noqa: B023
                 )
         if self.absent(content):
             raise NoRoom("parts of it went from disk while it was fetched")
@@ -98,14 +99,14 @@ class Bringer:
         The transfer has given them to it too, but a full queue drops. Raises as `bring`.
         """
         self._wait_until(
-            lambda: self._tiers.put_on_disk(content, first, blocks, version)
+            content, lambda: self._tiers.put_on_disk(content, first, blocks, version)
         )
 
-    def _wait_until(self, holds: Callable[[], bool]) -> None:
+    def _wait_until(self, content: Content, holds: Callable[[], bool]) -> None:
         """Return once *holds*; raises NoRoom if the disk takes nothing."""
         give_up_at = time.monotonic() + _WRITE_SECONDS
         while not holds():
-            if not self._tiers.disk_is_written or time.monotonic() > give_up_at:
+            if not self._tiers.is_written(content) or time.monotonic() > give_up_at:
                 raise NoRoom("the disk cache takes no more; the log says why")
             if self._closing.wait(_WRITER_SECONDS):
                 raise Closing("it was ended")

@@ -241,10 +241,10 @@ class Tiers:
         video = self.on_disk(content)
         return video is not None and video.covers(span)
 
-    @property
-    def disk_is_written(self) -> bool:
-        """Whether there is a disk, and it takes blocks now."""
-        return any(folder.is_written for folder in self._folders)
+    def is_written(self, content: Content) -> bool:
+        """Whether the disk takes blocks of *content* now."""
+        video = self.on_disk(content)
+        return video is not None and video.is_written
 
     def drop_disproved(self, content: Content) -> None:
         """Delete what another process would take for *content*, and may not be.

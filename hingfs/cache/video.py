@@ -90,6 +90,11 @@ class DiskVideo:
         """Whether every block is there; as `has`."""
         return self.covers(ByteRange(0, self.version.size_bytes))
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the disk takes blocks now."""
+        return self._health.may_write
+
     def read_into(self, target: memoryview, offset: int) -> bool:
         """Fill *target* with the bytes from *offset*, which were verified here.
 
