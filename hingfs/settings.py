@@ -103,6 +103,8 @@ class EndpointConfig:
         "25s",
         "pauses the API may ask for inside one stat or open; longer is EAGAIN",
     )
+    # `cli` takes it from `StartConfig`: no request is sent.
+    offline: bool = False
     # Between two looks at a video whose status is a word that nobody knows: a file that
     # is still being written grows meanwhile. A guess, and no setting.
     settle_seconds: float = 5.0
@@ -270,6 +272,10 @@ class StartConfig:
     )
     no_check: bool = switch(
         "--no-check", "mount without asking the endpoint first, as for boot"
+    )
+    offline: bool = switch(
+        "--offline",
+        "send no request: show what is kept and, for the token that is given, what was known",
     )
     strict: bool = switch(
         "--strict", "a HINGFS_ variable that is no setting is an error, not a warning"

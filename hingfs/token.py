@@ -33,6 +33,7 @@ class Token:
 
     value: str | None = field(default=None, repr=False)
     file: Path | None = None
+    optional: bool = False  # `read` gives "" where there is none to be had
     # Every token read so far; only ever added to.
     _known: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -47,9 +48,14 @@ class Token:
         """The token as it is now.
 
         Raises TokenError if there is none, if it cannot stand in a header, or if
-        other users can use the file.
+        other users can use the file; but gives "" if it is *optional*.
         """
-        token = self._read()
+        try:
+            token = self._read()
+        except TokenError:
+            if not self.optional:
+                raise
+            return ""
         self._known.add(token)
         return token
 

@@ -7,6 +7,7 @@ token never comes from an argument, since `ps` shows those to everybody.
 
 import argparse
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,10 +68,16 @@ class Given:
         self._environ = environ
 
     def config(self, directory: Path) -> Config:
-        """All settings of a mount on *directory*. Raises SetupError for a bad one."""
+        """All settings of a mount on *directory*. Raises SetupError for a bad one.
+
+        There may be no token: see `demand_token`. With --offline there need be none.
+        """
         start = self.part(StartConfig)
         mount = self.part(MountConfig, directory=directory)
-        endpoint = self.endpoint()
+        endpoint = self._endpoint()
+        if start.offline:
+            token = replace(endpoint.token, optional=True)
+            endpoint = replace(endpoint, token=token, offline=True)
         cache, log = self.part(CacheConfig), self.part(LogConfig)
         return Config(mount, endpoint, cache, log, start)
 
@@ -79,13 +86,8 @@ class Given:
 
         Raises SetupError for a bad one, or none.
         """
-        token = Token(self._environ.get(_TOKEN_VARIABLE) or None)
-        endpoint = self.part(EndpointConfig, token=token, **known)
-        if endpoint.token == Token():
-            raise TokenError(
-                "no token is given; put it into HINGFS_TOKEN (export HINGFS_TOKEN=oh-…), "
-                "or into a file of mode 0600 that --token-file or HINGFS_TOKEN_FILE names"
-            )
+        endpoint = self._endpoint(**known)
+        _demand_source(endpoint.token)
         return endpoint
 
     def part(self, kind: type[Part], **known: object) -> Part:
@@ -123,6 +125,10 @@ class Given:
                 told.append(f"the variable {printable(name, 80)} is no setting{meant}")
         return told
 
+    def _endpoint(self, **known: object) -> EndpointConfig:
+        token = Token(self._environ.get(_TOKEN_VARIABLE) or None)
+        return self.part(EndpointConfig, token=token, **known)
+
     def _found(self, declared: Setting[Any]) -> tuple[str, str | None]:
         """The name that holds the text of a setting, and the text; None by default."""
         given = self._options.get(declared.option)
@@ -133,6 +139,20 @@ class Given:
             return declared.flag, given
         text = self._environ.get(declared.variable)
         return (declared.variable, text) if text else (declared.flag, None)
+
+
+def demand_token(token: Token) -> None:
+    """Raise TokenError unless *token* is given, and can be read."""
+    _demand_source(token)
+    token.read()
+
+
+def _demand_source(token: Token) -> None:
+    if token == Token():
+        raise TokenError(
+            "no token is given; put it into HINGFS_TOKEN (export HINGFS_TOKEN=oh-…), "
+            "or into a file of mode 0600 that --token-file or HINGFS_TOKEN_FILE names"
+        )
 
 
 def _parsed(declared: Setting[Any], name: str, text: str) -> object:

@@ -12,12 +12,13 @@ from dataclasses import replace
 
 from .. import invocation, log
 from ..api.endpoint_check import NewestPage
-from ..errors import HingError, command_word, plain
+from ..cache.kept import anything_kept
+from ..errors import EndpointError, HingError, TokenError, command_word, plain
 from ..facts import directory as facts_directory
 from ..mount import daemon, mountpoint, serving
 from ..settings import Config
 from .console import complain, is_terminal
-from .given import Given
+from .given import Given, demand_token
 
 # A person who waits for longer wonders whether anything happens.
 _SILENT_SECONDS = 3.0
@@ -36,14 +37,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _mount_as(config: Config) -> int:
-    config.endpoint.token.read()
-    serving.prepare(config)
-    newest: NewestPage | None = None
-    if not config.start.no_check:
-        with _saying_when_slow(f"waiting for {config.endpoint.base_url}"):
-            warning, newest = serving.check(config)
-        if warning:
-            complain(f"warning: {warning}")
+    config, newest = _proved(config)
     mountpoint.clear(config.mount.directory)
     if config.start.foreground:
         _serve(config, lambda: None, newest, foreground=True)
@@ -52,6 +46,50 @@ def _mount_as(config: Config) -> int:
         config, lambda on_up: _serve(config, on_up, newest, foreground=False)
     )
     return 0
+
+
+def _proved(config: Config) -> tuple[Config, NewestPage | None]:
+    """*config*, fit to be mounted, and the newest page of the list if a check brought it.
+
+    Where the token or the API fails, and videos of that API are kept, a warning takes the
+    place of the error: the copies can be read, and the API is asked again later.
+    """
+    token = config.endpoint.token
+    try:
+        if not config.start.offline:
+            demand_token(token)
+        serving.prepare(config)
+        return config, _newest_page(config)
+    except (TokenError, EndpointError) as error:
+        # A fork would cut off a look-up that hangs.
+        if threading.active_count() > 1 or not _is_anything_kept(config):
+            raise
+        said = token.hide(str(error))
+    complain(f"warning: {said}. Until that is mended, kept videos can be read")
+    endpoint = replace(config.endpoint, token=replace(token, optional=True))
+    config = replace(config, endpoint=endpoint)
+    serving.prepare(config)
+    return config, None
+
+
+def _newest_page(config: Config) -> NewestPage | None:
+    """The newest page of the list, if a check is wanted and brings it; may warn."""
+    if config.start.no_check or config.start.offline:
+        return None
+    with _saying_when_slow(f"waiting for {config.endpoint.base_url}"):
+        warning, newest = serving.check(config)
+    if warning:
+        complain(f"warning: {warning}")
+    return newest
+
+
+def _is_anything_kept(config: Config) -> bool:
+    with contextlib.suppress(OSError):
+        directory = facts_directory.usable_if_there(
+            config.cache.keep_directory, os.environ, facts_directory.DATA
+        )
+        return anything_kept(directory, config.endpoint.base_url)
+    return False
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Where the token goes, and which token.
 
-Decides which requests carry the token, and when a new token replaces the old one. The
+Decides which requests carry the token, and when a new token replaces the old one. Where
+none is to be had, none is sent to the API, and each request looks for one again. The
 token goes to the scheme, host and port of the base URL and nowhere else. It is added to
 each request as that is sent, and never kept in session headers, so no redirect can
 carry it off.
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 import requests
 import requests.auth
 
-from ..errors import TokenError
+from ..errors import AccessDenied, TokenError
 from ..settings import EndpointConfig
 from .destinations import port_of
 
@@ -44,11 +45,18 @@ class Authorization:
         return origin_of(url) == self._api_origin
 
     def of(self, url: str) -> tuple[requests.auth.AuthBase, int]:
-        """The `auth` of a request for *url*, with the token if allowed; its number."""
-        with self._lock:
-            token, number = self._token, self._number
+        """The `auth` of a request for *url*, with the token if allowed; its number.
+
+        Raises AccessDenied for the API while there is no token.
+        """
+        token, number = self._in_use()
         if not self.covers(url):
             return _Nothing(), number
+        if not token:
+            self.renew()
+            token, number = self._in_use()
+        if not token:
+            raise AccessDenied(f"there is no token yet in {self._source.source}")
         return _Bearer(token, self._api_origin), number
 
     def digest(self, salt: bytes) -> bytes:
@@ -65,13 +73,17 @@ class Authorization:
             log.warning("%s; the old token stays in use", error)
             return False
         with self._lock:
-            renewed = token != self._token
+            renewed = token not in {"", self._token}
             if renewed:
                 self._token = token
                 self._number += 1
         if renewed:
             log.info("the token file holds a new token")
         return renewed
+
+    def _in_use(self) -> tuple[str, int]:
+        with self._lock:
+            return self._token, self._number
 
     def renewed_since(self, number: int) -> bool:
         """Whether the token is newer than the one with *number*."""

@@ -10,10 +10,12 @@ Only the API's own host counts, by whichever of its addresses or through whichev
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from typing import Self
 
 from ..errors import Dropped, NoAnswer, NotAsked, TransportError, Unreachable
 
@@ -29,6 +31,8 @@ FAILURES = 4
 # Meanwhile one call in so many seconds asks, and the others fail at once. A person who
 # plugs the network in again waits no longer. A guess.
 PROBE_SECONDS = 5.0
+# Why nothing is asked where the user wants it so.
+OFFLINE = "--offline was given: no request is sent"
 
 
 class Breaker:
@@ -55,6 +59,14 @@ class Breaker:
         self._unanswered: dict[int, tuple[str, float]] = {}
         # Futures of `next_request_about` that are not done yet, with their videos.
         self._expected: dict[Future[None], str] = {}
+
+    @classmethod
+    def shut(cls) -> Self:
+        """One that is open for ever, as --offline wants it: the API counts as away."""
+        breaker = cls()
+        breaker._unconnected, breaker._unconnected_since = AWAY_TRIES, -math.inf
+        breaker._open_until = math.inf
+        return breaker
 
     @property
     def seems_dead(self) -> bool:
@@ -85,6 +97,8 @@ class Breaker:
             if not self._is_open_locked():
                 return most
             now = time.monotonic()
+            if self._open_until == math.inf:
+                raise NotAsked(OFFLINE)
             if now < self._open_until:
                 raise NotAsked(
                     f"{self._trouble_locked()}; asked again in "

@@ -23,6 +23,7 @@ from ..blocks import KIB, ByteRange
 from ..errors import (
     Closing,
     DeadlineExceeded,
+    NotAsked,
     ServerBroken,
     TransportError,
     Unreachable,
@@ -31,7 +32,7 @@ from ..errors import (
 from ..settings import EndpointConfig
 from .answer import Answer
 from .authorization import Authorization, origin_of
-from .breaker import Breaker
+from .breaker import OFFLINE, Breaker
 from .clock import ServerClock
 from .connections import Adapter, Keeping
 from .destinations import Destinations
@@ -73,7 +74,7 @@ class HttpTransport:
         self.clock = ServerClock()
         self.limit = RequestLimit()
         self.slots = Slots(config.connections)
-        self.breaker = Breaker()
+        self.breaker = Breaker.shut() if config.offline else Breaker()
         self.authorization = Authorization(config)
         self._config = config
         self._proxies = Proxies()
@@ -128,8 +129,9 @@ class HttpTransport:
         raise ServerBroken(f"more than {MOST_REDIRECTS} redirects in a row")
 
     def warm(self, count: int) -> None:
-        """Open up to *count* connections to the API; send nothing."""
-        self._wire.warm(self._config.base_url, count)
+        """Open up to *count* connections to the API, unless it is away; send nothing."""
+        if not self.breaker.is_away:
+            self._wire.warm(self._config.base_url, count)
 
     def wait(self, seconds: float) -> None:
         """Sleep; raises Closing as soon as the transport is closed."""
@@ -192,13 +194,15 @@ class HttpTransport:
         """The answer of *url* by its own scheme, redirects not followed."""
         if self._closed.is_set():
             raise Closing("the mount is ending")
+        if self._config.offline:
+            raise NotAsked(OFFLINE)
         if request.deadline <= time.monotonic():
             raise DeadlineExceeded("no time is left for another request")
         to_api = self.authorization.covers(url)
-        auth, token_number = self.authorization.of(url)
         started = time.monotonic()
         try:
             with self.breaker.unanswered(request.about, started):
+                auth, token_number = self.authorization.of(url)
                 response = self._wire.send(
                     request.method,
                     url,

@@ -21,6 +21,7 @@ from ..content import Content
 from ..errors import (
     AccessDenied,
     HingError,
+    NotAsked,
     TransportError,
     VideoNotFound,
     printable,
@@ -251,7 +252,8 @@ class Catalog:
 
     def _kept(self, file: VideoFile, error: TransportError) -> VideoFile:
         """*file* as it is known, since the server is away; says so once."""
-        level = logging.DEBUG if self._told_kept else logging.WARNING
+        quiet = self._told_kept or isinstance(error, NotAsked)
+        level = logging.DEBUG if quiet else logging.WARNING
         self._told_kept = True
         name = printable(file.video_id, 80)
         log.log(level, "%s: kept as known, the server is away: %s", name, error)

@@ -232,7 +232,8 @@ def check(config: Config) -> Checked:
         checked = engine.client.check()
     finally:
         engine.close()
-    if not engine.join(_CHECK_ENDS_SECONDS):
+        ended = engine.join(_CHECK_ENDS_SECONDS)
+    if not ended:
         raise EndpointError(  # a fork would cut off a thread that is left
             f"{config.endpoint.host} was found, but another lookup of it hangs; try "
             "again, or skip this check with --no-check"

@@ -309,6 +309,7 @@ SWITCHES = [
     "--private-storage",
     "--foreground",
     "--no-check",
+    "--offline",
     "--strict",
 ]
 

@@ -3,6 +3,7 @@
 import pytest
 import requests
 
+from hingfs.errors import AccessDenied
 from hingfs.http.authorization import Authorization
 from hingfs.settings import EndpointConfig
 from hingfs.token import Token
@@ -53,3 +54,23 @@ def test_a_request_for_the_api_that_is_sent_elsewhere_has_no_token(
     auth, _ = authorization.of(API)
 
     assert sent(auth, url) is None
+
+
+def test_where_a_token_may_come_later_nothing_goes_to_the_api_without_it(tmp_path):
+    """Each request looks for it; one that has gone again stays in use."""
+    file = tmp_path / "token"
+    authorization = Authorization(
+        EndpointConfig("https://api.example", token=Token(file=file, optional=True))
+    )
+    for _ in range(2):
+        with pytest.raises(AccessDenied, match="no token yet in token file"):
+            authorization.of(API)
+    auth, _ = authorization.of(ELSEWHERE[0])
+    assert sent(auth, API) is None
+
+    file.touch(0o600)
+    file.write_text("oh-late")
+    assert sent(authorization.of(API)[0], API) == "Bearer oh-late"
+    file.unlink()
+    assert not authorization.renew()
+    assert sent(authorization.of(API)[0], API) == "Bearer oh-late"

@@ -120,6 +120,16 @@ class TestAway:
         assert breaker.tries(3) == 3
         assert (breaker.is_away, breaker.away_seconds) == (False, 0.0)
 
+    def test_one_that_is_shut_lets_nobody_ask(self, now):
+        breaker = Breaker.shut()
+        for _ in range(3):
+            with pytest.raises(NotAsked, match="--offline was given"):
+                breaker.tries(3)
+            now[0] += 1e9
+
+        assert breaker.is_away
+        assert breaker.away_seconds > AWAY_TOO_LONG_SECONDS
+
 
 class TestReads:
     """A read tries as long as a server may take to restart, unless others have."""
