@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hingfs.cache.layout import DATA, INDEX
+
 from .limits import (
     DEADLINE_SECONDS,
     DISK_MB,
@@ -37,7 +39,13 @@ class Level:
             with contextlib.suppress(OSError):
                 links.append(os.readlink(descriptor))
         sockets = sum(link.startswith("socket:") for link in links)
-        spools = sum(link.endswith("(deleted)") for link in links)
+        # Deleted files of the disk cache are no spools: they must not stay open either.
+        spools = [
+            link
+            for link in links
+            if link.endswith(" (deleted)")
+            and not link.removesuffix(" (deleted)").endswith((DATA, INDEX))
+        ]
         return Level(
             rss_kb * 1024 / MB,
             len(list(Path(f"/proc/{pid}/task").iterdir())),
@@ -45,9 +53,9 @@ class Level:
             tuple(
                 link
                 for link in links
-                if not link.startswith("socket:") and not link.endswith("(deleted)")
+                if not link.startswith("socket:") and link not in spools
             ),
-            spools,
+            len(spools),
         )
 
     def within(self, idle: "Level") -> bool:
