@@ -14,7 +14,6 @@ from ..blocks import MIB, views_of
 from ..cache.tiers import Tiers
 from ..cache.video import DiskVideo
 from ..errors import BodyCut
-from ..version import VideoVersion
 from .spool import Spool
 
 # So much is handed over at once. A guess.
@@ -30,9 +29,9 @@ class DiskCopy:
         self._content = spool.content
         self._given_bytes = spool.frontier
         self._pieces: list[memoryview] = []  # that have arrived, and are not given yet
-        # That had the last of them. Not its `DiskVideo`, which keeps files open: an error
-        # may keep this object, for as long as the spool waits to be resumed.
-        self._version: VideoVersion | None = None
+        # Of the file that had the last of them. Not its `DiskVideo`, which keeps files
+        # open: an error may keep this object, for as long as the spool waits.
+        self._inode: str | None = None
         self._has_gaps = False  # whether some of what was given is not written there
 
     def follow(self, data: bytes) -> None:
@@ -61,9 +60,9 @@ class DiskCopy:
 
     def _give(self, count: int) -> DiskVideo | None:
         video = self._tiers.on_disk(self._content)
-        version = None if video is None else video.version
-        if version != self._version:  # the content may have got another one
-            self._version = version
+        inode = None if video is None else video.pair.inode
+        if inode != self._inode:  # of another version, elsewhere, or made anew
+            self._inode = inode
             self._has_gaps = self._given_bytes > 0
         given = views_of(self._pieces, 0, count)
         if video is not None:

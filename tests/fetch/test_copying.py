@@ -112,6 +112,31 @@ def test_a_file_lies_on_disk_once_it_is_whole(rig, monkeypatch, size, queue_byte
     assert rig.downloads == 1
 
 
+def test_what_is_deleted_meanwhile_is_written_again_in_the_end(rig, tmp_path):
+    content = bare()
+    at = {2 * MIB: lambda: delete(tmp_path), 4 * MIB: lambda: None}
+
+    class Watched(Pieces):
+        def read_some(self, most: int, *, decoded: bool) -> bytes:
+            piece = super().read_some(most, decoded=decoded)
+            for offset in [one for one in at if SIZE - len(self._left) > one]:
+                assert rig.disk.settle(10)
+                at.pop(offset)()
+            return piece
+
+    rig.answer = lambda _: Watched(200, {"Content-Length": str(SIZE)}, OLD, 100 * KIB)
+
+    assert rig.download(content) is None
+
+    assert not at
+    assert rig.on_disk(content) == OLD
+
+
+def delete(directory: Path) -> None:
+    for path in (*there(directory), *there(directory, "index")):
+        path.unlink()
+
+
 def test_two_downloads_without_a_tag_never_meet_on_disk(rig, tmp_path):
     """The first breaks off, and its spool is given up; the file is another one by then."""
     content = bare()
