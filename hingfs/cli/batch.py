@@ -41,15 +41,16 @@ _JOBS = whole(1, 64)
 _JOBS_BY_DEFAULT = 4
 # Not all is here yet: a video is not ready, or `--check` has found some absent.
 NOT_YET = 13
-# Gravest first; what is none of these is 1.
-_STATUSES: tuple[tuple[type[HingError], int], ...] = (
-    (AccessDenied, 3),
-    (Unreachable, 4),
-    (HingError, 1),
-    (VideoFailed, 10),
-    (VideoNotFound, 11),
-    (NoRoom, 12),
-    (VideoNotReady, NOT_YET),
+# Each with its exit status, and its name for programs. The gravest is first; what is none
+# of them is a HingError alone.
+_OUTCOMES: tuple[tuple[type[HingError], int, str], ...] = (
+    (AccessDenied, 3, "refused"),
+    (Unreachable, 4, "unreachable"),
+    (HingError, 1, "error"),
+    (VideoFailed, 10, "failed"),
+    (VideoNotFound, 11, "not_found"),
+    (NoRoom, 12, "no_room"),
+    (VideoNotReady, NOT_YET, "not_ready"),
 )
 # Such errors for all videos may mean that something else answers at the base URL.
 _OF_NO_VIDEO = (VideoNotFound, NotAVideo)
@@ -194,10 +195,19 @@ def total(videos: Sequence[Wanted], what: str) -> str:
 
 def status_of(errors: Iterable[HingError | None]) -> int:
     """The status of the gravest of *errors*; 0 if there is none."""
-    statuses = {_status_of(error) for error in errors if error is not None}
-    return next((status for _, status in _STATUSES if status in statuses), 0)
+    statuses = {_outcome_of(error)[0] for error in errors if error is not None}
+    return next((status for _, status, _ in _OUTCOMES if status in statuses), 0)
 
 
-def _status_of(error: HingError) -> int:
-    kinds = [one for one in _STATUSES if one[0] is not HingError]
-    return next((status for kind, status in kinds if isinstance(error, kind)), 1)
+def outcome_of(error: HingError) -> str:
+    """The name of *error* for programs."""
+    return _outcome_of(error)[1]
+
+
+def _outcome_of(error: HingError) -> tuple[int, str]:
+    kinds = sorted(
+        _OUTCOMES, key=lambda one: one[0] is HingError
+    )  # which all are: last
+    return next(
+        (status, name) for kind, status, name in kinds if isinstance(error, kind)
+    )

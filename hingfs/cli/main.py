@@ -156,6 +156,9 @@ def _add_warm(commands: "_Commands") -> None:
         action="store_true",
         help="say how much of each is here, and ask no server",
     )
+    parser.add_argument(
+        "--json", action="store_true", help="for programs; a line for each video"
+    )
     offer(parser, ("endpoint", "cache", "log"))
     parser.set_defaults(run=_warm)
 

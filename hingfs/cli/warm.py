@@ -5,6 +5,7 @@ Decides what is said of each. Leaves to `batch` which videos are meant, and to t
 """
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from .. import log
 from ..cache import stock
 from ..engine import Engine
 from ..errors import HingError, UsageError, printable
-from ..library.names import full_name_of, name_of
+from ..library.names import full_name_of, name_of, video_id_of
 from ..settings import CacheConfig, EndpointConfig, LogConfig
 from ..units import rounded_size
 from ..wanted import Wanted
@@ -38,13 +39,13 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     cache = replace(cache, kept_directory=disk.cache_directory(cache, environ))
     videos = [Wanted(one.said, one.name) for one in named]
     if arguments.check:
-        return _check(videos, cache, base_url)
+        return _check(videos, cache, base_url, as_json=arguments.json)
     endpoint = given.endpoint(**known)
     try:
         endpoint.token.read()
         log_config = given.part(LogConfig)
         log.begin(log_config.level, endpoint.token.hide, file=log_config.file)
-        return _warm(videos, endpoint, cache, jobs)
+        return _warm(videos, endpoint, cache, jobs, as_json=arguments.json)
     except HingError as error:  # it may quote the server
         error.args = (endpoint.token.hide(str(error)),)
         raise
@@ -54,7 +55,12 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _warm(
-    videos: Sequence[Wanted], endpoint: EndpointConfig, cache: CacheConfig, at_once: int
+    videos: Sequence[Wanted],
+    endpoint: EndpointConfig,
+    cache: CacheConfig,
+    at_once: int,
+    *,
+    as_json: bool,
 ) -> int:
     assert cache.kept_directory is not None, "`run` has found one"
     with disk.in_words():
@@ -64,6 +70,9 @@ def _warm(
     warmer = Warmer(engine, at_once, most)
 
     def tell(video: Wanted) -> None:
+        if as_json:
+            _tell_as_json(video, endpoint)
+            return
         if video.error is not None:
             batch.tell_error(video, video.error, endpoint)
             return
@@ -74,28 +83,61 @@ def _warm(
 
     with batch.ending(engine, warmer.close):
         batch.follow(engine, videos, warmer.warm(videos), tell)
-    print(batch.total(videos, "here"))
+    if not as_json:
+        print(batch.total(videos, "here"))
     return batch.status_of(video.error for video in videos)
+
+
+def _tell_as_json(video: Wanted, endpoint: EndpointConfig) -> None:
+    error = video.error
+    outcome = "here" if error is None else batch.outcome_of(error)
+    text = None if error is None else endpoint.token.hide(str(error))
+    _print_json(video, outcome, text)
+
+
+def _print_json(video: Wanted, outcome: str, error: str | None = None) -> None:
+    """Tell programs of *video*, in a line of its own."""
+    told = {
+        "video": video_id_of(video.name) or video.said,
+        "outcome": outcome,
+        "size_bytes": video.size_bytes if video.size_bytes >= 0 else None,
+        "here_bytes": video.here_bytes,
+        "fetched_bytes": video.fetched_bytes,
+        "error": error,
+    }
+    print(json.dumps(told), flush=True)
 
 
 # -- checking --------------------------------------------------------------------------
 
 
-def _check(videos: Sequence[Wanted], cache: CacheConfig, base_url: str) -> int:
+def _check(
+    videos: Sequence[Wanted], cache: CacheConfig, base_url: str, *, as_json: bool
+) -> int:
     """Say how much of each is here; asks no server."""
     assert cache.kept_directory is not None, "`run` has found one"
     here = stocked(cache.kept_directory, base_url)
     absent = 0
     for video in videos:
         found = here.get(video.name)
-        size = found.version.size_bytes if found else 0
-        there = found.here_bytes if found else 0
-        whole_here = found is not None and there == size
+        if found is not None:
+            video.size_bytes = found.version.size_bytes
+            video.here_bytes = found.here_bytes
+        whole_here = video.here_bytes == video.size_bytes
         absent += not whole_here
-        part = "all" if whole_here else rounded_size(there)
-        how_much = f"{part} of {rounded_size(size)} here" if there else "not here"
-        print(f"{printable(video.said)}: {how_much}")
+        if as_json:
+            part = "part" if video.here_bytes else "absent"
+            _print_json(video, "here" if whole_here else part)
+        else:
+            _say_how_much(video)
     return batch.NOT_YET if absent else 0
+
+
+def _say_how_much(video: Wanted) -> None:
+    here, size = video.here_bytes, rounded_size(video.size_bytes)
+    part = "all" if here == video.size_bytes else rounded_size(here)
+    how_much = f"{part} of {size} here" if here else "not here"
+    print(f"{printable(video.said)}: {how_much}")
 
 
 def stocked(directory: Path, base_url: str) -> dict[str, stock.Stocked]:

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import math
 import os
 import re
@@ -109,6 +110,45 @@ def test_each_video_that_can_be_had_comes_and_each_other_is_explained(
     assert fetched(endpoint, "a/b") == [SIZE_BYTES]
     for name, status in (("nope", 11), ("rendering", 13)):
         assert warm(capsys, name, status=status)[0][0].startswith("0 of 1 video here")
+
+
+def test_json_is_a_line_for_each_video(endpoint: FakeEndpoint, capsys: Say) -> None:
+    """Nothing else is said, and the status is as without."""
+    endpoint.add("a/b", size_bytes=SIZE_BYTES)
+    endpoint.add("rendering", status="in_progress")
+    endpoint.add("broken", size_bytes=SIZE_BYTES)
+    page = faults.status(500, body=TOKEN.encode())
+    endpoint.inject(page, math.inf, lambda request: "broken" in request.path)
+    names = ("rendering", "nope", "\x1b[2Jx", "broken", "a/b")
+
+    def objects(*words: str, status: int) -> dict[str, dict[str, object]]:
+        out, err = warm(capsys, "--json", *words, status=status)
+        assert err == []
+        told = [json.loads(line) for line in out]
+        return {one.pop("video"): one for one in told}
+
+    told = objects(*names, status=1)
+
+    assert {name: one["outcome"] for name, one in told.items()} == {
+        "rendering": "not_ready",
+        "nope": "not_found",
+        "\x1b[2Jx": "not_found",
+        "broken": "error",
+        "a/b": "here",
+    }
+    why = told["nope"].pop("error")
+    assert str(why).startswith("no such video, or expired: ")
+    unknown = {"size_bytes": None, "here_bytes": 0, "fetched_bytes": 0}
+    assert told["nope"] == {"outcome": "not_found", **unknown}
+    whole = {"outcome": "here", "size_bytes": SIZE_BYTES, "here_bytes": SIZE_BYTES}
+    assert told["a/b"] == {**whole, "fetched_bytes": SIZE_BYTES, "error": None}
+    assert TOKEN not in str(told)
+    nothing = {"fetched_bytes": 0, "error": None}
+    assert objects("a/b", status=0) == {"a/b": {**whole, **nothing}}
+    assert objects("--check", "nope", "a/b", status=13) == {
+        "a/b": {**whole, **nothing},
+        "nope": {"outcome": "absent", **unknown, "error": None},
+    }
 
 
 def test_check_asks_nobody_and_needs_no_token(
