@@ -187,7 +187,7 @@ def test_a_kept_video_stays_while_its_name_is_another_version(
 # --- complete, not kept -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("happen", [same])
+@pytest.mark.parametrize("happen", [same, away])
 def test_a_complete_video_is_listed_and_read_from_disk(
     endpoint, video, prepare, mount, happen
 ):
@@ -253,3 +253,22 @@ def test_the_missing_blocks_of_a_part_are_fetched(endpoint, video, prepare, moun
     with mount() as mounted:
         assert mounted.path("v").read_bytes() == video.read(0, SIZE)
         assert endpoint.content_bytes("v") > 0
+
+
+def test_without_the_server_a_part_has_its_attributes_and_its_blocks(
+    endpoint, video, prepare, mount
+):
+    """A missing block is EIO at once, once the server has been away for a while."""
+    prepare.read(1)
+    endpoint.stop()
+
+    with mount() as mounted:
+        path = mounted.path("v")
+        assert path.stat().st_size == SIZE
+        with path.open("rb", buffering=0) as file:
+            assert file.read(1000) == video.read(0, 1000)
+            assert errno_of(lambda: read_at(file.fileno(), MIDDLE, 1000)) == "EIO"
+            began = time.monotonic()
+            assert errno_of(lambda: read_at(file.fileno(), MIDDLE - MIB, 1000)) == "EIO"
+            assert time.monotonic() - began < AT_ONCE_SECONDS
+        assert errno_of(mounted.path("unknown").stat) == "EIO"
