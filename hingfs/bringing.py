@@ -96,10 +96,15 @@ class Bringer:
     ) -> None:
         """Have *blocks*, the first of which is *first*, written; waits for the writer.
 
-        The transfer has given them to it too, but a full queue drops. Raises as `bring`.
+        The transfer has given them to it too, but a full queue drops. Nothing is written
+        if *content* has another version than *version* by now. Raises as `bring`.
         """
         self._wait_until(
-            content, lambda: self._tiers.put_on_disk(content, first, blocks, version)
+            content,
+            lambda: (
+                self._tiers.put_on_disk(content, first, blocks, version)
+                or (version is not None and content.version != version)
+            ),
         )
 
     def _wait_until(self, content: Content, holds: Callable[[], bool]) -> None:

@@ -51,6 +51,7 @@ class Engine:
         most_waiting: int = sys.maxsize,
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
+        self.base_url = endpoint.base_url
         self.transport = HttpTransport(endpoint)
         self.facts = FactStore(
             cache.kept_directory,

@@ -166,6 +166,12 @@ class CacheConfig:
         NoneType,
         "for blocks, and for facts that the next mount need not ask for (default: $XDG_CACHE_HOME/hingfs, else ~/.cache/hingfs); and for files of servers that ignore ranges (default: the system's temporary directory)",
     )
+    keep: str = setting(
+        "--keep",
+        choice("WHICH", "choice", ("off", "opened", "all")),
+        "off",
+        "keep videos whole before their links expire, in the background: opened, each that a program opens; all, each that is listed",
+    )
     keep_bytes: int = setting(
         "--keep-size",
         SIZE,

@@ -163,11 +163,12 @@ def _with_directories(config: Config) -> Config:
         cache = replace(cache, kept_directory=found)
     except OSError as error:
         complain(f"warning: nothing is remembered for the next mount: {error}")
+    keeps = cache.keep != "off"
+    find = facts_directory.usable if keeps else facts_directory.usable_if_there
     try:
-        kept = facts_directory.usable_if_there(
-            cache.keep_directory, os.environ, facts_directory.DATA
-        )
+        kept = find(cache.keep_directory, os.environ, facts_directory.DATA)
         cache = replace(cache, kept_videos=kept)
     except OSError as error:
-        complain(f"warning: nothing that is kept is shown: {error}")
+        lost = "nothing is kept" if keeps else "nothing that is kept is shown"
+        complain(f"warning: {lost}: {error}; choose another --keep-dir")
     return replace(config, cache=cache)

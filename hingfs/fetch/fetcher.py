@@ -147,6 +147,13 @@ class BlockFetcher:
         """Forget the requests of `bring` for *content* that have not begun."""
         self._schedule.drop_background(content)
 
+    def stop_bringing(self, content: Content) -> None:
+        """As `drop_brought`, and those that run end at the block that they read.
+
+        It makes room at once for others, and costs the bytes that are on their way.
+        """
+        self._schedule.stop_background(content)
+
     def share_background(self, connections: int) -> None:
         """Leave so many *connections* to `bring`, though readers want them; at first none."""
         self._schedule.share_background(connections)

@@ -118,6 +118,25 @@ class Schedule:
         with self._lock:
             self._queues.drop_background(content, self._landings.drop)
 
+    def stop_background(self, content: Content) -> None:
+        """As `drop_background`, and those that run end at the block that they read.
+
+        Not those whose rest comes soon.
+        """
+        with self._lock:
+            self._queues.drop_background(content, self._landings.drop)
+            now = time.monotonic()
+            for transfer in list(self._queues.background_running):
+                other = transfer.content is not content
+                if other or self._ends_soon_locked(transfer, now):
+                    continue
+                stop = self._earliest_stop_locked(transfer)
+                if stop < transfer.stop:
+                    rest = transfer.cut(stop, demand=False)
+                    self._landings.tie(rest)
+                    if not self._landings.drop(rest):  # a reader wants it
+                        self._put_locked(rest, first=True)
+
     def share_background(self, connections: int) -> None:
         """Leave so many *connections* to the background, beside readers too.
 
@@ -231,7 +250,8 @@ class Schedule:
             told = transfer.landed(blocks, now)
             self._arrived_bytes += size_bytes
             changed = self._capacity.arrived(size_bytes)
-            return changed or (told and self._queues.demands > 0)
+            may_yield = transfer.background or self._queues.demands > 0
+            return changed or (told and may_yield)
 
     def ended(self, transfer: Transfer, error: HingError | None) -> None:
         """*transfer* runs no more; the blocks left of it fail with *error*, if any."""
@@ -291,11 +311,14 @@ class Schedule:
     def _yield_locked(self) -> None:
         """A reader's transfer waits: those in the background beyond its share end soon.
 
-        The rest of each goes back into the queue.
+        The rest of each goes back into the queue. None is cut whose rest comes soon.
         """
+        now = time.monotonic()
         for transfer in self._yielding_locked():
+            if transfer.gives_way or self._ends_soon_locked(transfer, now):
+                continue
             stop = self._earliest_stop_locked(transfer)
-            if not transfer.gives_way and stop < transfer.stop:
+            if stop < transfer.stop:
                 rest = transfer.cut(stop, demand=False)
                 transfer.gives_way = True
                 self._put_locked(rest, first=True)

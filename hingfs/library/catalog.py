@@ -11,10 +11,12 @@ request that hangs in a look-up of its host cannot be woken.
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from ..api.endpoint_check import NewestPage
+from ..api.judgement.video_status import Status
 from ..api.metadata import VideoMetadata
 from ..cache.tiers import Tiers
 from ..content import Content
@@ -147,6 +149,30 @@ class Catalog:
         if file is None:
             raise error
         return file
+
+    def find_to_keep(self, video_id: str) -> VideoFile:
+        """As `find_to_open`, for no program: it tells nothing of what programs read.
+
+        No copy stands for the video.
+        """
+        deadline = time.monotonic() + self._metadata_seconds
+        known = self._known.good(video_id)
+        if known is None:
+            job = partial(self._versions.look_up, video_id)
+            return self._lookups.result(video_id, deadline, job)
+        if known.confirmed_within(self._config.metadata_ttl_seconds):
+            return known.file
+        return self._confirm(known.file, deadline)
+
+    def rows_to_keep(self) -> dict[str, Status]:
+        """The rows of the list that are shown, by id; asks unless it is fresh.
+
+        Raises as `listing` does.
+        """
+        shown = self._list.shown(time.monotonic() + self._metadata_seconds)
+        latest = self._list.latest
+        rows = latest.rows if latest is not None else {}
+        return {video_id: rows[video_id] for video_id in shown if video_id in rows}
 
     def _find_id(
         self, video_id: str, deadline: float, *, more_follows: bool

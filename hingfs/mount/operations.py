@@ -146,8 +146,15 @@ class _Handle:
     clears: bool
 
 
+def _nothing(_file: VideoFile) -> None:
+    """Nobody is told of opens."""
+
+
 class HingOperations:
-    """The file system, as `filesystem.Filesystem` wants it. Thread safety: all methods."""
+    """The file system, as `filesystem.Filesystem` wants it. Thread safety: all methods.
+
+    *on_open* is told of each file that a program opens, and does not wait.
+    """
 
     def __init__(
         self,
@@ -157,6 +164,7 @@ class HingOperations:
         *,
         on_start: Callable[[], None],
         on_stop: Callable[[], None],
+        on_open: Callable[[VideoFile], None] = _nothing,
         most_sizes: int = _MOST_SIZES,
     ) -> None:
         self._catalog = catalog
@@ -164,6 +172,7 @@ class HingOperations:
         self._config = config
         self._on_start = on_start
         self._on_stop = on_stop
+        self._on_open = on_open
         self._most_sizes = most_sizes
         self._mounted_ns = time.time_ns()
         self._numbers = itertools.count(1)
@@ -235,6 +244,7 @@ class HingOperations:
         content = file.content
         handle = next(self._numbers)
         reader = self._readers.open(content, self._catalog.following(file.video_id))
+        self._on_open(file)
         with self._lock:
             # The kernel keeps one set of pages and one size per file, and no program may
             # see two versions mixed. While handles of an older version are open, the new

@@ -26,6 +26,8 @@ from .. import __version__
 from ..api.endpoint_check import Checked, NewestPage
 from ..engine import Engine
 from ..errors import EndpointError, MountpointError, plain, printable
+from ..keep.keeper import LISTING_TTLS, Keeper
+from ..library.known import VideoFile
 from ..library.lookups import SILENCE_SECONDS
 from ..log import reopen as reopen_log
 from ..settings import CacheConfig, Config
@@ -81,12 +83,14 @@ class Mount:
         )
         if newest is not None:
             self.engine.catalog.note_newest(newest)
+        self._keeper = _keeper_of(self.engine, config)
         self.operations = HingOperations(
             self.engine.catalog,
             self.engine.readers,
             config.mount,
             on_start=self._started,
             on_stop=self.close,
+            on_open=self._opened,
         )
 
     def run(self) -> None:
@@ -115,7 +119,13 @@ class Mount:
     def close(self) -> None:
         """End every wait and every transfer; may be called twice, from any thread."""
         self._ended.set()
+        if self._keeper is not None:
+            self._keeper.close()
         self.engine.close()
+
+    def _opened(self, file: VideoFile) -> None:
+        if self._keeper is not None:
+            self._keeper.opened(file)
 
     def _options(self) -> dict[str, str | bool]:
         config = self._config.mount
@@ -158,6 +168,8 @@ class Mount:
         finally:
             self._tell_up()  # allowed or not
         self.engine.transport.warm(WARM_CONNECTIONS)
+        if self._keeper is not None:
+            self._keeper.start()
 
     def _tell_up(self) -> None:
         try:
@@ -198,6 +210,18 @@ class Mount:
             self.reload()
         log.info("%s: unmounting", signal.Signals(number).name)
         self._end()
+
+
+def _keeper_of(engine: Engine, config: Config) -> Keeper | None:
+    """What keeps videos of *engine* as *config* says, if anything does."""
+    cache = config.cache
+    if cache.keep == "off" or engine.kept is None or config.endpoint.offline:
+        return None
+    return Keeper(
+        engine,
+        everything=cache.keep == "all",
+        listing_seconds=LISTING_TTLS * cache.listing_ttl_seconds,
+    )
 
 
 def block_signals() -> None:

@@ -53,6 +53,7 @@ def test_it_takes_all_connections_where_no_reader_wants_any(rig: Rig) -> None:
 def test_it_makes_way_for_a_reader_and_goes_on_after_it(rig: Rig) -> None:
     """Each transfer ends at the block that it reads; the rest comes later."""
     rig.source.let(0)
+    rig.fetcher._schedule._block_seconds = 1.0  # the link is slow
     bring(rig, *fours(4, 6))
     wait_for(rig, CONNECTIONS)
 

@@ -58,6 +58,7 @@ __all__ = ["PERSONALITIES", "FakeEndpoint", "Fault", "LoggedRequest", "Video", "
 
 DEFAULT_TOKEN = "oh-test-token"
 PROBE_BYTES = 16
+LINK_PIECE_BYTES = 64 << 10
 ERROR = json.dumps({"error": {"message": "Out of order", "type": "fake"}}).encode()
 BODILESS = frozenset({204, 304})
 
@@ -569,6 +570,41 @@ def drip(bytes_per_second: int) -> Fault:
     return Fault("drip", spoil, video_body)
 
 
+class Link:
+    """A link of *bytes_per_second*, which all bodies that it carries share."""
+
+    def __init__(self, bytes_per_second: float) -> None:
+        self._bytes_per_second = bytes_per_second
+        self._lock = threading.Lock()
+        self._free_at = 0.0  # monotonic; under _lock
+
+    def seconds_for(self, size_bytes: int) -> float:
+        """How long *size_bytes* take, behind all that is on the link already."""
+        now = time.monotonic()
+        with self._lock:
+            self._free_at = (
+                max(now, self._free_at) + size_bytes / self._bytes_per_second
+            )
+            return self._free_at - now
+
+
+def carried_by(link: Link) -> Fault:
+    """The body comes over *link*, piece by piece, in turn with the others."""
+
+    def pieces(body: Iterable[Buffer], line: Connection) -> Iterator[Buffer]:
+        for piece in body:
+            view = memoryview(piece)
+            while view:
+                line.pause(link.seconds_for(len(view[:LINK_PIECE_BYTES])))
+                yield view[:LINK_PIECE_BYTES]
+                view = view[LINK_PIECE_BYTES:]
+
+    def spoil(answer: Response, line: Connection) -> Response:
+        return replace(answer, body=pieces(answer.body, line))
+
+    return Fault("carried_by", spoil, video_body)
+
+
 def _without_end(answer: Response, missing: int, line: Connection) -> Iterator[Buffer]:
     start, stop = answer.span or (0, 0)
     kept = max(0, stop - start - missing)
@@ -940,7 +976,7 @@ class FakeEndpoint(RequestLog):
         data: bytes | Path | None = None,
         created_at: int = CREATED_AT,
         completed_at: int | None = CREATED_AT + RENDER_SECONDS,
-        expires_at: int | None = None,
+        expires_at: float | None = None,
     ) -> Video:
         """Put up a video: a ramp of *size_bytes*, or *data* (bytes or a file)."""
         video = Video(

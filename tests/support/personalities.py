@@ -155,7 +155,7 @@ class Video:
         status: str,
         created_at: int,
         completed_at: int | None,
-        expires_at: int | None,
+        expires_at: float | None,
     ) -> None:
         self.video_id = video_id
         self.source = source

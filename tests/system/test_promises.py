@@ -1035,7 +1035,7 @@ def test_a_server_that_is_away_is_asked_now_and_then(
 @pytest.mark.fuse
 @each_binding
 def test_an_idle_mount_sends_nothing(binding):
-    """A mount that nobody uses sends no request."""
+    """A mount that nobody uses sends no request, unless `--keep` has something to keep: `all` asks for the list every six `--listing-ttl`."""
     with own_mount(binding) as (endpoint, mounted):
         video = endpoint.add("v", size_bytes=SIZE_BYTES)
         check_reads(Through(mounted.directory), video, sequential(SIZE_BYTES))
