@@ -26,7 +26,7 @@ _WRITE_SECONDS = 60.0
 
 
 class NoRoom(HingError):
-    """The disk cache does not take a video, or all of it."""
+    """The disk does not take a video, or all of it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -112,6 +112,6 @@ class Bringer:
         give_up_at = time.monotonic() + _WRITE_SECONDS
         while not holds():
             if not self._tiers.is_written(content) or time.monotonic() > give_up_at:
-                raise NoRoom("the disk cache takes no more; the log says why")
+                raise NoRoom("the disk takes no more; the log says why")
             if self._closing.wait(_WRITER_SECONDS):
                 raise Closing("it was ended")

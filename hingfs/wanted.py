@@ -11,22 +11,27 @@ Threads: those of a `DaemonPool`, each with one video at a time.
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from .blocks import ByteRange
 from .bringing import Bringer, Progress
+from .cache.kept import NotWhole
 from .content import Content
 from .engine import Engine
 from .errors import Closing, ContentChanged, HingError, TransportError, foreseen
 from .library.known import VideoFile
+from .library.reader import VideoReader
 from .workers import DaemonPool
 
 log = logging.getLogger(__name__)
 
 # How often a person who waits is shown news. A guess.
 _TICK_SECONDS = 0.1
+# How long the end of an answer is waited for, all of whose bytes were read. A guess.
+_END_SECONDS = 60.0
 
 
 @dataclass(slots=True, eq=False)
@@ -101,13 +106,16 @@ class Crew:
             self._ended.put(video)
 
     def _land_latest(self, video: Wanted, land: Land) -> None:
-        """Have the version land that the server has; if it changes, the new one, once."""
+        """Have the version land that the server has; once more, if that changes.
+
+        And if blocks of it turn out bad: its files are opened anew, without these.
+        """
         for last in (False, True):
             file = self._engine.catalog.find_to_open(video.name)
             try:
                 with self._tiers.held(file.content):
                     land(video, file)
-            except ContentChanged:
+            except (ContentChanged, NotWhole):
                 if last:
                     raise
             else:
@@ -128,8 +136,30 @@ class Crew:
                 reader.read_into(memoryview(block), piece.start)
                 look(content)
                 if content.ranges is not False:  # or the stream sees to it
-                    first = piece.start // self._tiers.block_bytes
-                    self._bringer.put(content, first, [block])
+                    self._put(content, piece, block)
                 video.came(len(piece))
+            if content.ranges is False:
+                self._put_spooled(reader, content, absent)
         finally:
             self._engine.readers.close(reader)
+
+    def _put_spooled(
+        self, reader: VideoReader, content: Content, absent: Sequence[ByteRange]
+    ) -> None:
+        """Have those of *absent* written that the stream has not brought to disk.
+
+        It may have ended before there was a place for the video there.
+        """
+        rest = [one for one in absent if not self._tiers.lies_on_disk(content, one)]
+        if not rest:
+            return
+        spool = self._engine.spools.open(content)
+        spool.wait_complete(time.monotonic() + _END_SECONDS)  # its end is proved
+        for piece in rest:
+            block = bytearray(len(piece))
+            reader.read_into(memoryview(block), piece.start)
+            self._put(content, piece, block)
+
+    def _put(self, content: Content, piece: ByteRange, block: bytearray) -> None:
+        first = piece.start // self._tiers.block_bytes
+        self._bringer.put(content, first, [block])

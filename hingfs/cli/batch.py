@@ -1,4 +1,4 @@
-"""What `warm`, `keep` and `drop` have in common: many videos at once, told one by one.
+"""What `warm` and `keep` have in common: many videos at once, told one by one.
 
 Decides which videos and which API are meant, how progress is shown, what helps where a
 video cannot be had, and which failure gives the exit status. Leaves to each command where
@@ -7,11 +7,13 @@ videos land, and what it says of those that do.
 
 import argparse
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from ..bringing import NoRoom
+from ..cache.kept import KeepFull
 from ..engine import Engine
 from ..errors import (
     AccessDenied,
@@ -25,6 +27,7 @@ from ..errors import (
     VideoNotReady,
     printable,
 )
+from ..library.names import video_id_of
 from ..mount import mount_table
 from ..settings import EndpointConfig
 from ..units import rounded_size, whole
@@ -50,6 +53,7 @@ _OUTCOMES: tuple[tuple[type[HingError], int, str], ...] = (
     (VideoFailed, 10, "failed"),
     (VideoNotFound, 11, "not_found"),
     (NoRoom, 12, "no_room"),
+    (KeepFull, 12, "no_room"),
     (VideoNotReady, NOT_YET, "not_ready"),
 )
 # Such errors for all videos may mean that something else answers at the base URL.
@@ -184,6 +188,31 @@ def tell_error(video: Wanted, error: HingError, endpoint: EndpointConfig) -> Non
     complain("; ".join([sentence, *remedies]))
 
 
+def tell_as_json(
+    video: Wanted, good: str, endpoint: EndpointConfig, **more: object
+) -> None:
+    """Tell programs how *video* ended; *good* is its outcome if it did well."""
+    error = video.error
+    outcome = good if error is None else outcome_of(error)
+    text = None if error is None else endpoint.token.hide(str(error))
+    print_json(video, outcome, text, **more)
+
+
+def print_json(
+    video: Wanted, outcome: str, error: str | None = None, **more: object
+) -> None:
+    """Tell programs of *video*, in a line of its own."""
+    told = {
+        "video": video_id_of(video.name) or video.said,
+        "outcome": outcome,
+        "size_bytes": video.size_bytes if video.size_bytes >= 0 else None,
+        "here_bytes": video.here_bytes,
+        "fetched_bytes": video.fetched_bytes,
+        "error": error,
+    }
+    print(json.dumps(told | more), flush=True)
+
+
 def total(videos: Sequence[Wanted], what: str) -> str:
     """How many of *videos* came to be *what*."""
     here = sum(video.error is None for video in videos)
@@ -205,9 +234,8 @@ def outcome_of(error: HingError) -> str:
 
 
 def _outcome_of(error: HingError) -> tuple[int, str]:
-    kinds = sorted(
-        _OUTCOMES, key=lambda one: one[0] is HingError
-    )  # which all are: last
+    # All are of the last.
+    kinds = sorted(_OUTCOMES, key=lambda one: one[0] is HingError)
     return next(
         (status, name) for kind, status, name in kinds if isinstance(error, kind)
     )

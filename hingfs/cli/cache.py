@@ -6,7 +6,6 @@ works beside running mounts, and what is known of links to `facts.store`.
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ..settings import CacheConfig
 from ..units import parse_size, rounded_size
 from . import disk
 from .given import Given
+from .tables import count, minute, table
 
 _Expiries = Mapping[tuple[str, str], float]
 
@@ -39,7 +39,8 @@ def _list(directory: Path, arguments: argparse.Namespace) -> int:
         print(json.dumps([_as_json(video, known) for video in videos], indent=2))
         return 0
     if videos:
-        print(_table([_HEAD, *(_row(video, known) for video in videos)]))
+        rows = [_row(video, known) for video in videos]
+        print(table([_HEAD, *rows], _SIDES))
     print(_total(videos, directory))
     return 0
 
@@ -53,8 +54,8 @@ def _verify(directory: Path, _arguments: argparse.Namespace) -> int:
         bad += checked.bad_blocks
         if checked.bad_blocks:
             name = printable(checked.version.video_id)
-            print(f"{name}: {_count(checked.bad_blocks, 'bad block')}", flush=True)
-    print(f"{_count(videos, 'video')}: {_count(good, 'block')} as written, {bad:,} bad")
+            print(f"{name}: {count(checked.bad_blocks, 'bad block')}", flush=True)
+    print(f"{count(videos, 'video')}: {count(good, 'block')} as written, {bad:,} bad")
     if bad:
         print("what was bad is removed, and fetched again when it is read")
     return 1 if bad else 0
@@ -79,6 +80,7 @@ def _make_less(directory: Path, evict: Callable[[], int]) -> int:
 
 
 _HEAD = ("VIDEO", "SIZE", "HERE", "KEPT", "LAST USED", "EXPIRES", "API")
+_SIDES = "<>><<<<"
 
 
 def _row(video: Stocked, known: _Expiries) -> tuple[str, ...]:
@@ -88,8 +90,8 @@ def _row(video: Stocked, known: _Expiries) -> tuple[str, ...]:
         rounded_size(size),
         "all" if video.here_bytes == size else rounded_size(video.here_bytes),
         "yes" if video.kept else "no",
-        _minute(video.used_at),
-        _minute(_expiry(video, known)),
+        minute(video.used_at),
+        minute(_expiry(video, known)),
         printable(video.version.endpoint),
     )
 
@@ -112,42 +114,15 @@ def _expiry(video: Stocked, known: _Expiries) -> float | None:
     return known.get((video.version.endpoint, video.version.video_id))
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """*rows* in columns; the two of sizes end at the same place."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    sides = "<>><<<<"
-    return "\n".join(
-        "  ".join(
-            f"{cell:{side}{width}}"
-            for cell, side, width in zip(row, sides, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    )
-
-
 def _total(videos: Sequence[Stocked], directory: Path) -> str:
     """What is there, in one line."""
     if not videos:
         return f"the disk cache in {plain(str(directory))} is empty"
     taken = sum(video.taken_bytes for video in videos)
     return (
-        f"{_count(len(videos), 'video')}, {rounded_size(taken)} on disk in "
+        f"{count(len(videos), 'video')}, {rounded_size(taken)} on disk in "
         f"{plain(str(directory))}"
     )
-
-
-def _minute(at: float | None) -> str:
-    """The time *at* as clocks here show it."""
-    if at is None:
-        return "-"
-    try:
-        return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
-    except (ValueError, OverflowError):  # what a server or a damaged file says
-        return "-"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _in_words(checks: Iterator[Checked]) -> Iterator[Checked]:

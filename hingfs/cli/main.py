@@ -30,8 +30,8 @@ EXIT_STATUSES = """exit status:
   3  token missing   7  umount: the mount is in use
      or refused      8  umount: not a hingfs mount
                      9  the base URL is no video API
-exit status of `warm`, the first that holds of 3, 4, 1 and:
-  10  rendering failed               12  no room in the disk cache
+exit status of `warm` and `keep`, the first that holds of 3, 4, 1 and:
+  10  rendering failed               12  no room on disk, or in --keep-size
   11  no such video, or expired      13  not ready yet; --check: not all is here
  130  ended by Ctrl-C"""
 _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
@@ -80,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_mount(commands)
     _add_umount(commands)
     _add_warm(commands)
+    _add_keep(commands)
     _add_cache(commands)
     _add_demo(commands)
     return parser
@@ -133,6 +134,56 @@ def _add_warm(commands: "_Commands") -> None:
         ),
         epilog=EXIT_STATUSES,
     )
+    _add_videos(parser)
+    _add_jobs(parser)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="say how much of each is here, and ask no server",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="for programs; a line for each video"
+    )
+    offer(parser, ("endpoint", "cache", "log"))
+    parser.set_defaults(run=_warm)
+
+
+def _add_keep(commands: "_Commands") -> None:
+    parser = commands.add_parser(
+        "keep",
+        usage="hingfs keep [OPTION]... [VIDEO]... [-f FILE] [-]\n"
+        "       hingfs keep --all | --list | --export VIDEO FILE",
+        help="have videos stay on disk after their links have expired",
+        description=_wrapped(
+            "Fetch videos whole, check them, and have them stay. "
+            "Mounts with the same --keep-dir and --base-url show and read them from "
+            "there, whatever becomes of the server; one that runs sees them at once. "
+            "Only what is not here is fetched. The options are those of `hingfs mount`."
+        ),
+        epilog=EXIT_STATUSES,
+    )
+    _add_videos(parser)
+    _add_jobs(parser)
+    for flag, meaning in (
+        ("--all", "keep all that the API lists, and that is not kept yet"),
+        ("--check", "say how much of each is here, and ask no server"),
+        ("--list", "show what is kept, and ask no server"),
+        ("--json", "for programs; a line for each video"),
+        ("--overwrite", "with --export: replace FILE if there is one"),
+    ):
+        parser.add_argument(flag, action="store_true", help=meaning)
+    parser.add_argument(
+        "--export",
+        nargs=2,
+        metavar=("VIDEO", "FILE"),
+        help="write what is kept of VIDEO to FILE, all of it or nothing; - is standard "
+        "output; VIDEO@HEX picks a version of --list",
+    )
+    offer(parser, ("endpoint", "cache", "log"))
+    parser.set_defaults(run=_keep)
+
+
+def _add_videos(parser: Parser) -> None:
     parser.add_argument(
         "videos",
         metavar="VIDEO",
@@ -146,21 +197,14 @@ def _add_warm(commands: "_Commands") -> None:
         default=[],
         help="read them from FILE, one in each line",
     )
+
+
+def _add_jobs(parser: Parser) -> None:
     parser.add_argument(
         *("-j", "--jobs"),
         metavar="N",
         help="videos at once, which share the connections (default: 4)",
     )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="say how much of each is here, and ask no server",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="for programs; a line for each video"
-    )
-    offer(parser, ("endpoint", "cache", "log"))
-    parser.set_defaults(run=_warm)
 
 
 def _add_cache(commands: "_Commands") -> None:
@@ -261,6 +305,13 @@ def _warm(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         from . import warm  # noqa: PLC0415 - as said above
 
     return warm.run(arguments, environ)
+
+
+def _keep(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    with _importing():
+        from . import keep  # noqa: PLC0415 - as said above
+
+    return keep.run(arguments, environ)
 
 
 def _cache(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:

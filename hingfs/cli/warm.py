@@ -5,7 +5,6 @@ Decides what is said of each. Leaves to `batch` which videos are meant, and to t
 """
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from .. import log
 from ..cache import stock
 from ..engine import Engine
 from ..errors import HingError, UsageError, printable
-from ..library.names import full_name_of, name_of, video_id_of
+from ..library.names import full_name_of, name_of
 from ..settings import CacheConfig, EndpointConfig, LogConfig
 from ..units import rounded_size
 from ..wanted import Wanted
@@ -71,7 +70,7 @@ def _warm(
 
     def tell(video: Wanted) -> None:
         if as_json:
-            _tell_as_json(video, endpoint)
+            batch.tell_as_json(video, "here", endpoint)
             return
         if video.error is not None:
             batch.tell_error(video, video.error, endpoint)
@@ -86,26 +85,6 @@ def _warm(
     if not as_json:
         print(batch.total(videos, "here"))
     return batch.status_of(video.error for video in videos)
-
-
-def _tell_as_json(video: Wanted, endpoint: EndpointConfig) -> None:
-    error = video.error
-    outcome = "here" if error is None else batch.outcome_of(error)
-    text = None if error is None else endpoint.token.hide(str(error))
-    _print_json(video, outcome, text)
-
-
-def _print_json(video: Wanted, outcome: str, error: str | None = None) -> None:
-    """Tell programs of *video*, in a line of its own."""
-    told = {
-        "video": video_id_of(video.name) or video.said,
-        "outcome": outcome,
-        "size_bytes": video.size_bytes if video.size_bytes >= 0 else None,
-        "here_bytes": video.here_bytes,
-        "fetched_bytes": video.fetched_bytes,
-        "error": error,
-    }
-    print(json.dumps(told), flush=True)
 
 
 # -- checking --------------------------------------------------------------------------
@@ -127,7 +106,7 @@ def _check(
         absent += not whole_here
         if as_json:
             part = "part" if video.here_bytes else "absent"
-            _print_json(video, "here" if whole_here else part)
+            batch.print_json(video, "here" if whole_here else part)
         else:
             _say_how_much(video)
     return batch.NOT_YET if absent else 0

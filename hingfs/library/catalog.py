@@ -140,6 +140,27 @@ class Catalog:
         self._copies.served(file)
         return file
 
+    def find_served(self, name: str) -> VideoFile:
+        """The file that the server has now: it is asked, whatever is known.
+
+        Raises as `find`, and no copy stands for the video.
+        """
+        with self._crowd.call(self._metadata_seconds) as deadline:
+            video_id = self._id_of(name, deadline)
+            job = partial(self._versions.look_up, video_id)
+            return self._lookups.result(video_id, deadline, job)
+
+    def is_confirmed(self, file: VideoFile) -> bool:
+        """Whether the server has confirmed *file* to this process, or just before it.
+
+        If not, *file* is a copy, or stays as it is known since the server is away.
+        """
+        known = self._known.at_hand(file.video_id)
+        if known is None or known.file is not file:
+            return False
+        ttl = self._config.metadata_ttl_seconds
+        return not known.recalled or known.confirmed_within(ttl)
+
     def _copy_of(self, name: str, error: HingError) -> VideoFile:
         """The copy of the video of *name*, which is not served; raises *error* if none."""
         video_id = self._id_at_hand(name) or self._copies.id_of(name)

@@ -36,11 +36,11 @@ class Copies:
         kept = self._store.copy_of(self._endpoint, video_id)
         if kept is None:
             return None
-        if known is not None and _is_of(known, kept):
+        if known is not None and is_of(known, kept):
             return known
         with self._lock:
             file = self._files.get(video_id)
-            if file is None or not _is_of(file, kept):
+            if file is None or not is_of(file, kept):
                 file = self._files[video_id] = _file_of(kept)
         return file
 
@@ -72,7 +72,8 @@ class Copies:
             copy.content.found_changed()  # the name has one size
 
 
-def _is_of(file: VideoFile, kept: Kept) -> bool:
+def is_of(file: VideoFile, kept: Kept) -> bool:
+    """Whether *kept* has the version of *file*, by all that the server tells of that."""
     content = file.content
     if content.changed:
         return False

@@ -260,7 +260,15 @@ def test_help_lists_each_option_with_its_default_and_needs_no_token() -> None:
 def test_help_tells_the_commands_and_the_exit_statuses() -> None:
     text = hingfs("--help").stdout
 
-    for word in ("mount", "umount", "warm", "cache", "demo", "exit status:"):
+    for word in (
+        "mount",
+        "umount",
+        "warm",
+        "keep",
+        "cache",
+        "demo",
+        "exit status:",
+    ):
         assert word in text
     told = [int(number) for number in re.findall(r"(?m)(?:^|\s{2})(\d+)  \w", text)]
     assert sorted(told) == [*range(14), 130]

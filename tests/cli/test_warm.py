@@ -252,7 +252,7 @@ def test_a_disk_that_takes_nothing_is_named(
 
     _, err = warm(capsys, "video", status=12)
 
-    assert err == ["hingfs: video: the disk cache takes no more; the log says why"]
+    assert err == ["hingfs: video: the disk takes no more; the log says why"]
 
 
 def test_a_video_that_changes_meanwhile_comes_as_it_is_then(
