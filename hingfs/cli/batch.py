@@ -1,4 +1,4 @@
-"""What `warm` and `keep` have in common: many videos at once, told one by one.
+"""What `warm`, `keep` and `drop` have in common: many videos at once, told one by one.
 
 Decides which videos and which API are meant, how progress is shown, what helps where a
 video cannot be had, and which failure gives the exit status. Leaves to each command where

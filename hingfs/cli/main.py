@@ -33,7 +33,9 @@ EXIT_STATUSES = """exit status:
 exit status of `warm` and `keep`, the first that holds of 3, 4, 1 and:
   10  rendering failed               12  no room on disk, or in --keep-size
   11  no such video, or expired      13  not ready yet; --check: not all is here
- 130  ended by Ctrl-C"""
+ 130  ended by Ctrl-C
+exit status of `drop`, the first that holds of 1, 14 and 11 (not kept):
+  14  the server does not confirm that it has what is kept"""
 _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 
@@ -81,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_umount(commands)
     _add_warm(commands)
     _add_keep(commands)
+    _add_drop(commands)
     _add_cache(commands)
     _add_demo(commands)
     return parser
@@ -155,7 +158,7 @@ def _add_keep(commands: "_Commands") -> None:
         "       hingfs keep --all | --list | --export VIDEO FILE",
         help="have videos stay on disk after their links have expired",
         description=_wrapped(
-            "Fetch videos whole, check them, and have them stay. "
+            "Fetch videos whole, check them, and have them stay until `hingfs drop`. "
             "Mounts with the same --keep-dir and --base-url show and read them from "
             "there, whatever becomes of the server; one that runs sees them at once. "
             "Only what is not here is fetched. The options are those of `hingfs mount`."
@@ -181,6 +184,26 @@ def _add_keep(commands: "_Commands") -> None:
     )
     offer(parser, ("endpoint", "cache", "log"))
     parser.set_defaults(run=_keep)
+
+
+def _add_drop(commands: "_Commands") -> None:
+    parser = commands.add_parser(
+        "drop",
+        usage="hingfs drop [OPTION]... [VIDEO]... [-f FILE] [-]",
+        help="let go of videos that are kept",
+        description=_wrapped(
+            "Let go of videos that are kept. The server is asked at that moment whether "
+            "it has the same version, and a video of which it does not say so stays. "
+            "What is only on its way to being kept goes unasked."
+        ),
+        epilog=EXIT_STATUSES,
+    )
+    _add_videos(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="drop them, and ask no server"
+    )
+    offer(parser, ("endpoint", "cache", "log"))
+    parser.set_defaults(run=_drop)
 
 
 def _add_videos(parser: Parser) -> None:
@@ -312,6 +335,13 @@ def _keep(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         from . import keep  # noqa: PLC0415 - as said above
 
     return keep.run(arguments, environ)
+
+
+def _drop(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    with _importing():
+        from . import drop  # noqa: PLC0415 - as said above
+
+    return drop.run(arguments, environ)
 
 
 def _cache(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:

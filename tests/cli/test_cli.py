@@ -265,13 +265,14 @@ def test_help_tells_the_commands_and_the_exit_statuses() -> None:
         "umount",
         "warm",
         "keep",
+        "drop",
         "cache",
         "demo",
         "exit status:",
     ):
         assert word in text
     told = [int(number) for number in re.findall(r"(?m)(?:^|\s{2})(\d+)  \w", text)]
-    assert sorted(told) == [*range(14), 130]
+    assert sorted(told) == [*range(15), 130]
 
 
 # --- options and variables ----------------------------------------------------------------

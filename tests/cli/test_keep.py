@@ -268,8 +268,7 @@ def test_bad_blocks_are_fetched_again_before_a_video_counts_as_kept(
     assert kept.mark.sha256.hex() == sha256(video)
     assert endpoint.content_bytes("v") <= SIZE_BYTES + (128 << 10)
 
-    for path in directory.glob("v2/*/*"):
-        path.unlink()
+    run(capsys, "drop", "--force", "v")
     times[0] = 2
     _, err = run(capsys, "keep", "v", status=1)
     assert err == ["hingfs: v: 1 blocks are not as they were written"]
@@ -484,3 +483,117 @@ def test_a_call_that_makes_no_sense_says_why(refusal: Refusal) -> None:
     assert refusal(2, "keep", "v", "--overwrite") == "--overwrite is for --export"
     said = refusal(11, "keep", "--export", "v", "x")
     assert said == "v: it is not kept; `hingfs keep --list` shows what is"
+
+
+# --- dropping -----------------------------------------------------------------------------
+
+
+def test_what_the_server_has_is_dropped_and_it_is_asked_at_that_moment(
+    kept_video: Video, endpoint: FakeEndpoint, directory: Path, capsys: Say
+) -> None:
+    del kept_video
+    kinds(endpoint)
+
+    assert run(capsys, "drop", "v") == (["v: dropped, 2.9MiB"], [])
+
+    assert {"HEAD content", "GET status"} == kinds(endpoint)
+    assert files(directory) == []
+    said = run(capsys, "drop", "v", status=11)[1]
+    assert said == ["hingfs: v: it is not kept; `hingfs keep --list` shows what is"]
+
+
+DOUBTS = {
+    "gone": "no such video",
+    "refused": "the API refused the token",
+    "away": "Connection refused",
+    "rendering": "not ready",
+    "failed": "rendering failed",
+    "another": "it has another version now",
+    "broken": "HTTP 500",
+}
+
+
+@pytest.mark.parametrize("what", DOUBTS)
+def test_what_the_server_does_not_confirm_stays_unless_it_is_forced(
+    *,
+    kept_video: Video,
+    endpoint: FakeEndpoint,
+    directory: Path,
+    capsys: Say,
+    expected_log: LogWatch,
+    what: str,
+) -> None:
+    """`drop` lets a clip go only if the server says at that moment that it has this version. Gone, refused, away, rendering, failed and changed all mean no, with status 14. `--force` asks no server."""
+    if what in {"away", "refused"}:
+        expected_log("away|refused")
+    if what == "gone":
+        del endpoint.videos["v"]
+    elif what == "refused":
+        endpoint.token = "oh-another"
+    elif what == "away":
+        endpoint.__exit__(None, None, None)
+    elif what == "another":
+        kept_video.replace()
+    elif what == "broken":
+        endpoint.inject(faults.status(500), math.inf)
+    else:
+        endpoint.add("v", status={"rendering": "in_progress"}.get(what, "failed"))
+
+    _, err = run(capsys, "drop", "--metadata-timeout", "3s", "v", status=14)
+
+    (said,) = err
+    assert said.startswith(
+        "hingfs: v: it stays, since the server does not confirm that it has it: "
+    )
+    assert DOUBTS[what] in said
+    assert said.endswith("; give --force to drop what may be the last copy")
+    assert len(files(directory)) == 1
+    if what != "away":
+        kinds(endpoint)
+    assert run(capsys, "drop", "--force", "v", token=None)[0] == ["v: dropped, 2.9MiB"]
+    assert files(directory) == []
+    if what != "away":
+        assert kinds(endpoint) == set()
+
+
+def test_a_server_that_tells_nothing_confirms_nothing(
+    endpoint: FakeEndpoint, capsys: Say
+) -> None:
+    endpoint.personality = PERSONALITIES["aisix_proxy"]
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+    run(capsys, "keep", "v")
+
+    _, err = run(capsys, "drop", "v", status=14)
+
+    assert "it tells nothing by which versions differ" in err[0]
+
+
+def test_what_is_only_on_its_way_goes_unasked(
+    endpoint: FakeEndpoint, directory: Path, capsys: Say
+) -> None:
+    """`drop` asks no server about a clip that is only on its way to being kept."""
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+    endpoint.inject(faults.status(500), math.inf, faults.content_get)
+    run(capsys, "keep", "v", "--read-timeout", "1s", status=1)
+    assert len(files(directory)) == 1
+    kinds(endpoint)
+
+    out, _ = run(capsys, "drop", "v", token=None)
+
+    assert out == ["v: dropped, 2.9MiB that were to come"]
+    assert files(directory) == []
+    assert kinds(endpoint) == set()
+
+
+def test_each_version_is_dropped_for_itself(
+    kept_video: Video, capsys: Say, directory: Path
+) -> None:
+    first = sha256(kept_video)[:8]
+    kept_video.replace()
+    run(capsys, "keep", "--metadata-ttl", "0", "v")
+
+    out, err = run(capsys, "drop", "v", status=14)
+
+    assert [line.split(":")[0] for line in out] == [f"v@{sha256(kept_video)[:8]}"]
+    assert err[0].startswith(f"hingfs: v@{first}: it stays")
+    assert len(files(directory)) == 1

@@ -1,4 +1,4 @@
-"""`hingfs keep` beside mounts, and `keep` that is killed."""
+"""`hingfs keep` and `drop` beside mounts, and `keep` that is killed."""
 
 import contextlib
 import hashlib
@@ -22,6 +22,7 @@ from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint, Video
 from tests.support.keep_process import KeepProcess
 from tests.support.mounting import Mounted, each_binding, hingfs
+from tests.support.reading import errno_of
 
 SIZE_BYTES = 3_000_001
 README = Path(__file__).parents[2] / "README.md"
@@ -38,7 +39,7 @@ KEEPING_SECONDS = 1.2
 def test_a_mount_that_runs_has_what_is_kept_from_its_next_look_on(
     binding: str, endpoint: FakeEndpoint, tmp_path: Path
 ) -> None:
-    """A mount that runs has what is kept from its next look on."""
+    """A mount that runs has what is kept, or dropped, from its next look on."""
     video = endpoint.add("v", size_bytes=SIZE_BYTES)
 
     def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -61,6 +62,10 @@ def test_a_mount_that_runs_has_what_is_kept_from_its_next_look_on(
 
         assert path.read_bytes() == video.read(0, SIZE_BYTES)
         assert os.listdir(mounted.directory) == ["v.mp4"]
+
+        assert run("drop", path).returncode == 14
+        assert run("drop", "--force", path).returncode == 0
+        assert errno_of(lambda: os.stat(path)) == "ENOENT"
 
 
 @contextlib.contextmanager

@@ -1,0 +1,121 @@
+"""The command `drop`: lets go of what is kept, if it can be had again.
+
+Decides that a video goes only if its server has that version at this moment, if it was
+never kept whole, or by force. Leaves to `kept` which versions a word means, and to
+`library.copies` whether two versions are one.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from .. import log
+from ..cache.kept import Kept, KeptStore
+from ..engine import Engine
+from ..errors import HingError, VideoNotFound, printable
+from ..library.copies import is_of
+from ..library.names import full_name_of
+from ..settings import CacheConfig, EndpointConfig, LogConfig
+from ..units import rounded_size
+from . import batch, disk, kept
+from .console import complain
+from .given import Given
+
+# What is kept stays, since the server does not confirm that it has it.
+_UNCONFIRMED = 14
+_NOT_KEPT = 11
+_FAILED = 1
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Drop what `hingfs drop` was given; the exit status."""
+    given = Given(vars(arguments), environ)
+    given.tell_misspelt()
+    wanted = batch.wanted(arguments, "drop")
+    known = batch.known_api(given, wanted)
+    base_url = given.part(EndpointConfig, **known).base_url
+    cache = given.part(CacheConfig)
+    directory = disk.keep_directory(cache, environ)
+    everything = kept.everything(directory)
+    picks, statuses = [], set[int]()
+    for one in wanted:
+        try:
+            picks.append(kept.pick(one, everything, base_url))
+        except VideoNotFound as error:
+            complain(str(error))
+            statuses.add(_NOT_KEPT)
+    store = KeptStore(directory, cache.keep_bytes, 0)
+    asks = not arguments.force and any(
+        one.is_sealed for pick in picks for one in pick.found
+    )
+    if asks:
+        statuses |= _drop_confirmed(picks, store, given, known)
+    else:
+        statuses |= _drop_all(picks, store, lambda _: None)
+    return next(
+        (one for one in (_FAILED, _UNCONFIRMED, _NOT_KEPT) if one in statuses), 0
+    )
+
+
+def _drop_confirmed(
+    picks: Sequence[kept.Pick], store: KeptStore, given: Given, known: Mapping[str, str]
+) -> set[int]:
+    """Drop what the server has; the statuses."""
+    endpoint = given.endpoint(**known)
+    endpoint.token.read()
+    log_config = given.part(LogConfig)
+    log.begin(log_config.level, endpoint.token.hide, file=log_config.file)
+    # Nothing of an earlier mount counts: the server is asked.
+    cache = replace(given.part(CacheConfig), disk_cache_bytes=0)
+    engine = Engine(endpoint, cache)
+
+    def doubt(one: Kept) -> str | None:
+        try:
+            file = engine.catalog.find_served(full_name_of(one.version.video_id))
+        except HingError as error:
+            return endpoint.token.hide(str(error))
+        if is_of(file, one):
+            return None
+        told = file.content.is_dated or file.content.validator.etag is not None
+        return (
+            "it has another version now"
+            if told
+            else "it tells nothing by which versions differ"
+        )
+
+    with batch.ending(engine, lambda: None):
+        return _drop_all(picks, store, doubt)
+
+
+def _drop_all(
+    picks: Sequence[kept.Pick], store: KeptStore, doubt: Callable[[Kept], str | None]
+) -> set[int]:
+    """Drop what *picks* found, where there is no *doubt*; the statuses."""
+    statuses = set()
+    for pick in picks:
+        for one in pick.found:
+            said = printable(pick.said)
+            if len(pick.found) > 1 and one.is_sealed:
+                said = f"{said}@{kept.version_text(one)}"
+            reason = doubt(one) if one.is_sealed else None
+            if reason is not None:
+                complain(
+                    f"{said}: it stays, since the server does not confirm that it has "
+                    f"it: {reason}; give --force to drop what may be the last copy"
+                )
+                statuses.add(_UNCONFIRMED)
+                continue
+            statuses.add(_drop(one, said, store))
+    return statuses
+
+
+def _drop(one: Kept, said: str, store: KeptStore) -> int:
+    try:
+        store.drop(one)
+    except OSError as error:
+        complain(f"{said}: it cannot be dropped: {error.strerror or error}")
+        return _FAILED
+    size = rounded_size(one.version.size_bytes)
+    what = size if one.is_sealed else f"{size} that were to come"
+    print(f"{said}: dropped, {what}", flush=True)
+    return 0
