@@ -1,10 +1,11 @@
 """The videos of one endpoint as files: found by their names, opened, and listed.
 
 Decides which video a name stands for, what a directory shows, when a known file must be
-confirmed, and that a kept copy stands for a video that its server does not serve. Leaves
-to `copies` which copies there are, to `known` what is remembered, to `listing` what the API lists, to
-`versions` what the server is asked about a video, to `walk` which names are looked up
-ahead, and to `operations` how files are shown.
+confirmed, that what is known serves while the server is away, and that a kept copy stands
+for a video that its server does not serve. Leaves to `copies` which copies there are, to
+`known` what is remembered, to `listing` what the API lists, to `versions` what the server
+is asked about a video, to `walk` which names are looked up ahead, to `http.breaker` when
+the server counts as away, and to `operations` how files are shown.
 
 Threads: requests run on the threads of `lookups`. Callers wait with a deadline, since a
 request that hangs in a look-up of its host cannot be woken.
