@@ -153,7 +153,7 @@ class CacheConfig:
     disk_cache_bytes: int = setting(
         "--disk-cache-size",
         SIZE,
-        "0",
+        "10GiB",
         "disk for blocks that were read, for all mounts of one user together; 0 keeps none",
     )
     # Only a bound: the disk may be smaller.

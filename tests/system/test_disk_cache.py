@@ -48,8 +48,7 @@ def mount(request, endpoint, tmp_path) -> Mount:
         endpoint.wait_until_idle()
         endpoint.reset_log()
         with Mounted(
-            *(endpoint, binding, "--no-check", "--disk-cache-size", "1GiB"),
-            *options,
+            *(endpoint, binding, "--no-check", *options),
             XDG_CACHE_HOME=str(tmp_path),
             **more,
         ) as mounted:

@@ -330,7 +330,8 @@ def test_eight_processes_at_once_cost_the_file_once(mounted: Mounted) -> None:
 @each_binding
 def test_the_kernel_keeps_the_pages_of_a_version_between_opens(binding: str) -> None:
     """With a cache far smaller than the file, the second read still costs nothing."""
-    with own_mount(binding, "--cache-size", "2MiB") as (endpoint, mounted):
+    caches = ("--cache-size", "2MiB", "--disk-cache-size", "0")
+    with own_mount(binding, *caches) as (endpoint, mounted):
         video = endpoint.add("video", size_bytes=LARGE_BYTES)
         expected = video.read(0, LARGE_BYTES)
         assert mounted.path("video").read_bytes() == expected
