@@ -221,6 +221,11 @@ class Queues:
         background = sum(one.content is content for one in self._background_running)
         return background + (len(file.running) if file is not None else 0)
 
+    def is_all_that_is_wanted(self, transfer: Transfer) -> bool:
+        """Whether no other transfer of its file runs, and no demand of it waits."""
+        file = self._files.get(transfer.content)
+        return file is not None and len(file.running) == 1 and not file.demands
+
     def ended(self, transfer: Transfer) -> None:
         """*transfer* runs no more."""
         if transfer.background:

@@ -32,9 +32,12 @@ JOIN_DISTANCE_BYTES = 3 * MIB
 # own, and at 25 MiB/s so much arrives in 10 ms (2026-11-27).
 _LEAST_CUT_BYTES = 256 * KIB
 # Nor is one whose rest comes within so long, a usual wait for an answer: its bytes are on
-# their way, and would come twice. Twelve clips of 12.7 MB read at once on loopback by ten
-# connections: 1.00-1.09 -> 1.00-1.03 bytes sent for each byte read (2026-11-28).
+# their way, and would come twice.
 _LEAST_CUT_SECONDS = 0.06
+# Nor the only request of a file within so long: its reader wants the rest next, and a cut
+# would but turn two readers around. Twelve clips of 12.7 MB read at once on loopback by ten
+# connections: 1.00-1.09 -> 1.00-1.01 bytes sent for each byte read (2026-11-28).
+_LEAST_CUT_OF_ONLY_SECONDS = 0.3
 
 
 class Schedule:
@@ -390,7 +393,9 @@ class Schedule:
         """Whether the rest of *transfer* comes soon, at its own pace or the last one's."""
         left = transfer.stop - transfer.next
         seconds = transfer.block_seconds(now) or self._block_seconds
-        return seconds is not None and left * seconds < _LEAST_CUT_SECONDS
+        only = self._queues.is_all_that_is_wanted(transfer)
+        soon = _LEAST_CUT_OF_ONLY_SECONDS if only else _LEAST_CUT_SECONDS
+        return seconds is not None and left * seconds < soon
 
     def _earliest_stop_locked(self, transfer: Transfer) -> int:
         """The block before which *transfer* may end at the earliest.

@@ -600,6 +600,27 @@ class TestPriorities:
 
             assert rig.starts() == [0, 20, 50]
 
+    @pytest.mark.parametrize("other", [True, False])
+    def test_the_only_request_of_a_file_makes_way_later(self, monkeypatch, other):
+        """For another file; not for its own reader, who is somewhere else now."""
+        monkeypatch.setattr(schedule_module, "_LEAST_CUT_SECONDS", 0.0)
+        monkeypatch.setattr(schedule_module, "_LEAST_CUT_OF_ONLY_SECONDS", 60.0)
+        with Rig(connections=1) as rig:
+            rig.go_on()
+            rig.fetch(*range(8))
+            rig.source.let(20 * BLOCK + BLOCK // 2)
+            rig.fetcher.prefetch(rig.content, range(20, 36))
+            rig.source.wait_until(lambda: len(rig.source.requests) == 2)
+
+            size = rig.content.size_bytes
+            wanted = Content(ENDPOINT, "w", size, Validator()) if other else rig.content
+            (landing,) = rig.fetcher.demand(wanted, [50])
+            rig.go_on()
+            rig.await_block(landing)
+            rig.fetch(*range(20, 36))
+
+            assert len(rig.starts()) == (3 if other else 4)
+
     def test_one_that_turns_out_to_be_slow_makes_way_after_all(self, monkeypatch):
         monkeypatch.setattr(schedule_module, "_LEAST_CUT_SECONDS", 60.0)
         with Rig(connections=1) as rig:
