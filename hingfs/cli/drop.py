@@ -65,13 +65,12 @@ def _drop_confirmed(
     endpoint.token.read()
     log_config = given.part(LogConfig)
     log.begin(log_config.level, endpoint.token.hide, file=log_config.file)
-    # Nothing of an earlier mount counts: the server is asked.
-    cache = replace(given.part(CacheConfig), disk_cache_bytes=0)
-    engine = Engine(endpoint, cache)
+    # It has neither facts nor copies, so that the server alone can tell it anything.
+    engine = Engine(endpoint, replace(given.part(CacheConfig), disk_cache_bytes=0))
 
     def doubt(one: Kept) -> str | None:
         try:
-            file = engine.catalog.find_served(full_name_of(one.version.video_id))
+            file = engine.catalog.find_to_open(full_name_of(one.version.video_id))
         except HingError as error:
             return endpoint.token.hide(str(error))
         if is_of(file, one):

@@ -141,16 +141,6 @@ class Catalog:
         self._copies.served(file)
         return file
 
-    def find_served(self, name: str) -> VideoFile:
-        """The file that the server has now: it is asked, whatever is known.
-
-        Raises as `find`, and no copy stands for the video.
-        """
-        with self._crowd.call(self._metadata_seconds) as deadline:
-            video_id = self._id_of(name, deadline)
-            job = partial(self._versions.look_up, video_id)
-            return self._lookups.result(video_id, deadline, job)
-
     def is_confirmed(self, file: VideoFile) -> bool:
         """Whether the server has confirmed *file* to this process, or just before it.
 
