@@ -27,7 +27,7 @@ _MOST_NAMED = 20  # runs of lost blocks, in one message
 
 
 class Exists(HingError):
-    """There is a file of that name."""
+    """There is something of that name."""
 
 
 def export(kept: Kept, path: Path, *, replaces: bool) -> None:
@@ -36,6 +36,8 @@ def export(kept: Kept, path: Path, *, replaces: bool) -> None:
     Raises Exists unless it *replaces* what is there, NotWhole if blocks are lost or the
     whole has another SHA-256, and OSError.
     """
+    if path.is_dir():
+        raise Exists(f"{plain(str(path))} is a directory; name a file in it")
     if not replaces and (path.is_symlink() or path.exists()):
         raise Exists(f"{plain(str(path))} exists; give --overwrite to replace it")
     number, name = tempfile.mkstemp(

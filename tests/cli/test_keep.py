@@ -415,6 +415,8 @@ def test_a_kept_video_is_written_out_whole_or_not_at_all(
     said = refusal(1, "keep", "--export", "v", file)
     assert said == f"{file} exists; give --overwrite to replace it"
     assert file.read_bytes() == b"mine"
+    said = refusal(1, "keep", "--export", "v", tmp_path, "--overwrite")
+    assert said == f"{tmp_path} is a directory; name a file in it"
     run(capsys, "keep", "--export", "v", file, "--overwrite")
     assert file.read_bytes() == whole
     assert [path.name for path in tmp_path.iterdir() if "tmp" in path.name] == []
@@ -569,20 +571,24 @@ def test_a_server_that_tells_nothing_confirms_nothing(
 
 
 def test_what_is_only_on_its_way_goes_unasked(
-    endpoint: FakeEndpoint, directory: Path, capsys: Say
+    kept_video: Video, endpoint: FakeEndpoint, directory: Path, capsys: Say
 ) -> None:
     """`drop` asks no server about a clip that is only on its way to being kept."""
-    endpoint.add("v", size_bytes=SIZE_BYTES)
+    del kept_video
+    for name in ("part", "other"):
+        endpoint.add(name, size_bytes=SIZE_BYTES)
     endpoint.inject(faults.status(500), math.inf, faults.content_get)
-    run(capsys, "keep", "v", "--read-timeout", "1s", status=1)
-    assert len(files(directory)) == 1
+    run(capsys, "keep", "part", "other", "--read-timeout", "1s", status=1)
+    assert len(files(directory)) == 3
     kinds(endpoint)
 
-    out, _ = run(capsys, "drop", "v", token=None)
+    out, _ = run(capsys, "drop", "part", token=None)
 
-    assert out == ["v: dropped, 2.9MiB that were to come"]
-    assert files(directory) == []
+    assert out == ["part: dropped, 2.9MiB that were to come"]
     assert kinds(endpoint) == set()
+    run(capsys, "drop", "v", "other")
+    assert {record.video_id for record in endpoint.log} == {"v"}
+    assert files(directory) == []
 
 
 def test_each_version_is_dropped_for_itself(
