@@ -21,7 +21,7 @@ from tests.cli import test_keep as commands
 from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint, Video
 from tests.support.keep_process import KeepProcess
-from tests.support.mounting import Mounted, each_binding, hingfs
+from tests.support.mounting import HINGFS, Mounted, each_binding, environment, hingfs
 from tests.support.reading import errno_of
 
 SIZE_BYTES = 3_000_001
@@ -66,6 +66,41 @@ def test_a_mount_that_runs_has_what_is_kept_from_its_next_look_on(
         assert run("drop", path).returncode == 14
         assert run("drop", "--force", path).returncode == 0
         assert errno_of(lambda: os.stat(path)) == "ENOENT"
+
+
+def test_the_lines_for_cron_and_systemd_keep_what_is_new(
+    endpoint: FakeEndpoint, tmp_path: Path
+) -> None:
+    """As they stand in the README, but for the home and the API."""
+    endpoint.add("v", size_bytes=1000)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    program = tmp_path / ".venv/bin/hingfs"
+    program.write_text(f'#!/bin/sh\nexec {HINGFS} "$@"\n')
+    program.chmod(0o700)
+    token = tmp_path / ".config/hingfs/token"
+    token.parent.mkdir(parents=True)
+    token.write_text(endpoint.token)
+    token.chmod(0o600)
+    readme = README.read_text()
+    (cron,) = re.findall(r"(?m)^\*/10 \* \* \* \* (.*)$", readme)
+    (unit,) = re.findall(r"(?m)^ExecStart=(.*)$", readme)
+    for line in (cron, unit.replace("%h", str(tmp_path))):
+        endpoint.add(f"new-{len(endpoint.videos)}", size_bytes=1000)
+        done = subprocess.run(
+            ["/bin/sh", "-c", line],
+            env=environment(
+                HOME=str(tmp_path),
+                XDG_DATA_HOME=str(tmp_path),
+                HINGFS_BASE_URL=endpoint.base_url,
+            ),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr == ""
+        found = videos(tmp_path / "hingfs")
+        assert {kept.version.video_id for kept in found} == set(endpoint.videos)
+        assert all(kept.is_sealed for kept in found)
 
 
 @contextlib.contextmanager
