@@ -38,11 +38,13 @@ WHOLE_TRIES = 4
 FAILURE_MEMORY_SECONDS = 1.5
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 3.0
+_JITTER = 0.2  # the part by which a delay is shorter or longer, drawn at random
 # A read that begins when the API has been away for so long fails at once, but for one in
-# `breaker.PROBE_SECONDS`: reads before it have tried for as long as any read tries a
-# server that refuses connections, 0.2 + 0.4 + 0.8 + 1.6 s and three times 3.0 s. Reads
-# that began before keep their tries, so a server may restart under them.
-AWAY_TOO_LONG_SECONDS = 12.0
+# `breaker.PROBE_SECONDS`: it is the least that a read tries a server that refuses
+# connections, 0.2 + 0.4 + 0.8 + 1.6 s and three times 3.0 s less the jitter, so what
+# follows a read that used its tries up has none. Reads that began before keep theirs, so
+# a server may restart under them.
+AWAY_TOO_LONG_SECONDS = 9.6
 # The part of a call's time that one attempt may wait for the head of its answer: an
 # attempt without an answer must leave time for another. A guess.
 _HEAD_SHARE = 0.5
@@ -206,7 +208,7 @@ class Patience:
         delay = min(
             _FIRST_DELAY_SECONDS * 2 ** (self._failures - 1), _LONGEST_DELAY_SECONDS
         )
-        delay *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        delay *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
         if delay < asked_seconds <= self._longest_pause():
             self._pause_left -= asked_seconds
             delay = asked_seconds

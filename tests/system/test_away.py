@@ -23,7 +23,7 @@ HASTY_HINGFS = """
 import sys
 from hingfs.cli.main import main
 from hingfs.http import breaker, patience
-patience.READ_TRIES, patience.AWAY_TOO_LONG_SECONDS, breaker.PROBE_SECONDS = 4, 1.4, 1.0
+patience.READ_TRIES, patience.AWAY_TOO_LONG_SECONDS, breaker.PROBE_SECONDS = 4, 1.1, 1.0
 sys.exit(main())
 """
 # Twenty names that are each tried as often as one on a server that is there take 12 s.

@@ -1006,7 +1006,7 @@ def test_a_dead_server_costs_seconds(view, video, endpoint, quiet_log, monkeypat
 def test_a_server_that_is_away_is_asked_now_and_then(
     view, film, endpoint, monkeypatch, expected_log
 ):
-    """A server is away when two tries in a row made no connection: then one call in 5 s asks it, and other names that are not known are EIO at once; so are reads of bytes that are not here, once it has been away for 12 s. Its first answer ends that."""
+    """A server is away when two tries in a row made no connection: then one call in 5 s asks it, and other names that are not known are EIO at once; so are reads of bytes that are not here, once it has been away for 10 s. Its first answer ends that."""
     expected_log("EIO")
     attempts = Attempts(monkeypatch)
     files = view()
