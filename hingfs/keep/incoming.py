@@ -22,20 +22,18 @@ from ..engine import Engine
 from ..errors import DeadlineExceeded, RangesIgnored
 from ..fetch.landings import Landing
 from ..version import VideoVersion
-from .plan import Wish
+from .plan import REQUEST_SECONDS, Wish
 
-# So much is asked for before the first of it has come: what comes in two seconds, within
-# these bounds. Guesses.
-_WINDOW_SECONDS = 2.0
-_FIRST_WINDOW_BYTES = 16 * MIB  # while no rate is known
-_LEAST_WINDOW_BYTES = 2 * MIB
+# Bounds of one request. Guesses.
+_FIRST_REQUEST_BYTES = 512 * KIB  # while no rate is known
+_MOST_REQUEST_BYTES = 2 * MIB
+# Of a small video each connection has one, or else the next video would use it, and part
+# of the link, before its turn.
+_FEWEST_REQUESTS = 16
+# What is asked for before the first of it has come: two requests for each connection.
 _MOST_WINDOW_BYTES = 32 * MIB
-# In one window, or in a smaller video: each connection has one, or else the next video
-# would use it, and part of the link, before its turn.
-_REQUESTS = 16
-_LEAST_REQUEST_BYTES = 256 * KIB
 # How often a thread that waits for bytes looks at its turn. A guess.
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.1
 
 
 class Renewed(Exception):
@@ -145,7 +143,7 @@ class Incoming:
         request = self._window[0]
         while not self._is_taken(request):
             # A reader has asked for the others, and may have gone before they came.
-            time.sleep(LOOK_SECONDS / 10)
+            time.sleep(LOOK_SECONDS / 4)
             self._look()
             request = self._request(request.span)
         self._window.popleft()
@@ -205,20 +203,19 @@ class Incoming:
             raise Renewed
 
     def _window_bytes(self) -> int:
-        rate = self._turns.bytes_per_second
-        if rate is None:
-            return _FIRST_WINDOW_BYTES
-        most = min(rate * _WINDOW_SECONDS, _MOST_WINDOW_BYTES)
-        return max(_LEAST_WINDOW_BYTES, int(most))
+        wanted = 2 * self._fetcher.connections * self._request_bytes()
+        return min(wanted, _MOST_WINDOW_BYTES)
 
     def _request_bytes(self) -> int:
         """How much one request asks for: whole grid blocks, and whole blocks in memory."""
         grid = max(GRID_BYTES, self._tiers.block_bytes)
         if self._fetcher.counts_requests:
             return _MOST_WINDOW_BYTES // grid * grid
-        window_bytes = min(self._window_bytes(), self._wish.left_bytes)
-        wanted = max(_LEAST_REQUEST_BYTES, window_bytes // _REQUESTS)
-        return max(1, wanted // grid) * grid
+        wanted, rate = _FIRST_REQUEST_BYTES, self._turns.bytes_per_second
+        if rate is not None:
+            wanted = int(rate * REQUEST_SECONDS / self._fetcher.connections)
+        most = min(_MOST_REQUEST_BYTES, self._wish.left_bytes // _FEWEST_REQUESTS)
+        return max(1, min(wanted, most) // grid) * grid
 
 
 def _requests(

@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 THREADS = 3
 # An API that tells no expiry: most links live for an hour.
 LIFE_SECONDS = 3600.0
+# The API's clock as it is known here may be so far behind: a Date has whole seconds.
+_CLOCK_SECONDS = 1.0
 # `--keep all` asks for the list so many times less often than programs do.
 LISTING_TTLS = 6
 # How often the rate is measured. A guess.
@@ -160,7 +162,7 @@ class Keeper:
         return self._monotonic(expires_at, completed_at)
 
     def _monotonic(self, expires_at: float | None, completed_at: float | None) -> float:
-        now = self._engine.client.metadata.now()
+        now = self._engine.client.metadata.now() + _CLOCK_SECONDS
         if expires_at is None:
             made_at = now if completed_at is None else completed_at
             expires_at = made_at + LIFE_SECONDS
@@ -422,12 +424,13 @@ class Keeper:
                 return
             size_bytes = arrived - self._sampled_bytes
             self._sampled_at, self._sampled_bytes = now, arrived
+            self._plan.connections = connections
             rate = self._plan.rate
             known = rate.is_known
             rate.note(max(0, size_bytes), seconds)
             if not known:  # it may be now, and tells all
                 self._plan.changed()
-            share = self._plan.share(now, connections)
+            share = self._plan.share(now)
             late = self._plan.newly_late(now)
             before = len(self._plan) - len(late)
         self._fetcher.share_background(share)

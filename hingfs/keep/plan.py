@@ -15,14 +15,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..bringing import Progress
+from ..cache.layout import GRID_BYTES
 from .order import Job, Order, order_of
 from .rate import Rate
 
+# A request asks for what its connection brings in so long, if that is not too little:
+# what is on its way when a video stands back, or the next one begins, delays that one.
+# A guess.
+REQUEST_SECONDS = 0.3
+LEAST_REQUEST_BYTES = GRID_BYTES
 # The sizes of so many videos are asked for before their turn; the others count as long
 # as these are on average. A guess.
 _MOST_MEASURED = 64
 # How old an order may become while nothing but time and rate has changed. A guess.
 _ORDER_SECONDS = 1.0
+# How long a video stands back before that is told. A guess.
+_SURE_SECONDS = 3.0
 # What just sufficed would not, where a rate falls. A guess.
 _SPARE = 1.25
 
@@ -40,6 +48,7 @@ class Wish(Progress):
     # Its place among those whose bytes are coming, by when they asked first; from 1 on.
     asked: int | None = None
     landed_bytes: int = 0  # of those that are coming
+    late_since: float | None = None  # while it stands back, as the order has it
     told_late: bool = False  # the log has said that it may come too late
 
     @property
@@ -69,7 +78,8 @@ class Plan:
     """The wishes and their order."""
 
     def __init__(self) -> None:
-        self.rate = Rate()
+        self.rate = Rate()  # at which bytes come, for readers too
+        self.connections = 1  # that requests share; its owner tells
         self._wishes: dict[str, Wish] = {}  # by video
         self._in_hand: list[Wish] = []
         self._numbers = itertools.count(1)
@@ -119,8 +129,8 @@ class Plan:
                     for wish in self._wishes.values()
                     if wish.in_hand or wish.not_before <= now
                 ),
-                now,
-                self.rate.bytes_per_second,
+                now + self._tail_seconds,
+                self._own_rate,
             )
             self._ordered = self._sparing(now)
             self._holds_until = now + min(_ORDER_SECONDS, self.next_try(now))
@@ -175,24 +185,32 @@ class Plan:
         later = (wish.not_before - now for wish in self._wishes.values())
         return min((wait for wait in later if wait > 0), default=math.inf)
 
-    def share(self, now: float, connections: int) -> int:
-        """How many of *connections* the videos in time need to stay so."""
-        rate = self.rate.bytes_per_second
-        needed = self.order(now).least_rate(now)
-        return math.ceil(connections * min(1.0, _SPARE * needed / rate))
+    def share(self, now: float) -> int:
+        """How many of the connections the videos in time need to stay so."""
+        needed = self.order(now).least_rate(now + self._tail_seconds)
+        part = _SPARE * needed / self.rate.bytes_per_second
+        return math.ceil(self.connections * min(1.0, part))
 
     def newly_late(self, now: float) -> list[Wish]:
-        """Those that will come too late at the measured rate, each once."""
+        """Those that will come too late at the measured rate, each once.
+
+        Another may stand back in its place as the rate changes, so that is told once it
+        is sure: it has lasted, or the video could not even come alone.
+        """
         if not self.rate.is_known:
             return []
-        late = [
-            wish
-            for wish in _wishes_of(self.order(now).late)
-            if wish.is_measured and not wish.told_late and wish.deadline > now
-        ]
-        for wish in late:
-            wish.told_late = True
-        return late
+        order, sure = self.order(now), []
+        for wish in _wishes_of(order.in_time):
+            wish.late_since = None
+        for wish in _wishes_of(order.late):
+            if not wish.is_measured or wish.told_late or wish.deadline <= now:
+                continue
+            wish.late_since = wish.late_since or now
+            alone = now + wish.left_bytes / self._own_rate < wish.deadline
+            if now - wish.late_since >= _SURE_SECONDS or not alone:
+                wish.told_late = True
+                sure.append(wish)
+        return sure
 
     def _sparing(self, now: float) -> list[Wish]:
         """The order, but those whose bytes are coming first, if that makes none late.
@@ -204,12 +222,29 @@ class Plan:
         coming.sort(key=lambda wish: wish.asked or 0)
         sparing = coming + [wish for wish in ordered if wish.asked is None]
         in_time = set(_wishes_of(self._order.in_time))
-        rate, mean, total_bytes = self.rate.bytes_per_second, self._mean_bytes(), 0
+        rate, mean, total_bytes = self._own_rate, self._mean_bytes(), 0
+        start = now + self._tail_seconds
         for wish in sparing:
             total_bytes += _left_bytes(wish, mean)
-            if wish in in_time and now + _SPARE * total_bytes / rate >= wish.deadline:
+            if wish in in_time and start + _SPARE * total_bytes / rate >= wish.deadline:
                 return ordered
         return sparing
+
+    @property
+    def _own_rate(self) -> float:
+        """The rate that keeping can have, whatever readers want: one connection less."""
+        own = max(1, self.connections - 1) / max(2, self.connections)
+        return own * self.rate.bytes_per_second
+
+    @property
+    def _tail_seconds(self) -> float:
+        """How much later a video comes than its share of the bytes does.
+
+        While its last requests are on their way, the first of the next video share the
+        link with them.
+        """
+        least = self.connections * LEAST_REQUEST_BYTES
+        return max(REQUEST_SECONDS, least / self.rate.bytes_per_second)
 
     def _mean_bytes(self) -> int:
         sizes = [one.size_bytes for one in self._wishes.values() if one.is_measured]
