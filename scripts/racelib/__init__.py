@@ -1,0 +1,1 @@
+"""A race of keeping against expiry, for `scripts/race` and its test."""
