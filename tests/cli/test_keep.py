@@ -142,7 +142,7 @@ def test_what_is_kept_stays_well_whatever_the_server_says(
 def test_what_the_disk_cache_has_is_taken_over(
     endpoint: FakeEndpoint, tmp_path: Path, capsys: Say
 ) -> None:
-    """What the disk cache has is taken over, by a second link where both are on one disk, if `--disk-cache-size` is given as to the mounts. `hingfs cache` shows it as kept then, and `trim` and `clear` leave it."""
+    """What the disk cache has is taken over, by a second link where both are on one disk. `hingfs cache` shows it as kept then, and `trim` and `clear` leave it. With `--disk-cache-size 0` clips are kept as well."""
     endpoint.add("v", size_bytes=SIZE_BYTES)
     endpoint.add("other", size_bytes=SIZE_BYTES)
     limit = ("--disk-cache-size", "64MiB")
@@ -159,7 +159,11 @@ def test_what_the_disk_cache_has_is_taken_over(
             ["v", "2.9MiB", "all", "yes"]
         ]
     assert run(capsys, "keep", "--check", "v")[0] == ["v: all of 2.9MiB kept"]
-    assert len(list((tmp_path / "cache").glob("hingfs/v2/*/*.data"))) == 1
+    cached = partial((tmp_path / "cache").glob, "hingfs/v2/*/*.data")
+    assert len(list(cached())) == 1
+    out, _ = run(capsys, "keep", "--disk-cache-size", "0", "other")
+    assert out[1] == "other: 2.9MiB, kept, 2.9MiB fetched"
+    assert len(list(cached())) == 1
 
 
 def test_check_asks_nobody_and_needs_no_token(
@@ -311,14 +315,15 @@ def test_a_video_whose_bytes_come_under_another_tag_is_kept_under_that(
     assert endpoint.content_bytes("v") == SIZE_BYTES
 
 
+@pytest.mark.parametrize("disk", ["0", "64MiB"])
 @pytest.mark.parametrize("name", ["litellm_new", "aisix_proxy"])
 def test_a_file_that_comes_whole_is_kept_once(
-    endpoint: FakeEndpoint, directory: Path, capsys: Say, name: str
+    *, endpoint: FakeEndpoint, directory: Path, capsys: Say, name: str, disk: str
 ) -> None:
     """Also of a server that tells nothing by which versions differ."""
     endpoint.personality = PERSONALITIES[name]
     endpoint.add("v", size_bytes=SIZE_BYTES)
-    run(capsys, "keep", "v")
+    run(capsys, "keep", "--disk-cache-size", disk, "v")
 
     out, _ = run(capsys, "keep", "--metadata-ttl", "0", "v")
 
