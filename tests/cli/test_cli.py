@@ -290,6 +290,7 @@ VALUES = {
     "--cache-size": "64MiB",
     "--block-size": "512KiB",
     "--disk-cache-size": "2GiB",
+    "--keep": "opened",
     "--keep-size": "3GiB",
     "--keep-dir": "/var/tmp",
     "--spool-size": "1GiB",
