@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from .. import log
 from ..cache.kept import Kept, KeptStore
+from ..content import Content
 from ..engine import Engine
 from ..errors import HingError, VideoNotFound, printable
 from ..library.copies import is_of
@@ -75,15 +76,22 @@ def _drop_confirmed(
             return endpoint.token.hide(str(error))
         if is_of(file, one):
             return None
-        told = file.content.is_dated or file.content.validator.etag is not None
-        return (
-            "it has another version now"
-            if told
-            else "it tells nothing by which versions differ"
-        )
+        if _is_another(file.content, one):
+            return "it has another version now"
+        return "it does not tell which version it has"
 
     with batch.ending(engine, lambda: None):
         return _drop_all(picks, store, doubt)
+
+
+def _is_another(content: Content, one: Kept) -> bool:
+    """Whether the *content* that the server has is certainly not *one*."""
+    times = (content.completed_at, one.header.completed_at)
+    return (
+        content.size_bytes != one.version.size_bytes
+        or content.contradicted_by(one.version.validator)
+        or (None not in times and times[0] != times[1])
+    )
 
 
 def _drop_all(

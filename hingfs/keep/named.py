@@ -97,18 +97,9 @@ class NamedKeeper:
         video.sha256 = kept.mark.sha256
 
     def _kept(self, content: Content) -> Kept | None:
-        """The copy of *content* that is kept whole, if there is one.
-
-        Of a video whose server tells nothing by which versions differ, but the size, any
-        of that size counts: it would be kept once more each time.
-        """
-        told = content.is_dated or content.validator.etag is not None
+        """The copy of *content* that is kept whole, if there is one; see `_is_same`."""
         for kept in self._store.videos():
-            version = kept.version
-            if kept.is_sealed and (
-                version == content.version
-                or (not told and _is_untold(version, content))
-            ):
+            if kept.is_sealed and _is_same(kept, content):
                 return kept
         return None
 
@@ -151,10 +142,24 @@ def not_kept(rows: Mapping[str, Status], kept: Collection[Kept]) -> dict[str, St
     }
 
 
-def _is_untold(version: VideoVersion, content: Content) -> bool:
+def _is_same(kept: Kept, content: Content) -> bool:
+    """Whether *kept* has the version of *content*, as far as is told before its bytes.
+
+    HEAD may tell no tag where GET does: then equal sizes and times decide. A server that
+    tells neither has no version but the size, or its video would be kept anew each time.
+    """
+    version = kept.version
+    if version == content.version:
+        return True
     mine = (version.endpoint, version.video_id, version.size_bytes)
     theirs = (content.endpoint, content.video_id, content.size_bytes)
-    return mine == theirs and version.sighting is not None
+    if mine != theirs or content.validator.etag is not None:
+        return False
+    if not content.is_dated:
+        return version.validator.etag is None
+    return kept.header.completed_at == content.completed_at and (
+        version.validator.last_modified == content.validator.last_modified
+    )
 
 
 @contextlib.contextmanager

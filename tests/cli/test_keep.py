@@ -300,7 +300,7 @@ def test_a_disk_that_takes_nothing_is_named(
 def test_a_video_whose_bytes_come_under_another_tag_is_kept_under_that(
     endpoint: FakeEndpoint, directory: Path, capsys: Say
 ) -> None:
-    """Nothing of the tag that HEAD told is left, and no byte comes twice."""
+    """Nothing of the version that HEAD told is left, and no byte comes twice."""
     endpoint.add("v", size_bytes=SIZE_BYTES)
     endpoint.inject(
         faults.Fault("no tag", lambda a, _: a.without_headers("ETag")),
@@ -313,6 +313,13 @@ def test_a_video_whose_bytes_come_under_another_tag_is_kept_under_that(
     (kept,) = videos(directory)
     assert kept.is_sealed
     assert endpoint.content_bytes("v") == SIZE_BYTES
+    endpoint.reset_log()
+    out, _ = run(capsys, "keep", "--metadata-ttl", "0", "v")
+    assert out[1] == "v: 2.9MiB, is kept"
+    assert kinds(endpoint) <= {"HEAD content", "GET status"}
+    endpoint.videos["v"].replace()
+    out, _ = run(capsys, "keep", "--metadata-ttl", "0", "v")
+    assert out[1] == "v: 2.9MiB, kept, 2.9MiB fetched"
 
 
 @pytest.mark.parametrize("disk", ["0", "64MiB"])
@@ -572,7 +579,7 @@ def test_a_server_that_tells_nothing_confirms_nothing(
 
     _, err = run(capsys, "drop", "v", status=14)
 
-    assert "it tells nothing by which versions differ" in err[0]
+    assert "it does not tell which version it has" in err[0]
 
 
 def test_what_is_only_on_its_way_goes_unasked(
