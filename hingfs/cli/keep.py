@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import log
+from ..api.judgement.video_status import Status
 from ..cache.kept import Kept, NotWhole
 from ..engine import Engine
 from ..errors import HingError, UsageError, VideoNotFound, plain, printable
@@ -100,8 +101,15 @@ def _keep(
     engine = Engine(endpoint, cache)
     keeper = NamedKeeper(engine, at_once)
     with batch.ending(engine, keeper.close):
+        nothing = ""
         if arguments.all:
-            videos = _listed(engine, endpoint.base_url)
+            rows = engine.catalog.rows_to_keep()
+            nothing = (
+                "all that is listed is kept"
+                if rows
+                else "no video that can be read is listed"
+            )
+            videos = _not_kept(rows, engine, endpoint.base_url)
         else:
             videos = [ToKeep(one.said, one.name) for one in wanted]
         tell = _tell_as_json if arguments.json else _tell
@@ -109,7 +117,7 @@ def _keep(
             engine, videos, keeper.keep(videos), lambda video: tell(video, endpoint)
         )
     if not arguments.json:
-        print(batch.total(videos, "kept") if videos else "all that is listed is kept")
+        print(batch.total(videos, "kept") if videos else nothing)
     return batch.status_of(
         video.error for video in videos if not (arguments.all and _is_past(video))
     )
@@ -121,11 +129,13 @@ def _is_past(video: ToKeep) -> bool:
     return expired and isinstance(video.error, VideoNotFound)
 
 
-def _listed(engine: Engine, base_url: str) -> list[ToKeep]:
-    """The videos of the API's list that are not kept yet."""
+def _not_kept(
+    listed: Mapping[str, Status], engine: Engine, base_url: str
+) -> list[ToKeep]:
+    """Those *listed* that are not kept yet."""
     assert engine.kept is not None, "there is a place for what is kept"
     here = [one for one in engine.kept.videos() if one.version.endpoint == base_url]
-    rows = not_kept(engine.catalog.rows_to_keep(), here)
+    rows = not_kept(listed, here)
     return [
         ToKeep(video_id, full_name_of(video_id), expires_at=row.expires_at_seconds)
         for video_id, row in rows.items()

@@ -236,8 +236,9 @@ def test_all_keeps_what_is_new_with_one_request_where_nothing_is(
     endpoint: FakeEndpoint, capsys: Say
 ) -> None:
     """`--all` keeps what the list shows and is not kept yet. Where nothing is new it costs the list alone."""
-    endpoint.add("one", size_bytes=1000)
     endpoint.add("rendering", status="in_progress")
+    assert run(capsys, "keep", "--all")[0] == ["no video that can be read is listed"]
+    endpoint.add("one", size_bytes=1000)
     assert run(capsys, "keep", "--all")[0][0] == "1 video kept, 1.0KiB fetched"
     kinds(endpoint)
 
