@@ -165,6 +165,11 @@ class BlockFetcher:
         return self._schedule.arrived_bytes
 
     @property
+    def brought_bytes(self) -> int:
+        """How many of them came for `bring` alone."""
+        return self._schedule.brought_bytes
+
+    @property
     def connections(self) -> int:
         """How many requests at once pay off; a hint."""
         return self._schedule.connections

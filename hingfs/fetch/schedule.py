@@ -61,6 +61,7 @@ class Schedule:
         self._capacity = capacity
         self._background_share = 0
         self._arrived_bytes = 0
+        self._brought_bytes = 0  # of those, in the background
         self._block_seconds: float | None = None  # of the transfer that ended last
         self._closed: HingError | None = None
 
@@ -153,6 +154,12 @@ class Schedule:
         """How many bytes transfers have brought so far."""
         with self._lock:
             return self._arrived_bytes
+
+    @property
+    def brought_bytes(self) -> int:
+        """How many of them came in the background."""
+        with self._lock:
+            return self._brought_bytes
 
     def drop_ahead(self, content: Content) -> bool:
         """Forget the transfers queued ahead for *content*; returns whether any was."""
@@ -252,6 +259,7 @@ class Schedule:
             now = time.monotonic()
             told = transfer.landed(blocks, now)
             self._arrived_bytes += size_bytes
+            self._brought_bytes += size_bytes * transfer.background
             changed = self._capacity.arrived(size_bytes)
             may_yield = transfer.background or self._queues.demands > 0
             return changed or (told and may_yield)

@@ -106,6 +106,7 @@ class Keeper:
         self._streamed_bytes = 0  # of servers without ranges
         self._sampled_at = 0.0  # monotonic
         self._sampled_bytes = 0
+        self._sampled_own_bytes = 0
 
     # -- for the mount -----------------------------------------------------------------
 
@@ -359,10 +360,11 @@ class Keeper:
     @contextlib.contextmanager
     def _fetches(self, wish: Wish) -> Iterator[None]:
         """The thread waits for bytes meanwhile; they count for the rate."""
-        now, arrived = time.monotonic(), self._arrived()
+        now, arrived, own = time.monotonic(), self._arrived(), self._own()
         with self._changed:
             if not self._fetching:
                 self._sampled_at, self._sampled_bytes = now, arrived
+                self._sampled_own_bytes = own
             self._fetching += 1
         try:
             yield
@@ -416,18 +418,20 @@ class Keeper:
 
     def _sample(self) -> None:
         """Take what has come since the last time into the rate, and what follows of it."""
-        now, arrived = time.monotonic(), self._arrived()
+        now, arrived, own = time.monotonic(), self._arrived(), self._own()
         connections = self._fetcher.connections
         with self._changed:
             seconds = now - self._sampled_at
             if seconds < _SAMPLE_SECONDS:
                 return
             size_bytes = arrived - self._sampled_bytes
+            own_bytes = own - self._sampled_own_bytes
             self._sampled_at, self._sampled_bytes = now, arrived
+            self._sampled_own_bytes = own
             self._plan.connections = connections
             rate = self._plan.rate
             known = rate.is_known
-            rate.note(max(0, size_bytes), seconds)
+            rate.note(max(0, size_bytes), seconds, max(0, own_bytes))
             if not known:  # it may be now, and tells all
                 self._plan.changed()
             share = self._plan.share(now)
@@ -445,6 +449,9 @@ class Keeper:
                 rounded_size(int(rate.bytes_per_second)),
                 before,
             )
+
+    def _own(self) -> int:
+        return self._fetcher.brought_bytes + self._streamed_bytes
 
     def _arrived(self) -> int:
         return self._fetcher.arrived_bytes + self._streamed_bytes

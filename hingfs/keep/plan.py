@@ -232,9 +232,12 @@ class Plan:
 
     @property
     def _own_rate(self) -> float:
-        """The rate that keeping can have, whatever readers want: one connection less."""
-        own = max(1, self.connections - 1) / max(2, self.connections)
-        return own * self.rate.bytes_per_second
+        """The rate that keeping can have: what readers leave, as far as was seen.
+
+        If they leave less than that, all connections but one.
+        """
+        least = max(1, self.connections - 1) / max(2, self.connections)
+        return max(least, self.rate.own_part) * self.rate.bytes_per_second
 
     @property
     def _tail_seconds(self) -> float:

@@ -17,18 +17,28 @@ class Rate:
 
     def __init__(self) -> None:
         self._size_bytes = 0.0
+        self._own_bytes = 0.0
         self._seconds = 0.0
 
-    def note(self, size_bytes: int, seconds: float) -> None:
-        """In the last *seconds*, in which bytes were waited for, *size_bytes* came."""
+    def note(self, size_bytes: int, seconds: float, own_bytes: int = 0) -> None:
+        """In the last *seconds*, in which bytes were waited for, *size_bytes* came.
+
+        *own_bytes* of them were waited for, the others were for readers.
+        """
         weight: float = 0.5 ** (seconds / HALF_LIFE_SECONDS)
         self._size_bytes = self._size_bytes * weight + size_bytes
+        self._own_bytes = self._own_bytes * weight + own_bytes
         self._seconds = self._seconds * weight + seconds
 
     @property
     def is_known(self) -> bool:
         """Whether enough was measured."""
         return self._seconds >= _LEAST_SECONDS and self._size_bytes > 0
+
+    @property
+    def own_part(self) -> float:
+        """The part of the bytes that was not for readers; 0 while no rate is known."""
+        return self._own_bytes / self._size_bytes if self.is_known else 0.0
 
     @property
     def bytes_per_second(self) -> float:

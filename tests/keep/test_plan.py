@@ -101,3 +101,19 @@ def test_the_rate_follows_the_link() -> None:
     rate.note(0, HALF_LIFE_SECONDS)
 
     assert rate.bytes_per_second == pytest.approx(50 / (HALF_LIFE_SECONDS + 0.5))
+
+
+def test_what_readers_leave_counts_and_all_connections_but_one_at_least() -> None:
+    """A clip of 95 MiB in ten seconds, at 10 MiB a second for all."""
+    orders = []
+    for own_mib in (10, 9.8, 0):
+        plan = Plan()
+        plan.connections = 10
+        plan.rate.note(10 * MIB, 1.0, int(own_mib * MIB))
+        plan.add(wish("a", 95, 10))
+        orders.append(len(plan.order(NOW).in_time))
+        plan.remove(wish("a", 95, 10))
+        plan.add(wish("b", 85, 10))
+        orders.append(len(plan.order(NOW).in_time))
+
+    assert orders == [1, 1, 1, 1, 0, 1]
