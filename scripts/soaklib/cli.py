@@ -75,7 +75,11 @@ def main(argv: Sequence[str]) -> int:
             folders = ("--cache-dir", folder, "--keep-dir", keep_folder)
             options = (*MOUNT_OPTIONS, *folders, *disk_options)
             with Mounted(endpoint, binding, *options) as mounted:
-                disk = SoakedDisk(Path(folder), random.Random(arguments.seed))
+                disk = SoakedDisk(
+                    Path(folder),
+                    random.Random(arguments.seed),
+                    folders=arguments.disk + arguments.away,
+                )
                 share = seconds / len(bindings)
                 soak = Soak(mounted, disk, share, arguments.seed, kept)
                 outcome = soak.run()

@@ -11,10 +11,14 @@ from .limits import MB
 
 
 class SoakedDisk:
-    """The disk cache below *directory*, which the mount has as its --cache-dir."""
+    """The disk cache below *directory*, which the mount has as its --cache-dir.
 
-    def __init__(self, directory: Path, chance: random.Random) -> None:
+    The mount reads from *folders*: that of the cache, and that of what is kept.
+    """
+
+    def __init__(self, directory: Path, chance: random.Random, folders: int) -> None:
         self.directory = directory
+        self.folders = folders
         self._chance = chance
         self.spoilt = 0
         self.peak_mb = 0.0

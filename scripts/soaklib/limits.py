@@ -1,5 +1,7 @@
 """How long a call may take, how much a mount may hold, and the options that say so."""
 
+from hingfs.cache.attempts import MOST_THREADS
+
 DEADLINE_SECONDS = 5.0
 # The kernel asks either binding for so many bytes at most with one request. It makes a
 # call for more, or through the page cache, into several requests, one after the other,
@@ -17,6 +19,8 @@ IDLE_WITHIN_SECONDS = 60.0
 KEPT_CONNECTIONS = 26
 # libfuse keeps as many threads as it needed at once, up to ten more than at rest.
 SPARE_THREADS = 10
+# A read of a disk that is slow just then starts one of so many for each folder; they stay.
+SPARE_DISK_THREADS = MOST_THREADS
 RSS_GROWTH_MB = 20.0
 MB = 1e6
 # Of blocks on disk: the largest video just fits, so that each has others evicted.

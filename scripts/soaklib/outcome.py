@@ -58,10 +58,10 @@ class Level:
             len(spools),
         )
 
-    def within(self, idle: "Level") -> bool:
-        """Whether no count is above that of *idle*."""
+    def within(self, idle: "Level", spare_threads: int) -> bool:
+        """Whether no count is above that of *idle*, but for *spare_threads*."""
         return (
-            self.threads <= idle.threads + SPARE_THREADS
+            self.threads <= idle.threads + spare_threads
             and self.sockets <= max(idle.sockets, KEPT_CONNECTIONS)
             and len(self.files) <= len(idle.files)
         )
@@ -79,6 +79,7 @@ class Outcome:
     restarts: int = 0
     spoilt: int = 0  # files of the disk cache
     disk_mb: float = 0.0  # at most
+    spare_threads: int = SPARE_THREADS  # that may be left beside those at rest
     idle: Level | None = None
     warm_rss_mb: float = 0.0
     peak_rss_mb: float = 0.0
@@ -101,7 +102,7 @@ class Outcome:
                 ("the disk cache is too large", self.disk_mb > DISK_MB + DISK_SLACK_MB),
                 (
                     f"not idle again, with {', '.join(self.after.files)} open",
-                    not self.after.within(self.idle),
+                    not self.after.within(self.idle, self.spare_threads),
                 ),
             )
             if holds

@@ -21,7 +21,7 @@ from tests.support.mounting import Mounted
 from tests.support.personalities import PERSONALITIES
 
 from .disk import SoakedDisk
-from .limits import IDLE_WITHIN_SECONDS, LONGEST_CALL_SECONDS
+from .limits import IDLE_WITHIN_SECONDS, LONGEST_CALL_SECONDS, SPARE_DISK_THREADS
 from .outcome import Level, Outcome
 from .servers import (
     FAULT_SHARE,
@@ -58,6 +58,7 @@ class Soak:
         self._seed = seed
         self._chance = random.Random(seed)
         self._outcome = Outcome(mounted.binding)
+        self._outcome.spare_threads += disk.folders * SPARE_DISK_THREADS
         self._phases = 0
         self._told: dict[int, dict[str, float]] = {}
         self._heard_at: dict[int, float] = {}
@@ -220,7 +221,11 @@ class Soak:
             level = now
             at_rest = time.monotonic() - same_since > 1.0
             busy = [record for record in self._endpoint.log if not record.finished]
-            if at_rest and not busy and (idle is None or level.within(idle)):
+            if (
+                at_rest
+                and not busy
+                and (idle is None or level.within(idle, self._outcome.spare_threads))
+            ):
                 break
         return level
 
