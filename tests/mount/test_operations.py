@@ -52,6 +52,8 @@ EXPECTED: dict[type[HingError], tuple[int, int]] = {
     errors.GivenWay: (errno.EAGAIN, errno.EIO),
     errors.NoTls: (errno.EIO, errno.EIO),
     errors.NotAsked: (errno.EIO, errno.EIO),
+    errors.CopyDamaged: (errno.EIO, errno.EIO),
+    errors.Dropped: (errno.EIO, errno.EIO),
     errors.DeadlineExceeded: (errno.ETIMEDOUT, errno.ETIMEDOUT),
     errors.Unforeseen: (errno.EIO, errno.EIO),
     errors.SetupError: (errno.EIO, errno.EIO),
