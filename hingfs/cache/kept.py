@@ -172,7 +172,7 @@ class KeptStore(VideoFolder):
         with _alone(self._folder):
             self._look()
             if version not in self._here:
-                self._demand_room(version.size_bytes)
+                demand_room(self._folder, version.size_bytes, self._limit_bytes)
                 stem = stem_of(version, self._folder, self._holder)
                 if cached is None or not _link(cached, stem):
                     pair = open_pair(stem, version, self._recalled, completed_at)
@@ -215,29 +215,6 @@ class KeptStore(VideoFolder):
         os.utime(self._folder, ns=(now, now))
         self._look()
 
-    def _demand_room(self, size_bytes: int) -> None:
-        """Raise KeepFull if *size_bytes* more do not fit."""
-        here = shelved(self._folder)
-        promised = sum(max(one.size_bytes, one.taken_bytes) for one in here)
-        unwritten = promised - sum(one.taken_bytes for one in here)
-        left = self._limit_bytes - promised
-        if size_bytes > left:
-            raise KeepFull(
-                f"{rounded_size(size_bytes)} do not fit: of --keep-size "
-                f"{rounded_size(self._limit_bytes)} only {rounded_size(max(left, 0))} "
-                "are left; give a larger --keep-size, or `hingfs drop` what need not stay"
-            )
-        found = os.statvfs(self._folder)
-        floor = int(STOP_BELOW * found.f_blocks * found.f_frsize)
-        free = found.f_bavail * found.f_frsize - floor - max(unwritten, 0)
-        if size_bytes > free:
-            raise KeepFull(
-                f"{rounded_size(size_bytes)} do not fit: the disk of "
-                f"{plain(str(self._folder.parent))} has {rounded_size(max(free, 0))} "
-                f"above the {100 * STOP_BELOW:.0f} % that stay free; make room there, or "
-                "give a --keep-dir on another disk"
-            )
-
     # -- as a folder -------------------------------------------------------------------
 
     def _takes(self, version: VideoVersion) -> bool:
@@ -265,6 +242,33 @@ def videos(directory: Path) -> list[Kept]:
         return []
     safe(folder)
     return [kept for _, (_, kept) in _entries(folder, {})]
+
+
+def demand_room(folder: Path, size_bytes: int, limit_bytes: int) -> None:
+    """Raise KeepFull if *size_bytes* more do not fit into *folder*; does I/O.
+
+    All of each video counts against *limit_bytes*, and against what is free on the disk.
+    """
+    here = shelved(folder)
+    promised = sum(max(one.size_bytes, one.taken_bytes) for one in here)
+    unwritten = promised - sum(one.taken_bytes for one in here)
+    left = limit_bytes - promised
+    if size_bytes > left:
+        raise KeepFull(
+            f"{rounded_size(size_bytes)} do not fit: of --keep-size "
+            f"{rounded_size(limit_bytes)} only {rounded_size(max(left, 0))} "
+            "are left; give a larger --keep-size, or `hingfs drop` what need not stay"
+        )
+    found = os.statvfs(folder)
+    floor = int(STOP_BELOW * found.f_blocks * found.f_frsize)
+    free = found.f_bavail * found.f_frsize - floor - max(unwritten, 0)
+    if size_bytes > free:
+        raise KeepFull(
+            f"{rounded_size(size_bytes)} do not fit: the disk of "
+            f"{plain(str(folder.parent))} has {rounded_size(max(free, 0))} "
+            f"above the {100 * STOP_BELOW:.0f} % that stay free; make room there, or "
+            "give a --keep-dir on another disk"
+        )
 
 
 def anything_kept(directory: Path, endpoint: str) -> bool:

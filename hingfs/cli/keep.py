@@ -14,7 +14,8 @@ from pathlib import Path
 
 from .. import log
 from ..api.judgement.video_status import Status
-from ..cache.kept import Kept, NotWhole
+from ..cache.kept import KeepFull, Kept, NotWhole, demand_room
+from ..cache.layout import FOLDER
 from ..engine import Engine
 from ..errors import HingError, UsageError, VideoNotFound, plain, printable
 from ..keep import export
@@ -227,6 +228,8 @@ def _list(directory: Path, cache: CacheConfig, arguments: argparse.Namespace) ->
         rows = [_HEAD, *(_row(one) for one in found)]
         print(table([row[:columns] for row in rows], _SIDES[:columns]))
     print(_total(found, directory, cache.keep_bytes))
+    if found:
+        _tell_bound(max(one.version.size_bytes for one in found), directory, cache)
     return 0
 
 
@@ -269,6 +272,15 @@ def _total(found: Sequence[Kept], directory: Path, limit_bytes: int) -> str:
         f"{count(len(found), 'video')}, {rounded_size(here)}{coming}, in {where}; "
         f"{rounded_size(left)} of --keep-size {rounded_size(limit_bytes)} left"
     )
+
+
+def _tell_bound(size_bytes: int, directory: Path, cache: CacheConfig) -> None:
+    """Say so if no other video of *size_bytes* can be kept."""
+    try:
+        with disk.in_words():
+            demand_room(directory / FOLDER, size_bytes, cache.keep_bytes)
+    except KeepFull as full:
+        print(f"no other one as large as the largest can be kept: {full}")
 
 
 # -- writing out -----------------------------------------------------------------------

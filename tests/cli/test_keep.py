@@ -361,7 +361,7 @@ def test_json_is_a_line_for_each(endpoint: FakeEndpoint, capsys: Say) -> None:
 def test_the_list_tells_what_is_whole_and_what_is_still_to_come(
     endpoint: FakeEndpoint, capsys: Say
 ) -> None:
-    """`--list` shows what is kept of all APIs, and how much of what was begun is here; it asks no server."""
+    """`--list` shows what is kept of all APIs, how much of what was begun is here, and whether a bound is reached; it asks no server."""
     video = endpoint.add("v", size_bytes=SIZE_BYTES)
     endpoint.add("part", size_bytes=SIZE_BYTES)
     run(capsys, "keep", "v")
@@ -381,6 +381,13 @@ def test_the_list_tells_what_is_whole_and_what_is_still_to_come(
         r"4\.3MiB of --keep-size 10\.0MiB left",
         next(line for line in out if line.startswith("2 videos")),
     )
+    assert "do not fit" not in "".join(out)
+    out, _ = run(capsys, "keep", "--list", "--keep-size", "8MiB", token=None)
+    assert (
+        "no other one as large as the largest can be kept: 2.9MiB do not fit: of "
+        "--keep-size 8.0MiB only 2.3MiB are left; give a larger --keep-size, or "
+        "`hingfs drop` what need not stay"
+    ) in out
     assert kinds(endpoint) == set()
     with FakeEndpoint() as other:
         other.add("w", size_bytes=1000)
