@@ -27,7 +27,8 @@ _WRITE_BYTES = 4 * MIB
 # the figures above wrote 4 MiB in 3 ms, and one time in 100 in 13 ms or more while a dozen
 # programs wanted its two cores; a slow one would take 27 ms. One slow write of a film of
 # 781 MB on loopback had 220 MB go through the page cache with 0.5 s, and 16 MB at most with
-# 0.1 s. A mount then took 0.19 s of CPU a GB more than without a disk cache, medians of seven.
+# 0.1 s. A mount took 0.23 s of CPU a GB more than without a disk cache through libfuse 3, and
+# 0.40 s through libfuse 2 (scripts/bench, 2026-11-28).
 _SLOW_BYTES = 150 * MIB
 _SLOW_SECONDS = 0.1
 
