@@ -151,9 +151,13 @@ class TestFewRequestsAtOnce:
                 self.check_clip(mounted, "second")
                 assert server.refused <= 2, "an earlier mount learnt it"
 
-                # Only where all that it takes are in use is one more tried.
+                # Only where all that it takes are in use is one more tried: on a busy
+                # machine, seldom in one film.
                 server.most, server.seconds = 100, 0.1
-                self.check_clip(mounted, "film", times=8)
+                for film in ("one", "two", "three"):
+                    self.check_clip(mounted, film, times=8)
+                    if server.peak > 6:
+                        break
                 assert server.peak > 6, "it climbs again"
 
 
