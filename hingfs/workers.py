@@ -99,10 +99,11 @@ class DaemonPool:
             if closed is None:
                 self._unfinished.add(future)
                 thread = self._new_thread_locked()
+                # Before the end of any thread: what comes after it is never taken.
+                self._jobs.put((future, job, args))
         if closed is not None:
             future.set_exception(closed)
             return
-        self._jobs.put((future, job, args))
         if thread is not None:
             self._start_thread(thread, future)
 

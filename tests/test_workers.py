@@ -1,5 +1,6 @@
 """Daemon threads: jobs, their futures, and an end that waits for nobody."""
 
+import queue
 import threading
 from collections.abc import Iterator
 from concurrent.futures import wait
@@ -134,6 +135,23 @@ def test_close_ends_idle_threads_and_busy_ones_after_their_job():
     go_on.set()
     assert pool.join(10)
     assert threads_of("test-end") == []
+
+
+def test_no_job_is_queued_behind_the_ends_of_the_threads(pool, monkeypatch):
+    """Nobody would take it, and the pool would keep what it holds."""
+    guarded: list[bool] = []
+
+    class Watched(queue.SimpleQueue[object]):
+        def put(self, item: object, *_: object) -> None:
+            guarded.append(pool._lock.locked())
+            super().put(item)
+
+    monkeypatch.setattr(pool, "_jobs", Watched())
+
+    assert pool.submit(int, "7").result(10) == 7
+    pool.close(Closing("the mount is ending"))
+
+    assert guarded == [True, True]
 
 
 def test_after_close_a_job_is_refused_and_not_run(pool):
