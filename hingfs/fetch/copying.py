@@ -5,6 +5,11 @@ them are there. The end of the file is not written before it is proved, so that 
 file that is right lies whole on disk. Leaves to `cache` where that is, and what becomes
 of a disk that is full or fails: the spool has the bytes in any case.
 
+A file could also arrive in the disk cache alone, and be given its name there in the end.
+That was tried: 300 MB on loopback came at 902 MB/s, for 0.33 s of CPU, where they come at
+1,022 MB/s for 0.37 s so (medians of six in turn, 2026-11-28). Its reader would wait for
+each write to a slow disk, though, and a download that failed would keep a file open there.
+
 Threads: the one of the stream.
 """
 
