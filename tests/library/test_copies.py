@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hingfs.blocks import ByteRange
 from hingfs.cache.layout import GRID_BYTES
 from hingfs.engine import Engine
 from hingfs.errors import AccessDenied, CopyDamaged, VideoNotFound
@@ -14,6 +15,7 @@ from hingfs.token import Token
 from tests.conftest import Build
 from tests.support.endpoint import FakeEndpoint
 from tests.support.keeping import files, keep
+from tests.support.mounting import eventually
 from tests.support.personalities import PERSONALITIES
 
 SIZE = 5 * GRID_BYTES + 321
@@ -204,6 +206,10 @@ def test_a_bad_block_is_fetched_again_once(start, endpoint, kept, tmp_path):
     assert read(engine, engine.catalog.find_to_open("v.mp4")) == data
     assert content_requests(endpoint) == 1
     assert endpoint.content_bytes("v") == GRID_BYTES
+    content = engine.catalog.find("v.mp4").content
+    with engine.tiers.held(content):
+        whole = ByteRange(0, SIZE)
+        eventually(lambda: engine.tiers.lies_on_disk(content, whole), "it is mended")
     end(engine)
 
     endpoint.remove("v")
