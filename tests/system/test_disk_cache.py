@@ -146,7 +146,7 @@ def test_a_second_mount_at_once_fetches_what_the_first_has_not(
                 assert read == video.read(offset, offset + GRID_BYTES)
 
         def all_are_written() -> bool:
-            sent = endpoint.content_bytes("video")
+            sent: int = endpoint.content_bytes("video")
             return kept_bytes(tmp_path) > max(sent, 11 * GRID_BYTES) - 3 * GRID_BYTES
 
         endpoint.wait_until_idle()
