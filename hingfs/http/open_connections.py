@@ -32,7 +32,8 @@ class OpenConnections:
     """The exchanges under way, and the idle connections.
 
     After `close`, no connection stays open: a woken reader closes its own, and `close`
-    closes all others.
+    closes all others. Of an idle connection the socket alone is closed: its pool may have
+    given it to a thread meanwhile, which finds it ended and connects it anew.
     Thread safety: all methods; nothing is closed under the lock.
     """
 
@@ -68,10 +69,10 @@ class OpenConnections:
     def close_idle(self) -> bool:
         """Close every idle connection, for their descriptors; False if there is none."""
         with self._lock:
-            idle, self._idle = self._idle, set()
-        for connection in idle:
-            connection.close()
-        return bool(idle)
+            sockets = self._taken_locked()
+        for sock in sockets:
+            sock.close()
+        return bool(sockets)
 
     def add(self, exchange: UnderWay) -> None:
         """Add *exchange*, which may wait for its socket; after `close`, abort it."""
@@ -91,8 +92,13 @@ class OpenConnections:
         with self._lock:
             self._closed = True
             exchanges, self._open = self._open, set()
-            idle, self._idle = self._idle, set()
+            sockets = self._taken_locked()
         for exchange in exchanges:
             exchange.cut_off()
-        for connection in idle:
-            connection.close()
+        for sock in sockets:
+            sock.close()
+
+    def _taken_locked(self) -> list[Any]:
+        """The sockets of the idle connections, none of which is idle any more."""
+        idle, self._idle = self._idle, set()
+        return [connection.sock for connection in idle]

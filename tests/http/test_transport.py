@@ -365,10 +365,10 @@ class TestDescriptors:
         """Of whatever host they are."""
         read(transport, endpoint.url("v"))
         (idle,) = transport._open._idle
-        real, refused = dialing.begin_connecting, []
+        sock, real, refused = idle.sock, dialing.begin_connecting, []
 
         def begin_connecting(*args: Any) -> socket.socket:
-            if idle.sock is not None:
+            if sock.fileno() >= 0:  # it holds a descriptor
                 refused.append(args)
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             return real(*args)
