@@ -18,7 +18,7 @@ from functools import partial
 
 from .blocks import ByteRange
 from .bringing import Bringer, Progress
-from .cache.kept import NotWhole
+from .cache.kept_files import NotWhole
 from .content import Content
 from .engine import Engine
 from .errors import Closing, ContentChanged, HingError, TransportError, foreseen

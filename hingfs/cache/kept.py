@@ -6,8 +6,9 @@ set aside for all of it. What is fetched of it lands there. Then it is sealed: e
 is read and checked, the SHA-256 of the whole is written down, and all of it is on the
 disk before the mark says so. No bound evicts what is here.
 
-Decides how much may be kept, and which copy stands for a video that its server does not
-serve. Leaves to `folder` how its files are used, and to `keep` which videos are wanted.
+Decides in which order that is done, and which copy stands for a video that its server does
+not serve. Leaves the files to `kept_files`, to `folder` how they are used, and to `keep`
+which videos are wanted.
 
 Threads: any thread may call any method. Those that do I/O without saying that they give
 up on a disk that hangs are for threads that nobody waits for.
@@ -15,67 +16,33 @@ up on a disk that hangs are for threads that nobody waits for.
 
 import contextlib
 import errno
-import fcntl
-import hashlib
 import os
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ..blocks import MIB
 from ..content import Content
-from ..errors import HingError, plain
-from ..units import rounded_size
 from ..version import VideoVersion
 from .files import found_pair, open_pair, safe, unlink
 from .folder import VideoFolder
-from .janitor import STOP_BELOW
-from .layout import (
-    FOLDER,
-    GRID_BYTES,
-    INDEX,
-    Header,
-    Mark,
-    NoHeader,
-    data_of,
-    index_of,
-    stem_of,
+from .kept_files import (
+    KEPT_RULES,
+    Kept,
+    alone,
+    copy,
+    demand_room,
+    digest_of,
+    entries_in,
+    link,
+    sync_folder,
 )
-from .pair import Descriptor, Pair, Times, times_of
-from .shelf import Rules, Shelved, is_useless, shelved
+from .layout import Mark, NoHeader, stem_of
+from .pair import Pair, Times, times_of
 from .video import LOOK_SECONDS
 
-# What is read at once while a video is sealed. A guess.
-_SEAL_BYTES = 4 * MIB
 _NO_LIMIT = 1 << 62  # bytes: room was set aside for what is written
-
-
-class KeepFull(HingError):
-    """There is no room for another kept video; the message says what would help."""
-
-
-class NotWhole(HingError):
-    """A video cannot be sealed, or written out: blocks of it are absent or bad."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A video that is kept, or on its way to it, until its mark has the SHA-256."""
-
-    stem: Path
-    header: Header
-    mark: Mark
-
-    @property
-    def version(self) -> VideoVersion:
-        """Which bytes it is."""
-        return self.header.version
-
-    @property
-    def is_sealed(self) -> bool:
-        """Whether all of it is here, and was checked."""
-        return self.mark.sha256 is not None
 
 
 class KeptStore(VideoFolder):
@@ -90,7 +57,9 @@ class KeptStore(VideoFolder):
         super().__init__(directory, _NO_LIMIT, waiting_bytes, KEPT_RULES)
         self._limit_bytes = limit_bytes  # of `begin`, which sets room aside
         # Replaced, never changed: it may be read without the lock.
-        self._here: dict[VideoVersion, Kept] = {}
+        self._here: Mapping[VideoVersion, Kept] = {}
+        # Those that are sealed, by endpoint and id.
+        self._sealed: Mapping[tuple[str, str], Sequence[Kept]] = {}
         self._entries: dict[Path, tuple[Times, Kept]] = {}  # by stem, as last read
         self._seen: Times | None = None  # of the folder
         self._looked_at = -LOOK_SECONDS  # monotonic
@@ -105,13 +74,7 @@ class KeptStore(VideoFolder):
     def copy_of(self, endpoint: str, video_id: str) -> Kept | None:
         """The sealed copy of *video_id* that was kept last; as `videos`."""
         self.look()
-        found = [
-            kept
-            for kept in self._here.values()
-            if kept.is_sealed
-            and kept.version.video_id == video_id
-            and kept.version.endpoint == endpoint
-        ]
+        found = self._sealed.get((endpoint, video_id), ())
         return max(found, key=lambda kept: kept.mark.begun_at, default=None)
 
     def has_sealed(self, version: VideoVersion) -> bool:
@@ -122,9 +85,8 @@ class KeptStore(VideoFolder):
     def whole_sighting(self, content: Content) -> VideoVersion | None:
         """The sealed version that the server has, by all that it tells of *content*."""
         self.look()
-        for kept in self._here.values():
-            sighted = kept.is_sealed and kept.version.sighting is not None
-            if sighted and kept.header.tells(content):
+        for kept in self._sealed.get((content.endpoint, content.video_id), ()):
+            if kept.version.sighting is not None and kept.header.tells(content):
                 return kept.version
         return None
 
@@ -140,15 +102,20 @@ class KeptStore(VideoFolder):
         try:
             seen = times_of(self._folder.stat())
         except FileNotFoundError:
-            self._here, self._seen = {}, None
+            self._here, self._sealed, self._seen = {}, {}, None
             return
         if seen == self._seen:
             return
         safe(self._folder)
-        entries = dict(_entries(self._folder, self._entries))
+        entries = dict(entries_in(self._folder, self._entries))
+        sealed = defaultdict[tuple[str, str], list[Kept]](list)
+        for _, kept in entries.values():
+            if kept.is_sealed:
+                sealed[kept.version.endpoint, kept.version.video_id].append(kept)
         with self._lock:
             self._entries = entries
             self._here = {kept.version: kept for _, kept in entries.values()}
+            self._sealed = sealed
             self._seen = seen
 
     # -- keeping -----------------------------------------------------------------------
@@ -169,15 +136,15 @@ class KeptStore(VideoFolder):
         """
         safe(self._folder)
         self._janitor.begin()
-        with _alone(self._folder):
+        with alone(self._folder):
             self._look()
             if version not in self._here:
                 demand_room(self._folder, version.size_bytes, self._limit_bytes)
                 stem = stem_of(version, self._folder, self._holder)
-                if cached is None or not _link(cached, stem):
+                if cached is None or not link(cached, stem):
                     pair = open_pair(stem, version, self._recalled, completed_at)
                     if cached is not None:
-                        _copy(cached, pair)
+                        copy(cached, pair)
                 found_pair(stem).put_mark(mark)
         self._note_change()
 
@@ -200,7 +167,7 @@ class KeptStore(VideoFolder):
         pair.put_mark(replace(mark, sha256=sha256))
         pair.sync()
         for folder in (kept.stem.parent, self._folder):
-            _sync_folder(folder)
+            sync_folder(folder)
         self._note_change()
         return self._here[version]
 
@@ -208,6 +175,12 @@ class KeptStore(VideoFolder):
         """Let *kept* go; what has it open reads on. Does I/O; raises OSError."""
         unlink(kept.stem)
         self._note_change()
+
+    def abandon(self, version: VideoVersion) -> None:
+        """Let *version* go, if it was begun and not sealed; as `drop`."""
+        for kept in self.videos():
+            if kept.version == version and not kept.is_sealed:
+                self.drop(kept)
 
     def _note_change(self) -> None:
         """Have this process and all others look again."""
@@ -233,164 +206,3 @@ class KeptStore(VideoFolder):
         if pair.header.version != version:
             raise NoHeader("of another version")
         return pair
-
-
-def videos(directory: Path) -> list[Kept]:
-    """All that is kept in *directory*, or on its way; raises OSError."""
-    folder = directory / FOLDER
-    if not folder.exists():
-        return []
-    safe(folder)
-    return [kept for _, (_, kept) in _entries(folder, {})]
-
-
-def demand_room(folder: Path, size_bytes: int, limit_bytes: int) -> None:
-    """Raise KeepFull if *size_bytes* more do not fit into *folder*; does I/O.
-
-    All of each video counts against *limit_bytes*, and against what is free on the disk.
-    """
-    here = shelved(folder)
-    promised = sum(max(one.size_bytes, one.taken_bytes) for one in here)
-    unwritten = promised - sum(one.taken_bytes for one in here)
-    left = limit_bytes - promised
-    if size_bytes > left:
-        raise KeepFull(
-            f"{rounded_size(size_bytes)} do not fit: of --keep-size "
-            f"{rounded_size(limit_bytes)} only {rounded_size(max(left, 0))} "
-            "are left; give a larger --keep-size, or `hingfs drop` what need not stay"
-        )
-    found = os.statvfs(folder)
-    floor = int(STOP_BELOW * found.f_blocks * found.f_frsize)
-    free = found.f_bavail * found.f_frsize - floor - max(unwritten, 0)
-    if size_bytes > free:
-        raise KeepFull(
-            f"{rounded_size(size_bytes)} do not fit: the disk of "
-            f"{plain(str(folder.parent))} has {rounded_size(max(free, 0))} "
-            f"above the {100 * STOP_BELOW:.0f} % that stay free; make room there, or "
-            "give a --keep-dir on another disk"
-        )
-
-
-def anything_kept(directory: Path, endpoint: str) -> bool:
-    """Whether a video of *endpoint* is kept whole in *directory*; raises OSError."""
-    return any(
-        kept.is_sealed and kept.version.endpoint == endpoint
-        for kept in videos(directory)
-    )
-
-
-def digest_of(pair: Pair) -> bytes:
-    """The SHA-256 of all of *pair*, each block of which is checked; raises OSError.
-
-    Raises NotWhole if blocks are absent or bad; bad ones are forgotten.
-    """
-    digest = hashlib.sha256()
-    for part in checked_parts(pair):
-        digest.update(part)
-    return digest.digest()
-
-
-def checked_parts(pair: Pair) -> Iterator[memoryview]:
-    """The bytes of *pair* in order, each block checked; as `digest_of`."""
-    size = pair.header.version.size_bytes
-    absent = sum(
-        1 for at in range(0, size, GRID_BYTES) if not pair.has(at // GRID_BYTES)
-    )
-    if absent:
-        raise NotWhole(f"{absent:,} blocks of {GRID_BYTES // 1024} KiB are absent")
-    buffer = memoryview(bytearray(min(size, _SEAL_BYTES)))
-    for start in range(0, size, _SEAL_BYTES):
-        part = buffer[: min(_SEAL_BYTES, size - start)]
-        bad = pair.read_into(part, start)
-        if bad:
-            pair.forget(bad)
-            pair.erase_forgotten()
-            raise NotWhole(f"{len(bad):,} blocks are not as they were written")
-        yield part
-
-
-def _first_to_go(
-    videos: Collection[Shelved], running: Collection[str]
-) -> list[Shelved]:
-    """Parts that only a process which has ended could use."""
-    return [
-        video
-        for video in videos
-        if is_useless(video, running) and not _is_sealed(video.stem)
-    ]
-
-
-KEPT_RULES = Rules("the directory of kept videos", lambda _: True, _first_to_go)
-
-
-def _is_sealed(stem: Path) -> bool:
-    """Whether the video at *stem* was sealed, or that cannot be known."""
-    try:
-        mark = found_pair(stem).mark
-    except FileNotFoundError:
-        return False
-    except (OSError, NoHeader):
-        return True
-    return mark is not None and mark.sha256 is not None
-
-
-def _entries(
-    folder: Path, known: dict[Path, tuple[Times, Kept]]
-) -> Iterator[tuple[Path, tuple[Times, Kept]]]:
-    """What is in *folder* by stem; what has not changed is taken from *known*."""
-    for path in folder.glob(f"[0-9a-f][0-9a-f]/*{INDEX}"):
-        stem = path.with_name(path.name.removesuffix(INDEX))
-        with contextlib.suppress(FileNotFoundError, NoHeader):
-            times = times_of(path.lstat())
-            before = known.get(stem)
-            if before is not None and before[0] == times:
-                yield stem, before
-                continue
-            pair = found_pair(stem)
-            header, mark = pair.header, pair.mark
-            # Its process ended between the making and the mark.
-            made_at = header.completed_at or header.created
-            unmarked = Mark(int(made_at * 1e9), header.created)
-            kept = Kept(stem, header, mark or unmarked)
-            yield stem, (times_of(path.lstat()), kept)
-
-
-def _link(cached: Path, stem: Path) -> bool:
-    """Give the files at *cached* a second name at *stem*; False if that cannot be."""
-    try:
-        stem.parent.mkdir(mode=0o700, exist_ok=True)
-        found_pair(cached)  # which raises if it is none
-        os.link(data_of(cached), data_of(stem))
-        os.link(index_of(cached), index_of(stem))
-    except (OSError, NoHeader):
-        unlink(stem)
-        return False
-    return True
-
-
-def _copy(cached: Path, pair: Pair) -> None:
-    """Write into *pair* the good blocks of the files at *cached*."""
-    with contextlib.suppress(OSError, NoHeader):
-        found = found_pair(cached)
-        size = pair.header.version.size_bytes
-        for at in range(0, size, GRID_BYTES):
-            index = at // GRID_BYTES
-            if found.has(index) and not pair.has(index):
-                block = memoryview(bytearray(min(GRID_BYTES, size - at)))
-                if not found.read_into(block, at):
-                    pair.write(index, [[block]])
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Be the only process that sets room aside, meanwhile."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    file = Descriptor(os.open(folder / "keep.lock", flags, 0o600))
-    fcntl.flock(file.number, fcntl.LOCK_EX)
-    yield
-    del file
-
-
-def _sync_folder(folder: Path) -> None:
-    opened = Descriptor(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-    os.fsync(opened.number)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from ..bringing import NoRoom
-from ..cache.kept import KeepFull
+from ..cache.kept_files import KeepFull
 from ..engine import Engine
 from ..errors import (
     AccessDenied,

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from .. import log
-from ..cache.kept import Kept, KeptStore
+from ..cache.kept import KeptStore
+from ..cache.kept_files import Kept
 from ..content import Content
 from ..engine import Engine
 from ..errors import HingError, VideoNotFound, printable

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .. import log
 from ..api.judgement.video_status import Status
-from ..cache.kept import KeepFull, Kept, NotWhole, demand_room
+from ..cache.kept_files import KeepFull, Kept, NotWhole, demand_room
 from ..cache.layout import FOLDER
 from ..engine import Engine
 from ..errors import HingError, UsageError, VideoNotFound, plain, printable

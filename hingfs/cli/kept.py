@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cache import kept as store
-from ..cache import stock
+from ..cache import kept_files, stock
 from ..cache.files import found_pair
-from ..cache.kept import Kept
+from ..cache.kept_files import Kept
 from ..cache.layout import NoHeader
 from ..errors import UsageError, VideoNotFound, printable
 from ..library.names import VIDEO_SUFFIX, full_name_of, name_of
@@ -34,7 +33,7 @@ class Pick:
 def everything(directory: Path) -> list[Kept]:
     """All that is kept in *directory*, or on its way to it, the newest first."""
     with disk.in_words():
-        found = store.videos(directory)
+        found = kept_files.videos(directory)
     return sorted(found, key=lambda kept: -kept.mark.begun_at)
 
 

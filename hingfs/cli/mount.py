@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from .. import invocation, log
 from ..api.endpoint_check import NewestPage
-from ..cache.kept import anything_kept
+from ..cache.kept_files import anything_kept
 from ..errors import EndpointError, HingError, TokenError, command_word, plain
 from ..facts import directory as facts_directory
 from ..mount import daemon, mountpoint, serving

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..blocks import MIB, block_count, bounds_of, runs_of
 from ..cache.files import found_pair
-from ..cache.kept import Kept, NotWhole
+from ..cache.kept_files import Kept, NotWhole
 from ..cache.layout import GRID_BYTES
 from ..cache.pair import Descriptor, Pair
 from ..errors import HingError, plain

@@ -19,7 +19,8 @@ from functools import partial
 
 from ..blocks import MIB
 from ..bringing import Bringer, NoRoom
-from ..cache.kept import KeepFull, KeptStore, NotWhole
+from ..cache.kept import KeptStore
+from ..cache.kept_files import KeepFull, NotWhole
 from ..cache.layout import Mark, NoHeader
 from ..engine import Engine
 from ..errors import (
@@ -316,13 +317,7 @@ class Keeper:
             for kept in self._store.videos():
                 mine = kept.version.endpoint == self._endpoint
                 if mine and kept.version.video_id == wish.video_id:
-                    self._drop(kept.version)
-
-    def _drop(self, version: VideoVersion) -> None:
-        """Let go of *version*, if it is not kept whole; raises OSError."""
-        for kept in self._store.videos():
-            if kept.version == version and not kept.is_sealed:
-                self._store.drop(kept)
+                    self._store.abandon(kept.version)
 
     # -- one video ---------------------------------------------------------------------
 
@@ -349,7 +344,7 @@ class Keeper:
                     return
             except Renewed:
                 pass
-            self._drop(version)
+            self._store.abandon(version)
         raise NotWhole("it comes under another version each time")
 
     def _seal(self, wish: Wish, version: VideoVersion) -> None:

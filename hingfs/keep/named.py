@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..api.judgement.video_status import Status
-from ..cache.kept import Kept
+from ..cache.kept_files import Kept
 from ..cache.layout import Mark, NoHeader
 from ..content import Content
 from ..engine import Engine
@@ -121,9 +121,7 @@ class NamedKeeper:
         if content.version == version:
             return
         with _in_words():
-            for kept in self._store.videos():
-                if kept.version == version and not kept.is_sealed:
-                    self._store.drop(kept)
+            self._store.abandon(version)
         raise ContentChanged("its bytes come as another version than was told")
 
 

@@ -10,7 +10,8 @@ that hangs.
 
 import threading
 
-from ..cache.kept import Kept, KeptStore
+from ..cache.kept import KeptStore
+from ..cache.kept_files import Kept
 from ..content import Content
 from .known import VideoFile
 from .names import full_name_of, inode_of, name_of

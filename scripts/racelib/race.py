@@ -16,7 +16,7 @@ from math import inf
 from pathlib import Path
 
 from hingfs.blocks import KIB
-from hingfs.cache import kept
+from hingfs.cache import kept_files
 from hingfs.keep.order import Job, order_of
 from tests.support.endpoint import FakeEndpoint, Link, carried_by
 from tests.support.mounting import Mounted
@@ -171,7 +171,7 @@ def _watch(directory: Path, start: float, seconds: float) -> dict[str, float]:
 
 def _sealed(directory: Path) -> dict[str, tuple[int, bytes]]:
     """Size and SHA-256 of each video that is kept whole, by id."""
-    found = kept.videos(directory) if directory.exists() else []
+    found = kept_files.videos(directory) if directory.exists() else []
     return {
         one.version.video_id: (one.version.size_bytes, one.mark.sha256)
         for one in found

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from hingfs.cache import kept as kept_module
-from hingfs.cache import stock
+from hingfs.cache import kept_files, stock
 from hingfs.cache.disk import DiskCache
 from hingfs.cache.folder import VideoFolder
-from hingfs.cache.kept import KeepFull, KeptStore, NotWhole, anything_kept
+from hingfs.cache.kept import KeptStore
+from hingfs.cache.kept_files import KeepFull, NotWhole, anything_kept
 from hingfs.cache.layout import GRID_BYTES, RECORDS_AT, Mark
 from hingfs.cache.video import LOOK_SECONDS
 from hingfs.version import VideoVersion
@@ -262,7 +263,7 @@ def test_all_of_each_video_counts_from_its_beginning(stores):
 
 
 def test_a_disk_without_free_space_takes_nothing_new(stores, monkeypatch):
-    monkeypatch.setattr(kept_module, "STOP_BELOW", 1.0)
+    monkeypatch.setattr(kept_files, "STOP_BELOW", 1.0)
 
     with pytest.raises(KeepFull, match=r"the disk of .* --keep-dir on another disk"):
         stores().begin(version_of(), MARK)
@@ -358,7 +359,7 @@ def test_a_look_costs_nothing_until_something_changes(stores, monkeypatch):
         looked += 1
         return iter(())
 
-    monkeypatch.setattr(kept_module, "_entries", look)
+    monkeypatch.setattr(kept_module, "entries_in", look)
 
     for _ in range(5):
         store.look()

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from hingfs import log
-from hingfs.cache.kept import KeptStore, videos
+from hingfs.cache.kept import KeptStore
+from hingfs.cache.kept_files import videos
 from hingfs.cache.pair import Pair
 from hingfs.cli import main as cli
 from tests.cli.conftest import TOKEN, Refusal

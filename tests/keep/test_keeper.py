@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hingfs.blocks import MIB
-from hingfs.cache.kept import Kept
+from hingfs.cache.kept_files import Kept
 from hingfs.engine import Engine
 from hingfs.keep import keeper as keeper_module
 from hingfs.keep.keeper import Keeper

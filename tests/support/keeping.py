@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from hingfs.cache.kept import Kept
+from hingfs.cache.kept_files import Kept
 from hingfs.cache.layout import Mark
 from hingfs.engine import Engine
 

@@ -16,7 +16,7 @@ import pytest
 
 from hingfs.cache import stock
 from hingfs.cache.files import found_pair
-from hingfs.cache.kept import Kept, videos
+from hingfs.cache.kept_files import Kept, videos
 from tests.cli import test_keep as commands
 from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint, Video

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hingfs.blocks import MIB
-from hingfs.cache import kept
+from hingfs.cache import kept_files
 from tests.support.endpoint import FakeEndpoint, Link, carried_by
 from tests.support.mounting import Mounted, bindings_in_turn, eventually
 
@@ -22,7 +22,7 @@ END_SECONDS = 5.0
 def kept_ids(home: Path) -> set[str]:
     """The videos that are kept whole below *home*."""
     directory = home / "hingfs"
-    found = kept.videos(directory) if directory.exists() else []
+    found = kept_files.videos(directory) if directory.exists() else []
     return {one.version.video_id for one in found if one.is_sealed}
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hingfs.blocks import MIB
-from hingfs.cache import kept, stock
+from hingfs.cache import kept_files, stock
 from hingfs.engine import Engine
 from hingfs.settings import CacheConfig, EndpointConfig
 from hingfs.token import Token
@@ -180,7 +180,7 @@ def test_a_kept_video_stays_while_its_name_is_another_version(
         assert mounted.path("v").read_bytes() == NEW
         endpoint.remove("v")
         assert mounted.path("v").read_bytes() == video.read(0, SIZE)
-    (found,) = kept.videos(tmp_path / "hingfs-kept" / "hingfs")
+    (found,) = kept_files.videos(tmp_path / "hingfs-kept" / "hingfs")
     assert found.is_sealed
 
 
