@@ -166,12 +166,6 @@ class CacheConfig:
         NoneType,
         "for blocks, and for facts that the next mount need not ask for (default: $XDG_CACHE_HOME/hingfs, else ~/.cache/hingfs); and for files of servers that ignore ranges (default: the system's temporary directory)",
     )
-    keep: str = setting(
-        "--keep",
-        choice("WHICH", "choice", ("off", "opened", "all")),
-        "off",
-        "keep videos whole before their links expire, in the background: opened, each that a program opens; all, each that is listed",
-    )
     keep_bytes: int = setting(
         "--keep-size",
         SIZE,
@@ -217,7 +211,7 @@ class CacheConfig:
 
 @dataclass(frozen=True, slots=True)
 class MountConfig:
-    """Where and how the files appear. Modes are permission bits."""
+    """Where and how the files appear, and which stay. Modes are permission bits."""
 
     directory: Path
     uid: int = setting("--uid", USER, os.getuid, "owner of the files (default: you)")
@@ -242,6 +236,12 @@ class MountConfig:
     allow_other: bool = switch(
         "--allow-other",
         "let other users read too (for users: needs user_allow_other in /etc/fuse.conf)",
+    )
+    keep: str = setting(
+        "--keep",
+        choice("WHICH", "choice", ("off", "opened", "all")),
+        "off",
+        "keep videos whole before their links expire, in the background: opened, each that a program opens; all, each that is listed",
     )
 
     def __post_init__(self) -> None:

@@ -163,7 +163,7 @@ def _with_directories(config: Config) -> Config:
         cache = replace(cache, kept_directory=found)
     except OSError as error:
         complain(f"warning: nothing is remembered for the next mount: {error}")
-    keeps = cache.keep != "off"
+    keeps = config.mount.keep != "off"
     find = facts_directory.usable if keeps else facts_directory.usable_if_there
     try:
         kept = find(cache.keep_directory, os.environ, facts_directory.DATA)

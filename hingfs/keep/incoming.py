@@ -53,6 +53,9 @@ class Turns(Protocol):
     def look(self, wish: Wish) -> None:
         """*wish* waits for bytes: see whether it still may."""
 
+    def pause(self, seconds: float) -> None:
+        """Wait for so long, or until all ends."""
+
     def asked_all(self, wish: Wish) -> None:
         """All bytes of *wish* are asked for."""
 
@@ -143,7 +146,7 @@ class Incoming:
         request = self._window[0]
         while not self._is_taken(request):
             # A reader has asked for the others, and may have gone before they came.
-            time.sleep(LOOK_SECONDS / 4)
+            self._turns.pause(LOOK_SECONDS / 4)
             self._look()
             request = self._request(request.span)
         self._window.popleft()

@@ -383,6 +383,10 @@ class Keeper:
         """Measure the rate, and see whether *wish* stands back; raises StandsBack."""
         self._turn(wish)
 
+    def pause(self, seconds: float) -> None:
+        """Wait for *seconds*, or until all ends."""
+        self._closing.wait(seconds)
+
     def asked_all(self, wish: Wish) -> None:
         """The next video's requests come behind those of *wish*."""
         with self._changed:

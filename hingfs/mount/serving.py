@@ -214,13 +214,13 @@ class Mount:
 
 def _keeper_of(engine: Engine, config: Config) -> Keeper | None:
     """What keeps videos of *engine* as *config* says, if anything does."""
-    cache = config.cache
-    if cache.keep == "off" or engine.kept is None or config.endpoint.offline:
+    which = config.mount.keep
+    if which == "off" or engine.kept is None or config.endpoint.offline:
         return None
     return Keeper(
         engine,
-        everything=cache.keep == "all",
-        listing_seconds=LISTING_TTLS * cache.listing_ttl_seconds,
+        everything=which == "all",
+        listing_seconds=LISTING_TTLS * config.cache.listing_ttl_seconds,
     )
 
 
