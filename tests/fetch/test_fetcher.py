@@ -96,6 +96,14 @@ class Rig:
         landings = self.fetcher.demand(self.content, indices)
         return [bytes(self.await_block(landing)) for landing in landings]
 
+    def begin_a_known_request(self) -> None:
+        """One for blocks 20 to 35 has brought a half of the first; the rate is known."""
+        self.go_on()
+        self.fetch(*range(8))
+        self.source.let(20 * BLOCK + BLOCK // 2)
+        self.fetcher.prefetch(self.content, range(20, 36))
+        self.source.wait_until(lambda: len(self.source.requests) == 2)
+
     def await_block(self, landing: Landing, need: int | None = None) -> Block:
         need = landing.size_bytes if need is None else need
         return landing.wait(need, time.monotonic() + 10)
@@ -587,11 +595,7 @@ class TestPriorities:
         """Its bytes are on their way, as fast as those before, and would come twice."""
         monkeypatch.setattr(schedule_module, "_LEAST_CUT_SECONDS", 60.0)
         with Rig(connections=1) as rig:
-            rig.go_on()
-            rig.fetch(*range(8))
-            rig.source.let(20 * BLOCK + BLOCK // 2)
-            rig.fetcher.prefetch(rig.content, range(20, 36))
-            rig.source.wait_until(lambda: len(rig.source.requests) == 2)
+            rig.begin_a_known_request()
 
             (landing,) = rig.fetcher.demand(rig.content, [50])
             rig.go_on()
@@ -606,11 +610,7 @@ class TestPriorities:
         monkeypatch.setattr(schedule_module, "_LEAST_CUT_SECONDS", 0.0)
         monkeypatch.setattr(schedule_module, "_LEAST_CUT_OF_ONLY_SECONDS", 60.0)
         with Rig(connections=1) as rig:
-            rig.go_on()
-            rig.fetch(*range(8))
-            rig.source.let(20 * BLOCK + BLOCK // 2)
-            rig.fetcher.prefetch(rig.content, range(20, 36))
-            rig.source.wait_until(lambda: len(rig.source.requests) == 2)
+            rig.begin_a_known_request()
 
             size = rig.content.size_bytes
             wanted = Content(ENDPOINT, "w", size, Validator()) if other else rig.content
@@ -624,11 +624,7 @@ class TestPriorities:
     def test_one_that_turns_out_to_be_slow_makes_way_after_all(self, monkeypatch):
         monkeypatch.setattr(schedule_module, "_LEAST_CUT_SECONDS", 60.0)
         with Rig(connections=1) as rig:
-            rig.go_on()
-            rig.fetch(*range(8))
-            rig.source.let(20 * BLOCK + BLOCK // 2)
-            rig.fetcher.prefetch(rig.content, range(20, 36))
-            rig.source.wait_until(lambda: len(rig.source.requests) == 2)
+            rig.begin_a_known_request()
             (landing,) = rig.fetcher.demand(rig.content, [50])
 
             monkeypatch.setattr(schedule_module, "_LEAST_CUT_SECONDS", 0.0)
