@@ -14,7 +14,15 @@ from hingfs.library.names import full_name_of, name_of
 from hingfs.token import Token
 from tests.conftest import Build
 from tests.support.endpoint import FakeEndpoint
-from tests.support.keeping import files, keep
+from tests.support.keeping import (
+    answered_410,
+    away,
+    expired,
+    files,
+    gone,
+    keep,
+    refused,
+)
 from tests.support.mounting import eventually
 from tests.support.personalities import PERSONALITIES
 
@@ -75,22 +83,6 @@ def content_requests(endpoint: FakeEndpoint) -> int:
     return len([r for r in endpoint.requests_of("content") if r.method == "GET"])
 
 
-def gone(endpoint: FakeEndpoint) -> None:
-    endpoint.remove("v")
-
-
-def expired(endpoint: FakeEndpoint) -> None:
-    endpoint.videos["v"].expires_at = 1
-
-
-def refused(endpoint: FakeEndpoint) -> None:
-    endpoint.token = "another"
-
-
-def away(endpoint: FakeEndpoint) -> None:
-    endpoint.stop()
-
-
 def expect(expected_log, happen: Callable[[FakeEndpoint], None]) -> None:
     if happen is refused:
         expected_log("refused the token")
@@ -98,7 +90,7 @@ def expect(expected_log, happen: Callable[[FakeEndpoint], None]) -> None:
         expected_log("the server is away")
 
 
-@pytest.mark.parametrize("happen", [gone, expired, refused, away])
+@pytest.mark.parametrize("happen", [gone, expired, answered_410, refused, away])
 def test_a_copy_stands_for_a_video_that_is_not_served(
     start, endpoint, kept, happen, expected_log
 ):

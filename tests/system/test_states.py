@@ -19,7 +19,7 @@ from hingfs.engine import Engine
 from hingfs.settings import CacheConfig, EndpointConfig
 from hingfs.token import Token
 from tests.support.endpoint import FakeEndpoint, Video
-from tests.support.keeping import keep
+from tests.support.keeping import answered_410, away, expired, gone, keep, refused
 from tests.support.mounting import Mounted, each_binding, eventually
 
 pytestmark = [pytest.mark.fuse, each_binding]
@@ -108,23 +108,7 @@ def another_version(endpoint: FakeEndpoint) -> None:
     endpoint.add("v", data=NEW, completed_at=1_800_000_000)
 
 
-def gone(endpoint: FakeEndpoint) -> None:
-    endpoint.remove("v")
-
-
-def expired(endpoint: FakeEndpoint) -> None:
-    endpoint.videos["v"].expires_at = 1
-
-
-def refused(endpoint: FakeEndpoint) -> None:
-    endpoint.token = "another"
-
-
 NAME_ERRORS = {gone: "ENOENT", refused: "EACCES"}
-
-
-def away(endpoint: FakeEndpoint) -> None:
-    endpoint.stop()
 
 
 def same(_endpoint: FakeEndpoint) -> None:
@@ -153,7 +137,7 @@ def read_at(handle: int, start: int, size: int) -> bytes:
 # --- kept ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("happen", [same, gone, expired, refused, away])
+@pytest.mark.parametrize("happen", [same, gone, expired, answered_410, refused, away])
 def test_a_kept_video_is_listed_and_read_from_disk(
     endpoint, video, prepare, mount, happen
 ):
