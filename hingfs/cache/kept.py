@@ -62,6 +62,9 @@ class KeptStore(VideoFolder):
         self._sealed: Mapping[tuple[str, str], Sequence[Kept]] = {}
         self._entries: dict[Path, tuple[Times, Kept]] = {}  # by stem, as last read
         self._seen: Times | None = None  # of the folder
+        # Looks have numbers, since one that began earlier may end later; guarded by _lock.
+        self._looks = 0  # that have begun
+        self._shown = 0  # the one that the above is of
         self._looked_at = -LOOK_SECONDS  # monotonic
 
     # -- what is here ------------------------------------------------------------------
@@ -99,20 +102,25 @@ class KeptStore(VideoFolder):
 
     def _look(self) -> None:
         self._looked_at = time.monotonic()
-        try:
+        with self._lock:
+            self._looks += 1
+            number = self._looks
+        seen: Times | None = None
+        entries: dict[Path, tuple[Times, Kept]] = {}
+        with contextlib.suppress(FileNotFoundError):
             seen = times_of(self._folder.stat())
-        except FileNotFoundError:
-            self._here, self._sealed, self._seen = {}, {}, None
-            return
-        if seen == self._seen:
-            return
-        safe(self._folder)
-        entries = dict(entries_in(self._folder, self._entries))
+            if seen == self._seen:
+                return
+            safe(self._folder)
+            entries = dict(entries_in(self._folder, self._entries))
         sealed = defaultdict[tuple[str, str], list[Kept]](list)
         for _, kept in entries.values():
             if kept.is_sealed:
                 sealed[kept.version.endpoint, kept.version.video_id].append(kept)
         with self._lock:
+            if number < self._shown:
+                return
+            self._shown = number
             self._entries = entries
             self._here = {kept.version: kept for _, kept in entries.values()}
             self._sealed = sealed
@@ -155,9 +163,7 @@ class KeptStore(VideoFolder):
         NotWhole, OSError, and FileNotFoundError if it was dropped meanwhile.
         """
         self._look()
-        kept = self._here.get(version)
-        if kept is None:
-            raise FileNotFoundError(errno.ENOENT, "it was dropped", version.video_id)
+        kept = self._kept(version)
         if kept.is_sealed:
             return kept
         pair = found_pair(kept.stem, self._recalled)
@@ -169,7 +175,7 @@ class KeptStore(VideoFolder):
         for folder in (kept.stem.parent, self._folder):
             sync_folder(folder)
         self._note_change()
-        return self._here[version]
+        return self._kept(version)
 
     def drop(self, kept: Kept) -> None:
         """Let *kept* go; what has it open reads on. Does I/O; raises OSError."""
@@ -197,12 +203,18 @@ class KeptStore(VideoFolder):
         return version in self._here
 
     def _demand(self, version: VideoVersion) -> None:
-        if version not in self._here:
-            raise FileNotFoundError(errno.ENOENT, "it is not kept")
+        self._kept(version)
 
     def _pair(self, version: VideoVersion, _completed_at: float | None) -> Pair:
         """The files of *version*, which are never made or deleted here."""
-        pair = found_pair(self._here[version].stem, self._recalled)
+        pair = found_pair(self._kept(version).stem, self._recalled)
         if pair.header.version != version:
             raise NoHeader("of another version")
         return pair
+
+    def _kept(self, version: VideoVersion) -> Kept:
+        """*version* as it was last seen here; raises FileNotFoundError."""
+        kept = self._here.get(version)
+        if kept is None:
+            raise FileNotFoundError(errno.ENOENT, "it is not kept", version.video_id)
+        return kept

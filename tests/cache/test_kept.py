@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -388,3 +389,33 @@ def test_a_version_that_is_nowhere_costs_one_look_for_many_reads(stores, monkeyp
         assert store.open(version_of("elsewhere")) is None
 
     assert looks <= 2
+
+
+def test_a_look_that_ends_late_hides_nothing_that_was_begun_meanwhile(
+    stores, monkeypatch
+):
+    """Threads of a mount look while others begin videos."""
+    store, version = stores(), version_of("new")
+    keep(store)
+    looks, go_on = threading.Event(), threading.Event()
+    scan = kept_files.entries_in
+
+    def slow_scan(*args):
+        found = list(scan(*args))
+        if threading.current_thread() is slow:
+            looks.set()
+            assert go_on.wait(10)
+        return iter(found)
+
+    monkeypatch.setattr(kept_module, "entries_in", slow_scan)
+    os.utime(stores.directory / "data" / "v2")
+    slow = threading.Thread(target=store._look)
+    slow.start()
+    assert looks.wait(10)
+
+    store.begin(version, MARK)
+    go_on.set()
+    slow.join(10)
+
+    opened(store, version).release()
+    assert {one.version.video_id for one in store.videos()} == {"v", "new"}
