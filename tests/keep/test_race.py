@@ -8,12 +8,13 @@ from racelib.race import EARLY_SECONDS, Race, Result, run
 from tests.support.mounting import require_fuse
 
 MB = 1_000_000
+# One expires each 0.3 s, as often as a keeping thread looks whether it stands back.
 EXPIRING = Race(
     sizes=[2 * MB] * 20,
-    bytes_per_second=8 * MB,
-    first_seconds=1.8,
-    step_seconds=0.15,
-    film_bytes_per_second=MB / 2,
+    bytes_per_second=4 * MB,
+    first_seconds=3.6,
+    step_seconds=0.3,
+    film_bytes_per_second=MB / 4,
 )
 
 
