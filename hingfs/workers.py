@@ -1,8 +1,8 @@
-"""Daemon threads that run short jobs and report through futures; `start` starts any.
+"""Threads of our own: `Worker` is one, `DaemonPool` are several that run short jobs.
 
 concurrent.futures.ThreadPoolExecutor joins its threads at interpreter exit, so one
-request that hangs in a look-up of a host would keep an unmounted process alive. The
-threads of a `DaemonPool` are daemons, which the exit does not wait for.
+request that hangs in a look-up of a host would keep an unmounted process alive. All
+threads here are daemons, which the exit does not wait for.
 
 Decides when a pool starts a thread, and whom `close` wakes. Leaves to its owner what the
 jobs do, and how many threads there may be.
@@ -27,16 +27,39 @@ Result = TypeVar("Result")
 MOST_LENT = 56
 
 
-def start(thread: threading.Thread) -> None:
-    """Start *thread*. Logs and raises TransportError if the system gives no thread.
+class Worker:
+    """A daemon thread *name* that runs *job* with *args*, once it is started.
 
-    The system may have none left for this process, for a while or for good.
+    An owner may show it to others before it starts it: `ended` waits for both.
+    Thread safety: all methods; `start` is called once.
     """
-    try:
-        thread.start()
-    except RuntimeError as error:
-        log.warning("no thread can be started for %s: %s", thread.name, error)
-        raise TransportError(f"no thread can be started: {error}") from error
+
+    def __init__(self, name: str, job: Callable[..., object], *args: object) -> None:
+        self.name = name
+        self._thread = threading.Thread(target=job, args=args, name=name, daemon=True)
+        self._begun = threading.Event()  # it runs, or was refused
+
+    def start(self) -> None:
+        """Start it. Logs and raises TransportError if the system gives no thread.
+
+        The system may have none left for this process, for a while or for good.
+        """
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            log.warning("no thread can be started for %s: %s", self.name, error)
+            raise TransportError(f"no thread can be started: {error}") from error
+        finally:
+            self._begun.set()
+
+    def ended(self, seconds: float) -> bool:
+        """Whether it has ended, or was refused, within *seconds*."""
+        deadline = time.monotonic() + seconds
+        if not self._begun.wait(seconds):
+            return False
+        if self._thread.ident is not None:  # else it was refused
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()
 
 
 class Joinable(Protocol):
@@ -52,12 +75,11 @@ def all_joined(owners: Sequence[Joinable], seconds: float) -> bool:
     return all(owner.join(max(0.0, deadline - time.monotonic())) for owner in owners)
 
 
-def joined(threads: Sequence[threading.Thread], seconds: float) -> bool:
-    """Whether all *threads* have ended within *seconds*."""
+def all_ended(workers: Sequence[Worker], seconds: float) -> bool:
+    """Whether all *workers* have ended within *seconds*."""
     deadline = time.monotonic() + seconds
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return not any(thread.is_alive() for thread in threads)
+    ended = [one.ended(max(0.0, deadline - time.monotonic())) for one in workers]
+    return all(ended)
 
 
 class DaemonPool:
@@ -76,7 +98,7 @@ class DaemonPool:
         ] = queue.SimpleQueue()  # None ends a thread
         # Guards all below. Jobs run, and threads are started, without it.
         self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._workers: list[Worker] = []
         self._unfinished: set[Future[Any]] = set()
         self._lent = 0  # jobs that others need not wait for
         self._closed: Exception | None = None
@@ -98,14 +120,14 @@ class DaemonPool:
             closed = self._closed
             if closed is None:
                 self._unfinished.add(future)
-                thread = self._new_thread_locked()
+                worker = self._new_worker_locked()
                 # Before the end of any thread: what comes after it is never taken.
                 self._jobs.put((future, job, args))
         if closed is not None:
             future.set_exception(closed)
             return
-        if thread is not None:
-            self._start_thread(thread, future)
+        if worker is not None:
+            self._start_worker(worker, future)
 
     def lend(self, future: Future[Any]) -> None:
         """The job of *future* waits for long: another thread may run until it is done.
@@ -116,37 +138,37 @@ class DaemonPool:
             if future not in self._unfinished or self._lent >= self._most_lent:
                 return
             self._lent += 1
-            thread = self._new_thread_locked()
+            worker = self._new_worker_locked()
         future.add_done_callback(self._end_loan)
-        if thread is not None:
+        if worker is not None:
             with contextlib.suppress(TransportError):  # the other threads must do
-                self._start_thread(thread, future)
+                self._start_worker(worker, future)
 
     def _end_loan(self, _future: Future[Any]) -> None:
         with self._lock:
             self._lent -= 1
 
-    def _new_thread_locked(self) -> threading.Thread | None:
+    def _new_worker_locked(self) -> Worker | None:
         """A new thread, not started, if there is work for one more."""
         most = self._size + self._lent
-        if not len(self._unfinished) > len(self._threads) < most:
+        if not len(self._unfinished) > len(self._workers) < most:
             return None
-        name = f"{self._name}-{len(self._threads) + 1}"
-        thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._threads.append(thread)
-        return thread
+        name = f"{self._name}-{len(self._workers) + 1}"
+        worker = Worker(name, self._run)
+        self._workers.append(worker)
+        return worker
 
-    def _start_thread(self, thread: threading.Thread, future: Future[Any]) -> None:
-        """Start *thread*; if the system gives none, the other threads must do.
+    def _start_worker(self, worker: Worker, future: Future[Any]) -> None:
+        """Start *worker*; if the system gives none, the other threads must do.
 
         If there are no others, raises TransportError and fails *future* with it.
         """
         try:
-            start(thread)
+            worker.start()
         except TransportError as refusal:
             with self._lock:
-                self._threads.remove(thread)
-                alone = not self._threads
+                self._workers.remove(worker)
+                alone = not self._workers
             if alone:  # no thread would run the job
                 self._forget(future)
                 with contextlib.suppress(InvalidStateError):  # close() was first
@@ -163,7 +185,7 @@ class DaemonPool:
             self._closed = error
             unfinished = list(self._unfinished)
             self._unfinished.clear()
-            for _ in self._threads:
+            for _ in self._workers:
                 self._jobs.put(None)
         for future in unfinished:
             with contextlib.suppress(InvalidStateError):  # it finished just now
@@ -172,8 +194,8 @@ class DaemonPool:
     def join(self, seconds: float) -> bool:
         """Whether every thread has ended within *seconds*; after `close`."""
         with self._lock:
-            threads = list(self._threads)
-        return joined(threads, seconds)
+            workers = list(self._workers)
+        return all_ended(workers, seconds)
 
     def _run(self) -> None:
         while (queued := self._jobs.get()) is not None:

@@ -7,8 +7,8 @@ from concurrent.futures import wait
 
 import pytest
 
-from hingfs.errors import Closing
-from hingfs.workers import DaemonPool
+from hingfs.errors import Closing, TransportError
+from hingfs.workers import DaemonPool, Worker
 
 
 @pytest.fixture
@@ -207,3 +207,63 @@ def test_threads_are_lent_up_to_a_number():
     assert len(threads_of("test-most")) == 3
     go_on.set()
     pool.close(Closing("the test is over"))
+
+
+@pytest.fixture
+def held_starts(monkeypatch) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """No thread starts before the second event; the first tells that one would."""
+    reached, go_on = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def hold(thread: threading.Thread) -> None:
+        if thread.name.startswith("test-held"):
+            reached.set()
+            assert go_on.wait(10)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", hold)
+    yield reached, go_on
+    go_on.set()
+
+
+def test_a_worker_that_is_being_started_is_waited_for(held_starts):
+    reached, go_on = held_starts
+    ran = threading.Event()
+    worker = Worker("test-held", ran.set)
+    starter = threading.Thread(target=worker.start, name="test-starter")
+    starter.start()
+    assert reached.wait(10)
+
+    assert not worker.ended(0.01)
+    go_on.set()
+    assert worker.ended(10)
+    assert ran.is_set()
+    starter.join()
+
+
+def test_the_end_of_a_pool_waits_for_a_thread_that_is_being_started(held_starts):
+    reached, go_on = held_starts
+    pool = DaemonPool("test-held", 1)
+    starter = threading.Thread(target=pool.submit, args=(int, "7"), name="test-starter")
+    starter.start()
+    assert reached.wait(10)
+    pool.close(Closing("the test is over"))
+
+    assert not pool.join(0.01)
+    go_on.set()
+    assert pool.join(10)
+    starter.join()
+
+
+def test_a_worker_that_the_system_refuses_has_ended(monkeypatch, expected_log):
+    expected_log("no thread can be started for test-refused")
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    worker = Worker("test-refused", int)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    with pytest.raises(TransportError, match="no thread can be started"):
+        worker.start()
+    assert worker.ended(0)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from ..blocks import MIB, Block
 from ..errors import TransportError
-from ..workers import joined, start
+from ..workers import Worker
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Behind:
         self._busy = False
         self._hurried = 0  # callers of `settle`: nothing is gathered meanwhile
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._worker: Worker | None = None
 
     def put(
         self, owner: Work, offset: int, data: Sequence[Bytes], seconds: float = 0.0
@@ -86,8 +86,8 @@ class Behind:
             bisect.insort(pieces, (offset, data), key=_offset)
             if first or self._held_bytes >= RUN_BYTES:  # what the thread waits for
                 self._changed.notify_all()
-            thread = self._new_thread_locked()
-        self._start(thread)
+            worker = self._new_worker_locked()
+        self._start(worker)
         return True
 
     def wake(self, owner: Work) -> None:
@@ -97,8 +97,8 @@ class Behind:
                 return
             self._waiting.setdefault(owner, [])
             self._changed.notify_all()
-            thread = self._new_thread_locked()
-        self._start(thread)
+            worker = self._new_worker_locked()
+        self._start(worker)
 
     def settle(self, seconds: float) -> bool:
         """Whether all that was given before is done within *seconds*.
@@ -133,8 +133,8 @@ class Behind:
     def join(self, seconds: float) -> bool:
         """Whether all is done, and the thread has ended, within *seconds*."""
         with self._changed:
-            thread = self._thread
-        return thread is None or joined([thread], seconds)
+            worker = self._worker
+        return worker is None or worker.ended(seconds)
 
     @property
     def _idle_locked(self) -> bool:
@@ -146,22 +146,20 @@ class Behind:
         at = bisect.bisect_right(pieces, start, key=_offset) - 1
         return at >= 0 and stop <= pieces[at][0] + _size(pieces[at])
 
-    def _new_thread_locked(self) -> threading.Thread | None:
-        if self._thread is not None:
+    def _new_worker_locked(self) -> Worker | None:
+        if self._worker is not None:
             return None
-        self._thread = threading.Thread(
-            target=self._run, name="hingfs-disk", daemon=True
-        )
-        return self._thread
+        self._worker = Worker("hingfs-disk", self._run)
+        return self._worker
 
-    def _start(self, thread: threading.Thread | None) -> None:
-        if thread is None:
+    def _start(self, worker: Worker | None) -> None:
+        if worker is None:
             return
         try:
-            start(thread)
+            worker.start()
         except TransportError:  # which is logged: the next work tries again
             with self._changed:
-                self._thread = None
+                self._worker = None
                 self._waiting.clear()
                 self._dropped_bytes += self._held_bytes
                 self._held_bytes = 0

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import TransportError
-from ..workers import joined, start
+from ..workers import Worker
 from . import processes
 from .files import safe
 from .health import Health
@@ -76,7 +76,7 @@ class Janitor:
         self._looks = 0
         self._refused_at = -REFUSAL_SECONDS  # monotonic; since then nothing was found
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._worker: Worker | None = None
         # The thread's own, both.
         self._running: dict[str, int] = {}  # processes with their limits, as last seen
         self._membership = processes.Membership(folder, holder, limit_bytes)
@@ -84,16 +84,14 @@ class Janitor:
     def begin(self) -> None:
         """Start the thread, if it does not run yet."""
         with self._changed:
-            if self._thread is not None or self._closed:
+            if self._worker is not None or self._closed:
                 return
-            thread = self._thread = threading.Thread(
-                target=self._run, name="hingfs-janitor", daemon=True
-            )
+            worker = self._worker = Worker("hingfs-janitor", self._run)
         try:
-            start(thread)
+            worker.start()
         except TransportError:  # which is logged: the next video tries again
             with self._changed:
-                self._thread = None
+                self._worker = None
 
     def take(self, size_bytes: int) -> bool:
         """Whether *size_bytes* may be written now; waits for the look that decides."""
@@ -139,8 +137,8 @@ class Janitor:
     def join(self, seconds: float) -> bool:
         """Whether the thread has ended within *seconds*."""
         with self._changed:
-            thread = self._thread
-        return thread is None or joined([thread], seconds)
+            worker = self._worker
+        return worker is None or worker.ended(seconds)
 
     def _is_refused_locked(self) -> bool:
         """Whether a look has just found no room: each costs a scan of the folder."""

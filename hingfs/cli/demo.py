@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from ..library.names import name_of
 from ..mount import daemon, mountpoint, serving
 from ..settings import Config, EndpointConfig, MountConfig
 from ..token import Token
-from ..workers import start
+from ..workers import Worker
 from .given import Given
 
 
@@ -67,7 +66,7 @@ class _Demo:
 
     def start(self) -> None:
         """Begin; called when the mount is up."""
-        start(threading.Thread(target=self._job, name="hingfs-demo-guide", daemon=True))
+        Worker("hingfs-demo-guide", self._job).start()
 
     def _invite(self) -> None:
         files = self._directory

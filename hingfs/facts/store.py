@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import TransportError, plain
-from ..workers import joined, start
+from ..workers import Worker
 from . import database
 from .database import Batch, Database
 from .directory import network_file_system
@@ -72,7 +72,7 @@ class FactStore:
         self._loaded = threading.Event()
         self._changed = threading.Event()
         self._closing = threading.Event()
-        self._thread: threading.Thread | None = None  # set once, by `load`
+        self._worker: Worker | None = None  # set once, by `load`
         # Both belong to the thread.
         self._database: Database | None = None
         self._complained = False  # since the file was last used without trouble
@@ -82,12 +82,10 @@ class FactStore:
         if self._path is None:
             return
         found: list[Recalled] = []
-        thread = threading.Thread(
-            target=self._run, args=(found,), name="hingfs-facts", daemon=True
-        )
+        worker = Worker("hingfs-facts", self._run, found)
         with contextlib.suppress(TransportError):  # which is logged: it goes without
-            start(thread)
-            self._thread = thread
+            worker.start()
+            self._worker = worker
             if self._loaded.wait(seconds):
                 self.recalled = found[0]
                 return
@@ -144,7 +142,7 @@ class FactStore:
 
     def join(self, seconds: float) -> bool:
         """Whether all is written, or given up, within *seconds*; after `close`."""
-        return self._thread is None or joined([self._thread], seconds)
+        return self._worker is None or self._worker.ended(seconds)
 
     def _note_video(self, video_id: str, video: VideoFacts | None) -> None:
         def change(batch: Batch) -> None:
@@ -154,7 +152,7 @@ class FactStore:
         self._note(change)
 
     def _note(self, change: Callable[[Batch], None]) -> None:
-        if self._thread is None:
+        if self._worker is None:
             return
         with self._lock:
             if not self._closed:

@@ -39,7 +39,7 @@ from ..library.known import VideoFile
 from ..remembered import Remembered
 from ..units import rounded_size
 from ..version import VideoVersion
-from ..workers import joined, start
+from ..workers import Worker, all_ended
 from .incoming import LOOK_SECONDS, Incoming, Renewed, StandsBack
 from .plan import Plan, Turn, Wish
 
@@ -89,7 +89,7 @@ class Keeper:
         # Guards all below. No I/O is done, and no other lock is taken, while it is held.
         self._changed = threading.Condition()
         self._plan = Plan()
-        self._threads: list[threading.Thread] = []
+        self._workers: list[Worker] = []
         self._idle = 0  # threads
         self._begun: list[
             Wish
@@ -114,21 +114,16 @@ class Keeper:
     def start(self) -> None:
         """Begin with what needs no open: what an earlier mount began, and the list."""
         with self._changed:
-            if self._threads or self._closing.is_set():
+            if self._workers or self._closing.is_set():
                 return
-            self._threads = [
-                threading.Thread(
-                    target=self._run, name=f"hingfs-keep-{number}", daemon=True
-                )
+            self._workers = [
+                Worker(f"hingfs-keep-{number}", self._run)
                 for number in range(1, THREADS + 1)
             ]
-            threads = list(self._threads)
-        for thread in threads:
-            try:
-                start(thread)
-            except TransportError:  # the others must do
-                with self._changed:
-                    self._threads.remove(thread)
+            workers = list(self._workers)
+        for worker in workers:
+            with contextlib.suppress(TransportError):  # the others must do
+                worker.start()
 
     def opened(self, file: VideoFile) -> None:
         """A program has opened *file*: keep it."""
@@ -146,8 +141,8 @@ class Keeper:
     def join(self, seconds: float) -> bool:
         """Whether every thread has ended within *seconds*; after `close`."""
         with self._changed:
-            threads = list(self._threads)
-        return joined(threads, seconds)
+            workers = list(self._workers)
+        return all_ended(workers, seconds)
 
     # -- wishes ------------------------------------------------------------------------
 

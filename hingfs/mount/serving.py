@@ -31,7 +31,7 @@ from ..library.known import VideoFile
 from ..library.lookups import SILENCE_SECONDS
 from ..log import reopen as reopen_log
 from ..settings import CacheConfig, Config
-from ..workers import start
+from ..workers import Worker
 from . import binding, heap, mount_table, mountpoint
 from .operations import HingOperations
 from .threads import shares_of, threads_left
@@ -147,7 +147,7 @@ class Mount:
                 ("up", self._finish_start),
                 ("trim", partial(heap.give_back, self._ended)),
             ):
-                start(threading.Thread(target=job, name=f"hingfs-{name}", daemon=True))
+                Worker(f"hingfs-{name}", job).start()
         except BaseException as error:
             self._fail(error)
             raise

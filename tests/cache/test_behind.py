@@ -9,6 +9,7 @@ import pytest
 
 from hingfs.cache.behind import RUN_BYTES, Behind, Piece
 from hingfs.errors import TransportError
+from hingfs.workers import Worker
 from tests.support.mounting import eventually
 
 HALF = bytes(RUN_BYTES // 2)  # the same bytes for all pieces: they take no memory
@@ -108,7 +109,7 @@ def test_whoever_waits_goes_on_if_no_thread_can_be_started(monkeypatch, wait):
     behind, owner = Behind(0), Held()
     waits = threading.Event()
 
-    def refuse(_: threading.Thread) -> None:
+    def refuse(_: Worker) -> None:
         assert waits.wait(10)
         with behind._changed:  # it is free: who came to wait has begun to
             pass
@@ -121,7 +122,7 @@ def test_whoever_waits_goes_on_if_no_thread_can_be_started(monkeypatch, wait):
         return wait_for(predicate, seconds)
 
     with ThreadPoolExecutor() as threads, monkeypatch.context() as patched:
-        patched.setattr("hingfs.cache.behind.start", refuse)
+        patched.setattr(Worker, "start", refuse)
         patched.setattr(behind._changed, "wait_for", told)
         first = threads.submit(behind.put, owner, 0, [HALF] * 4)
         eventually(lambda: behind._held_bytes, "it is given")
