@@ -21,7 +21,8 @@ HingError
  │  ├ NoAnswer        the request was sent, and no answer began in time
  │  ├ BodyCut         a body ended or stalled before its announced length
  │  ├ ServerBroken    5xx, or an answer that breaks HTTP or the range contract
- │  │  └ Undecodable  a body in a coding that cannot be undone
+ │  │  ├ Undecodable  a body in a coding that cannot be undone
+ │  │  └ NeverServed  completed for long, and its bytes do not come
  │  ├ RateLimited     429; carries how long to wait
  │  │  └ GivenWay     not sent, since nobody waits for it
  │  ├ DeadlineExceeded
@@ -85,7 +86,24 @@ class VideoNotFound(HingError):
 
 
 class VideoNotReady(HingError):
-    """The video exists or may exist soon; asking again later can succeed."""
+    """The video exists or may exist soon; asking again later can succeed.
+
+    *word* is its status, "" if that is not known. *progress* is how much is rendered, 0.0
+    to 1.0, and *pause_seconds* when to ask again, each None if the server does not tell.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        word: str = "",
+        progress: float | None = None,
+        pause_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.word = word
+        self.progress = progress
+        self.pause_seconds = pause_seconds
 
 
 class VideoNotServed(VideoNotReady):
@@ -189,6 +207,10 @@ class ServerBroken(TransportError):
 
 class Undecodable(ServerBroken):
     """A body is not of the coding that it names, or that cannot be undone here."""
+
+
+class NeverServed(ServerBroken):
+    """The API has called it completed for long, and does not serve its bytes."""
 
 
 class RateLimited(TransportError):

@@ -103,6 +103,13 @@ class EndpointConfig:
         "25s",
         "pauses the API may ask for inside one stat or open; longer is EAGAIN",
     )
+    # Renders take minutes, and gateways count requests. A guess.
+    poll_seconds: float = setting(
+        "--poll-interval",
+        TIMEOUT,
+        "5s",
+        "between two questions about a video that is waited for, unless the API names a pause",
+    )
     # `cli` takes it from `StartConfig`: no request is sent.
     offline: bool = False
     # Between two looks at a video whose status is a word that nobody knows: a file that
@@ -236,6 +243,12 @@ class MountConfig:
     allow_other: bool = switch(
         "--allow-other",
         "let other users read too (for users: needs user_allow_other in /etc/fuse.conf)",
+    )
+    wait_seconds: float = setting(
+        "--wait-limit",
+        TIMEOUT,
+        "30m",
+        "for a video that is opened below .wait/ to be ready, then EAGAIN",
     )
     keep: str = setting(
         "--keep",

@@ -8,6 +8,7 @@ Decides which requests are sent to know a video, and which answer is believed. L
 Threads: every method may be called from any thread.
 """
 
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -99,6 +100,23 @@ class VideoMetadata:
             facts = self._prober.facts(look, status, known=known)
         self._check_shown(look, status, facts, was_asked=asking is not None)
         return Probe(facts, status, listed=status is listed)
+
+    def status(self, video_id: str) -> Status:
+        """The status of *video_id*; `UNSAID` if no route tells it to this token.
+
+        Raises VideoNotReady or VideoFailed if that is what it says, and TransportError.
+        """
+        asking = self._statuses.begin(video_id, self._sender.terms.tries())
+        if asking is None:
+            return UNSAID
+        deadline = time.monotonic() + self._config.metadata_seconds
+        try:
+            status = result_by(deadline, asking)
+        except AccessDenied:  # the content may be read all the same
+            return UNSAID
+        if status.state in (State.NOT_READY, State.FAILED):
+            raise refusals.refusal(200, {}, b"", status)
+        return status
 
     def _check_shown(
         self, look: Look, status: Status, facts: Facts, *, was_asked: bool

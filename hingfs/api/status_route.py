@@ -10,6 +10,7 @@ Threads: every method may be called from any thread; `begin` runs its request on
 import logging
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from urllib.parse import quote
 
@@ -20,11 +21,12 @@ from ..errors import (
     HingError,
     RateLimited,
     TransportError,
+    VideoNotReady,
     printable,
 )
 from ..http.answer import Answer
 from ..http.patience import METADATA_TRIES
-from ..http.pauses import named_pause
+from ..http.pauses import named_pause, retry_after
 from ..http.transport import HttpTransport
 from ..settings import EndpointConfig
 from ..workers import DaemonPool
@@ -77,6 +79,9 @@ class StatusRoute:
         with self._sender.parsing:
             status = video_status.judge_status(
                 answer.status, answer.headers, body, video_id, self._sender.now()
+            )
+            status = replace(
+                status, pause_seconds=retry_after(answer.headers, self._sender.now())
             )
         if status.word:
             self._endpoint.status.told()
@@ -140,6 +145,8 @@ class StatusRoute:
         error = refusals.refusal(answer.status, answer.headers, body, status)
         if isinstance(error, AccessDenied):
             return self.warned_denial(error, video_id)
+        if isinstance(error, VideoNotReady) and error.pause_seconds is None:
+            error.pause_seconds = retry_after(answer.headers, self._sender.now())
         if isinstance(error, RateLimited):
             self._transport.limit.pause(
                 named_pause(answer.headers, body, self._sender.now())

@@ -150,6 +150,16 @@ def named_pause(headers: Headers, body: bytes, now_seconds: float) -> float | No
     return passed
 
 
+def retry_after(headers: Headers, now_seconds: float) -> float | None:
+    """The seconds after which an answer wants to be asked for again; None if untold.
+
+    Of its headers alone, and not of those about a limit: an answer that is no refusal
+    names the end of a counting period as well. *now_seconds* is as for `named_pause`.
+    """
+    now_seconds = _unix_date(headers.get("Date", "")) or now_seconds
+    return next((s for s in _after_headers(headers, now_seconds) if s > 0), None)
+
+
 def _after_headers(headers: Headers, now_seconds: float) -> Iterator[float]:
     """The seconds in Retry-After and its relatives; milliseconds first, then itself."""
     named = [(name, _AFTER_NAME.search(name)) for name in headers]

@@ -176,6 +176,28 @@ class Catalog:
             return known.file
         return self._confirm(known.file, deadline)
 
+    def find_when_ready(self, name: str) -> VideoFile:
+        """The file of *name* as the server has it now, for programs that wait for it.
+
+        Asks though it was refused a moment ago, by one request while it is not ready.
+        Raises as `find_to_open` does, and NeverServed.
+        """
+        deadline = time.monotonic() + self._metadata_seconds
+        try:
+            video_id = self._id_of(name, deadline)
+            known = self._known.at_hand(video_id)
+            if known is None:
+                job = partial(self._versions.look_up_if_ready, video_id)
+                file = self._lookups.result(video_id, deadline, job)
+            elif known.confirmed_within(self._config.metadata_ttl_seconds):
+                return known.file
+            else:
+                file = self._confirm(known.file, deadline)
+        except HingError as error:
+            return self._copy_of(name, error)
+        self._copies.served(file)
+        return file
+
     def rows_to_keep(self) -> dict[str, Status]:
         """The rows of the list that are shown, by id; asks unless it is fresh.
 

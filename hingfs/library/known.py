@@ -166,6 +166,7 @@ class KnownVideos:
             opened = before is not None and before.opened
             known = Known(file, time.monotonic(), expires_at, opened)
             self._known.put(file.video_id, known)
+            self._refused.pop(file.video_id)
         self._keep(known)
         if before is not None and before.file.content is not file.content:
             before.file.content.found_changed()
@@ -179,6 +180,7 @@ class KnownVideos:
                 now = time.monotonic()
                 confirmed = replace(known, checked_at=now, recalled=False)
                 self._known.put(file.video_id, confirmed)
+                self._refused.pop(file.video_id)
         if confirmed is not None:
             self._keep(confirmed)
 

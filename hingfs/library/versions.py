@@ -13,11 +13,11 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 from ..api.judgement.verdict import Facts
-from ..api.judgement.video_status import Status
+from ..api.judgement.video_status import State, Status
 from ..api.metadata import Probe, VideoMetadata
 from ..api.whole import UNKNOWN_SIZE
 from ..blocks import MIB
@@ -26,6 +26,7 @@ from ..content import Content
 from ..errors import (
     DeadlineExceeded,
     HingError,
+    NeverServed,
     ServerBroken,
     SpoolFull,
     VideoFailed,
@@ -104,6 +105,23 @@ class Versions:
         with self._remembering_refusals(video_id):
             return self._find(video_id, ahead=ahead)
 
+    def look_up_if_ready(self, video_id: str) -> VideoFile:
+        """As `look_up`, for programs that wait: one request while it is not ready.
+
+        The status is asked first, and the content once that may be ready. Raises
+        NeverServed if a completed video is not served for long.
+        """
+        with self._remembering_refusals(video_id):
+            status = self._metadata.status(video_id)
+            if status.state is not State.READY:
+                return self._find(video_id)
+            try:
+                return self._find(video_id, status)
+            except NeverServed:
+                raise
+            except ServerBroken as error:
+                raise self._lagging_or_broken(video_id, error) from error
+
     def confirm(self, video_id: str) -> VideoFile:
         """The known file of *video_id* if the server still has it, else the new one.
 
@@ -130,15 +148,23 @@ class Versions:
             raise
 
     def _find(
-        self, video_id: str, *, ahead: bool = False, replaced: bool = False
+        self,
+        video_id: str,
+        status: Status | None = None,
+        *,
+        ahead: bool = False,
+        replaced: bool = False,
     ) -> VideoFile:
-        """Ask for the file of *video_id*; *replaced*: the known version is no more."""
+        """Ask for the file of *video_id*; *replaced*: the known version is no more.
+
+        The status route has just told *status*, if it was asked.
+        """
         with self._lock:
             unmeasured = self._unmeasured.get(video_id)
         if unmeasured is not None:
             return self._measure(unmeasured)
         try:
-            probe = self._probe(video_id, ahead=ahead, replaced=replaced)
+            probe = self._probe(video_id, status, ahead=ahead, replaced=replaced)
         except VideoNotServed as error:
             raise self._lagging_or_broken(video_id, error) from error
         with self._lock:
@@ -146,10 +172,14 @@ class Versions:
         self._list.note_served(video_id)
         return self._file_of(video_id, probe)
 
-    def _probe(self, video_id: str, *, ahead: bool, replaced: bool) -> Probe:
-        listed = self._list.row_to_believe(video_id)
+    def _probe(
+        self, video_id: str, status: Status | None, *, ahead: bool, replaced: bool
+    ) -> Probe:
+        told = status or self._list.row_to_believe(video_id)
         known = self._known.was_served(video_id) or self._list.has_unexpired(video_id)
-        probe = self._metadata.probe(video_id, listed, known=known, ahead=ahead)
+        probe = self._metadata.probe(video_id, told, known=known, ahead=ahead)
+        if status is not None:
+            probe = replace(probe, listed=False)
         if not replaced and is_disproved(self._known.file(video_id), probe):
             # A read found other bytes than HEAD says, and HEAD says the same again.
             self._metadata.distrust_head(video_id)
@@ -247,8 +277,8 @@ class Versions:
         self._short_names.note_found(video_id)
         return file
 
-    def _lagging_or_broken(self, video_id: str, error: VideoNotServed) -> HingError:
-        """*error* while the server may just lag behind; afterwards ServerBroken."""
+    def _lagging_or_broken(self, video_id: str, error: HingError) -> HingError:
+        """*error* while the server may just lag behind; afterwards NeverServed."""
         now = time.monotonic()
         with self._lock:
             since = self._unserved_since.get(video_id)
@@ -257,7 +287,7 @@ class Versions:
                 self._unserved_since.put(video_id, since)
         if now - since < self._unserved_seconds:
             return error
-        return ServerBroken(f"for more than a minute: {error}")
+        return NeverServed(f"for more than a minute: {error}")
 
 
 def _shifts_on(before: Content, content: Content) -> bool:

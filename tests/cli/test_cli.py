@@ -301,6 +301,8 @@ VALUES = {
     "--metadata-timeout": "31",
     "--first-byte-timeout": "1h",
     "--retry-after-limit": "0s",
+    "--poll-interval": "6s",
+    "--wait-limit": "2h",
     "--metadata-ttl": "1h",
     "--negative-ttl": "3s",
     "--listing-ttl": "12s",

@@ -22,6 +22,7 @@ from hingfs.engine import Engine
 from hingfs.errors import (
     AccessDenied,
     HingError,
+    NeverServed,
     ServerBroken,
     TransportError,
     VideoFailed,
@@ -1123,3 +1124,76 @@ class TestAway:
 
         with pytest.raises(TransportError):
             catalog.listing()
+
+
+# --- waiting ---------------------------------------------------------------------
+
+
+class TestWaiting:
+    def test_a_look_at_a_video_that_is_not_ready_is_one_request(self, build, endpoint):
+        endpoint.add("v", status="in_progress")
+        endpoint.set_status("v", "in_progress", progress=42)
+        catalog = build().engine.catalog
+
+        for _ in range(3):  # though it was refused a moment ago
+            with pytest.raises(VideoNotReady) as refused:
+                catalog.find_when_ready("v.mp4")
+
+        assert (refused.value.word, refused.value.progress) == ("in_progress", 0.42)
+        assert [record.kind for record in endpoint.log] == ["status"] * 3
+
+    def test_once_it_is_ready_its_content_is_asked_for(self, build, endpoint):
+        endpoint.add("v", size_bytes=SIZE, status="queued")
+        catalog = build().engine.catalog
+        with pytest.raises(VideoNotReady):
+            catalog.find_when_ready("v.mp4")
+        endpoint.set_status("v", "completed")
+        endpoint.reset_log()
+
+        file = catalog.find_when_ready("v.mp4")
+
+        assert file.content.size_bytes == SIZE
+        assert file.mtime_ns == COMPLETED_NS
+        assert len(endpoint.requests_of("status")) == 1
+        assert len(endpoint.requests_of("content", "HEAD")) == 1
+        endpoint.reset_log()
+        assert catalog.find_when_ready("v.mp4") is file
+        assert catalog.find_to_open("v.mp4") is file
+        assert endpoint.log == []
+
+    @pytest.mark.parametrize(
+        ("status", "error"), [("failed", VideoFailed), (None, VideoNotFound)]
+    )
+    def test_an_end_is_told(self, build, endpoint, status, error):
+        if status is not None:
+            endpoint.add("v", status=status)
+        catalog = build().engine.catalog
+
+        with pytest.raises(error):
+            catalog.find_when_ready("v.mp4")
+
+    def test_a_pause_that_the_server_names_is_passed_on(self, build, endpoint):
+        endpoint.add("v", status="queued")
+        catalog = build().engine.catalog
+        endpoint.inject(
+            faults.status(200, "7", b'{"id": "v", "status": "queued"}'),
+            where=lambda request: request.kind == "status",
+        )
+
+        with pytest.raises(VideoNotReady) as refused:
+            catalog.find_when_ready("v.mp4")
+
+        assert refused.value.pause_seconds == 7
+
+    def test_a_completed_video_that_is_never_served_ends_a_wait(self, build, endpoint):
+        endpoint.add("v")
+        catalog = build().engine.catalog
+        catalog._versions._unserved_seconds = 0.0
+        endpoint.inject(
+            faults.status(400, body=b'{"error": {"message": "no"}}'),
+            times=math.inf,
+            where=lambda request: request.kind == "content",
+        )
+
+        with pytest.raises(NeverServed):
+            catalog.find_when_ready("v.mp4")

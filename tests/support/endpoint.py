@@ -995,8 +995,8 @@ class FakeEndpoint(RequestLog):
         with self._changed:
             del self.videos[video_id]
 
-    def set_status(self, video_id: str, status: str) -> None:
-        self.videos[video_id].set_status(status)
+    def set_status(self, video_id: str, status: str, progress: int = 0) -> None:
+        self.videos[video_id].set_status(status, progress)
 
     # What personalities may ask (`tests.personalities.Site`).
 

@@ -161,6 +161,7 @@ class Video:
         self.source = source
         self.version = 0
         self.status = status
+        self.progress = 0  # percent, until it is completed
         self.created_at = created_at
         self.completed_at = completed_at
         self.expires_at = expires_at
@@ -208,10 +209,10 @@ class Video:
             if self.completed_at is not None:
                 self.completed_at += RENDER_SECONDS
 
-    def set_status(self, status: str) -> None:
+    def set_status(self, status: str, progress: int = 0) -> None:
         """Move the job on: "queued", "in_progress", "completed", "failed", or any other word."""
         with self._lock:
-            self.status = status
+            self.status, self.progress = status, progress
 
     def snapshot(self) -> "Video":
         """This version, whatever `replace` and `set_status` do later."""
@@ -489,7 +490,7 @@ class Personality:
             "object": "video",
             "model": "sora-2",
             "status": self.words.get(video.status, video.status),
-            "progress": 100 if done else 0,
+            "progress": 100 if done else video.progress,
             "created_at": video.created_at,
             "completed_at": video.completed_at if done else None,
             "expires_at": video.expires_at if done else None,

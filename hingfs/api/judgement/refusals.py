@@ -164,7 +164,12 @@ def route_missing(code: int, headers: Headers, body: bytes) -> bool:
 def _by_status(status: Status) -> HingError | None:
     detail = f": {status.reason}" if status.reason else ""
     if status.state is State.NOT_READY:
-        return VideoNotReady(f"not ready (status {status.word}){detail}")
+        return VideoNotReady(
+            f"not ready (status {status.word}){detail}",
+            word=status.word,
+            progress=status.progress,
+            pause_seconds=status.pause_seconds,
+        )
     if status.state is State.READY:
         return VideoNotServed("completed, but neither served yet nor named by a URL")
     if status.state is State.FAILED:

@@ -3,8 +3,8 @@
 The status is the word in the JSON, not the code of HTTP: what a 404 means is
 `refusals`'. Decides what a status word means, whatever the code of the answer, and
 which answers say that there is no such video, or no status route. Leaves to
-`video_object` which object in the JSON is the video, to `times` its times, and to
-`denials` which answers refuse the token.
+`video_object` which object in the JSON is the video, to `times` its times, to `progress`
+how far it has come, and to `denials` which answers refuse the token.
 """
 
 import enum
@@ -15,6 +15,7 @@ from ...errors import printable
 from ...http.pauses import Headers
 from . import bodies, wording
 from .denials import denial, is_html, refuses_token
+from .progress import progress_of
 from .results import url_of_result
 from .times import times_of
 from .video_object import (
@@ -75,6 +76,10 @@ class Status:
     # True if the expiry had passed when the server sent this. The bytes may still be
     # there.
     expired: bool = False
+    # How much is rendered, 0.0 to 1.0, while it is not ready; None if untold.
+    progress: float | None = None
+    # When the server wants to be asked again, in seconds from then; None if untold.
+    pause_seconds: float | None = None
     # The URL of the bytes; "" if none is named, None if none was looked for (rows of
     # lists). Never shown: it may be signed, or hold the bytes themselves.
     url: str | None = field(default=None, repr=False)
@@ -177,6 +182,7 @@ def status_of(found: Object, outer: object, now_seconds: float) -> Status:
         _reason_in(found, outer) if fails else "",
         *times,
         expired=times.expires_at is not None and times.expires_at <= now_seconds,
+        progress=progress_of(found) if state is State.NOT_READY else None,
     )
 
 
