@@ -4,7 +4,8 @@ The status is the word in the JSON, not the code of HTTP: what a 404 means is
 `refusals`'. Decides what a status word means, whatever the code of the answer, and
 which answers say that there is no such video, or no status route. Leaves to
 `video_object` which object in the JSON is the video, to `times` its times, to `progress`
-how far it has come, and to `denials` which answers refuse the token.
+how far it has come, to `description` what it was asked for, and to `denials` which
+answers refuse the token.
 """
 
 import enum
@@ -15,6 +16,7 @@ from ...errors import printable
 from ...http.pauses import Headers
 from . import bodies, wording
 from .denials import denial, is_html, refuses_token
+from .description import Description, description_of
 from .progress import progress_of
 from .results import url_of_result
 from .times import times_of
@@ -83,6 +85,8 @@ class Status:
     # The URL of the bytes; "" if none is named, None if none was looked for (rows of
     # lists). Never shown: it may be signed, or hold the bytes themselves.
     url: str | None = field(default=None, repr=False)
+    # None if it was not looked for (rows of lists), or there is no video object.
+    description: Description | None = field(default=None, repr=False)
 
     @property
     def mtime_seconds(self) -> float | None:
@@ -138,7 +142,9 @@ def _status_in(
         return None
     status = status_of(found, outer, now_seconds)
     url = _url_in(found, outer) if status.word or code == 200 else ""
-    return replace(status, url=url) if status.word or url else None
+    if not status.word:
+        return replace(status, url=url) if url else None
+    return replace(status, url=url, description=description_of(found, outer))
 
 
 def is_absent(code: int, body: bytes) -> bool:
