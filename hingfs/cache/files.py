@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ..blocks import block_count
+from ..blocks import KIB, block_count
 from ..facts.directory import made_safe
 from ..version import VideoVersion
 from .layout import (
@@ -24,6 +24,7 @@ from .layout import (
     RECORDS_AT,
     Header,
     NoHeader,
+    about_of,
     data_of,
     header_of,
     index_of,
@@ -32,6 +33,7 @@ from .pair import Descriptor, Pair, Recall, copy_of_page
 
 # Other processes may delete what was just made. A guess.
 _TRIES = 4
+_MOST_ABOUT_BYTES = 64 * KIB  # more is none of ours, and no longer JSON when it is cut
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -69,8 +71,8 @@ def open_pair(
 
 
 def unlink(stem: Path) -> None:
-    """Delete both files: the index first, since data without one is nothing."""
-    for path in (index_of(stem), data_of(stem)):
+    """Delete the files: the index first, since the others are nothing without one."""
+    for path in (index_of(stem), data_of(stem), about_of(stem)):
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
 
@@ -83,6 +85,27 @@ def found_pair(stem: Path, recall: Recall = lambda _: None) -> Pair:
     if _size_of(data) > header.version.size_bytes:
         raise NoHeader("data of another video")
     return Pair(data, index, header, recall)
+
+
+def write_about(stem: Path, text: str) -> None:
+    """Have *text* lie beside the files at *stem*, whole; raises OSError."""
+    number, path = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=stem.parent)
+    file = Descriptor(number)
+    try:
+        os.write(file.number, text.encode())
+        Path(path).replace(about_of(stem))
+    except BaseException:
+        Path(path).unlink()
+        raise
+
+
+def read_about(stem: Path) -> str:
+    """The text that lies beside the files at *stem*; raises OSError.
+
+    Raises NoHeader, too, if it is none of ours.
+    """
+    file = _opened(about_of(stem))
+    return os.pread(file.number, _MOST_ABOUT_BYTES, 0).decode("utf-8", "replace")
 
 
 def _header_in(index: Descriptor) -> Header:

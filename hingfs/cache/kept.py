@@ -21,11 +21,19 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ..content import Content
 from ..version import VideoVersion
-from .files import found_pair, open_pair, safe, unlink
+from .files import (
+    found_pair,
+    open_pair,
+    read_about,
+    safe,
+    unlink,
+    write_about,
+)
 from .folder import VideoFolder
 from .kept_files import (
     KEPT_RULES,
@@ -193,6 +201,16 @@ class KeptStore(VideoFolder):
         now = time.time_ns()
         os.utime(self._folder, ns=(now, now))
         self._look()
+
+    def told_of(self, kept: Kept) -> str | None:
+        """The text that lies beside *kept*, if there is one; as `videos`."""
+        with contextlib.suppress(OSError, NoHeader):
+            return self._attempts.make(partial(read_about, kept.stem))
+        return None
+
+    def tell_of(self, kept: Kept, text: str) -> None:
+        """Have *text* lie beside *kept*. Does I/O; raises OSError."""
+        write_about(kept.stem, text)
 
     # -- as a folder -------------------------------------------------------------------
 

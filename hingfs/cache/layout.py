@@ -30,6 +30,9 @@ from ..version import Validator, VideoVersion
 LAYOUT = 2
 FOLDER = f"v{LAYOUT}"
 DATA, INDEX = ".data", ".index"  # the endings of the two files
+ABOUT = (
+    ".about"  # of what the server told of a kept video, for people: its owner's text
+)
 # The unit that is checked and present or not. Larger, and a seek stores less of what it
 # brought; smaller, and a film's records grow: 785 MB have 48 KB of them.
 GRID_BYTES = 128 * KIB
@@ -212,6 +215,11 @@ def data_of(stem: Path) -> Path:
 def index_of(stem: Path) -> Path:
     """The file of the header and the records."""
     return stem.with_name(stem.name + INDEX)
+
+
+def about_of(stem: Path) -> Path:
+    """The file of what the server told of a kept video; most have none."""
+    return stem.with_name(stem.name + ABOUT)
 
 
 def records_of(written: bytes, count: int) -> "array[int]":

@@ -14,15 +14,15 @@ import secrets
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from . import records
-from .records import NOTHING, Lesson, ListedRow, Recalled, VideoFacts
+from .records import NOTHING, DetailFacts, Lesson, ListedRow, Recalled, VideoFacts
 
-LAYOUT = 2
+LAYOUT = 3
 # How long another process's transaction is waited for: it takes 0.1 s for 10,000 videos
 # (2 cores, 2026-11-27).
 _BUSY_SECONDS = 0.5
@@ -51,11 +51,22 @@ CREATE TABLE listing (
     PRIMARY KEY (account, video_id)
 ) STRICT, WITHOUT ROWID;
 """
+# Layout 2 lacks this table alone, so its facts stay.
+_DETAILS_TABLE = """
+CREATE TABLE details (
+    account INTEGER, video_id TEXT, size_bytes INTEGER, mtime_ns INTEGER, told TEXT,
+    PRIMARY KEY (account, video_id)
+) STRICT, WITHOUT ROWID
+"""
+_LAYOUT_WITHOUT_DETAILS = 2
 _PRUNING = """
 DELETE FROM lessons WHERE until <= :now;
 DELETE FROM videos WHERE confirmed_at <= :confirmed OR expires_at <= :expired;
 DELETE FROM videos WHERE (account, video_id) IN (
     SELECT account, video_id FROM videos ORDER BY confirmed_at DESC LIMIT -1 OFFSET :most
+);
+DELETE FROM details WHERE (account, video_id) NOT IN (
+    SELECT account, video_id FROM videos
 );
 DELETE FROM listing WHERE account IN (
     SELECT account FROM accounts WHERE listed_at <= :listed
@@ -69,6 +80,10 @@ _VIDEOS = """
 SELECT video_id, size_bytes, etag, last_modified, ranges, odd_type, odd_coding, mtime_ns,
     expires_at, confirmed_at, completed_at
 FROM videos WHERE account = ? AND confirmed_at > ? ORDER BY confirmed_at DESC LIMIT ?
+"""
+_DETAILS = """
+SELECT video_id, size_bytes, mtime_ns, told FROM details JOIN accounts USING (account)
+WHERE endpoint = ? AND token = ? AND video_id >= ? ORDER BY video_id LIMIT ?
 """
 _LISTING = """
 SELECT video_id, state, word, completed_at, created_at, expires_at
@@ -85,7 +100,9 @@ _PUT_LESSON = "REPLACE INTO lessons VALUES (?, ?, ?, ?)"
 _FORGET_LESSON = "DELETE FROM lessons WHERE account = ? AND subject = ?"
 _PUT_VIDEO = "REPLACE INTO videos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FORGET_VIDEO = "DELETE FROM videos WHERE account = ? AND video_id = ?"
-_NAMES = ("salt", "accounts", "lessons", "videos", "listing")
+_PUT_DETAILS = "REPLACE INTO details VALUES (?, ?, ?, ?, ?)"
+_FORGET_DETAILS = "DELETE FROM details WHERE account = ? AND video_id = ?"
+_NAMES = ("salt", "accounts", "lessons", "videos", "listing", "details")
 # The file holds no database, or not the one that its layout promises.
 _BROKEN = frozenset(
     {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
@@ -98,11 +115,13 @@ class Batch:
 
     lessons: dict[str, Lesson | None] = field(default_factory=dict)
     videos: dict[str, VideoFacts | None] = field(default_factory=dict)
+    details: dict[str, DetailFacts | None] = field(default_factory=dict)
     listing: Sequence[ListedRow] | None = None
     listed_at: float = 0.0
 
     def __bool__(self) -> bool:
-        return bool(self.lessons or self.videos or self.listing is not None)
+        changed = self.lessons or self.videos or self.details
+        return bool(changed or self.listing is not None)
 
 
 class Database:
@@ -163,6 +182,13 @@ class Database:
             listed_at,
         )
 
+    def details_from(
+        self, endpoint: str, token: bytes, video_id: str, most: int
+    ) -> list[DetailFacts]:
+        """The details of *most* videos from *video_id* on, in the order of their ids."""
+        rows = self._sql.execute(_DETAILS, (endpoint, token, video_id, most))
+        return [DetailFacts._make(row) for row in rows]
+
     def expiries(self) -> dict[tuple[str, str], float]:
         """Endpoint and id -> when the link ends, in Unix seconds; of all accounts."""
         rows = self._sql.execute(_EXPIRIES)
@@ -184,6 +210,7 @@ class Database:
         ).fetchone()
         self._change(account, batch.lessons, _PUT_LESSON, _FORGET_LESSON)
         self._change(account, batch.videos, _PUT_VIDEO, _FORGET_VIDEO)
+        self._change(account, batch.details, _PUT_DETAILS, _FORGET_DETAILS)
         if batch.listing is not None:
             self._write_listing(account, batch.listing, batch.listed_at)
         self._pruned = True
@@ -191,7 +218,7 @@ class Database:
     def _change(
         self,
         account: int,
-        changes: dict[str, Lesson | None] | dict[str, VideoFacts | None],
+        changes: Mapping[str, Lesson | VideoFacts | DetailFacts | None],
         put: str,
         forget: str,
     ) -> None:
@@ -241,13 +268,18 @@ class Database:
             return
         if layout > LAYOUT:
             raise OSError("a newer hingfs wrote it")
+        if layout != _LAYOUT_WITHOUT_DETAILS:
+            self._begin_anew()
+        self._sql.execute(_DETAILS_TABLE)
+        self._sql.execute(f"PRAGMA user_version={LAYOUT}")
+
+    def _begin_anew(self) -> None:
         for name in _NAMES:
             self._sql.execute(f"DROP TABLE IF EXISTS {name}")
         for statement in filter(str.strip, _TABLES.split(";")):
             self._sql.execute(statement)
         salt = secrets.token_bytes(_SALT_BYTES)
         self._sql.execute("INSERT INTO salt VALUES (1, ?)", (salt,))
-        self._sql.execute(f"PRAGMA user_version={LAYOUT}")
 
     def _layout(self) -> int:
         layout: int = self._sql.execute("PRAGMA user_version").fetchone()[0]

@@ -13,6 +13,8 @@ DAY_SECONDS = 86_400.0
 VIDEO_SECONDS = 30 * DAY_SECONDS
 # A listing that is older saves nothing: whoever lists has waited for longer. A guess.
 LISTING_SECONDS = 30 * DAY_SECONDS
+# Details that wait to be written; of 4 KiB each at most.
+MOST_WAITING_DETAILS = 2_000
 # As many as `library.known` remembers in memory, with ids of 40 characters.
 MOST_VIDEOS = 16_000
 
@@ -39,6 +41,19 @@ class VideoFacts(NamedTuple):
     expires_at: float | None  # Unix seconds
     confirmed_at: float  # Unix seconds
     completed_at: float | None = None  # Unix seconds, if the server told
+
+
+class DetailFacts(NamedTuple):
+    """What was told of a version of a video: *told* is a text of its owner's.
+
+    The size and the time tell the version, as long as another one that the server shows
+    is noted when it comes.
+    """
+
+    video_id: str
+    size_bytes: int
+    mtime_ns: int
+    told: str
 
 
 class ListedRow(NamedTuple):

@@ -5,7 +5,7 @@ and the mount goes on without. Nobody who learns something waits for the disk. L
 file to `database`, and to its callers what the facts mean.
 
 Threads: all access to the file is on `hingfs-facts`, which starts with `load` and ends
-with `close`. Any thread may call any method.
+with `close`, but what `reading` reads. Any thread may call any method.
 """
 
 import contextlib
@@ -22,10 +22,13 @@ from ..workers import Worker
 from . import database
 from .database import Batch, Database
 from .directory import network_file_system
+from .reading import DetailReader
 from .records import (
     DAY_SECONDS,
     MOST_VIDEOS,
+    MOST_WAITING_DETAILS,
     NOTHING,
+    DetailFacts,
     Lesson,
     ListedRow,
     Recalled,
@@ -73,6 +76,7 @@ class FactStore:
         self._changed = threading.Event()
         self._closing = threading.Event()
         self._worker: Worker | None = None  # set once, by `load`
+        self._reader: DetailReader | None = None  # set once, by `load`
         # Both belong to the thread.
         self._database: Database | None = None
         self._complained = False  # since the file was last used without trouble
@@ -86,6 +90,9 @@ class FactStore:
         with contextlib.suppress(TransportError):  # which is logged: it goes without
             worker.start()
             self._worker = worker
+            self._reader = DetailReader(
+                self._path, lambda salt: (self.endpoint, self._digest(salt))
+            )
             if self._loaded.wait(seconds):
                 self.recalled = found[0]
                 return
@@ -116,8 +123,24 @@ class FactStore:
         self._note_video(video.video_id, video)
 
     def drop_video(self, video_id: str) -> None:
-        """Forget *video_id*."""
+        """Forget *video_id*, and its details."""
         self._note_video(video_id, None)
+        self.drop_details(video_id)
+
+    def put_details(self, details: DetailFacts) -> None:
+        """Keep *details*, in place of those that are kept of their video."""
+        self._note_details(details.video_id, details)
+
+    def drop_details(self, video_id: str) -> None:
+        """Forget the details of *video_id*."""
+        self._note_details(video_id, None)
+
+    def details_from(self, video_id: str) -> list[DetailFacts]:
+        """The details on file of *video_id*, and of some after it; waits for the disk.
+
+        A change counts once it is written, a second later.
+        """
+        return self._reader.details_from(video_id) if self._reader is not None else []
 
     def save_listing(self, rows: Sequence[ListedRow], listed_at: float) -> None:
         """Keep *rows*, taken at *listed_at* (Unix seconds), as the last listing."""
@@ -139,15 +162,29 @@ class FactStore:
             self._closed = True
         self._closing.set()
         self._changed.set()
+        if self._reader is not None:
+            self._reader.close()
 
     def join(self, seconds: float) -> bool:
         """Whether all is written, or given up, within *seconds*; after `close`."""
-        return self._worker is None or self._worker.ended(seconds)
+        if self._worker is None or self._reader is None:
+            return True
+        deadline = time.monotonic() + seconds
+        ended = self._worker.ended(seconds)
+        return self._reader.join(max(0.0, deadline - time.monotonic())) and ended
 
     def _note_video(self, video_id: str, video: VideoFacts | None) -> None:
         def change(batch: Batch) -> None:
             if video_id in batch.videos or len(batch.videos) < MOST_VIDEOS:
                 batch.videos[video_id] = video
+
+        self._note(change)
+
+    def _note_details(self, video_id: str, details: DetailFacts | None) -> None:
+        def change(batch: Batch) -> None:
+            most = MOST_VIDEOS if details is None else MOST_WAITING_DETAILS
+            if video_id in batch.details or len(batch.details) < most:
+                batch.details[video_id] = details
 
         self._note(change)
 
@@ -273,6 +310,7 @@ def _joined(older: Batch, newer: Batch) -> Batch:
     return Batch(
         older.lessons | newer.lessons,
         older.videos | newer.videos,
+        older.details | newer.details,
         newest.listing,
         newest.listed_at,
     )

@@ -336,6 +336,7 @@ class Keeper:
                     self._bringer.bring(content, wish, incoming.fetch)
                 if content.version == version:
                     self._seal(wish, version)
+                    self._engine.catalog.note_kept(file)
                     return
             except Renewed:
                 pass

@@ -93,6 +93,7 @@ class NamedKeeper:
             self._crew.bring(video, content, partial(self._demand, version))
             self._demand(version, content)
             kept = self._seal(version)
+            self._catalog.note_kept(file)
         video.size_bytes = video.here_bytes = kept.version.size_bytes
         video.sha256 = kept.mark.sha256
 

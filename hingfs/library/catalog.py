@@ -11,6 +11,7 @@ Threads: requests run on the threads of `lookups`. Callers wait with a deadline,
 request that hangs in a look-up of its host cannot be woken.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,8 @@ from ..settings import CacheConfig
 from .ahead import Ahead
 from .copies import Copies
 from .crowd import Crowd
+from .described import Described
+from .details import Details
 from .known import Known, KnownVideos, VideoFile
 from .listing import VideoList
 from .lookups import Lookups
@@ -81,6 +84,7 @@ class Catalog:
         self._known = KnownVideos(
             config.negative_ttl_seconds, metadata.now, store=store
         )
+        self._described = Described(store, copies)
         self._versions = Versions(
             metadata,
             spools,
@@ -88,6 +92,7 @@ class Catalog:
             self._list,
             self._short_names,
             tiers=tiers,
+            described=self._described,
             metadata_seconds=metadata_seconds,
         )
         self._walks = Walks(metadata, self._list, self._known, self._versions, ahead)
@@ -352,6 +357,40 @@ class Catalog:
             (name_of(video_id), inode_of(video_id))
             for video_id in {*self._known.opened_ids(), *shown, *copies}
         )
+
+    def details_of(self, file: VideoFile) -> Details:
+        """What the server told of the version of *file*: the same each time, for good.
+
+        The status route is asked if nobody asked it before about this version. A copy
+        that stands for a video has what was told when it was kept. Raises as `find` does.
+        """
+        details = self._described.recall(file)
+        if details is not None:
+            return details
+        known = self._known.file(file.video_id)
+        if known is not file and self._copies.file(file.video_id, known) is file:
+            return self._described.settle_for_now(file)
+        self._described.want()
+        with self._crowd.call(self._metadata_seconds) as deadline:
+            try:
+                return self._lookups.result(
+                    f"{file.video_id}\0details",  # which is no id
+                    deadline,
+                    partial(self._versions.describe, file),
+                )
+            except HingError:
+                if self._copies.file(file.video_id, file) is None:
+                    raise
+        return self._described.settle_for_now(file)
+
+    def note_kept(self, file: VideoFile) -> None:
+        """*file* is kept: have what was told of it lie beside the copy. Does I/O.
+
+        The status route is asked as for `details_of`; at any trouble nothing lies there.
+        """
+        with contextlib.suppress(HingError):
+            self.details_of(file)
+            self._described.note_copy(file)
 
     def expires_at(self, video_id: str) -> float | None:
         """When the link of *video_id* expires in Unix seconds, if it is known."""

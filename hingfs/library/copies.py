@@ -8,6 +8,7 @@ Threads: any thread may call any method. Each may look at the disk, and gives up
 that hangs.
 """
 
+import contextlib
 import threading
 
 from ..cache.kept import KeptStore
@@ -44,6 +45,27 @@ class Copies:
             if file is None or not is_of(file, kept):
                 file = self._files[video_id] = _file_of(kept)
         return file
+
+    def told_of(self, file: VideoFile) -> str | None:
+        """The text that lies beside the copy of *file*, if there is one."""
+        kept = self._kept(file)
+        if kept is None or self._store is None:
+            return None
+        return self._store.told_of(kept)
+
+    def tell_of(self, file: VideoFile, text: str) -> None:
+        """Have *text* lie beside the copy of *file*, if there is one. Does I/O."""
+        kept = self._kept(file)
+        if kept is not None and self._store is not None:
+            with contextlib.suppress(OSError):  # the facts have it, for a while
+                self._store.tell_of(kept, text)
+
+    def _kept(self, file: VideoFile) -> Kept | None:
+        """The copy of the version of *file*."""
+        if self._store is None:
+            return None
+        kept = self._store.copy_of(self._endpoint, file.video_id)
+        return kept if kept is not None and is_of(file, kept) else None
 
     def ids(self) -> list[str]:
         """The ids of all videos that have a copy."""

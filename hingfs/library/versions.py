@@ -24,6 +24,7 @@ from ..blocks import MIB
 from ..cache.tiers import Tiers
 from ..content import Content
 from ..errors import (
+    ContentChanged,
     DeadlineExceeded,
     HingError,
     NeverServed,
@@ -36,6 +37,8 @@ from ..errors import (
 )
 from ..fetch.spool_store import SpoolStore
 from ..remembered import Remembered
+from .described import Described, told_by
+from .details import Details
 from .known import KNOWN_BYTES, KnownVideos, VideoFile, bytes_of_content
 from .listing import VideoList
 from .names import ShortNames, inode_of
@@ -54,6 +57,7 @@ class _FoundVersion:
     content: Content
     mtime_ns: int
     expires_at: float | None  # Unix seconds
+    details: Details | None  # if the status route was asked, and told some
 
 
 class Versions:
@@ -72,12 +76,14 @@ class Versions:
         short_names: ShortNames,
         *,
         tiers: Tiers,
+        described: Described,
         metadata_seconds: float,
         unserved_seconds: float = UNSERVED_SECONDS,
     ) -> None:
         self._metadata = metadata
         self._spools = spools
         self._tiers = tiers
+        self._described = described
         self._known = known
         self._list = video_list
         self._short_names = short_names
@@ -136,6 +142,22 @@ class Versions:
             self._known.note_confirmed(file)
             return file
 
+    def describe(self, file: VideoFile) -> Details:
+        """The details of the version of *file*, settled now; asks for the status.
+
+        Raises as `look_up` does, and ContentChanged if the video is just being replaced.
+        """
+        status = self._metadata.status(file.video_id)
+        if not _has_time_of(file, status):
+            now = self.confirm(file.video_id)
+            if now is not file and not _has_time_of(now, status):
+                raise ContentChanged("it changes while it is asked about")
+            file = now
+        details = told_by(file.content, status)
+        if details is None:
+            return self._described.settle_for_now(file)
+        return self._described.settle(file, details)
+
     @contextlib.contextmanager
     def _remembering_refusals(self, video_id: str) -> Iterator[None]:
         """If *video_id* is refused in this context, remember that for a moment."""
@@ -175,7 +197,10 @@ class Versions:
     def _probe(
         self, video_id: str, status: Status | None, *, ahead: bool, replaced: bool
     ) -> Probe:
-        told = status or self._list.row_to_believe(video_id)
+        told = status
+        # A row tells the time, and saves the status; it tells no details.
+        if told is None and not self._described.are_wanted:
+            told = self._list.row_to_believe(video_id)
         known = self._known.was_served(video_id) or self._list.has_unexpired(video_id)
         probe = self._metadata.probe(video_id, told, known=known, ahead=ahead)
         if status is not None:
@@ -199,6 +224,7 @@ class Versions:
         content = self._metadata.content_of(video_id, facts, completed_at)
         if before is not None:
             content.comes_after(before.content)
+            self._described.forget(video_id)
         self._metadata.validators.believe(content)
         mtime_ns = _mtime_ns(probe.status, facts)
         if before is not None and _shifts_on(before.content, content):
@@ -206,7 +232,8 @@ class Versions:
             if probe.status.mtime_seconds is None:
                 mtime_ns = before.mtime_ns  # Last-Modified shifts as well
         self._settle_disk(content, probe)
-        found = _FoundVersion(content, mtime_ns, expires_at)
+        details = told_by(content, probe.status)
+        found = _FoundVersion(content, mtime_ns, expires_at, details)
         if content.size_bytes == UNKNOWN_SIZE:
             with self._lock:
                 self._unmeasured.put(video_id, found)
@@ -272,6 +299,8 @@ class Versions:
         file = VideoFile(video_id, content, found.mtime_ns, inode_of(video_id))
         before = self._known.file(video_id)
         self._known.put(file, found.expires_at)
+        if found.details is not None:
+            self._described.settle(file, found.details)
         if before is not None and not _is_same_version(before.content, content):
             self._tiers.drop_replaced(before.content)
         self._short_names.note_found(video_id)
@@ -288,6 +317,12 @@ class Versions:
         if now - since < self._unserved_seconds:
             return error
         return NeverServed(f"for more than a minute: {error}")
+
+
+def _has_time_of(file: VideoFile, status: Status) -> bool:
+    """Whether *status* has the time of *file*, or none."""
+    seconds = status.mtime_seconds
+    return seconds is None or int(seconds * 1e9) == file.mtime_ns
 
 
 def _shifts_on(before: Content, content: Content) -> bool:

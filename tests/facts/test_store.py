@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from hingfs.facts import database, store
+from hingfs.facts import database, reading, store
 from hingfs.facts.counts import Count
-from hingfs.facts.records import VIDEO_SECONDS, ListedRow, VideoFacts
+from hingfs.facts.reading import DetailReader
+from hingfs.facts.records import VIDEO_SECONDS, DetailFacts, ListedRow, VideoFacts
 from hingfs.facts.store import NAME, FactStore
 from tests.support.mounting import eventually
 
@@ -185,6 +186,89 @@ def test_an_older_layout_is_begun_anew_without_a_word(mount, tmp_path):
     kept(mount, video())
 
     assert mount().recalled.videos
+
+
+def told(video_id: str, text: str = "{}") -> DetailFacts:
+    return DetailFacts(video_id, 12_650_449, 5 * 10**18, text)
+
+
+def test_details_are_read_when_they_are_wanted_with_those_that_come_next(mount):
+    one, other = mount(), mount(token=b"oh-another")
+    for video_id in "abcd":
+        one.put_video(video(video_id))
+        one.put_details(told(video_id))
+    one.put_details(told("c", "later"))
+    one.drop_video("d")
+    other.put_video(video("c"))
+    other.put_details(told("c", "of another account"))
+    for store_of in (one, other):
+        end(store_of)
+
+    again = mount()
+
+    assert again.details_from("b") == [told("b"), told("c", "later")]
+    assert again.details_from("e") == []
+    assert FactStore().details_from("b") == []
+
+
+def test_details_end_with_their_video(mount):
+    old = video("old", VIDEO_SECONDS + 1)
+    one = mount()
+    for found in (old, video("new")):
+        one.put_video(found)
+        one.put_details(told(found.video_id))
+    end(one)
+
+    kept(mount, video("another"))  # which deletes what is too old
+
+    assert mount().details_from("") == [told("new")]
+
+
+def test_the_layout_before_keeps_its_facts_and_takes_details(mount, tmp_path):
+    kept(mount, video())
+    with contextlib.closing(sqlite3.connect(tmp_path / NAME)) as sql:
+        sql.executescript("DROP TABLE details; PRAGMA user_version=2")
+
+    one = mount()
+
+    assert one.recalled.videos
+    one.put_details(told("v"))
+    end(one)
+    assert mount().details_from("v") == [told("v")]
+
+
+def test_details_of_a_file_that_hangs_are_given_up_and_not_waited_for_again(
+    mount, tmp_path, monkeypatch
+):
+    kept(mount, video())
+    monkeypatch.setattr(reading, "READ_SECONDS", 0.05)
+    go_on = threading.Event()
+    reader = DetailReader(
+        tmp_path / NAME, lambda salt: (ENDPOINT, salt if go_on.wait(10) else b"")
+    )
+
+    assert reader.details_from("v") == []
+    hangs = reader._last
+    assert reader.details_from("v") == []
+    assert reader._last is hangs
+    assert hangs is not None
+    assert not hangs.done()
+
+    go_on.set()
+    hangs.result(10)
+    reader.close()
+    assert reader.join(10)
+
+
+def test_without_a_good_file_there_are_no_details(mount, tmp_path):
+    reader = DetailReader(tmp_path / NAME, lambda salt: (ENDPOINT, salt))
+
+    assert reader.details_from("v") == []
+    assert not (tmp_path / NAME).exists()
+    (tmp_path / NAME).write_bytes(b"no database" * 1000)
+    assert reader.details_from("v") == []
+    reader.close()
+    assert reader.join(10)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from hingfs.api.judgement import listing
 from hingfs.cache import behind, layout
 from hingfs.fetch import room
 from hingfs.http import chunks, exchange, transport
-from hingfs.library import known, names, versions
+from hingfs.library import described, known, names, versions
 from hingfs.library import listing as library_listing
 from hingfs.mount import operations
 
@@ -132,6 +132,11 @@ BOUNDS: list[tuple[str, str, str]] = [
         "videos that were looked up",
         f"{text_of(known.MOST_KNOWN_BYTES)} (16,000 of them)",
         "asked for again",
+    ),
+    (
+        "what was told of a video: model, prompt",
+        f"4 KiB each, in {text_of(described.MOST_BYTES)}",
+        "the prompt is cut, and says so; read from the facts again",
     ),
     (
         "refusals, short names, what is on its way: each",
