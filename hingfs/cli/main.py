@@ -35,7 +35,8 @@ exit status of `warm` and `keep`, the first that holds of 3, 4, 1 and:
   11  no such video, or expired      13  not ready yet; --check: not all is here
  130  ended by Ctrl-C
 exit status of `drop`, the first that holds of 1, 14 and 11 (not kept):
-  14  the server does not confirm that it has what is kept"""
+  14  the server does not confirm that it has what is kept
+exit status of `latest`: 11 if no clip is ready"""
 _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 
@@ -81,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_mount(commands)
     _add_umount(commands)
+    _add_latest(commands)
     _add_warm(commands)
     _add_keep(commands)
     _add_drop(commands)
@@ -123,6 +125,34 @@ def _add_umount(commands: "_Commands") -> None:
         "--lazy", action="store_true", help="detach at once, even while files are open"
     )
     parser.set_defaults(run=_umount)
+
+
+def _add_latest(commands: "_Commands") -> None:
+    parser = commands.add_parser(
+        "latest",
+        usage="hingfs latest [N] [-p [DIR]] [-0] [OPTION]...",
+        help="print the ids, or the paths, of the newest clips that are ready",
+        description=_wrapped(
+            "Print the ids of the newest N clips that are ready, the newest first, each "
+            "on a line. The options are those of `hingfs mount`."
+        ),
+        epilog=EXIT_STATUSES,
+    )
+    parser.add_argument(
+        "count", metavar="N", nargs="?", default="1", help="how many (default: 1)"
+    )
+    parser.add_argument(
+        *("-p", "--paths"),
+        metavar="DIR",
+        nargs="?",
+        const="",
+        help="print paths in the mount of the API, or in the mount DIR",
+    )
+    parser.add_argument(
+        *("-0", "--print0"), action="store_true", help="end each with NUL: for xargs -0"
+    )
+    offer(parser, ("endpoint", "cache", "log"))
+    parser.set_defaults(run=_latest)
 
 
 def _add_warm(commands: "_Commands") -> None:
@@ -321,6 +351,13 @@ def _umount(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
 
     mountpoint.unmount(mountpoint.absolute(arguments.directory), lazy=arguments.lazy)
     return 0
+
+
+def _latest(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    with _importing():
+        from . import latest  # noqa: PLC0415 - as said above
+
+    return latest.run(arguments, environ)
 
 
 def _warm(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:

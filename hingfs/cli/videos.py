@@ -2,7 +2,8 @@
 
 A path gives the name of a video, and the API that is mounted there. Decides by the
 kernel's table of mounts, since a look at the path itself would be a request. Only mounts
-of this user count: the token goes to no place that another user has chosen.
+of this user count: the token goes to no place that another user has chosen. And which
+directory shows the videos of an API.
 """
 
 import os
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ..errors import UsageError, plain, printable
+from ..errors import UsageError, command_word, plain, printable
 from ..library.names import VIDEO_SUFFIX, full_name_of
 from ..mount import mount_table
 from ..units import parse_path
@@ -52,6 +53,43 @@ def mounted_base_url(videos: Sequence[Named]) -> str | None:
     return next(iter(mounted), None)
 
 
+def mount_at(directory: str) -> Named:
+    """This user's mount at *directory*, as a path in it names its API.
+
+    Raises UsageError if there is none.
+    """
+    base_url = _base_url_at(directory)
+    if base_url is None:
+        where = printable(directory)
+        raise UsageError(
+            f"{where} is no hingfs mount of yours; run: hingfs mount "
+            f"{command_word(directory)}"
+        )
+    return Named(directory, "", base_url)
+
+
+def directory_of(base_url: str) -> str | None:
+    """Where this user has mounted the API at *base_url*; the last of several places."""
+    source = mount_table.source_of(base_url)
+    topmost = {entry.directory: entry for entry in mount_table.entries()}
+    found = [
+        directory
+        for directory, entry in topmost.items()
+        if _is_own(entry) and entry.source == source
+    ]
+    return found[-1] if found else None
+
+
+def mounted_base_urls() -> list[str]:
+    """The base URLs of all of this user's mounts."""
+    own = filter(_is_own, mount_table.entries())
+    return list(dict.fromkeys(mount_table.base_url_of(entry) for entry in own))
+
+
+def _is_own(entry: mount_table.MountEntry) -> bool:
+    return mount_table.is_ours(entry) and entry.user_id == os.geteuid()
+
+
 def _named(word: str, base_url_at: Callable[[str], str | None]) -> Named:
     directory, name = os.path.split(word)
     base_url = base_url_at(directory)
@@ -71,9 +109,9 @@ def _base_url_at(directory: str) -> str | None:
     except OSError:  # the working directory is gone
         return None
     entry = mount_table.entry_at(where)
-    if entry is None or not mount_table.is_ours(entry):
+    if entry is None or not _is_own(entry):
         return None
-    return mount_table.base_url_of(entry) if entry.user_id == os.geteuid() else None
+    return mount_table.base_url_of(entry)
 
 
 def _all_words(words: Sequence[str], files: Sequence[str]) -> Iterator[str]:

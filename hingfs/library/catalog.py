@@ -42,6 +42,7 @@ from .known import Known, KnownVideos, VideoFile
 from .listing import VideoList
 from .lookups import Lookups
 from .names import ShortNames, inode_of, is_short, name_of, video_id_of
+from .newest import newest
 from .openings import Openings
 from .versions import Versions
 from .walk import Walks
@@ -391,6 +392,15 @@ class Catalog:
         with contextlib.suppress(HingError):
             self.details_of(file)
             self._described.note_copy(file)
+
+    def newest(self, most: int) -> list[str] | None:
+        """The ids of the *most* newest videos that the list shows, as `newest.newest`.
+
+        Asks for the list in any case. Raises as `listing` does.
+        """
+        deadline = time.monotonic() + self._metadata_seconds
+        job = partial(newest, self._metadata, most)
+        return self._lookups.listing(f"{most} newest", deadline, job)
 
     def expires_at(self, video_id: str) -> float | None:
         """When the link of *video_id* expires in Unix seconds, if it is known."""
