@@ -25,6 +25,7 @@ from pathlib import Path
 from ..blocks import ByteRange
 from ..content import Content
 from ..errors import plain
+from ..facts.directory import network_file_system
 from ..remembered import Remembered
 from ..version import VideoVersion
 from ..workers import all_joined
@@ -91,6 +92,8 @@ class VideoFolder(ABC):
             _MOST_VERIFIED_BYTES, lambda kept: len(kept[1])
         )
         self._closed = False
+        # Whether processes of this host alone use it; None until it was first opened.
+        self._is_local: bool | None = None
 
     @abstractmethod
     def _takes(self, version: VideoVersion) -> bool:
@@ -207,6 +210,7 @@ class VideoFolder(ABC):
             partial(self._opened, completed_at=completed_at),
             self._release,
             dropped=partial(self._is_dropped, version),
+            is_local=lambda: bool(self._is_local),
             health=self._health,
             attempts=self._attempts,
             behind=self._behind,
@@ -246,6 +250,8 @@ class VideoFolder(ABC):
     def _opened(self, version: VideoVersion, completed_at: float | None) -> Pair:
         self._demand(version)
         safe(self._folder)
+        if self._is_local is None:
+            self._is_local = _lies_here(self._folder)
         self._janitor.made(2 * PAGE_BYTES)  # at least: an index, if it is not there yet
         return self._pair(version, completed_at)
 
@@ -279,6 +285,14 @@ class VideoFolder(ABC):
         with self._lock:
             kept = self._verified.get(inode_of(found))
         return kept[1] if kept is not None and kept[0] == times_of(found) else None
+
+
+def _lies_here(folder: Path) -> bool:
+    """Whether *folder* lies on a file system of this host alone; False if untold."""
+    try:
+        return network_file_system(folder) is None
+    except OSError:
+        return False
 
 
 def _most_open() -> float:

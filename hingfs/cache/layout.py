@@ -222,7 +222,7 @@ def about_of(stem: Path) -> Path:
     return stem.with_name(stem.name + ABOUT)
 
 
-def records_of(written: bytes, count: int) -> "array[int]":
+def records_of(written: bytes | bytearray, count: int) -> "array[int]":
     """*count* records from the bytes of an index; those that it lacks are absent."""
     size = count * RECORD_BYTES
     records = array("Q", written[:size].ljust(size, b"\0"))

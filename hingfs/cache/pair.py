@@ -38,6 +38,7 @@ from .layout import (
     records_of,
     written_records,
 )
+from .locks import ByteLocks
 
 _MOST_VIEWS = 1024  # of one pwritev: IOV_MAX
 # Of one pwritev. A GB costs 0.30 s of CPU so, and the dearest of eight trials 0.32; by 2 MiB
@@ -89,6 +90,7 @@ class Pair:
         recall: Recall = lambda _: None,
     ) -> None:
         self.header = header
+        self.locks = ByteLocks(data.number)  # of use while the pair is held
         self._data = data
         self._index = index
         self._size_bytes = header.version.size_bytes
@@ -289,18 +291,22 @@ class Pair:
         """The video was used now: its index's mtime says so."""
         os.utime(self._index.number)
 
-    def look_again(self) -> None:
+    def look_again(self, flags: int = 0) -> None:
         """Take up what other processes have written and erased, if the index has changed.
 
-        What was written here meanwhile stays as it is: the next look sees it.
+        What was written here meanwhile stays as it is: the next look sees it. With the
+        *flags* RWF_NOWAIT raises BlockingIOError if it is not in the kernel's memory.
         """
         seen = times_of(os.fstat(self._index.number))
         if seen == self._seen:
             return
         known = self._records[:]
         count = len(known)
-        written = os.pread(self._index.number, count * RECORD_BYTES, RECORDS_AT)
-        found = records_of(written, count)
+        written = bytearray(count * RECORD_BYTES)
+        read = os.preadv(self._index.number, [written], RECORDS_AT, flags)
+        if flags and read < len(written):
+            raise BlockingIOError(errno.EAGAIN, "the rest is not in memory")
+        found = records_of(written[:read], count)
         stored = os.fstat(self._data.number).st_size
         for index in range(count) if found != known else ():
             record, old = found[index], known[index]

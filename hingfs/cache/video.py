@@ -41,8 +41,9 @@ class DiskVideo:
     Each returns at once, but `fill`. It holds two file descriptors until `release`. Its
     grid is GRID_BYTES, whatever the blocks in memory are. *opened* finds or makes the
     files, *released* is told that one user less needs them, *dropped* says whether
-    nothing more is kept, and *room* whether so many bytes may be written now. What is
-    written goes by *direct*, unless that is slow and much waits.
+    nothing more is kept, *is_local* whether all who use the files are on this host, and
+    *room* whether so many bytes may be written now. What is written goes by *direct*,
+    unless that is slow and much waits.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class DiskVideo:
         released: Callable[["DiskVideo"], None],
         *,
         dropped: Callable[[], bool],
+        is_local: Callable[[], bool],
         health: Health,
         attempts: Attempts,
         behind: Behind,
@@ -63,6 +65,7 @@ class DiskVideo:
         self._opened = opened
         self._released = released
         self._dropped = dropped
+        self._is_local = is_local
         self._health = health
         self._attempts = attempts
         self._behind = behind
@@ -150,6 +153,7 @@ class DiskVideo:
         if self._dropped():
             return False
         if self.pair.covers(span):
+            self.unlock(span)
             return True
         if not self._health.may_write:
             return False
@@ -170,6 +174,32 @@ class DiskVideo:
                 if not self.put(start, [read(start, stop - start)], FILL_SECONDS):
                     return
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes find what is written here, and see locks on it."""
+        tells = self.version.sighting is None
+        return tells and self._health.may_write and self._is_local()
+
+    def take_up(self) -> None:
+        """Take up what other processes have written by now; raises OSError.
+
+        It takes no longer than a caller can wait for the disk.
+        """
+        pair = self.pair
+        if pair.tells_waits:
+            with (
+                contextlib.suppress(BlockingIOError),
+                self._health.operation(reading=True),
+            ):
+                pair.look_again(os.RWF_NOWAIT)
+                return
+        self._attempts.make(pair.look_again)
+
+    def unlock(self, span: ByteRange) -> None:
+        """This process has no lock on the grid blocks of *span*; raises nothing."""
+        with contextlib.suppress(OSError):
+            self.pair.locks.unlock(whole_grid(span, self.version.size_bytes))
+
     def release(self) -> None:
         """One `open` less; after the last, the files are closed behind what waits."""
         self._released(self)
@@ -187,13 +217,21 @@ class DiskVideo:
 
     def work(self, pieces: Sequence[Piece]) -> None:
         """See `behind.Work`."""
-        with contextlib.suppress(OSError, NoHeader):
-            with self._health.operation():
-                self._prepare(writing=bool(pieces))
-            blocks = whole_blocks(pieces, self.version.size_bytes)
-            absent = (block for block in blocks if not self.pair.has(block[0]))
-            for first, run in _runs(absent):
-                self._write(first, run)
+        try:
+            self._work(pieces)
+        except (OSError, NoHeader):
+            pass
+        finally:  # others find them, or fetch them for themselves
+            for span in _spans(pieces):
+                self.unlock(span)
+
+    def _work(self, pieces: Sequence[Piece]) -> None:
+        with self._health.operation():
+            self._prepare(writing=bool(pieces))
+        blocks = whole_blocks(pieces, self.version.size_bytes)
+        absent = (block for block in blocks if not self.pair.has(block[0]))
+        for first, run in _runs(absent):
+            self._write(first, run)
 
     def _prepare(self, *, writing: bool) -> None:
         if writing:
@@ -274,3 +312,21 @@ def _runs(
         run.append(views)
     if run:
         yield first, run
+
+
+def _spans(pieces: Sequence[Piece]) -> Iterator[ByteRange]:
+    """The bytes of the ascending *pieces*, neighbours together."""
+    start = stop = 0
+    for at, data in pieces:
+        if at > stop:
+            yield ByteRange(start, stop)
+            start = at
+        stop = max(stop, at + sum(map(len, data)))
+    yield ByteRange(start, stop)
+
+
+def whole_grid(span: ByteRange, size_bytes: int) -> ByteRange:
+    """The grid blocks that lie whole in *span*, of a video of *size_bytes*."""
+    start = block_count(span.start, GRID_BYTES) * GRID_BYTES
+    stop = span.stop if span.stop == size_bytes else span.stop - span.stop % GRID_BYTES
+    return ByteRange(start, max(start, stop))
