@@ -7,6 +7,7 @@ doors: a mount is one, and a test or a script is another.
 import sys
 
 from .api.client import VideoClient
+from .cache.claims import DiskClaims
 from .cache.disk import DiskCache
 from .cache.kept import KeptStore
 from .cache.memory import MemoryBlockCache
@@ -94,6 +95,7 @@ class Engine:
             connections=endpoint.connections,
             whole_body=self.spools.open,
             paying=Count(self.facts, "requests at once that pay"),
+            claims=DiskClaims(tiers),
         )
         crowd = Crowd(most_waiting)
         self.readers = Readers(

@@ -20,6 +20,7 @@ from ..facts.counts import Count
 from ..http.answer import Answer
 from ..http.patience import FAILURE_MEMORY_SECONDS
 from .capacity import Capacity
+from .claims import Alone, Claims
 from .landings import LATE_SECONDS, Landing, Landings
 from .pump import Pump
 from .schedule import Schedule
@@ -31,7 +32,8 @@ class BlockFetcher:
 
     At most *connections* transfers run at once. *whole_body* gets the open answer of a
     server that ignored a Range request, to be read as the whole file. *paying* is how
-    many requests at once pay, for the next mount. `Landings` explains the other two.
+    many requests at once pay, for the next mount. *claims* tells what others fetch, if
+    there may be others. `Landings` explains the other two.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class BlockFetcher:
         connections: int,
         whole_body: Callable[[Content, Answer | None], object],
         paying: Count,
+        claims: Claims | None = None,
         failure_memory_seconds: float = FAILURE_MEMORY_SECONDS,
         late_seconds: float = LATE_SECONDS,
     ) -> None:
@@ -61,6 +64,7 @@ class BlockFetcher:
             tiers,
             self._landings,
             self._schedule,
+            claims=claims or Alone(),
             connections=connections,
             whole_body=whole_body,
         )

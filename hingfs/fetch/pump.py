@@ -2,8 +2,8 @@
 
 Decides how much is read at once, and that a block goes to memory before it goes to
 its readers. Leaves to `schedule` which transfer is next and how far it goes, to
-`landings` which readers are woken, and to the source what becomes of broken
-connections.
+`landings` which readers are woken, to `sharing` which blocks others bring, and to the
+source what becomes of broken connections.
 
 Threads: `hingfs-fetch-N` of a `DaemonPool`, at most --connections of them. Each job of
 the pool is a *worker*, which runs one transfer after the other until none may run.
@@ -28,9 +28,11 @@ from ..errors import (
     printable,
 )
 from ..http.answer import Answer
-from ..workers import DaemonPool
+from ..workers import DaemonPool, all_joined
+from .claims import Claims
 from .landings import Landing, Landings
 from .schedule import Schedule
+from .sharing import Sharing
 from .transfer import RangeBody, RangeSource, Transfer
 
 log = logging.getLogger(__name__)
@@ -50,8 +52,8 @@ _WHOLE_FILES_ONLY = "the server sends whole files only"
 class Pump:
     """The workers of a schedule. Thread safety: `start_workers`, `close` and `join`.
 
-    *whole_body* gets the open answer of a server that ignored a Range request, to be
-    read as the whole file.
+    *claims* tells what others fetch. *whole_body* gets the open answer of a server that
+    ignored a Range request, to be read as the whole file.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class Pump:
         landings: Landings,
         schedule: Schedule,
         *,
+        claims: Claims,
         connections: int,
         whole_body: Callable[[Content, Answer | None], object],
     ) -> None:
         self._source = source
         self._tiers = tiers
+        self._sharing = Sharing(claims, tiers, landings, schedule, self.start_workers)
         self._block_bytes = tiers.block_bytes
         self._landings = landings
         self._schedule = schedule
@@ -85,13 +89,14 @@ class Pump:
     def close(self, error: HingError) -> None:
         """End every transfer."""
         bodies = self._schedule.close(error)
+        self._sharing.close()
         self._pool.close(error)
         for body in bodies:
             body.abort()
 
     def join(self, seconds: float) -> bool:
         """Whether every thread has ended within *seconds*; after `close`."""
-        return self._pool.join(seconds)
+        return all_joined((self._sharing, self._pool), seconds)
 
     def _run_transfers(self) -> None:
         while (transfer := self._schedule.next()) is not None:
@@ -102,24 +107,35 @@ class Pump:
     def _run(self, transfer: Transfer) -> HingError | None:
         """Run *transfer*; returns the error that ended it early, if any. Raises none."""
         try:
-            reserved = (transfer.stop - transfer.first) * self._block_bytes
-            if transfer.background:  # it holds no more than it reads at once
-                reserved = 0
-            self._tiers.memory.reserve(reserved)
-            transfer.reserved_bytes = reserved
-            try:
-                with self._tiers.held(transfer.content):
-                    self._read(transfer)
-            finally:
-                self._tiers.memory.reserve(-transfer.reserved_bytes)
+            with self._tiers.held(transfer.content):
+                self._bring(transfer)
         except BaseException as met:  # noqa: BLE001 - a worker's job boundary
             return _error_for_readers(transfer.content, met)
         return None
 
+    def _bring(self, transfer: Transfer) -> None:
+        if transfer.content.ranges is False:  # found out while it was queued
+            raise RangesIgnored(_WHOLE_FILES_ONLY)
+        try:
+            self._sharing.begin(transfer)
+            if transfer.first < transfer.stop:
+                self._reserve_and_read(transfer)
+        finally:
+            self._sharing.end(transfer)
+
+    def _reserve_and_read(self, transfer: Transfer) -> None:
+        reserved = (transfer.stop - transfer.first) * self._block_bytes
+        if transfer.background:  # it holds no more than it reads at once
+            reserved = 0
+        self._tiers.memory.reserve(reserved)
+        transfer.reserved_bytes = reserved
+        try:
+            self._read(transfer)
+        finally:
+            self._tiers.memory.reserve(-transfer.reserved_bytes)
+
     def _read(self, transfer: Transfer) -> None:
         content = transfer.content
-        if content.ranges is False:  # found out while this transfer was queued
-            raise RangesIgnored(_WHOLE_FILES_ONLY)
         start = transfer.first * self._block_bytes
         stop = min(transfer.stop * self._block_bytes, content.size_bytes)
         body = self._source.open_range(content, ByteRange(start, stop))
@@ -193,7 +209,8 @@ class Pump:
             self.start_workers()
         for index in demanded:
             memory.mark_read((version.key, index))
-        self._tiers.put_on_disk(content, first, blocks, version)
+        if not self._tiers.put_on_disk(content, first, blocks, version):
+            self._sharing.lost(content, first, len(blocks))
 
 
 def _read_in_pieces(body: RangeBody, landing: Landing) -> bytearray:

@@ -66,6 +66,7 @@ class Queues:
         self._background_running: dict[
             Transfer, None
         ] = {}  # the one begun first is first
+        self._aside: dict[Transfer, None] = {}
 
     def files(self, content: Content) -> int:
         """How many files want bytes, *content* too; any thread may ask, for a hint."""
@@ -136,15 +137,19 @@ class Queues:
     def drop_ahead(
         self, content: Content, may_drop: Callable[[Transfer], bool]
     ) -> bool:
-        """Forget those queued ahead for *content* that *may_drop*; returns if any was."""
+        """Forget those queued ahead for *content* that *may_drop*; returns if any was.
+
+        What is aside counts as queued.
+        """
+        dropped = self._drop_aside(content, may_drop, background=False)
         file = self._files.get(content)
         if file is None:
-            return False
-        dropped = [transfer for transfer in file.ahead if may_drop(transfer)]
-        for transfer in dropped:
+            return dropped
+        of_it = [transfer for transfer in file.ahead if may_drop(transfer)]
+        for transfer in of_it:
             file.ahead.remove(transfer)
             self._leave(transfer)
-        return bool(dropped)
+        return dropped or bool(of_it)
 
     def drop_background(
         self, content: Content, may_drop: Callable[[Transfer], bool]
@@ -153,6 +158,7 @@ class Queues:
         of_it = [one for one in self._background if one.content is content]
         for transfer in filter(may_drop, of_it):
             self._background.remove(transfer)
+        self._drop_aside(content, may_drop, background=True)
 
     def drain(self) -> list[Transfer]:
         """Forget all that are queued; returns them."""
@@ -165,6 +171,23 @@ class Queues:
         for transfer in queued:
             self._leave(transfer)
         return queued
+
+    # -- aside: neither queued nor running, since others fetch their blocks --------------
+
+    @property
+    def aside(self) -> list[Transfer]:
+        """The transfers that are aside."""
+        return list(self._aside)
+
+    def put_aside(self, transfer: Transfer) -> None:
+        """*transfer*, which is not queued, waits for others."""
+        self._aside[transfer] = None
+
+    def take_aside(self, transfer: Transfer) -> bool:
+        """*transfer* is not aside any more; returns whether it was."""
+        was = transfer in self._aside
+        self._aside.pop(transfer, None)
+        return was
 
     # -- running -----------------------------------------------------------------------
 
@@ -236,6 +259,23 @@ class Queues:
 
     # ----------------------------------------------------------------------------------
 
+    def _drop_aside(
+        self,
+        content: Content,
+        may_drop: Callable[[Transfer], bool],
+        *,
+        background: bool,
+    ) -> bool:
+        of_it = [
+            transfer
+            for transfer in self._aside
+            if transfer.content is content and transfer.background is background
+        ]
+        dropped = list(filter(may_drop, of_it))
+        for transfer in dropped:
+            del self._aside[transfer]
+        return bool(dropped)
+
     def _join(self, file: _File, transfer: Transfer) -> Transfer:
         """Queue *transfer* ahead, as a part of what *file* has queued beside it.
 
@@ -247,7 +287,7 @@ class Queues:
             joinable = [
                 one
                 for one in beside
-                if one.content is transfer.content and not one.begun
+                if one.content is transfer.content and not (one.begun or one.alone)
             ]
             for behind in joinable:
                 if behind.first == transfer.stop and not behind.demand:

@@ -102,8 +102,7 @@ class Schedule:
             if self._closed:
                 return
             for transfer in transfers:
-                # A reader may have joined since the landings were announced.
-                transfer.demand = self._is_demanded_locked(transfer)
+                self._mark_demanded_locked(transfer)
                 self._put_locked(transfer)
 
     def background(self, transfers: Iterable[Transfer]) -> None:
@@ -112,9 +111,7 @@ class Schedule:
             if self._closed:
                 return
             for transfer in transfers:
-                # A reader may have joined since the landings were announced.
-                if self._is_demanded_locked(transfer):
-                    transfer.demand, transfer.background = True, False
+                self._mark_demanded_locked(transfer)
                 self._put_locked(transfer)
 
     def drop_background(self, content: Content) -> None:
@@ -250,6 +247,48 @@ class Schedule:
             transfer.reach = min(stop, transfer.stop)
             return transfer.reach
 
+    def narrow(self, transfer: Transfer, first: int, stop: int) -> None:
+        """*transfer*, of which nothing has landed, brings the blocks [first, stop) alone.
+
+        Those before have landed otherwise; those behind are queued.
+        """
+        with self._lock:
+            transfer.first = transfer.next = transfer.reach = first
+            self._queue_rest_locked(transfer, stop)
+
+    def set_aside(self, transfer: Transfer, stop: int) -> None:
+        """*transfer*, of which nothing has landed, brings nothing.
+
+        Others bring its blocks before *stop*, and those behind are queued.
+        """
+        with self._lock:
+            self._queue_rest_locked(transfer, stop)
+            aside = transfer.cut(transfer.first, demand=False)
+            self._mark_demanded_locked(aside)
+            aside.started_at = time.monotonic()  # no demand hastens it
+            self._landings.tie(aside)
+            self._queues.put_aside(aside)
+
+    def aside(self) -> list[tuple[Transfer, range]]:
+        """The transfers that are aside, with their blocks."""
+        with self._lock:
+            return [(t, range(t.first, t.stop)) for t in self._queues.aside]
+
+    def leave_aside(self, transfer: Transfer) -> None:
+        """Others have brought all of *transfer*, which was aside."""
+        with self._lock:
+            self._queues.take_aside(transfer)
+
+    def resume(self, transfer: Transfer, *, alone: bool = False) -> None:
+        """Queue *transfer*, if it still is aside; *alone*: whatever others fetch."""
+        with self._lock:
+            if not self._queues.take_aside(transfer) or self._closed:
+                return
+            transfer.started_at = None
+            transfer.alone = alone
+            self._mark_demanded_locked(transfer)
+            self._put_locked(transfer, first=True)
+
     def landed(self, transfer: Transfer, blocks: int, size_bytes: int) -> bool:
         """*blocks* more of *transfer* have landed; returns whether workers are to be claimed.
 
@@ -338,16 +377,24 @@ class Schedule:
         """Queue *transfer*."""
         self._landings.tie(self._queues.put(transfer, first=first))
 
-    def _is_demanded_locked(self, transfer: Transfer) -> bool:
-        """Whether a reader wants a block of *transfer*, of which none has landed."""
-        return self._landings.demanded_stop(transfer, transfer.first) > transfer.first
+    def _mark_demanded_locked(self, transfer: Transfer) -> None:
+        """Make *transfer*, which is not queued, a demand if a reader wants a block of it.
+
+        A reader may have joined since its landings were announced.
+        """
+        if self._landings.demanded_stop(transfer, transfer.first) > transfer.first:
+            transfer.demand, transfer.background = True, False
 
     def _cut_to_share_locked(self, transfer: Transfer) -> None:
         """*transfer* begins: cut it to one request, and queue the rest."""
         stop = transfer.first + self._queues.length(transfer, self.connections)
+        self._queue_rest_locked(transfer, stop)
+
+    def _queue_rest_locked(self, transfer: Transfer, stop: int) -> None:
+        """End *transfer*, which begins, before block *stop*; the rest is queued."""
         if stop < transfer.stop:
             rest = transfer.cut(stop, demand=False)
-            rest.demand = self._is_demanded_locked(rest)
+            self._mark_demanded_locked(rest)
             self._put_locked(rest, first=True)
 
     def _hasten_locked(self, transfer: Transfer, index: int) -> None:

@@ -67,6 +67,8 @@ class Transfer:
     begun: bool = False  # an answer with these bytes, and no others, is on its way
     # No reader wants it: it is for the disk alone. Never changes while it runs.
     background: bool = False
+    # Its blocks are fetched, whoever else may be fetching them.
+    alone: bool = False
     gives_way: bool = False  # it was cut so that its worker comes free for a demand
     reserved_bytes: int = 0  # in the cache, for blocks to come; for its worker only
     body: RangeBody | None = None
@@ -108,5 +110,6 @@ class Transfer:
         """End before block *index*; returns a transfer for the rest."""
         rest = Transfer(self.content, index, self.stop, demand, self.window_blocks)
         rest.background = self.background and not demand
+        rest.alone = self.alone
         self.stop = index
         return rest

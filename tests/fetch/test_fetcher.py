@@ -27,6 +27,7 @@ from hingfs.errors import (
 from hingfs.facts.counts import Count
 from hingfs.facts.store import FactStore
 from hingfs.fetch import schedule as schedule_module
+from hingfs.fetch.claims import Claims
 from hingfs.fetch.fetcher import BlockFetcher
 from hingfs.fetch.landings import Landing
 from hingfs.fetch.pump import PIECE_BYTES
@@ -52,6 +53,7 @@ class Rig:
         connections: int = 4,
         budget_bytes: int = 256 * MIB,
         cache: MemoryBlockCache | None = None,
+        claims: Claims | None = None,
         **constants: float,
     ) -> None:
         self.source = Source()
@@ -64,6 +66,7 @@ class Rig:
             connections=connections,
             whole_body=lambda *args: self.whole_bodies.append(args),
             paying=Count(FactStore(), ""),
+            claims=claims,
             **constants,
         )
 
