@@ -1,1 +1,1 @@
-"""Videos that are not ready yet are waited for: by commands, and by opens below .wait/."""
+"""Videos that are not ready yet, waited for by commands and by opens below .wait/."""

@@ -48,6 +48,7 @@ EXPECTED: dict[type[HingError], tuple[int, int]] = {
     errors.BodyCut: (errno.EIO, errno.EIO),
     errors.ServerBroken: (errno.EIO, errno.EIO),
     errors.Undecodable: (errno.EIO, errno.EIO),
+    errors.NeverServed: (errno.EIO, errno.EIO),
     errors.RateLimited: (errno.EAGAIN, errno.EIO),
     errors.GivenWay: (errno.EAGAIN, errno.EIO),
     errors.NoTls: (errno.EIO, errno.EIO),
