@@ -2,7 +2,7 @@
 
 `setting` and `switch` stand where a dataclass has a default. The parser, the variables,
 README's table and the checks read these declarations with `settings_of`. The table
-itself is `settings`; `cli.given` reads the values that a command was given.
+itself is `settings`; `given` reads the values that were given.
 """
 
 import dataclasses

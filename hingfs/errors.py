@@ -31,7 +31,7 @@ HingError
     ├ UsageError, TokenError, EndpointError, FuseUnavailable, MountpointError,
     └ MountBusy, NotMounted, NoSuchApi
 
-`mount.operations` alone decides which errno each becomes.
+`errnos` alone decides which errno each becomes.
 Text that came from a server goes through `printable` before it enters a message.
 """
 

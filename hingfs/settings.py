@@ -2,7 +2,7 @@
 
 Each field below declares a setting; its class is a part of `Config`, and a group of the
 help. `units` has the units and most bounds. This module checks what must fit another
-setting, so that no `Config` exists that cannot be used. `cli.given` decides where the
+setting, so that no `Config` exists that cannot be used. `given` decides where the
 values come from.
 """
 

@@ -6,11 +6,11 @@ could be one.
 """
 
 import argparse
-import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from ..given import nearest
 from .console import complain
 
 # Flags by which other programs take a token: --token, --tok, --api-key, --bearer …
@@ -31,24 +31,6 @@ _ELSEWHERE = {
     "-f": "--foreground",
     "--allow_other": "--allow-other",
 }
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The one of *known* that *word* is most like, or those that it begins; else "".
-
-    The common beginnings, "--" and "HINGFS_", do not count.
-    """
-    by_core = {one.removeprefix("--").removeprefix("HINGFS_"): one for one in known}
-    core = word.removeprefix("--").removeprefix("HINGFS_")
-    begun = [
-        one
-        for short, one in by_core.items()
-        if re.match(rf"{re.escape(core)}[-_]", short)
-    ]
-    if begun:
-        return " or ".join(begun)
-    found = difflib.get_close_matches(core, by_core, n=1, cutoff=0.7)
-    return by_core[found[0]] if found else ""
 
 
 class Parser(argparse.ArgumentParser):

@@ -27,13 +27,13 @@ from ..errors import (
     VideoNotReady,
     printable,
 )
+from ..given import Given
 from ..library.names import video_id_of
 from ..mount import mount_table
 from ..settings import EndpointConfig
 from ..units import rounded_size, whole
 from ..wanted import Wanted
 from .console import complain
-from .given import Given
 from .videos import Named, mounted_base_url, named
 
 _STANDARD_OUTPUT = 1

@@ -13,10 +13,10 @@ from ..cache import stock
 from ..cache.stock import Checked, Stocked
 from ..errors import UsageError, plain, printable
 from ..facts.store import expiries
+from ..given import Given
 from ..settings import CacheConfig
 from ..units import parse_size, rounded_size
 from . import disk
-from .given import Given
 from .tables import count, minute, table
 
 _Expiries = Mapping[tuple[str, str], float]

@@ -15,12 +15,12 @@ from pathlib import Path
 from .. import invocation, log
 from ..demo.endpoint import DemoEndpoint
 from ..errors import command_word
+from ..given import Given
 from ..library.names import name_of
 from ..mount import daemon, mountpoint, serving
 from ..settings import Config, EndpointConfig, MountConfig
 from ..token import Token
 from ..workers import Worker
-from .given import Given
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:

@@ -15,13 +15,14 @@ from ..cache.kept_files import Kept
 from ..content import Content
 from ..engine import Engine
 from ..errors import HingError, VideoNotFound, printable
+from ..given import Given
 from ..library.copies import is_of
 from ..library.names import full_name_of
 from ..settings import CacheConfig, EndpointConfig, LogConfig
 from ..units import rounded_size
 from . import batch, disk, kept
 from .console import complain
-from .given import Given
+from .given import tell_misspelt
 
 # What is kept stays, since the server does not confirm that it has it.
 _UNCONFIRMED = 14
@@ -32,7 +33,7 @@ _FAILED = 1
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Drop what `hingfs drop` was given; the exit status."""
     given = Given(vars(arguments), environ)
-    given.tell_misspelt()
+    tell_misspelt(given)
     wanted = batch.wanted(arguments, "drop")
     known = batch.known_api(given, wanted)
     base_url = given.part(EndpointConfig, **known).base_url

@@ -18,6 +18,7 @@ from ..cache.kept_files import KeepFull, Kept, NotWhole, demand_room
 from ..cache.layout import FOLDER
 from ..engine import Engine
 from ..errors import HingError, UsageError, VideoNotFound, plain, printable
+from ..given import Given
 from ..keep import export
 from ..keep.named import NamedKeeper, ToKeep, not_kept
 from ..library.names import full_name_of, name_of
@@ -26,7 +27,7 @@ from ..units import rounded_size
 from ..wanted import Wanted
 from . import batch, disk, kept
 from .console import complain
-from .given import Given
+from .given import tell_misspelt
 from .tables import count, minute, table
 from .videos import Named, named
 
@@ -36,7 +37,7 @@ _STANDARD_OUTPUT = "-"
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Do what `hingfs keep` was asked for; the exit status."""
     given = Given(vars(arguments), environ)
-    given.tell_misspelt()
+    tell_misspelt(given)
     _demand_sense(arguments)
     cache = given.part(CacheConfig)
     directory = disk.keep_directory(cache, environ)

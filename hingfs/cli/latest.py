@@ -13,12 +13,13 @@ from dataclasses import replace
 from .. import log
 from ..engine import Engine
 from ..errors import HingError, ServerBroken, UsageError, VideoNotFound, printable
+from ..given import Given
 from ..library.names import name_of
 from ..settings import CacheConfig, EndpointConfig, LogConfig
 from ..units import whole
 from . import batch, disk
 from .console import complain
-from .given import Given
+from .given import tell_misspelt
 from .videos import directory_of, mount_at, mounted_base_urls
 
 _STANDARD_OUTPUT = 1
@@ -29,7 +30,7 @@ _COUNT = whole(1, 20_000)
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Print what `hingfs latest` was asked for; the exit status."""
     given = Given(vars(arguments), environ)
-    given.tell_misspelt()
+    tell_misspelt(given)
     most = _count(arguments.count)
     # None: no paths; "": in the mount of this API.
     directory: str | None = arguments.paths

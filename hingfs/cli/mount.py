@@ -15,10 +15,11 @@ from ..api.endpoint_check import NewestPage
 from ..cache.kept_files import anything_kept
 from ..errors import EndpointError, HingError, TokenError, command_word, plain
 from ..facts import directory as facts_directory
+from ..given import Given, demand_token
 from ..mount import daemon, mountpoint, serving
 from ..settings import Config
 from .console import complain, is_terminal
-from .given import Given, demand_token
+from .given import tell_misspelt
 
 # A person who waits for longer wonders whether anything happens.
 _SILENT_SECONDS = 3.0
@@ -27,7 +28,7 @@ _SILENT_SECONDS = 3.0
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Mount, and serve in the foreground or leave a daemon; the exit status."""
     given = Given(vars(arguments), environ)
-    given.tell_misspelt()
+    tell_misspelt(given)
     config = given.config(mountpoint.absolute(arguments.directory))
     try:
         return _mount_as(config)

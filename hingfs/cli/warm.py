@@ -13,19 +13,20 @@ from .. import log
 from ..cache import stock
 from ..engine import Engine
 from ..errors import HingError, UsageError, printable
+from ..given import Given
 from ..library.names import full_name_of, name_of
 from ..settings import CacheConfig, EndpointConfig, LogConfig
 from ..units import rounded_size
 from ..wanted import Wanted
 from ..warm import Warmer, room_of
 from . import batch, disk
-from .given import Given
+from .given import tell_misspelt
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Bring in what `hingfs warm` was given, or check it; the exit status."""
     given = Given(vars(arguments), environ)
-    given.tell_misspelt()
+    tell_misspelt(given)
     jobs, named = batch.jobs(arguments), batch.wanted(arguments, "warm")
     cache = given.part(CacheConfig)
     if not cache.disk_cache_bytes:

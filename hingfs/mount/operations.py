@@ -1,8 +1,7 @@
 """The FUSE protocol adapter: paths, stat fields, handles and errnos. Nothing else.
 
-Every operation passes `_refusing_by`, which turns each exception into an errno; the two
-tables below alone choose errnos. `read` never ends with EAGAIN or EINTR: ffmpeg and cp
-would spin on them or silently truncate.
+Every operation passes `_refusing_by`, which turns each exception into an errno by the
+tables of `errnos`.
 
 Threads: operations run on libfuse's threads. `library` makes the files; this module
 decides what the kernel may keep of them.
@@ -23,18 +22,8 @@ from weakref import WeakValueDictionary
 
 from ..blocks import MIB
 from ..content import Content
-from ..errors import (
-    AccessDenied,
-    Closing,
-    ContentChanged,
-    DeadlineExceeded,
-    HingError,
-    NotAsked,
-    RateLimited,
-    VideoNotFound,
-    VideoNotReady,
-    printable,
-)
+from ..errnos import ERRNO_OF_NAME, ERRNO_OF_READ, ErrnoTable, errno_for
+from ..errors import Closing, ContentChanged, HingError, NotAsked, printable
 from ..library.catalog import Catalog
 from ..library.known import VideoFile
 from ..library.names import LONGEST_NAME_BYTES
@@ -48,25 +37,6 @@ log = logging.getLogger(__name__)
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
-ErrnoTable = Mapping[type[BaseException], int]
-
-# Looked up along the exception's classes, from its own to HingError.
-ERRNO_OF_NAME: ErrnoTable = {
-    VideoNotReady: errno.EAGAIN,
-    VideoNotFound: errno.ENOENT,
-    AccessDenied: errno.EACCES,
-    RateLimited: errno.EAGAIN,
-    ContentChanged: errno.ESTALE,
-    DeadlineExceeded: errno.ETIMEDOUT,
-    HingError: errno.EIO,
-}
-ERRNO_OF_READ: ErrnoTable = {
-    VideoNotFound: errno.ENOENT,
-    AccessDenied: errno.EACCES,
-    ContentChanged: errno.ESTALE,
-    DeadlineExceeded: errno.ETIMEDOUT,
-    HingError: errno.EIO,
-}
 # Errnos that programs meet every day are logged at DEBUG. EACCES is one of them, since
 # `api` warns once of a refused token.
 _ORDINARY = frozenset({errno.ENOENT, errno.EAGAIN, errno.EROFS, errno.EACCES})
@@ -85,14 +55,6 @@ _STATFS_FREE_BYTES = 1 << 50
 _MOST_SIZES = 32_768  # of 170 bytes each, however long the names are (2026-11-26)
 # The attributes that getattr gives reach the kernel within this time. A guess.
 _SIZE_SETTLED_SECONDS = 1.0
-
-
-def errno_for(error: BaseException, table: ErrnoTable) -> int:
-    """The errno of *error*; EIO for an unforeseen one."""
-    for kind in type(error).__mro__:
-        if kind in table:
-            return table[kind]
-    return errno.EIO
 
 
 def _refusing_by(

@@ -13,7 +13,7 @@ import pytest
 
 from hingfs import __version__
 from hingfs.cli import main as cli
-from hingfs.cli.given import Given
+from hingfs.given import Given
 from hingfs.mount import serving as mount
 from hingfs.settings import SETTINGS, Config
 from hingfs.token import Token

@@ -21,8 +21,8 @@ import pytest
 from hingfs import invocation
 from hingfs.cli import main as cli
 from hingfs.cli import mount
-from hingfs.cli.given import Given
 from hingfs.errors import MountpointError, TokenError
+from hingfs.given import Given
 from hingfs.mount import fusermount, mount_table, mountpoint
 from hingfs.settings import SETTINGS
 from hingfs.token import Token

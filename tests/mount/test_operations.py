@@ -11,15 +11,11 @@ import requests
 
 from hingfs import errors
 from hingfs.blocks import MIB
+from hingfs.errnos import ERRNO_OF_NAME, ERRNO_OF_READ, errno_for
 from hingfs.errors import HingError
 from hingfs.library.names import LONGEST_NAME_BYTES, full_name_of, inode_of, name_of
 from hingfs.mount.filesystem import Refusal
-from hingfs.mount.operations import (
-    ERRNO_OF_NAME,
-    ERRNO_OF_READ,
-    HingOperations,
-    errno_for,
-)
+from hingfs.mount.operations import HingOperations
 from tests.conftest import Build
 from tests.support import endpoint as faults
 from tests.support.endpoint import ramp
