@@ -26,6 +26,7 @@ from typing import Any
 
 from ..errors import FuseUnavailable, printable
 from . import fusermount
+from .attributes import AttributeCallbacks
 from .entries import EntryCallbacks, OpenDirectories, decoded
 from .filesystem import Filesystem, Refusal
 from .overheard import Overheard
@@ -81,7 +82,7 @@ _LIBFUSE_2 = ("libfuse.so.2",)
 LEAVE_SIGNAL = signal.SIGRTMAX
 
 
-class _Callbacks(EntryCallbacks):
+class _Callbacks(EntryCallbacks, AttributeCallbacks):
     """The callbacks, in the form both libraries share; mixed in before their FUSE.
 
     The libraries' own methods look up the operations object for each call. These call
@@ -166,6 +167,7 @@ class _Registration:
 
     getattr = opendir = readdir = releasedir = _present
     open = read = release = statfs = init = init_with_config = destroy = _present
+    getxattr = listxattr = _present
 
 
 class Binding:
@@ -247,6 +249,7 @@ class Binding:
             _filesystem = filesystem
             _overheard = overheard
             _directories = OpenDirectories(filesystem)
+            _caller = staticmethod(module.fuse_get_context)
             _stat_type = module.c_stat
 
         # libfuse 3 passes two callbacks more arguments, and mfusepy names both kinds.

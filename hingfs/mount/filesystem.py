@@ -59,6 +59,12 @@ class Filesystem(Protocol):
     def attributes_at_hand(self, name: str) -> Mapping[str, int] | None:
         """What `getattr` gives for *name* in "/"; None if that needs more than memory."""
 
+    def getxattr(self, path: str, attribute: str, user_id: int) -> bytes:
+        """The extended *attribute* of *path*, as far as *user_id* may see it."""
+
+    def listxattr(self, path: str, user_id: int) -> Sequence[str]:
+        """The extended attributes of *path*; as `getxattr`."""
+
     def readdir(self, path: str) -> Sequence[Entry]:
         """The entries of *path*."""
 

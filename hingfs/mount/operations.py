@@ -30,6 +30,7 @@ from ..library.names import LONGEST_NAME_BYTES
 from ..library.reader import VideoReader
 from ..library.readers import Readers
 from ..settings import MountConfig
+from .attributes import ToldAttributes
 from .filesystem import Entry, OpenedFile, Refusal
 
 log = logging.getLogger(__name__)
@@ -132,6 +133,7 @@ class HingOperations:
         self._catalog = catalog
         self._readers = readers
         self._config = config
+        self._told = ToldAttributes(catalog, {config.uid, os.geteuid()})
         self._on_start = on_start
         self._on_stop = on_stop
         self._on_open = on_open
@@ -186,6 +188,17 @@ class HingOperations:
         """The stat fields of *name* if they come from memory, without a request."""
         file = self._catalog.at_hand(name)
         return None if file is None else self._stat_noting_size(file, name)
+
+    @_refusing_by(ERRNO_OF_NAME)
+    def getxattr(self, path: str, attribute: str, user_id: int) -> bytes:
+        """What was told of the video, under its name; asks at most once of each."""
+        name = None if path == "/" else _name(path)
+        return self._told.one_of(name, attribute, user_id)
+
+    @_refusing_by(ERRNO_OF_NAME)
+    def listxattr(self, path: str, user_id: int) -> Sequence[str]:
+        """The attributes that there are; none of the directory."""
+        return [] if path == "/" else [*self._told.all_of(_name(path), user_id)]
 
     @_refusing_by(ERRNO_OF_NAME)
     def readdir(self, path: str) -> Sequence[Entry]:

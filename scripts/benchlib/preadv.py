@@ -7,6 +7,7 @@ is left between the two is what hingfs does for a read.
 """
 
 import argparse
+import errno
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,12 @@ class Folder:
 
     def attributes_at_hand(self, name: str) -> Mapping[str, int] | None:
         return self.getattr(f"/{name}", None)
+
+    def getxattr(self, _path: str, _attribute: str, _user_id: int) -> bytes:
+        raise Refusal(errno.EOPNOTSUPP)
+
+    def listxattr(self, _path: str, _user_id: int) -> Sequence[str]:
+        return []
 
     def readdir(self, _path: str) -> Sequence[Entry]:
         with os.scandir(self._folder) as found:

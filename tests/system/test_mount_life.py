@@ -506,7 +506,7 @@ def test_a_mount_whose_server_is_gone_can_be_taken_away(binding: str, how: str) 
 
 
 def test_the_token_is_nowhere_to_be_seen(mounted: Mounted) -> None:
-    """ps, the mount table, error texts and the log lack it; `Mounted` checks the log."""
+    """ps, the mount table, error texts, attributes and the log lack it; `Mounted` checks the log."""
     endpoint, token = mounted.endpoint, mounted.token
     endpoint.add("failed", status="failed")
     endpoint.add("limited", size_bytes=SIZE_BYTES)
@@ -518,11 +518,9 @@ def test_the_token_is_nowhere_to_be_seen(mounted: Mounted) -> None:
         run(["df", mounted.directory]).stdout,
         run(["ps", "-ww", "-o", "args", "-p", str(mounted.process.pid)]).stdout,
         *(stat_says(mounted.path(name)) for name in ("failed", "limited", "missing")),
+        run(["getfattr", "-d", mounted.path("video")]).stdout,
     ]
-    assert errno_of(lambda: os.listxattr(mounted.path("video"))) in {
-        "ENOTSUP",
-        "ENODATA",
-    }
+    assert "user.hingfs.id" in seen[-1]
     assert mounted.path("video").read_bytes() != b""
     assert str(mounted.directory) in seen[1]
     assert "/v1/videos/" in mounted.log
