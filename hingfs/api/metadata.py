@@ -65,6 +65,7 @@ class VideoMetadata:
         video_id: str,
         listed: Status | None = None,
         *,
+        told: Status | None = None,
         known: bool = False,
         ahead: bool = False,
     ) -> Probe:
@@ -73,7 +74,8 @@ class VideoMetadata:
         The status route is asked beside the HEAD. *listed* is a status from the API's
         list of just now; it saves that request if it tells when the video was completed.
         Some lists tell less than the status route, and the time must not depend on which
-        of the two was asked. *known*: the video was served or listed before, so a 404 is
+        of the two was asked. *told* is what the status route has told just now, if it was
+        asked. *known*: the video was served or listed before, so a 404 is
         believed when several replicas say so. *ahead*: no program asked for the video, so
         the look-up gives way once the API counts requests. Raises the errors of `refusals`
         and TransportError, which includes GivenWay.
@@ -83,22 +85,22 @@ class VideoMetadata:
         if listed is not None and listed.completed_at_seconds is None:
             listed = None
         begin = partial(self._statuses.begin, video_id, tries, gives_way=ahead)
-        asking = begin() if listed is None else None
+        asking = begin() if listed is None and told is None else None
         look = Look(video_id, patience, self._heads.ask(video_id, patience))
-        status, facts = listed or UNSAID, look.head.facts
+        status, facts = told or listed or UNSAID, look.head.facts
         if asking is not None:
             status, facts = self._status_and_facts(look, asking)
         if status.unknown:
             facts = facts or self._prober.facts(look, status, known=known)
             # The video is served, so some replica knows it.
             status = self._statuses.ask_replicas(video_id, status)
-        if status.state in (State.NOT_READY, State.FAILED):
-            # The bytes prove nothing: some servers serve a file while they write it.
-            raise refusals.refusal(200, {}, b"", status)
+        # The bytes prove nothing: some servers serve a file while they write it.
+        self.refuse_unfinished(status)
         if facts is None:
             known = known or (status.state is State.READY and not status.expired)
             facts = self._prober.facts(look, status, known=known)
-        self._check_shown(look, status, facts, was_asked=asking is not None)
+        was_asked = asking is not None or told is not None
+        self._check_shown(look, status, facts, was_asked=was_asked)
         return Probe(facts, status, listed=status is listed)
 
     def status(self, video_id: str) -> Status:
@@ -106,17 +108,28 @@ class VideoMetadata:
 
         Raises VideoNotReady or VideoFailed if that is what it says, and TransportError.
         """
+        status = self.told(video_id) or UNSAID
+        self.refuse_unfinished(status)
+        return status
+
+    def told(self, video_id: str) -> Status | None:
+        """The status of *video_id*, whatever it is; None if no route tells this token.
+
+        Raises TransportError.
+        """
         asking = self._statuses.begin(video_id, self._sender.terms.tries())
         if asking is None:
-            return UNSAID
+            return None
         deadline = time.monotonic() + self._config.metadata_seconds
         try:
-            status = result_by(deadline, asking)
+            return result_by(deadline, asking)
         except AccessDenied:  # the content may be read all the same
-            return UNSAID
+            return None
+
+    def refuse_unfinished(self, status: Status) -> None:
+        """Raise VideoNotReady or VideoFailed if that is what *status* says."""
         if status.state in (State.NOT_READY, State.FAILED):
             raise refusals.refusal(200, {}, b"", status)
-        return status
 
     def _check_shown(
         self, look: Look, status: Status, facts: Facts, *, was_asked: bool

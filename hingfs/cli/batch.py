@@ -130,7 +130,12 @@ def follow(
                 tell(video)
                 progress.ended(video)
             progress.show()
-    if videos and all(isinstance(video.error, _OF_NO_VIDEO) for video in videos):
+    demand_api(engine, [video.error for video in videos])
+
+
+def demand_api(engine: Engine, errors: Sequence[HingError | None]) -> None:
+    """Raise what the check of the API does, if by *errors* no video at all was found."""
+    if errors and all(isinstance(error, _OF_NO_VIDEO) for error in errors):
         engine.client.check()  # which raises where there is no video API at all
 
 

@@ -21,7 +21,7 @@ from ..errors import HingError, UsageError, VideoNotFound, plain, printable
 from ..given import Given
 from ..keep import export
 from ..keep.named import NamedKeeper, ToKeep, not_kept
-from ..library.names import full_name_of, name_of
+from ..library.names import full_name_of
 from ..settings import CacheConfig, EndpointConfig, LogConfig
 from ..units import rounded_size
 from ..wanted import Wanted
@@ -171,7 +171,7 @@ def _check(directory: Path, given: Given, arguments: argparse.Namespace) -> int:
     wanted = batch.wanted(arguments, "keep")
     known = batch.known_api(given, wanted)
     base_url = given.part(EndpointConfig, **known).base_url
-    here = _best(kept.everything(directory), base_url)
+    here = kept.best(kept.everything(directory), base_url)
     all_kept = True
     for one in wanted:
         found = here.get(one.name)
@@ -181,16 +181,6 @@ def _check(directory: Path, given: Given, arguments: argparse.Namespace) -> int:
         else:
             print(f"{printable(one.said)}: {_how_much(found)}")
     return 0 if all_kept else batch.NOT_YET
-
-
-def _best(found: Sequence[Kept], base_url: str) -> dict[str, Kept]:
-    """The version of each video at *base_url* by its names: whole ones first, then new."""
-    return {
-        name: one
-        for one in sorted(found, key=lambda one: (one.is_sealed, one.mark.begun_at))
-        if one.version.endpoint == base_url
-        for name in (name_of(one.version.video_id), full_name_of(one.version.video_id))
-    }
 
 
 def _how_much(found: Kept | None) -> str:

@@ -37,6 +37,16 @@ def everything(directory: Path) -> list[Kept]:
     return sorted(found, key=lambda kept: -kept.mark.begun_at)
 
 
+def best(found: Sequence[Kept], base_url: str) -> dict[str, Kept]:
+    """The version of each video at *base_url* by its names: whole ones first, then new."""
+    return {
+        name: one
+        for one in sorted(found, key=lambda one: (one.is_sealed, one.mark.begun_at))
+        if one.version.endpoint == base_url
+        for name in (name_of(one.version.video_id), full_name_of(one.version.video_id))
+    }
+
+
 def here_bytes(kept: Kept) -> int:
     """How much of *kept* is here."""
     if kept.is_sealed:

@@ -36,6 +36,7 @@ exit status of `warm` and `keep`, the first that holds of 3, 4, 1 and:
  130  ended by Ctrl-C
 exit status of `drop`, the first that holds of 1, 14 and 11 (not kept):
   14  the server does not confirm that it has what is kept
+exit status of `info`, whatever is told of a video: 0; else the first of 3, 4, 1 and 11
 exit status of `latest`: 11 if no clip is ready"""
 _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
@@ -82,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_mount(commands)
     _add_umount(commands)
+    _add_info(commands)
     _add_latest(commands)
     _add_warm(commands)
     _add_keep(commands)
@@ -125,6 +127,26 @@ def _add_umount(commands: "_Commands") -> None:
         "--lazy", action="store_true", help="detach at once, even while files are open"
     )
     parser.set_defaults(run=_umount)
+
+
+def _add_info(commands: "_Commands") -> None:
+    parser = commands.add_parser(
+        "info",
+        usage="hingfs info [OPTION]... [VIDEO]... [-f FILE] [-]",
+        help="show what videos are, and how far they have come",
+        description=_wrapped(
+            "Show what videos are, ready or not: status, model, prompt, times, size, and "
+            "how much of them is here. What the server does not tell is left out. The "
+            "options are those of `hingfs mount`."
+        ),
+        epilog=EXIT_STATUSES,
+    )
+    _add_videos(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="for programs; a line for each video"
+    )
+    offer(parser, ("endpoint", "cache", "log"))
+    parser.set_defaults(run=_info)
 
 
 def _add_latest(commands: "_Commands") -> None:
@@ -351,6 +373,13 @@ def _umount(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
 
     mountpoint.unmount(mountpoint.absolute(arguments.directory), lazy=arguments.lazy)
     return 0
+
+
+def _info(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    with _importing():
+        from . import info  # noqa: PLC0415 - as said above
+
+    return info.run(arguments, environ)
 
 
 def _latest(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:

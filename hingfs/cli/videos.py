@@ -18,6 +18,9 @@ from ..library.names import VIDEO_SUFFIX, full_name_of
 from ..mount import mount_table
 from ..units import parse_path
 
+# A directory of each mount, where videos have the same names.
+_WAITING = ".wait"
+
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -108,6 +111,8 @@ def _base_url_at(directory: str) -> str | None:
         where = Path(os.path.realpath(directory or os.curdir))
     except OSError:  # the working directory is gone
         return None
+    if where.name == _WAITING:
+        where = where.parent
     entry = mount_table.entry_at(where)
     if entry is None or not _is_own(entry):
         return None

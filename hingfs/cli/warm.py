@@ -7,20 +7,19 @@ Decides what is said of each. Leaves to `batch` which videos are meant, and to t
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from .. import log
 from ..cache import stock
 from ..engine import Engine
 from ..errors import HingError, UsageError, printable
 from ..given import Given
-from ..library.names import full_name_of, name_of
 from ..settings import CacheConfig, EndpointConfig, LogConfig
 from ..units import rounded_size
 from ..wanted import Wanted
 from ..warm import Warmer, room_of
 from . import batch, disk
 from .given import tell_misspelt
+from .here import stocked
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -118,21 +117,3 @@ def _say_how_much(video: Wanted) -> None:
     part = "all" if here == video.size_bytes else rounded_size(here)
     how_much = f"{part} of {size} here" if here else "not here"
     print(f"{printable(video.said)}: {how_much}")
-
-
-def stocked(directory: Path, base_url: str) -> dict[str, stock.Stocked]:
-    """What is here of the videos at *base_url*, by each name of theirs.
-
-    Of two versions the one that was fetched last counts.
-    """
-    with disk.in_words():
-        found = stock.videos(directory)
-    return {
-        name: video
-        for video in sorted(found, key=lambda video: video.created_at)
-        if video.version.endpoint == base_url and not video.private
-        for name in {
-            name_of(video.version.video_id),
-            full_name_of(video.version.video_id),
-        }
-    }

@@ -13,7 +13,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from ..api.judgement.verdict import Facts
@@ -128,17 +128,20 @@ class Versions:
             except ServerBroken as error:
                 raise self._lagging_or_broken(video_id, error) from error
 
-    def confirm(self, video_id: str) -> VideoFile:
+    def confirm(self, video_id: str, told: Status | None = None) -> VideoFile:
         """The known file of *video_id* if the server still has it, else the new one.
 
-        Raises as `look_up` does.
+        *told* is what the status route has told just now, if it was asked. Raises as
+        `look_up` does.
         """
         with self._remembering_refusals(video_id):
+            if told is not None:
+                self._metadata.refuse_unfinished(told)
             file = self._known.file(video_id)
             if file is None:
-                return self._find(video_id)
+                return self._find(video_id, told)
             if not self._sameness.is_confirmed(file):
-                return self._find(video_id, replaced=True)
+                return self._find(video_id, told, replaced=True)
             self._known.note_confirmed(file)
             return file
 
@@ -148,9 +151,9 @@ class Versions:
         Raises as `look_up` does, and ContentChanged if the video is just being replaced.
         """
         status = self._metadata.status(file.video_id)
-        if not _has_time_of(file, status):
+        if not has_time_of(file, status):
             now = self.confirm(file.video_id)
-            if now is not file and not _has_time_of(now, status):
+            if now is not file and not has_time_of(now, status):
                 raise ContentChanged("it changes while it is asked about")
             file = now
         details = told_by(file.content, status)
@@ -197,14 +200,14 @@ class Versions:
     def _probe(
         self, video_id: str, status: Status | None, *, ahead: bool, replaced: bool
     ) -> Probe:
-        told = status
+        row = None
         # A row tells the time, and saves the status; it tells no details.
-        if told is None and not self._described.are_wanted:
-            told = self._list.row_to_believe(video_id)
+        if status is None and not self._described.are_wanted:
+            row = self._list.row_to_believe(video_id)
         known = self._known.was_served(video_id) or self._list.has_unexpired(video_id)
-        probe = self._metadata.probe(video_id, told, known=known, ahead=ahead)
-        if status is not None:
-            probe = replace(probe, listed=False)
+        probe = self._metadata.probe(
+            video_id, row, told=status, known=known, ahead=ahead
+        )
         if not replaced and is_disproved(self._known.file(video_id), probe):
             # A read found other bytes than HEAD says, and HEAD says the same again.
             self._metadata.distrust_head(video_id)
@@ -319,7 +322,7 @@ class Versions:
         return NeverServed(f"for more than a minute: {error}")
 
 
-def _has_time_of(file: VideoFile, status: Status) -> bool:
+def has_time_of(file: VideoFile, status: Status) -> bool:
     """Whether *status* has the time of *file*, or none."""
     seconds = status.mtime_seconds
     return seconds is None or int(seconds * 1e9) == file.mtime_ns

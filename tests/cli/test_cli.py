@@ -263,6 +263,7 @@ def test_help_tells_the_commands_and_the_exit_statuses() -> None:
     for word in (
         "mount",
         "umount",
+        "info",
         "latest",
         "warm",
         "keep",

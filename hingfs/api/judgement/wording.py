@@ -42,14 +42,17 @@ def _plain_name(name: str) -> str:
     return _BETWEEN.sub("_", _HUMP.sub("_", name)).strip("_").lower()
 
 
-NOT_READY_WORDS = _words(
+QUEUED_WORDS = _words(
     "queued queue queueing queuing in_queue enqueued pending waiting scheduled",
-    "submitted submitting not_start not_started starting initializing",
-    "initialising preparing preprocessing throttled retrying",
+    "submitted submitting not_start not_started throttled",
+    "排队中 等待中 待处理",
+)
+NOT_READY_WORDS = QUEUED_WORDS | _words(
+    "starting initializing initialising preparing preprocessing retrying",
     "in_progress inprogress progressing processing running generating rendering",
     "dreaming encoding transcoding postprocessing post_processing finalizing",
     "not_ready unfinished",
-    "排队中 等待中 待处理 准备中 处理中 生成中 进行中 渲染中",
+    "准备中 处理中 生成中 进行中 渲染中",
 )
 READY_WORDS = _words(
     "completed complete success successful succeeded succeed done finished finish ready",
