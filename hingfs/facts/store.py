@@ -68,8 +68,9 @@ class FactStore:
         self._digest = digest
         self._gather_seconds = gather_seconds
         self.recalled: Recalled = NOTHING  # set once, by `load`
-        self._lock = threading.Lock()  # guards the three fields below; no I/O under it
+        self._lock = threading.Lock()  # guards the four fields below; no I/O under it
         self._batch = Batch()
+        self._writing = Batch()  # what the thread writes now
         self._tokens = 0  # how often the token changed: only ever grows
         self._closed = False
         self._loaded = threading.Event()
@@ -138,9 +139,14 @@ class FactStore:
     def details_from(self, video_id: str) -> list[DetailFacts]:
         """The details on file of *video_id*, and of some after it; waits for the disk.
 
-        A change counts once it is written, a second later.
+        Those that this process changed are left out until the change is written.
         """
-        return self._reader.details_from(video_id) if self._reader is not None else []
+        if self._reader is None:
+            return []
+        with self._lock:  # before the read, which may see the file as it was
+            changed = {*self._batch.details, *self._writing.details}
+        found = self._reader.details_from(video_id)
+        return [row for row in found if row.video_id not in changed]
 
     def save_listing(self, rows: Sequence[ListedRow], listed_at: float) -> None:
         """Keep *rows*, taken at *listed_at* (Unix seconds), as the last listing."""
@@ -217,6 +223,7 @@ class FactStore:
     def _write_pending(self) -> None:
         with self._lock:
             batch, self._batch = self._batch, Batch()
+            self._writing = batch
             tokens = self._tokens
         if not batch:
             return
@@ -227,10 +234,11 @@ class FactStore:
                 facts.write(self.endpoint, token, batch)
             return True
 
-        if not self._use(write):
-            with self._lock:  # it is tried again with the next change
-                if tokens == self._tokens:
-                    self._batch = _joined(batch, self._batch)
+        written = self._use(write)
+        with self._lock:
+            self._writing = Batch()
+            if not written and tokens == self._tokens:
+                self._batch = _joined(batch, self._batch)  # tried with the next change
 
     def _use(self, job: Callable[[Database], Result]) -> Result | None:
         """The result of *job*; None if the file cannot be used now.

@@ -201,7 +201,7 @@ def test_details_are_read_when_they_are_wanted_with_those_that_come_next(mount):
     one.drop_video("d")
     other.put_video(video("c"))
     other.put_details(told("c", "of another account"))
-    for store_of in (one, other):
+    for store_of in (other, one):
         end(store_of)
 
     again = mount()
@@ -209,6 +209,23 @@ def test_details_are_read_when_they_are_wanted_with_those_that_come_next(mount):
     assert again.details_from("b") == [told("b"), told("c", "later")]
     assert again.details_from("e") == []
     assert FactStore().details_from("b") == []
+
+
+def test_details_that_changed_are_not_read_as_they_were(mount, tmp_path, expected_log):
+    expected_log("database is locked")
+    kept(mount, video())
+    one = mount(gather_seconds=0.01)
+    one.put_details(told("v"))
+    eventually(lambda: one.details_from("v"), "what was written")
+    with locked(tmp_path / NAME):
+        one.drop_details("v")
+        assert one.details_from("v") == []
+        eventually(lambda: not one._batch.details, "the begin of a write")
+        assert one.details_from("v") == []
+        eventually(lambda: expected_log.lines, "an attempt to write it")
+        assert one.details_from("v") == []
+    end(one)
+    assert mount().details_from("v") == []
 
 
 def test_details_end_with_their_video(mount):

@@ -1,6 +1,7 @@
 """What was told of a version stays, asks little, and outlives a mount."""
 
 import contextlib
+import itertools
 import sqlite3
 from collections.abc import Callable
 
@@ -127,6 +128,18 @@ def test_what_moves_later_moves_no_detail(start, endpoint, server):
         assert engine.catalog.details_of(file) == found
 
 
+def test_a_video_that_was_forgotten_and_is_looked_up_anew_has_its_own_again(
+    start, server
+):
+    """As one of many thousands."""
+    engine = start()
+    found = details(engine)
+    server.prompt = "another"
+    engine.catalog._known._known.pop("v")
+
+    assert details(engine) == found
+
+
 def test_a_mount_again_asks_nothing(start, endpoint):
     found = details(start())
     engine = start()
@@ -164,20 +177,33 @@ def test_what_was_settled_for_many_is_read_at_once(start, endpoint, monkeypatch)
     assert reads == ["v000"]
 
 
-@pytest.mark.parametrize("mounted_again", [False, True])
-def test_another_version_has_its_own(start, endpoint, server, mounted_again):
+@pytest.mark.parametrize(
+    "ways",
+    [*itertools.product([False, True], repeat=3)],
+    ids="{0[0]:d}{0[1]:d}{0[2]:d}".format,
+)
+def test_another_version_has_its_own(start, endpoint, server, ways):
+    """After a remount or not, at the same time or not, and as a list told it or not."""
+    mounted_again, same_time, listed = ways
     engine = start()
     old = details(engine)
     server.prompt = "a dog"
-    endpoint.videos["v"].replace()
+    video = endpoint.videos["v"]
+    made_at = video.completed_at
+    video.replace()
+    if same_time:
+        video.completed_at = made_at
     engine = start() if mounted_again else engine
+    if listed:  # so that the look-up brings no details
+        engine.catalog.listing()
     file = engine.catalog.find_to_open("v.mp4")
 
     new = engine.catalog.details_of(file)
 
     assert (old.prompt, new.prompt) == (PROMPT, "a dog")
-    assert new.etag == endpoint.videos["v"].etag != old.etag
-    assert new.completed_at != old.completed_at
+    assert new.etag == video.etag != old.etag
+    assert (new.completed_at == old.completed_at) is same_time
+    assert details(start()) == new
 
 
 def test_a_version_that_comes_while_it_is_asked_about_is_not_mixed_up(
@@ -299,10 +325,15 @@ def test_a_kept_video_of_an_older_hingfs_has_what_its_file_tells(
     (tmp_path / "cache" / NAME).unlink()
     assert files(tmp_path / "data", "about") == []
     gone(endpoint)
+    engine = start()
+    file = engine.catalog.find("v.mp4")
+    endpoint.wait_until_idle()
+    endpoint.reset_log()
 
-    assert details(start()) == Details(
-        completed_at=CREATED_AT + RENDER_SECONDS, etag=etag
-    )
+    found = engine.catalog.details_of(file)
+
+    assert found == Details(completed_at=CREATED_AT + RENDER_SECONDS, etag=etag)
+    assert requests(endpoint) == []
 
 
 def test_what_is_dropped_leaves_nothing_behind(start, tmp_path):

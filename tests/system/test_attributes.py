@@ -85,6 +85,12 @@ def test_a_person_sees_what_a_video_is(binding):
             assert errno_of_process(path, of_path(call)) == number, call
         assert not endpoint.requests_of("status")
         assert all(one.method == "GET" for one in endpoint.requests_of("content"))
+        # A list that told the time has saved the status, which nobody asks for in vain.
+        endpoint.add("w", size_bytes=SIZE)
+        assert mounted.path("w").name in os.listdir(mounted.directory)
+        call = of_path("getxattr(PATH, 'user.xdg.tags')")
+        assert errno_of_process(mounted.path("w"), call) == "ENODATA"
+        assert not endpoint.requests_of("status", video_id="w")
         # Errors are those of the name.
         for name, number in {"late": "EAGAIN", "gone": "ENOENT"}.items():
             for call in ("listxattr(PATH)", "getxattr(PATH, 'user.hingfs.id')"):
