@@ -40,14 +40,20 @@ import os
 import re
 import shlex
 
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+"
-)
+_CONTROLS = r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
+_UNPRINTABLE = re.compile(rf"{_CONTROLS}+")
+_LINE_END = re.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
+_UNPRINTABLE_IN_LINE = re.compile(rf"(?:(?!\n){_CONTROLS})+")
 
 
 def plain(text: str) -> str:
     """*text* with each run of control and direction characters as one space."""
     return _UNPRINTABLE.sub(" ", text)
+
+
+def plain_lines(text: str) -> str:
+    """As `plain` of each line of *text*; lines end with a line feed."""
+    return _UNPRINTABLE_IN_LINE.sub(" ", _LINE_END.sub("\n", text))
 
 
 def printable(text: object, limit: int = 200) -> str:

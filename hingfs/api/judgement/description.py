@@ -9,8 +9,9 @@ object is the video, and to `times` when it was made.
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
-from ...errors import plain
+from ...errors import plain_lines
 from . import bodies
 from .video_object import WRAPPERS, Object
 from .wording import Fields, fields_of
@@ -47,6 +48,7 @@ _ASIDE = (
 )
 _ALL_ASIDE = (*_ASIDE, *WRAPPERS)
 _MOST_PARTS = 100  # of a prompt in parts
+_MOST_OBJECTS = 50  # are looked at; a server sends a handful
 _MOST_MODEL = 128  # characters
 _LONGEST_SECONDS = 86_400.0
 _NUMBER = re.compile(
@@ -75,11 +77,11 @@ class Description:
 
 def description_of(found: Object, outer: object) -> Description:
     """What the video object *found* was asked for; *outer* may be wrapped around it."""
-    objects = [*_objects_in(found)]
+    objects = [*islice(_objects_in(found), _MOST_OBJECTS)]
     if outer is not found and isinstance(outer, dict):
         around = fields_of(outer)
         # What the wrappers in it hold is the video, or another one.
-        objects += [around, *_inside(around, _ASIDE, depth=1)]
+        objects += [around, *islice(_inside(around, _ASIDE, depth=1), _MOST_OBJECTS)]
     return Description(
         next(_models_in(objects), None),
         next(_prompts_in(objects), None),
@@ -146,8 +148,7 @@ def _text_of_part(part: object) -> str:
 
 def _plain_text(text: str) -> str:
     """*text* whose lines have no control characters, and which can be encoded."""
-    lines = "\n".join(plain(line).rstrip() for line in text.splitlines())
-    return lines.strip().encode("utf-8", "replace").decode()
+    return plain_lines(text).strip().encode("utf-8", "replace").decode()
 
 
 def _lengths_in(objects: Iterable[Fields]) -> Iterator[float]:

@@ -200,7 +200,7 @@ def test_a_resolution_is_a_size_a_number_of_lines_a_shape_or_none(fields, resolu
 @pytest.mark.parametrize(
     ("prompt", "plain"),
     [
-        ("one\r\ntwo\u2028three", "one\ntwo\nthree"),
+        ("one\r\ntwo\u2028three\rfour\n\nfive", "one\ntwo\nthree\nfour\n\nfive"),
         ("a\x00b\x1b[31mc\u202ed", "a b [31mc d"),
         ("a\ud83dz", "a?z"),
         ("👩\u200d👩\u200d👧 🐈", "👩\u200d👩\u200d👧 🐈"),
@@ -240,6 +240,15 @@ def test_the_prompt_is_in_no_text_of_the_status():
     assert status.description is not None
     assert status.description.prompt == PROMPT
     assert PROMPT not in repr(status) + repr(status.description)
+
+
+def test_a_few_objects_are_looked_at():
+    aside = {"params": {}, "options": {}, "config": {}, "meta": {}, "usage": {}}
+    some = {"input": aside, "request": aside}
+    many = {name: dict.fromkeys(aside, aside) for name in aside}
+
+    assert told(**some, data={"prompt": PROMPT}).prompt == PROMPT
+    assert told(**many, data={"prompt": PROMPT}).prompt is None
 
 
 def test_a_document_of_any_shape_is_read_in_bounded_memory():
