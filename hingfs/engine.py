@@ -97,7 +97,7 @@ class Engine:
             paying=Count(self.facts, "requests at once that pay"),
             claims=DiskClaims(tiers),
         )
-        crowd = Crowd(most_waiting)
+        self.crowd = crowd = Crowd(most_waiting)
         self.readers = Readers(
             self.fetcher, tiers, self.spools, endpoint.read_seconds, crowd=crowd
         )

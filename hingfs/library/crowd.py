@@ -17,12 +17,24 @@ log = logging.getLogger(__name__)
 
 
 class Crowd:
-    """The calls under way, of which *most* may wait. Thread safety: all methods."""
+    """The calls under way, of which *most* may wait. Thread safety: all methods.
 
-    def __init__(self, most: int) -> None:
+    A warning says how many *said* once there are more; again after half have gone.
+    """
+
+    def __init__(
+        self, most: int, said: str = "calls wait for a server; more fail at once"
+    ) -> None:
         self._most = most
-        self._lock = threading.Lock()
-        self._under_way = 0  # guarded by _lock
+        self._said = said
+        self._lock = threading.Lock()  # guards all below
+        self._under_way = 0
+        self._warned = False
+
+    @property
+    def under_way(self) -> int:
+        """How many calls are under way."""
+        return self._under_way
 
     def call(self, seconds: float) -> "Call":
         """A call as a context, which gives its deadline (monotonic).
@@ -35,15 +47,19 @@ class Crowd:
         """One more call is under way; returns whether it may wait."""
         with self._lock:
             self._under_way += 1
-            under_way = self._under_way
-        if under_way == self._most + 1:
-            log.warning("%d calls wait for a server; more fail at once", self._most)
-        return under_way <= self._most
+            may_wait = self._under_way <= self._most
+            warns = not may_wait and not self._warned
+            self._warned = self._warned or warns
+        if warns:
+            log.warning("%d %s", self._most, self._said)
+        return may_wait
 
     def leave(self) -> None:
         """One call less."""
         with self._lock:
             self._under_way -= 1
+            if self._under_way <= self._most // 2:
+                self._warned = False
 
 
 class Call:

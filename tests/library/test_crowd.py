@@ -22,3 +22,19 @@ def test_a_call_has_its_time_while_there_is_room(expected_log: LogWatch) -> None
 
     with crowd.call(100), crowd.call(100) as last:
         assert last > time.monotonic() + 90
+
+
+def test_a_crowd_is_said_once_until_half_of_it_has_gone(
+    expected_log: LogWatch,
+) -> None:
+    expected_log("2 opens wait")
+    crowd = Crowd(2, "opens wait")
+    with crowd.call(100):
+        with crowd.call(100):
+            for _ in range(3):
+                with crowd.call(100):
+                    assert crowd.under_way == 3
+            assert len(expected_log.lines) == 1
+
+        with crowd.call(100), crowd.call(100):
+            assert len(expected_log.lines) == 2
