@@ -30,24 +30,27 @@ class OpenDirectories:
     def __init__(self, filesystem: Filesystem) -> None:
         self._filesystem = filesystem
         self._handles = itertools.count(1)
-        # handle -> what it shows; the kernel reads one handle at a time
+        # handle -> its path, and what it shows; the kernel reads one handle at a time
+        self._paths: dict[int, str] = {}
         self._listings: dict[int, Sequence[Entry]] = {}
 
-    def open(self) -> int:
-        """A new handle."""
-        return next(self._handles)
+    def open(self, path: str) -> int:
+        """A new handle of *path*; later calls may come with no path."""
+        handle = next(self._handles)
+        self._paths[handle] = path
+        return handle
 
-    def entries(
-        self, handle: int, path: str, offset: int
-    ) -> Iterator[tuple[int, Entry]]:
+    def entries(self, handle: int, offset: int) -> Iterator[tuple[int, Entry]]:
         """(offset of the next, entry) from *offset* on; from 0 on, of a new listing."""
         listing = self._listings.get(handle)
         if listing is None or offset == 0:
+            path = self._paths[handle]
             listing = self._listings[handle] = self._filesystem.readdir(path)
         return ((i + 1, listing[i]) for i in range(offset, len(listing)))
 
     def close(self, handle: int) -> None:
         """Forget *handle*."""
+        self._paths.pop(handle, None)
         self._listings.pop(handle, None)
 
 
@@ -64,9 +67,9 @@ class EntryCallbacks:
         _fill_stat(buf, self._filesystem.getattr(decoded(path), handle))
         return 0
 
-    def opendir(self, _path: bytes | None, fip: Any) -> int:
+    def opendir(self, path: bytes, fip: Any) -> int:
         """A handle, which shows one listing."""
-        fip.contents.fh = self._directories.open()
+        fip.contents.fh = self._directories.open(str(decoded(path)))
         return 0
 
     def releasedir(self, _path: bytes | None, fip: Any) -> int:
@@ -75,23 +78,29 @@ class EntryCallbacks:
         return 0
 
     def readdir_2(
-        self, path: bytes | None, buf: Any, fill: Any, offset: int, fip: Any
+        self, _path: bytes | None, buf: Any, fill: Any, offset: int, fip: Any
     ) -> int:
         """As many entries as fit, for libfuse 2."""
         stat_buffer = self._stat_type()
-        for following, entry in self._entries(path, fip, offset):
+        for following, entry in self._entries(fip, offset):
             stat_buffer.st_mode, stat_buffer.st_ino = entry.mode, entry.inode
             if fill(buf, _encoded(entry.name), stat_buffer, following):
                 break
         return 0
 
     def readdir_3(
-        self, path: bytes | None, buf: Any, fill: Any, offset: int, fip: Any, flags: int
+        self,
+        _path: bytes | None,
+        buf: Any,
+        fill: Any,
+        offset: int,
+        fip: Any,
+        flags: int,
     ) -> int:
         """As many entries as fit, with attributes where the kernel takes them."""
         stat_buffer = self._stat_type()
         pointer = ctypes.pointer(stat_buffer)
-        for following, entry in self._entries(path, fip, offset):
+        for following, entry in self._entries(fip, offset):
             known = None
             if flags & _READDIR_PLUS:
                 known = self._filesystem.attributes_at_hand(entry.name)
@@ -104,11 +113,8 @@ class EntryCallbacks:
                 break
         return 0
 
-    def _entries(
-        self, path: bytes | None, fip: Any, offset: int
-    ) -> Iterator[tuple[int, Entry]]:
-        handle = fip.contents.fh
-        return self._directories.entries(handle, decoded(path) or "/", offset)
+    def _entries(self, fip: Any, offset: int) -> Iterator[tuple[int, Entry]]:
+        return self._directories.entries(fip.contents.fh, offset)
 
 
 def decoded(path: bytes | None) -> str | None:
