@@ -93,6 +93,11 @@ def has_name(video_id: str) -> bool:
     return video_id_of(full_name_of(video_id)) == video_id
 
 
+def may_be_a_video(name: str) -> bool:
+    """Whether *name*, full or short, can stand for a video at all."""
+    return video_id_of(name) is not None or is_short(name)
+
+
 def inode_of(video_id: str) -> int:
     """A stable inode number: 63 bits of a hash of the id, never 0 or 1."""
     digest = hashlib.blake2b(video_id.encode(), digest_size=8).digest()

@@ -93,6 +93,7 @@ class _Callbacks(EntryCallbacks, AttributeCallbacks):
     """
 
     _overheard: Overheard
+    _interrupted: Any  # fuse_interrupted(3), which knows the call by its thread
     started = False  # on the class, since the constructor of FUSE is the whole mount
 
     def _wrapper(self, callback: Any, *args: Any) -> int:
@@ -106,11 +107,17 @@ class _Callbacks(EntryCallbacks, AttributeCallbacks):
 
     def open(self, path: bytes, fip: Any) -> int:
         info = fip.contents
-        opened = self._filesystem.open(str(decoded(path)), info.flags)
+        opened = self._filesystem.open(
+            str(decoded(path)), info.flags, self._is_interrupted
+        )
         info.fh = opened.handle
         info.keep_cache = opened.keep_cache
         info.direct_io = opened.direct_io
         return 0
+
+    def _is_interrupted(self) -> bool:
+        """Whether a signal came for the program whose call this thread serves."""
+        return bool(self._interrupted())
 
     def read(
         self, _path: bytes | None, buf: Any, size: int, offset: int, fip: Any
@@ -248,6 +255,7 @@ class Binding:
         class Bridge(_Callbacks, module.FUSE):  # type: ignore[name-defined,misc]
             _filesystem = filesystem
             _overheard = overheard
+            _interrupted = module._libfuse.fuse_interrupted
             _directories = OpenDirectories(filesystem)
             _caller = staticmethod(module.fuse_get_context)
             _stat_type = module.c_stat

@@ -6,9 +6,12 @@ Threads: the calls come from libfuse's threads, many at once.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+# Opens below it wait for their videos; its st_size is how many do.
+WAITING = "/.wait"
 
 
 class Refusal(Exception):
@@ -68,8 +71,14 @@ class Filesystem(Protocol):
     def readdir(self, path: str) -> Sequence[Entry]:
         """The entries of *path*."""
 
-    def open(self, path: str, flags: int) -> OpenedFile:
-        """Open for reading."""
+    def open(
+        self, path: str, flags: int, interrupted: Callable[[], bool]
+    ) -> OpenedFile:
+        """Open for reading; may wait for long.
+
+        *interrupted* tells whether a signal has come for the program that calls; only
+        this thread may ask it.
+        """
 
     def read_into(self, handle: int, buffer: memoryview, offset: int) -> int:
         """Fill *buffer* from *offset*; the count is short only at end of file."""

@@ -8,6 +8,7 @@ nothing on a mount, which may hang. `mountpoint` acts on what it finds.
 import contextlib
 import os
 import re
+import select
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,30 @@ def source_of(base_url: str) -> str:
     """What the table shows as the source of a mount of *base_url*."""
     # A comma would end the mount's option. The kernel takes a page of options.
     return _SOURCE + printable(base_url, 1000).replace(",", "%2C")
+
+
+class OwnMount:
+    """Whether the mount of *device* is still in the table. Thread safety: all methods.
+
+    Who has something open in a mount that was detached holds it up, unseen by others.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        # Open as long as the process, whose mount it is.
+        self._table = os.open(_MOUNTINFO, os.O_RDONLY | os.O_CLOEXEC)
+        self._gone = not self._is_listed()  # only ever set
+
+    def is_there(self) -> bool:
+        """Whether it is; reads the table only after that has changed."""
+        changes = select.poll()  # not shared, since two threads may not use one
+        changes.register(self._table, select.POLLPRI)
+        if changes.poll(0) and not self._is_listed():
+            self._gone = True
+        return not self._gone
+
+    def _is_listed(self) -> bool:
+        return any(entry.device == self._device for entry in entries())
 
 
 def base_url_of(entry: MountEntry) -> str:

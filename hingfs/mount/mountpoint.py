@@ -25,6 +25,7 @@ from ..errors import (
     plain,
 )
 from . import fusermount, mount_table
+from .filesystem import WAITING
 from .mount_table import MountEntry
 
 _FUSE_CONF = Path("/etc/fuse.conf")
@@ -131,7 +132,8 @@ def raise_kernel_readahead(directory: Path, size_kib: int) -> bool:
 def unmount(directory: Path, *, lazy: bool) -> None:
     """Take away the hingfs mount at *directory*.
 
-    *lazy* detaches it at once, and readers that have files open get errors.
+    *lazy* detaches it at once, and readers that have files open get errors. Opens that
+    wait below `.wait/` are ended.
     Raises NotMounted, or MountBusy with the names of the processes that use it.
     """
     entry = mount_table.entry_at(directory)
@@ -147,11 +149,22 @@ def unmount(directory: Path, *, lazy: bool) -> None:
         _detach(directory, lazy=lazy or _is_dead(directory))
     except MountBusy as busy:
         users = list(mount_table.users_of(entry.device))
+        if not users and _opens_wait(directory):
+            _detach(directory, lazy=True)  # which ends them
+            return
         named = ", ".join(users[:_MOST_NAMED]) or "processes of other users"
         raise MountBusy(
             f"{busy} by {named}; leave it and close them, or run: "
             f"{invocation.command()} umount --lazy {command_word(directory)}"
         ) from None
+
+
+def _opens_wait(directory: Path) -> bool:
+    """Whether opens wait for their videos in the mount at *directory*."""
+    try:
+        return os.stat(f"{directory}{WAITING}").st_size > 0
+    except OSError:  # another user's, or one of an older hingfs
+        return False
 
 
 def cut_off(directory: Path, connections: Path = _CONNECTIONS) -> None:

@@ -4,7 +4,7 @@ Every operation passes `_refusing_by`, which turns each exception into an errno 
 tables of `errnos`.
 
 Threads: operations run on libfuse's threads. `library` makes the files; this module
-decides what the kernel may keep of them.
+decides what the kernel may keep of them. `waiting` has the opens that wait.
 """
 
 import errno
@@ -26,12 +26,14 @@ from ..errnos import ERRNO_OF_NAME, ERRNO_OF_READ, ErrnoTable, errno_for
 from ..errors import Closing, ContentChanged, HingError, NotAsked, printable
 from ..library.catalog import Catalog
 from ..library.known import VideoFile
-from ..library.names import LONGEST_NAME_BYTES
+from ..library.names import LONGEST_NAME_BYTES, may_be_a_video
 from ..library.reader import VideoReader
 from ..library.readers import Readers
 from ..settings import MountConfig
+from . import waiting
 from .attributes import ToldAttributes
-from .filesystem import Entry, OpenedFile, Refusal
+from .filesystem import WAITING, Entry, OpenedFile, Refusal
+from .waiting import WaitingOpens
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +105,7 @@ def _log_refusal(call: str, number: int, error: HingError) -> None:
 class _Handle:
     file: VideoFile
     name: str  # as opened; to the kernel, each name is a file of its own
+    inode: int
     reader: VideoReader
     # True from an open that makes the kernel drop the pages of other versions, until a
     # read proves that it did: another open at that time might still use those pages.
@@ -113,10 +116,16 @@ def _nothing(_file: VideoFile) -> None:
     """Nobody is told of opens."""
 
 
+def _never() -> bool:
+    """Nothing interrupts a call."""
+    return False
+
+
 class HingOperations:
     """The file system, as `filesystem.Filesystem` wants it. Thread safety: all methods.
 
-    *on_open* is told of each file that a program opens, and does not wait.
+    *on_open* is told of each file that a program opens, and does not wait. Without
+    *waits*, an open below `.wait/` is as one in the root.
     """
 
     def __init__(
@@ -128,6 +137,7 @@ class HingOperations:
         on_start: Callable[[], None],
         on_stop: Callable[[], None],
         on_open: Callable[[VideoFile], None] = _nothing,
+        waits: WaitingOpens | None = None,
         most_sizes: int = _MOST_SIZES,
     ) -> None:
         self._catalog = catalog
@@ -137,6 +147,7 @@ class HingOperations:
         self._on_start = on_start
         self._on_stop = on_stop
         self._on_open = on_open
+        self._waits = waits
         self._most_sizes = most_sizes
         self._mounted_ns = time.time_ns()
         self._numbers = itertools.count(1)
@@ -176,46 +187,96 @@ class HingOperations:
                     # The kernel has one size per file: the old size would cut off, or
                     # pad, reads through handles of the new version.
                     raise ContentChanged("the video changed since it was opened")
-                return self._stat_noting_size(opened.file, opened.name)
+                return self._stat_of_file(opened.file, opened.name, opened.inode)
         if path == "/":
-            return self._stat_of_root()
+            changed_ns = self._catalog.changed_ns() or self._mounted_ns
+            return self._stat_of_directory(_ROOT_INODE, changed_ns)
+        if path == WAITING:
+            return self._stat_of_waits()
         name = _name(path)
+        if waiting.is_below(path):
+            return self._stat_of_awaited(name, str(path))
         file = self._catalog.find(name, more_follows=True)
-        return self._stat_noting_size(file, name)
+        return self._stat_of_file(file, name, file.inode)
 
     @_refusing_by(ERRNO_OF_NAME)
     def attributes_at_hand(self, name: str) -> Mapping[str, int] | None:
         """The stat fields of *name* if they come from memory, without a request."""
         file = self._catalog.at_hand(name)
-        return None if file is None else self._stat_noting_size(file, name)
+        return None if file is None else self._stat_of_file(file, name, file.inode)
 
     @_refusing_by(ERRNO_OF_NAME)
     def getxattr(self, path: str, attribute: str, user_id: int) -> bytes:
         """What was told of the video, under its name; asks at most once of each."""
-        name = None if path == "/" else _name(path)
-        return self._told.one_of(name, attribute, user_id)
+        return self._told.one_of(self._described(path), attribute, user_id)
 
     @_refusing_by(ERRNO_OF_NAME)
     def listxattr(self, path: str, user_id: int) -> Sequence[str]:
         """The attributes that there are; none of the directory."""
-        return [] if path == "/" else [*self._told.all_of(_name(path), user_id)]
+        name = self._described(path)
+        return [] if name is None else [*self._told.all_of(name, user_id)]
+
+    def _described(self, path: str) -> str | None:
+        """The file whose video is described by attributes of *path*, if any is.
+
+        None is of a directory, nor below `.wait/` of a video that is not known yet.
+        """
+        if path in {"/", WAITING}:
+            return None
+        name = _name(path)
+        if waiting.is_below(path) and self._catalog.at_hand(name) is None:
+            return None
+        return name
 
     @_refusing_by(ERRNO_OF_NAME)
     def readdir(self, path: str) -> Sequence[Entry]:
-        """The names that can be read now."""
+        """The names that can be read now; none in `.wait/`.
+
+        A program that opens all it finds would wait there.
+        """
+        above = Entry("..", stat.S_IFDIR, _ROOT_INODE)
+        if path == WAITING:
+            return [Entry(".", stat.S_IFDIR, waiting.inode_of(path)), above]
         if path != "/":
             raise Refusal(errno.ENOTDIR)
-        root = [Entry(name, stat.S_IFDIR, _ROOT_INODE) for name in (".", "..")]
         listing = self._catalog.listing()
-        return root + [Entry(name, stat.S_IFREG, inode) for name, inode in listing]
+        files = [Entry(name, stat.S_IFREG, inode) for name, inode in listing]
+        return [Entry(".", stat.S_IFDIR, _ROOT_INODE), above, *files]
 
     @_refusing_by(ERRNO_OF_NAME)
-    def open(self, path: str, flags: int) -> OpenedFile:
-        """A handle for reading the version that the server has now."""
+    def open(
+        self, path: str, flags: int, interrupted: Callable[[], bool] = _never
+    ) -> OpenedFile:
+        """A handle for reading the version that the server has now.
+
+        Below `.wait/` waits until there is one. O_NONBLOCK means nothing for a regular
+        file, and VLC opens each file so.
+        """
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise Refusal(errno.EROFS)
         name = _name(path)
+        if not waiting.is_below(path):
+            file = self._catalog.find_to_open(name)
+            return self._open(file, name, file.inode)
+        if self._waits is not None and self._catalog.at_hand(name) is None:
+            self._waits.await_ready(name, interrupted)
         file = self._catalog.find_to_open(name)
+        self._demand_told_size(file, path)
+        return self._open(file, path.removeprefix("/"), waiting.inode_of(path))
+
+    def _demand_told_size(self, file: VideoFile, path: str) -> None:
+        """Refuse an open of *path* while the kernel believes that it has another size.
+
+        The kernel then looks it up anew, and opens it again: no program sees the refusal.
+        sendfile, by which BusyBox copies, ends at the size of the last look-up.
+        """
+        with self._lock:
+            size, _since = self._kernel_sizes.get(hash(path.removeprefix("/")), (-1, 0))
+        if size != file.content.size_bytes:
+            raise Refusal(errno.ESTALE)
+
+    def _open(self, file: VideoFile, name: str, inode: int) -> OpenedFile:
+        """A handle for *file*, opened as *name*."""
         content = file.content
         handle = next(self._numbers)
         reader = self._readers.open(content, self._catalog.following(file.video_id))
@@ -234,7 +295,7 @@ class HingOperations:
             direct = mixed or self._may_know_another_size_locked(file, name)
             keep = self._kernel_pages.get(hash(name)) is content
             self._handles[handle] = _Handle(
-                file, name, reader, clears=not keep and not direct
+                file, name, inode, reader, clears=not keep and not direct
             )
         return OpenedFile(handle, keep_cache=keep, direct_io=direct)
 
@@ -279,9 +340,32 @@ class HingOperations:
             opened.clears = False
             self._kernel_pages[hash(opened.name)] = opened.file.content
 
-    def _stat_noting_size(self, file: VideoFile, name: str) -> Mapping[str, int]:
-        """The stat fields of *file*; notes the size that the kernel gets for *name*."""
-        size = file.content.size_bytes
+    def _stat_of_file(
+        self, file: VideoFile, name: str, inode: int
+    ) -> Mapping[str, int]:
+        return self._stat_of(name, inode, file.content.size_bytes, file.mtime_ns)
+
+    def _stat_of_awaited(self, name: str, path: str) -> Mapping[str, int]:
+        """The stat fields of *path*, which is *name* below `.wait/`; from memory alone.
+
+        Its size is 0 until it is known. fstat comes by path as well.
+        """
+        if not may_be_a_video(name):
+            raise Refusal(errno.ENOENT)
+        inode, opened_as = waiting.inode_of(path), path.removeprefix("/")
+        file = self._catalog.at_hand(name) or self._opened_as(opened_as)
+        if file is None:
+            return self._stat_of(opened_as, inode, 0, self._mounted_ns)
+        return self._stat_of_file(file, opened_as, inode)
+
+    def _opened_as(self, name: str) -> VideoFile | None:
+        """The file that was opened last as *name*, and is still open."""
+        with self._lock:
+            opened = [one.file for one in self._handles.values() if one.name == name]
+        return opened[-1] if opened else None
+
+    def _note_size(self, name: str, size: int) -> None:
+        """The kernel is about to be given *size* as that of *name*."""
         with self._lock:
             known = self._kernel_sizes.get(hash(name))
             if known is None or known[0] != size:
@@ -292,7 +376,6 @@ class HingOperations:
                 first = known is None and not self._forgot_sizes
                 since = 0.0 if first else time.monotonic()
                 self._kernel_sizes[hash(name)] = (size, since)
-        return self._stat_of(file)
 
     def _may_know_another_size_locked(self, file: VideoFile, name: str) -> bool:
         """True if the kernel may still believe that *file* has another size.
@@ -308,27 +391,35 @@ class HingOperations:
         settled = time.monotonic() - since >= _SIZE_SETTLED_SECONDS
         return size != file.content.size_bytes or not (since == 0.0 or settled)
 
-    def _stat_of(self, file: VideoFile) -> Mapping[str, int]:
-        size = file.content.size_bytes
+    def _stat_of(
+        self, name: str, inode: int, size: int, mtime_ns: int
+    ) -> Mapping[str, int]:
+        """The stat fields of *name*; notes its size, since the kernel gets them."""
+        self._note_size(name, size)
         return {
             "st_mode": stat.S_IFREG | self._config.file_mode,
-            "st_ino": file.inode,
+            "st_ino": inode,
             "st_nlink": 1,
             "st_uid": self._config.uid,
             "st_gid": self._config.gid,
             "st_size": size,
             "st_blocks": -(-size // _STAT_BLOCK_BYTES),
             "st_blksize": _PREFERRED_READ_BYTES,
-            "st_mtime": file.mtime_ns,
-            "st_ctime": file.mtime_ns,
-            "st_atime": file.mtime_ns,
+            "st_mtime": mtime_ns,
+            "st_ctime": mtime_ns,
+            "st_atime": mtime_ns,
         }
 
-    def _stat_of_root(self) -> Mapping[str, int]:
-        changed_ns = self._catalog.changed_ns() or self._mounted_ns
+    def _stat_of_waits(self) -> Mapping[str, int]:
+        """The stat fields of `.wait/`; its size is how many opens wait."""
+        inode = waiting.inode_of(WAITING)
+        count = self._waits.count if self._waits is not None else 0
+        return {**self._stat_of_directory(inode, self._mounted_ns), "st_size": count}
+
+    def _stat_of_directory(self, inode: int, changed_ns: int) -> Mapping[str, int]:
         return {
             "st_mode": stat.S_IFDIR | self._config.dir_mode,
-            "st_ino": _ROOT_INODE,
+            "st_ino": inode,
             "st_nlink": 2,
             "st_uid": self._config.uid,
             "st_gid": self._config.gid,
@@ -339,8 +430,9 @@ class HingOperations:
 
 
 def _name(path: str | None) -> str:
-    """The file name in *path*; refuses one that no file in the root can have."""
-    name = (path or "").removeprefix("/")
+    """The file name in *path*; refuses one that no file can have."""
+    above = f"{WAITING}/" if waiting.is_below(path) else "/"
+    name = (path or "").removeprefix(above)
     if "/" in name:
         raise Refusal(errno.ENOENT)
     if (

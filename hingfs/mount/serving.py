@@ -31,10 +31,13 @@ from ..library.known import VideoFile
 from ..library.lookups import SILENCE_SECONDS
 from ..log import reopen as reopen_log
 from ..settings import CacheConfig, Config
+from ..wait.poller import Poller
 from ..workers import Worker
 from . import binding, heap, mount_table, mountpoint
+from .mount_table import OwnMount
 from .operations import HingOperations
 from .threads import shares_of, threads_left
+from .waiting import WaitingOpens
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +87,10 @@ class Mount:
         if newest is not None:
             self.engine.catalog.note_newest(newest)
         self._keeper = _keeper_of(self.engine, config)
+        self._poller = Poller(
+            self.engine.catalog.find_when_ready, config.endpoint.poll_seconds
+        )
+        self._own_mount: OwnMount | None = None  # set once, when it is up
         self.operations = HingOperations(
             self.engine.catalog,
             self.engine.readers,
@@ -91,6 +98,7 @@ class Mount:
             on_start=self._started,
             on_stop=self.close,
             on_open=self._opened,
+            waits=self._waiting_opens(),
         )
 
     def run(self) -> None:
@@ -121,11 +129,27 @@ class Mount:
         self._ended.set()
         if self._keeper is not None:
             self._keeper.close()
+        self._poller.close()
         self.engine.close()
 
     def _opened(self, file: VideoFile) -> None:
         if self._keeper is not None:
             self._keeper.opened(file)
+
+    def _waiting_opens(self) -> WaitingOpens | None:
+        """None where no request is sent, and so nothing can become ready."""
+        if self._config.endpoint.offline:
+            return None
+        return WaitingOpens(
+            self._poller,
+            self.engine.crowd,
+            most=self._shares.most_opens_waiting,
+            seconds=self._config.mount.wait_seconds,
+            is_attached=self._is_attached,
+        )
+
+    def _is_attached(self) -> bool:
+        return self._own_mount is None or self._own_mount.is_there()
 
     def _options(self) -> dict[str, str | bool]:
         config = self._config.mount
@@ -156,12 +180,12 @@ class Mount:
         """Do what must wait until the kernel has the reply to its first message."""
         directory, size_kib = self._config.mount.directory, binding.READAHEAD_KIB
         try:
-            os.stat(
-                directory
-            )  # waits for the reply; inside `init` it would wait for ever
+            # Waits for the reply; inside `init` it would wait for ever.
+            device = os.stat(directory).st_dev
         except OSError as error:
             self._fail(f"it does not answer: {error.strerror}")
             return
+        self._own_mount = OwnMount(f"{os.major(device)}:{os.minor(device)}")
         try:
             if mountpoint.raise_kernel_readahead(directory, size_kib):
                 log.info("the kernel reads ahead %d KiB", size_kib)

@@ -48,6 +48,14 @@ class Shares:
     most_threads: int
     most_waiting: int
 
+    @property
+    def most_opens_waiting(self) -> int:
+        """How many of the calls that wait may be opens below `.wait/`.
+
+        Those wait for half an hour: as many other calls have room beside them.
+        """
+        return self.most_waiting // 2
+
 
 def shares_of(left: int | None) -> Shares:
     """The shares of *left* more threads; None is no bound.

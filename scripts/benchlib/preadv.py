@@ -10,7 +10,7 @@ import argparse
 import errno
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hingfs.mount import binding
@@ -57,7 +57,9 @@ class Folder:
         with os.scandir(self._folder) as found:
             return [Entry(one.name, one.stat().st_mode, one.inode()) for one in found]
 
-    def open(self, path: str, _flags: int) -> OpenedFile:
+    def open(
+        self, path: str, _flags: int, _interrupted: Callable[[], bool]
+    ) -> OpenedFile:
         return OpenedFile(
             os.open(f"{self._folder}{path}", os.O_RDONLY), keep_cache=True
         )

@@ -99,6 +99,7 @@ def test_half_of_what_is_left_may_wait(
     for left in (None, 30_000, 2 * MAX_WAITING):
         assert shares_of(left) == Shares(MAX_THREADS, MAX_WAITING) == Shares(1024, 960)
     assert not caplog.records
+    assert Shares(1024, 960).most_opens_waiting == 480
 
     assert shares_of(1000) == Shares(most_threads=625, most_waiting=500)
     assert shares_of(32) == Shares(most_threads=20, most_waiting=16)

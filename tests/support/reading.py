@@ -42,7 +42,7 @@ class DirectHandle:
 
     def __init__(self, operations: Filesystem, path: str) -> None:
         self._operations = operations
-        self._handle = operations.open(path, os.O_RDONLY).handle
+        self._handle = operations.open(path, os.O_RDONLY, lambda: False).handle
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,7 @@ import math
 import os
 import re
 import signal
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ from hingfs.library.names import full_name_of, name_of
 from hingfs.mount import binding as binding_module
 from hingfs.mount import serving as mount_module
 from hingfs.mount.filesystem import Refusal
+from hingfs.mount.threads import shares_of
+from hingfs.settings import MountConfig
 from hingfs.token import Token
 from tests.support import endpoint as faults
 from tests.support.attempts import Attempts
@@ -549,11 +552,12 @@ def test_a_long_name_is_shown_in_short_and_opens_by_both(view, endpoint):
 
 @pytest.mark.parametrize("name", [".hidden.mp4", ".Trash", "x.txt", "v", "..mp4", "é"])
 def test_a_name_of_no_video_costs_no_request(view, endpoint, name):
-    """A name that no video can have is ENOENT without a request; so is every hidden name."""
+    """A name that no video can have is ENOENT without a request; so is every hidden name but `.wait`."""
     operations = view().mount.operations
 
     assert errno_of(lambda: operations.getattr(f"/{name}", None)) == "ENOENT"
     assert errno_of(lambda: operations.open(f"/{name}", os.O_RDONLY)) == "ENOENT"
+    assert stat.S_ISDIR(operations.getattr("/.wait", None)["st_mode"])
 
     assert endpoint.log == []
 
@@ -820,7 +824,7 @@ def test_an_expired_video_is_asked_for_again(view, endpoint):
 
 
 def test_every_call_returns(view, film, endpoint, expected_log, monkeypatch):
-    """Every call returns: each request of the kernel is served within `--read-timeout` (60 s) for bytes, `--metadata-timeout` (30 s) for a stat or open, with ETIMEDOUT if the server was silent; one call of a program can be several requests, one after the other, and none that failed is waited for again."""
+    """Every call returns: each request of the kernel is served within `--read-timeout` (60 s) for bytes, `--metadata-timeout` (30 s) for a stat or open outside `.wait/`, with ETIMEDOUT if the server was silent; one call of a program can be several requests, one after the other, and none that failed is waited for again."""
     expected_log("ETIMEDOUT")
     go_on = threading.Event()
     deadlines = []
@@ -850,6 +854,33 @@ def test_every_call_returns(view, film, endpoint, expected_log, monkeypatch):
     assert said == ["ETIMEDOUT"] * 4
     first, again = deadlines
     assert again == first
+
+
+@pytest.mark.fuse
+@each_binding
+def test_an_open_waits_below_the_directory_for_that(binding):
+    """Below `.wait/` names are found at once, without a request, and an open waits until its video is ready, `--wait-limit` (30 min) at most, then it is EAGAIN; a failure, ENOENT, a signal and the end of the mount end it at once. 480 opens may wait, and one more is EAGAIN at once."""
+    assert MountConfig(Path("/mnt")).wait_seconds == 30 * 60
+    assert shares_of(None).most_opens_waiting == 480
+    options = ("--wait-limit", "500ms", "--poll-interval", "50ms")
+    reads = "len(open(path, 'rb').read())"
+    with own_mount(binding, *options) as (endpoint, mounted):
+        directory = mounted.directory / ".wait"
+        endpoint.wait_until_idle()
+        asked = len(endpoint.log)
+        for video_id in ("never", "failed", "gone"):
+            assert (directory / f"{video_id}.mp4").stat().st_size == 0
+        assert len(endpoint.log) == asked
+        endpoint.add("never", status="queued")
+        endpoint.add("failed", status="failed")
+        endpoint.add("ready", size_bytes=SIZE_BYTES)
+
+        said = [
+            errno_of_process(directory / f"{video_id}.mp4", reads)
+            for video_id in ("never", "failed", "gone", "ready")
+        ]
+
+        assert said == ["EAGAIN", "EIO", "ENOENT", f"no error: {SIZE_BYTES}"]
 
 
 def test_a_first_byte_that_is_late_is_waited_for(view, endpoint):
