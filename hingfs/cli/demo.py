@@ -18,6 +18,7 @@ from ..errors import command_word
 from ..given import Given
 from ..library.names import name_of
 from ..mount import daemon, mountpoint, serving
+from ..mount.filesystem import WAITING
 from ..settings import Config, EndpointConfig, MountConfig
 from ..token import Token
 from ..workers import Worker
@@ -74,6 +75,7 @@ class _Demo:
         names = {
             video_id: files / name_of(video_id) for video_id in self._endpoint.videos
         }
+        awaited = f"{files}{WAITING}/{name_of('video_demo_rendering')}"
         print(
             f"""\
 hingfs: a small video API runs at {self._endpoint.base_url}, mounted on {files}
@@ -82,6 +84,7 @@ hingfs: a small video API runs at {self._endpoint.base_url}, mounted on {files}
   cvlc --play-and-exit {names["video_demo_moov_first"]}
   rsync -a {files}/ copies/
   stat {names["video_demo_rendering"]}    # not ready; try again in 20 s
+  ffprobe -hide_banner {awaited}    # waits for it
   stat {names["video_demo_failed"]}    # failed for good
 end it with Ctrl-C, or in another shell: {umount}""",
             flush=True,
