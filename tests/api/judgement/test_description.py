@@ -243,7 +243,13 @@ def test_the_prompt_is_in_no_text_of_the_status():
 
 
 def test_a_few_objects_are_looked_at():
-    aside = {"params": {}, "options": {}, "config": {}, "meta": {}, "usage": {}}
+    aside: dict[str, object] = {
+        "params": {},
+        "options": {},
+        "config": {},
+        "meta": {},
+        "usage": {},
+    }
     some = {"input": aside, "request": aside}
     many = {name: dict.fromkeys(aside, aside) for name in aside}
 
