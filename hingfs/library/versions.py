@@ -120,7 +120,7 @@ class Versions:
         with self._remembering_refusals(video_id):
             status = self._metadata.status(video_id)
             if status.state is not State.READY:
-                return self._find(video_id)
+                return self._find_under(status, video_id)
             try:
                 return self._find(video_id, status)
             except NeverServed:
@@ -196,6 +196,18 @@ class Versions:
             self._unserved_since.pop(video_id)
         self._list.note_served(video_id)
         return self._file_of(video_id, probe)
+
+    def _find_under(self, status: Status, video_id: str) -> VideoFile:
+        """As `_find`; where it is not ready, the word of *status* tells how far it is."""
+        try:
+            return self._find(video_id)
+        except VideoNotReady as error:
+            error.word = error.word or status.word
+            if error.progress is None:
+                error.progress = status.progress
+            if error.pause_seconds is None:
+                error.pause_seconds = status.pause_seconds
+            raise
 
     def _probe(
         self, video_id: str, status: Status | None, *, ahead: bool, replaced: bool
