@@ -1,4 +1,4 @@
-"""What `warm`, `keep` and `drop` have in common: many videos at once, told one by one.
+"""What `warm`, `keep`, `drop` and `wait` share: many videos at once, told one by one.
 
 Decides which videos and which API are meant, how progress is shown, what helps where a
 video cannot be had, and which failure gives the exit status. Leaves to each command where
@@ -32,6 +32,7 @@ from ..library.names import video_id_of
 from ..mount import mount_table
 from ..settings import EndpointConfig
 from ..units import rounded_size, whole
+from ..wait.awaited import TimedOut
 from ..wanted import Wanted
 from .console import complain
 from .videos import Named, mounted_base_url, named
@@ -44,6 +45,7 @@ _JOBS = whole(1, 64)
 _JOBS_BY_DEFAULT = 4
 # Not all is here yet: a video is not ready, or `--check` has found some absent.
 NOT_YET = 13
+TIMED_OUT = 124  # as timeout(1) ends
 # Each with its exit status, and its name for programs. The gravest is first; what is none
 # of them is a HingError alone.
 _OUTCOMES: tuple[tuple[type[HingError], int, str], ...] = (
@@ -55,6 +57,7 @@ _OUTCOMES: tuple[tuple[type[HingError], int, str], ...] = (
     (NoRoom, 12, "no_room"),
     (KeepFull, 12, "no_room"),
     (VideoNotReady, NOT_YET, "not_ready"),
+    (TimedOut, TIMED_OUT, "timed_out"),
 )
 # Such errors for all videos may mean that something else answers at the base URL.
 _OF_NO_VIDEO = (VideoNotFound, NotAVideo)
@@ -186,9 +189,9 @@ def _progress(videos: Sequence[Wanted]) -> Iterator[_Progress]:
 # -- what is said ----------------------------------------------------------------------
 
 
-def tell_error(video: Wanted, error: HingError, endpoint: EndpointConfig) -> None:
-    """Say why *video* did not come, and what helps."""
-    sentence = endpoint.token.hide(f"{printable(video.said)}: {error}")
+def tell_error(said: str, error: HingError, endpoint: EndpointConfig) -> None:
+    """Say why the video that was named as *said* did not come, and what helps."""
+    sentence = endpoint.token.hide(f"{printable(said)}: {error}")
     remedies = (what for kind, what in _REMEDIES if isinstance(error, kind))
     complain("; ".join([sentence, *remedies]))
 

@@ -148,7 +148,7 @@ def _tell(video: Wanted, endpoint: EndpointConfig) -> None:
     """Say how *video* ended."""
     assert isinstance(video, ToKeep), "`_keep` makes no other"
     if video.error is not None:
-        batch.tell_error(video, video.error, endpoint)
+        batch.tell_error(video.said, video.error, endpoint)
         return
     size, fetched = rounded_size(video.size_bytes), rounded_size(video.fetched_bytes)
     news = f"kept, {fetched} fetched" if video.fetched_bytes else "is kept"

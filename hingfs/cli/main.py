@@ -37,7 +37,9 @@ exit status of `warm` and `keep`, the first that holds of 3, 4, 1 and:
 exit status of `drop`, the first that holds of 1, 14 and 11 (not kept):
   14  the server does not confirm that it has what is kept
 exit status of `info`, whatever is told of a video: 0; else the first of 3, 4, 1 and 11
-exit status of `latest`: 11 if no clip is ready"""
+exit status of `latest`: 11 if no clip is ready
+exit status of `wait`, the first that holds of 3, 4, 1, 10, 11 and:
+ 124  timed out                     130  ended by Ctrl-C (143: by SIGTERM)"""
 _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 
@@ -85,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_umount(commands)
     _add_info(commands)
     _add_latest(commands)
+    _add_wait(commands)
     _add_warm(commands)
     _add_keep(commands)
     _add_drop(commands)
@@ -175,6 +178,40 @@ def _add_latest(commands: "_Commands") -> None:
     )
     offer(parser, ("endpoint", "cache", "log"))
     parser.set_defaults(run=_latest)
+
+
+def _add_wait(commands: "_Commands") -> None:
+    parser = commands.add_parser(
+        "wait",
+        usage="hingfs wait [OPTION]... [VIDEO]... [-f FILE] [-]",
+        help="end once videos are ready, or will never be",
+        description=_wrapped(
+            "Wait until videos are ready, and print the id of each as it becomes so. "
+            "Whatever is final ends the wait for a video: it is served, its rendering "
+            "failed, it is missing, or has expired. How far they are stands on standard "
+            "error. The options are those of `hingfs mount`."
+        ),
+        epilog=EXIT_STATUSES,
+    )
+    _add_videos(parser)
+    parser.add_argument(
+        "--timeout",
+        metavar="TIME",
+        help="wait no longer, then end with 124; 0 looks once (default: no limit)",
+    )
+    parser.add_argument(
+        "--any", action="store_true", help="end with 0 as soon as one is ready"
+    )
+    parser.add_argument(
+        "--fail-fast",
+        action="store_true",
+        help="end as soon as one will never be ready",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="for programs; a line for each video"
+    )
+    offer(parser, ("endpoint", "cache", "log"))
+    parser.set_defaults(run=_wait)
 
 
 def _add_warm(commands: "_Commands") -> None:
@@ -387,6 +424,13 @@ def _latest(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         from . import latest  # noqa: PLC0415 - as said above
 
     return latest.run(arguments, environ)
+
+
+def _wait(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    with _importing():
+        from . import wait  # noqa: PLC0415 - as said above
+
+    return wait.run(arguments, environ)
 
 
 def _warm(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:

@@ -73,7 +73,7 @@ def _warm(
             batch.tell_as_json(video, "here", endpoint)
             return
         if video.error is not None:
-            batch.tell_error(video, video.error, endpoint)
+            batch.tell_error(video.said, video.error, endpoint)
             return
         size = rounded_size(video.size_bytes)
         fetched = rounded_size(video.fetched_bytes)

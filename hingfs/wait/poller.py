@@ -18,7 +18,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from ..errors import Closing, HingError, TransportError, foreseen
+from ..errors import Closing, HingError, TransportError, Unreachable, foreseen
 from ..library.known import VideoFile
 from ..workers import Worker, all_ended
 from .news import News
@@ -59,6 +59,9 @@ class Poller:
         # without it.
         self._lock = threading.Lock()
         self._due = threading.Condition(self._lock)  # something to look at, or the end
+        self._ended = threading.Condition(self._lock)  # a look has ended, or all ends
+        self._looks = 0  # that have ended
+        self._reached = False  # the server, by one of them
         self._videos: dict[str, _Video] = {}
         # (monotonic time of the next look, a number, the video); those that nobody
         # waits for any more are dropped when their time comes.
@@ -90,6 +93,7 @@ class Poller:
         with self._lock:
             self._closed = error or Closing("the mount is ending")
             self._due.notify_all()
+            self._ended.notify_all()
             for video in self._videos.values():
                 video.changed.notify_all()
 
@@ -98,6 +102,20 @@ class Poller:
         with self._lock:
             workers = list(self._workers)
         return all_ended(workers, seconds)
+
+    @property
+    def has_reached(self) -> bool:
+        """Whether the server was reached by a look that has ended."""
+        with self._lock:
+            return self._reached
+
+    def await_look(self, looks: int, seconds: float) -> int:
+        """How many looks have ended, once these are not *looks*, or after *seconds*."""
+        with self._lock:
+            self._ended.wait_for(
+                lambda: self._closed is not None or self._looks != looks, seconds
+            )
+            return self._looks
 
     # -- for `Watch` -------------------------------------------------------------------
 
@@ -185,6 +203,9 @@ class Poller:
         pause = self._interval_seconds if named is None else named
         with self._lock:
             self._looking -= 1
+            self._looks += 1
+            self._reached |= not isinstance(news.error, Unreachable)
+            self._ended.notify_all()
             video.news = news
             video.changed.notify_all()
             if not news.is_final:

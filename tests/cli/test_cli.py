@@ -265,6 +265,7 @@ def test_help_tells_the_commands_and_the_exit_statuses() -> None:
         "umount",
         "info",
         "latest",
+        "wait",
         "warm",
         "keep",
         "drop",
@@ -274,7 +275,7 @@ def test_help_tells_the_commands_and_the_exit_statuses() -> None:
     ):
         assert word in text
     told = [int(number) for number in re.findall(r"(?m)(?:^|\s{2})(\d+)  \w", text)]
-    assert sorted(told) == [*range(15), 130]
+    assert sorted(told) == [*range(15), 124, 130, 130]
 
 
 # --- options and variables ----------------------------------------------------------------

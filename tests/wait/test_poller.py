@@ -249,3 +249,13 @@ def test_without_any_thread_a_watch_is_refused(server, monkeypatch):
         assert watch.await_news(None, PATIENCE) is not None
     poller.close()
     assert poller.join(PATIENCE)
+
+
+def test_who_waits_for_many_is_woken_by_each_look(poller, server):
+    with poller.watch("v.mp4") as watch:
+        looks = poller.await_look(0, PATIENCE)
+        assert looks > 0
+        assert watch.news is not None
+        assert poller.await_look(looks, PATIENCE) > looks
+    poller.close()
+    assert poller.await_look(10**9, 0.0) < 10**9
