@@ -33,7 +33,8 @@ def options_table() -> str:
 PURPOSES = {
     "cli": "the command line: arguments, settings, exit statuses",
     "mount": "FUSE in front of an engine, the mount table, the process; a small API to try it with",
-    "warm": "videos brought into the disk cache before they are read; videos kept before their links expire",
+    "warm": "videos brought into the disk cache before they are read; videos kept before their links expire; videos that are waited for; "
+    "files in Python, on Ray and Dask: hing://",
     "wanted": "videos that a person has named, brought in some at a time",
     "bringing": "all of a video brought onto the disk",
     "engine": "all that reads one endpoint's videos, wired, without FUSE",
