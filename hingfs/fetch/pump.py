@@ -19,7 +19,6 @@ from ..blocks import KIB, MIB, Block, ByteRange
 from ..cache.tiers import Tiers
 from ..content import Content
 from ..errors import (
-    BodyCut,
     ContentChanged,
     HingError,
     RangesIgnored,
@@ -156,9 +155,8 @@ class Pump:
         in_pieces = transfer.first + (2 if transfer.demand else 1)
         while transfer.next < min(in_pieces, transfer.stop):
             landing = self._landings.get((transfer.content, transfer.next))
-            if landing is None:
-                raise BodyCut("the mount is ending")
-            self._land(transfer, [_read_in_pieces(body, landing)])
+            size = self._size_of(transfer.content, transfer.next)
+            self._land(transfer, [_read_in_pieces(body, size, landing)])
 
     def _land_runs(self, transfer: Transfer, body: RangeBody) -> None:
         """Read the other blocks, as many at a time as have arrived."""
@@ -213,14 +211,15 @@ class Pump:
             self._sharing.lost(content, first, len(blocks))
 
 
-def _read_in_pieces(body: RangeBody, landing: Landing) -> bytearray:
-    size = landing.size_bytes
+def _read_in_pieces(body: RangeBody, size: int, landing: Landing | None) -> bytearray:
+    """A block of *size* bytes; it has no *landing* if others have brought it meanwhile."""
     partial = bytearray(size)  # never resized: readers copy from it meanwhile
     filled = 0
     while filled < size:
         least = min(PIECE_BYTES, size - filled)
         filled += body.read_into([partial], filled, least)
-        landing.show(partial, filled)
+        if landing is not None:
+            landing.show(partial, filled)
     return partial
 
 

@@ -76,7 +76,7 @@ class Readers:
     def sha256(self, child: int) -> str:
         """Of all that *child* has read, once it has ended well."""
         told = self.wait(child)
-        assert (told.status, told.error) == (0, "")
+        assert (told.status, told.error) == (0, ""), told
         return told.sha256
 
     def close(self) -> None:
