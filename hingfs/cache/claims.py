@@ -57,10 +57,9 @@ class DiskClaims:
         theirs = None
         with contextlib.suppress(OSError):
             theirs = ask(pair.locks, span)
-            video.take_up()  # after it: what they unlock is written
-        if theirs is None:
-            return None
-        return blocks_of(theirs, self._tiers.block_bytes)
+            if not video.take_up():  # after it: what they unlock is written
+                return None
+        return blocks_of(theirs or ByteRange(0, 0), self._tiers.block_bytes)
 
     def _span_of(self, content: Content, blocks: range) -> ByteRange:
         each = self._tiers.block_bytes

@@ -72,6 +72,9 @@ class DiskVideo:
         self._room = room
         self._direct = direct
         self._tally = tally
+        # Whether processes that have gone may have left what was not looked at. Cleared
+        # after a look: no thread goes on before another one's look has ended.
+        self._others_unseen = True
         # Replaced once somebody has deleted the files, or broken them.
         self.pair = opened(version)
         self._looked_at = time.monotonic()
@@ -180,12 +183,21 @@ class DiskVideo:
         tells = self.version.sighting is None
         return tells and self._health.may_write and self._is_local()
 
-    def take_up(self) -> None:
+    def take_up(self) -> bool:
         """Take up what other processes have written by now; raises OSError.
 
-        It takes no longer than a caller can wait for the disk.
+        False if there are none, nor were before the last look. It takes no longer than a
+        caller can wait for the disk.
         """
-        pair = self.pair
+        others = self.pair.locks.are_others()
+        if others or self._others_unseen:
+            self._others_unseen = True
+            self._look(self.pair)
+            self._others_unseen = others
+            return True
+        return False
+
+    def _look(self, pair: Pair) -> None:
         if pair.tells_waits:
             with (
                 contextlib.suppress(BlockingIOError),

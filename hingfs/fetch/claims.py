@@ -28,9 +28,10 @@ class Claims(Protocol):
         """Claim *blocks* for this process, up to the first that others are fetching.
 
         Returns the run of theirs with that block: it may begin before *blocks* and end
-        behind them, and its change shows that its holder goes on. None if all are
-        claimed. Afterwards the tiers show what others had brought of *blocks* before.
-        What this process has claimed already may be claimed again.
+        behind them, and its change shows that its holder goes on. It is empty if all are
+        claimed, and None if there are no others. If there are, the tiers show afterwards
+        what they had brought of *blocks* before. What this process has claimed already
+        may be claimed again.
         """
 
     def look(self, content: Content, blocks: range) -> range | None:
@@ -71,7 +72,7 @@ class Claimed:
         with self._lock:  # before it is claimed: the end of another must not release it
             self._held[transfer] = blocks
         theirs = self._claims.claim(transfer.content, blocks)
-        if theirs is not None:
+        if theirs:
             with self._lock:
                 stop = max(blocks.start, theirs.start)
                 self._held[transfer] = range(blocks.start, stop)

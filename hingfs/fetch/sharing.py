@@ -76,16 +76,16 @@ class Sharing:
         """
         content, first = transfer.content, transfer.first
         theirs = self._claimed.take(transfer)
-        if transfer.begun:  # its bytes are on their way
+        if theirs is None or transfer.begun:  # its bytes are on their way
             return
         stop = transfer.stop
-        if theirs is not None and not transfer.alone:
+        if theirs and not transfer.alone:
             stop = min(stop, max(first, theirs.start))
         absent = self._land_present(content, range(first, stop))
         if absent:
             run = runs_of(absent)[0]
             self._schedule.narrow(transfer, run.start, run.stop)
-        elif theirs is None or stop > first:
+        elif stop > first:
             self._schedule.narrow(transfer, stop, stop)
         else:
             self._schedule.set_aside(transfer, theirs.stop)
@@ -174,7 +174,7 @@ class Sharing:
             stalled = seconds > STALL_SECONDS
             if not absent:
                 self._schedule.leave_aside(transfer)
-            elif stalled or theirs is None or absent[0] not in theirs:
+            elif stalled or not theirs or absent[0] not in theirs:
                 self._schedule.resume(transfer, alone=stalled)
                 resumed = True
         if resumed:
@@ -187,13 +187,13 @@ class Sharing:
         """For how long the claim *theirs* on *blocks* of *content* has been as it is."""
         version, now = content.version, time.monotonic()
         assert version is not None, "only a file of known size has blocks"
-        seen = blocks if theirs is None else theirs
+        seen = theirs or blocks
         for key, (_, last) in list(self._met.items()):
             of_it, run = key
             changed = of_it == version and run != theirs and _overlap(run, seen)
             if changed or now > last + _STALLED_SECONDS:
                 del self._met[key]
-        if theirs is None:
+        if not theirs:
             return 0.0
         first, _ = self._met.get((version, theirs), (now, now))
         self._met[version, theirs] = first, now

@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 
 from hingfs.blocks import KIB, MIB, bounds_of
-from hingfs.cache import folder
+from hingfs.cache import folder, locks
 from hingfs.cache.claims import DiskClaims
 from hingfs.cache.disk import DiskCache
 from hingfs.cache.memory import MemoryBlockCache
+from hingfs.cache.pair import Pair
 from hingfs.cache.tiers import Tiers
+from hingfs.cache.video import DiskVideo
 from hingfs.content import Content
 from hingfs.version import Validator
-from tests.support.disks import there
+from tests.support.disks import open_files, there
+from tests.support.mounting import eventually
 from tests.support.personalities import ramp
 from tests.support.sources import ENDPOINT
 
@@ -78,12 +81,12 @@ def party(tmp_path: Path) -> Iterator[Callable[..., Party]]:
 def test_what_one_has_claimed_another_does_not_get(party):
     mine, other = party(), party()
 
-    assert mine.claim(range(4, 8)) is None
-    assert mine.claim(range(10, 12)) is None
-    assert mine.claim(range(5, 6)) is None, "it is its own"
+    assert not mine.claim(range(4, 8))
+    assert not mine.claim(range(10, 12))
+    assert not mine.claim(range(5, 6)), "it is its own"
 
     assert other.look(range(5, 6)) == range(4, 8), "the whole run is told"
-    assert other.look(range(4)) is None
+    assert not other.look(range(4))
     assert other.claim(EVERYTHING) == range(4, 8), "the first run is told"
     assert mine.look() == range(4), "what comes before it is claimed"
 
@@ -99,7 +102,7 @@ def test_a_claim_ends_as_its_blocks_are_written_and_they_are_there(party):
 
     assert mine.put(range(8, 9))
     assert other.look(range(8, 12)) == range(9, 12)
-    assert other.claim(range(8, 9)) is None, "it is there already"
+    assert not other.claim(range(8, 9)), "it is there already"
     assert other.has(range(8, 9))
 
 
@@ -110,7 +113,7 @@ def test_a_claim_ends_as_it_is_released_or_its_files_are_closed(party):
     mine.release(range(4, 8))
     assert other.look() == range(8, 12)
     mine.tiers.release(mine.content)
-    assert other.look() is None
+    assert not other.look()
     mine.tiers.hold(mine.content)
 
 
@@ -129,8 +132,8 @@ def test_a_claim_ends_where_the_disk_takes_no_more(party, monkeypatch, expected_
     assert mine.put(range(4, 8))
 
     assert other.look() == range(8, 12)
-    assert mine.claim(range(8)) is None
-    assert other.look(range(8)) is None, "what cannot be written is not claimed"
+    assert not mine.claim(range(8))
+    assert not other.look(range(8)), "what cannot be written is not claimed"
 
 
 def test_a_deleted_directory_has_no_claims(party, tmp_path):
@@ -139,16 +142,16 @@ def test_a_deleted_directory_has_no_claims(party, tmp_path):
     for path in (*there(tmp_path, "index"), *there(tmp_path)):
         path.unlink()
 
-    assert party().look() is None
+    assert not party().look()
     assert mine.put(range(4, 8))
-    assert other.claim(range(12, 16)) is None
+    assert not other.claim(range(12, 16))
 
 
 def test_a_version_that_no_other_process_can_tell_is_not_claimed(party):
     mine, other = party(etag=None), party(etag=None)
 
-    assert mine.claim(EVERYTHING) is None
-    assert other.claim(EVERYTHING) is None
+    assert not mine.claim(EVERYTHING)
+    assert not other.claim(EVERYTHING)
 
 
 def test_nothing_is_claimed_on_a_network_file_system(party, monkeypatch):
@@ -156,7 +159,7 @@ def test_nothing_is_claimed_on_a_network_file_system(party, monkeypatch):
     mine, other = party(), party()
     mine.claim(EVERYTHING)
 
-    assert other.look() is None
+    assert not other.look()
 
 
 def test_nothing_is_claimed_where_nobody_knows_the_file_system(party, monkeypatch):
@@ -167,8 +170,45 @@ def test_nothing_is_claimed_where_nobody_knows_the_file_system(party, monkeypatc
     mine, other = party(), party()
     mine.claim(EVERYTHING)
 
-    assert other.look() is None
+    assert not other.look()
     assert mine.put(range(2)), "it is written all the same"
+
+
+def test_nothing_is_claimed_where_the_system_has_no_such_locks(party, monkeypatch):
+    monkeypatch.setattr(locks, "_HAS_LOCKS", False)
+    mine, other = party(), party()
+    mine.claim(EVERYTHING)
+
+    assert not other.look()
+
+
+def test_a_process_alone_looks_for_nobody(party, tmp_path, monkeypatch):
+    """From the second claim on; once there were others, it looks once more."""
+    looked: list[int] = []
+    look = DiskVideo._look
+
+    def counted(video: DiskVideo, pair: Pair) -> None:
+        looked.append(id(video))
+        look(video, pair)
+
+    monkeypatch.setattr(DiskVideo, "_look", counted)
+    mine = party()
+    mine.claim(range(1))
+    looked.clear()
+    assert mine.claim(range(1, 2)) is None
+    assert looked == []
+
+    other = party()
+    other.claim(range(2, 4))
+    assert mine.claim(range(4, 5)) == range(0)
+    other.put(range(2, 4))
+    other.tiers.release(other.content)
+    eventually(lambda: len(open_files(tmp_path)) == 2, "it has closed them")
+    assert mine.claim(range(2, 4)) == range(0)
+    assert mine.has(range(2, 4))
+    assert mine.claim(range(5, 6)) is None
+    assert len(looked) == 3, "the other one's first is among them"
+    other.tiers.hold(other.content)
 
 
 def test_of_smaller_blocks_those_are_claimed_that_are_whole_on_disk(party):

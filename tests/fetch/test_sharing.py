@@ -39,7 +39,7 @@ class Other:
     def claim(self, _content: Content, blocks: range) -> range | None:
         with self._lock:
             theirs = self._first_locked(blocks)
-            stop = blocks.stop if theirs is None else theirs.start
+            stop = theirs.start if theirs else blocks.stop
             self._held.update(range(blocks.start, stop))
             return theirs
 
@@ -52,13 +52,13 @@ class Other:
         with self._lock:
             self._held.difference_update(blocks)
 
-    def _first_locked(self, blocks: range) -> range | None:
+    def _first_locked(self, blocks: range) -> range:
         met = [
             run
             for run in self._theirs
             if run.start < blocks.stop and run.stop > blocks.start
         ]
-        return min(met, key=lambda run: run.start, default=None)
+        return min(met, key=lambda run: run.start, default=range(0))
 
 
 @pytest.fixture
@@ -237,3 +237,14 @@ def test_the_rest_of_a_transfer_that_was_cut_stays_claimed(other):
         rig.go_on()
         assert rig.await_block(landing) == rig.bytes_of(46)
         eventually(lambda: not other.sees, "nothing is claimed")
+
+
+def test_a_block_that_others_bring_while_it_is_asked_for_ends_no_transfer(rig):
+    rig.source.let(0)
+    landings = rig.fetcher.demand(rig.content, range(4))
+    rig.source.wait_until(lambda: bool(rig.source.requests))
+    rig.fetcher._landings.land(rig.content, 1, [rig.bytes_of(1)])
+    rig.go_on()
+
+    blocks = [bytes(rig.await_block(landing)) for landing in landings]
+    assert blocks == [rig.bytes_of(index) for index in range(4)]
