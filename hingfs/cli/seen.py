@@ -146,23 +146,26 @@ def _status_name(seen: Seen) -> str:
 
 
 def rows(seen: Seen) -> list[tuple[str, str]]:
-    """The label and the text of each thing that is known of *seen*."""
+    """The label and the text of each thing that is known of *seen*.
+
+    No text has control characters, but for the line ends of the prompt.
+    """
     details = seen.look.details
     told = (
         ("status", _status(seen)),
         ("known", _source(seen)),
         ("path", plain(seen.path or "")),
-        ("model", plain(details.model or "")),
+        ("model", details.model or ""),
         ("length", f"{details.seconds:g} s" if details.seconds else ""),
-        ("resolution", plain(details.resolution or "")),
+        ("resolution", details.resolution or ""),
         ("size", _size(seen.size_bytes)),
         ("created", _time(details.created_at)),
         ("completed", _time(details.completed_at)),
         ("expires", _expiry(details.expires_at, seen.looked_at)),
-        ("etag", plain(details.etag or "")),
+        ("etag", details.etag or ""),
         ("cached", _cached(seen)),
         ("kept", _kept(seen)),
-        ("prompt", _lines(details.prompt or "")),
+        ("prompt", details.prompt or ""),
     )
     return [(label, text) for label, text in told if text]
 
@@ -253,8 +256,3 @@ def _how_much(here_bytes: int, size_bytes: int) -> str:
         return ""
     part = "all" if here_bytes == size_bytes else rounded_size(here_bytes)
     return f"{part} of {rounded_size(size_bytes)}"
-
-
-def _lines(text: str) -> str:
-    """*text* whose lines have no control characters."""
-    return "\n".join(map(plain, text.splitlines()))

@@ -57,6 +57,10 @@ def test_no_line_is_too_long_and_nothing_is_lost(text: str, width: int) -> None:
     assert all(cells(line) <= width for line in lines)
 
 
+def test_an_emoji_without_an_end_is_cut() -> None:
+    assert max(map(cells, wrapped("👨\u200d" * 100, 24))) <= 24
+
+
 def test_labels_stand_beside_the_first_line_of_their_text() -> None:
     rows = [("a", "one two"), ("label", "x\n\ny")]
 

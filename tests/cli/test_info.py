@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import math
 import os
 import pty
 import re
@@ -249,11 +250,13 @@ def test_an_unknown_word_is_shown(
 
 def test_what_is_here_is_told(endpoint: FakeEndpoint, capsys: Say) -> None:
     """Also of a video that the server has no more; of another version nothing counts."""
-    for name in ("cached", "kept", "neither", "replaced"):
+    for name in ("cached", "kept", "neither", "replaced", "kept before"):
         endpoint.add(name, size_bytes=SIZE_BYTES)
     run(capsys, "warm", "cached", "replaced")
-    run(capsys, "keep", "kept")
-    endpoint.add("replaced", size_bytes=SIZE_BYTES - 1, completed_at=CREATED_AT + 99)
+    run(capsys, "keep", "kept", "kept before")
+    later, data = CREATED_AT + 99, bytes(SIZE_BYTES)
+    for name in ("replaced", "kept before"):
+        endpoint.add(name, data=data, completed_at=later)
 
     rows = {name: info(capsys, name) for name in endpoint.videos}
 
@@ -262,7 +265,9 @@ def test_what_is_here_is_told(endpoint: FakeEndpoint, capsys: Say) -> None:
         "kept": "no",
         "neither": "no",
         "replaced": "no",
+        "kept before": "no",
     }
+    assert rows["kept before"]["kept"].startswith("another version, since ")
     assert rows["neither"]["kept"] == rows["cached"]["kept"] == "no"
     assert re.fullmatch(r"whole, since \d{4}-\d\d-\d\d \d\d:\d\d", rows["kept"]["kept"])
     (one,) = told(capsys, "kept")
@@ -271,6 +276,20 @@ def test_what_is_here_is_told(endpoint: FakeEndpoint, capsys: Say) -> None:
         SIZE_BYTES,
         0,
     )
+
+
+def test_where_no_validator_tells_versions_apart_their_sizes_do(
+    endpoint: FakeEndpoint, capsys: Say
+) -> None:
+    bare = faults.Fault("bare", lambda a, _: a.without_headers("ETag", "Last-Modified"))
+    endpoint.inject(bare, math.inf)
+    endpoint.add("video", size_bytes=SIZE_BYTES)
+    run(capsys, "warm", "video")
+    assert info(capsys, "video")["cached"] == "all of 2.9MiB"
+
+    endpoint.add("video", size_bytes=SIZE_BYTES - 1, completed_at=CREATED_AT + 99)
+
+    assert info(capsys, "video")["cached"] == "no"
 
 
 def test_what_is_gone_and_kept_is_told_from_what_is_here(
