@@ -420,11 +420,18 @@ class Catalog:
             for video_id in {*self._known.opened_ids(), *shown, *copies}
         )
 
-    def details_of(self, file: VideoFile) -> Details:
+    def find_with_details(self, name: str) -> tuple[VideoFile, Details]:
+        """As `find`, with `details_of` the file, in the time of one call."""
+        began_at = time.monotonic()
+        file = self.find(name)
+        return file, self.details_of(file, began_at)
+
+    def details_of(self, file: VideoFile, began_at: float | None = None) -> Details:
         """What the server told of the version of *file*: the same each time, for good.
 
         The status route is asked if nobody asked it before about this version. A copy
-        that stands for a video has what was told when it was kept. Raises as `find` does.
+        that stands for a video has what was told when it was kept. *began_at* is when the
+        call began (monotonic), now if not given. Raises as `find` does.
         """
         details = self._described.recall(file)
         if details is not None:
@@ -433,7 +440,8 @@ class Catalog:
         if known is not file and self._copies.file(file.video_id, known) is file:
             return self._described.settle_for_now(file)
         self._described.want()
-        with self._crowd.call(self._metadata_seconds) as deadline:
+        spent = 0.0 if began_at is None else time.monotonic() - began_at
+        with self._crowd.call(self._metadata_seconds - spent) as deadline:
             try:
                 return self._lookups.result(
                     f"{file.video_id}\0details",  # which is no id

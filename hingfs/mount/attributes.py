@@ -37,8 +37,8 @@ class ToldAttributes:
 
     def all_of(self, name: str, user_id: int) -> Mapping[str, bytes]:
         """Those of the file *name* that *user_id* may see; raises as `Catalog.find`."""
-        file = self._catalog.find(name)
-        found = attributes_of(file.video_id, self._catalog.details_of(file))
+        file, details = self._catalog.find_with_details(name)
+        found = attributes_of(file.video_id, details)
         if user_id not in self._owners:
             found.pop(PROMPT, None)
         return found

@@ -2,13 +2,16 @@
 
 import contextlib
 import itertools
+import math
 import sqlite3
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
 from hingfs.engine import Engine
-from hingfs.errors import TransportError, VideoFailed, VideoNotReady
+from hingfs.errors import DeadlineExceeded, TransportError, VideoFailed, VideoNotReady
 from hingfs.facts.store import NAME
 from hingfs.library.described import Described
 from hingfs.library.details import Details
@@ -289,6 +292,20 @@ def test_a_server_that_breaks_is_no_answer(start, endpoint):
 
     with pytest.raises(TransportError):
         engine.catalog.details_of(file)
+
+
+def test_a_look_up_and_what_is_told_take_no_longer_than_one_call(start, endpoint):
+    """Of the 10 s that a call has here, a look-up took 9.8."""
+    engine = start()
+    assert engine.catalog.listing()
+    file = engine.catalog.find("v.mp4")
+    endpoint.inject(faults.stall_before_headers(threading.Event()), math.inf)
+    began_at = time.monotonic()
+
+    with pytest.raises(DeadlineExceeded):
+        engine.catalog.details_of(file, began_at - 9.8)
+
+    assert time.monotonic() - began_at < 5
 
 
 def kept(start: Start) -> Details:
