@@ -15,11 +15,10 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 from ..api.endpoint_check import NewestPage
-from ..api.judgement.video_status import UNSAID, State, Status
+from ..api.judgement.video_status import UNSAID, Status
 from ..api.metadata import VideoMetadata
 from ..cache.tiers import Tiers
 from ..content import Content
@@ -37,16 +36,17 @@ from ..settings import CacheConfig
 from .ahead import Ahead
 from .copies import Copies
 from .crowd import Crowd
-from .described import Described, told_by
-from .details import Details, details_of
+from .described import Described
+from .details import Details
 from .known import Known, KnownVideos, VideoFile
 from .listing import VideoList
-from .look import Look, joined
+from .look import Look
+from .looks import Looks
 from .lookups import Lookups
 from .names import ShortNames, inode_of, is_short, name_of, video_id_of
 from .newest import newest
 from .openings import Openings
-from .versions import Versions, has_time_of
+from .versions import Versions
 from .walk import Walks
 
 log = logging.getLogger(__name__)
@@ -97,6 +97,15 @@ class Catalog:
             tiers=tiers,
             described=self._described,
             metadata_seconds=metadata_seconds,
+        )
+        self._looks = Looks(
+            metadata,
+            lookups,
+            self._versions,
+            known=self._known,
+            copies=copies,
+            described=self._described,
+            confirmed_seconds=config.metadata_ttl_seconds,
         )
         self._walks = Walks(metadata, self._list, self._known, self._versions, ahead)
         self._metadata = metadata
@@ -207,63 +216,14 @@ class Catalog:
         return file
 
     def look_at(self, name: str) -> Look:
-        """What the video of *name* is now, and how far it has come; raises nothing.
-
-        The status route is asked, and the content of a finished video, unless the server
-        confirmed that a moment ago, or sends all of it to tell its size: then no file
-        may be known of it. No copy stands for the video.
-        """
+        """As `Looks.look_at`, of the video that *name* stands for; raises nothing."""
         deadline = time.monotonic() + self._metadata_seconds
         video_id = self._id_at_hand(name) or self._copies.id_of(name)
-        status, file, recalled = UNSAID, None, Details()
         try:
             video_id = video_id or self._id_of(name, deadline)
-            file, recalled = self._recalled(video_id)
-            told = self._lookups.result(
-                f"{video_id}\0status",  # which is no id
-                deadline,
-                partial(self._metadata.told, video_id),
-            )
-            status = told or UNSAID
-            now = self._find_told(video_id, told, deadline)
-            if now is not None and now is not file:
-                file, recalled = now, details_of(now.content)
         except HingError as error:
-            return Look(video_id, status, file, joined(status, recalled), error)
-        details = None if now is None else told_by(now.content, status)
-        if now is not None and details is not None:
-            self._described.settle(now, details)
-        return Look(video_id, status, file, joined(status, recalled))
-
-    def _recalled(self, video_id: str) -> tuple[VideoFile | None, Details]:
-        """The file of *video_id* that is known, or kept, and what was told of it."""
-        known = self._known.unchanged(video_id)
-        file = known.file if known is not None else None
-        file = file or self._copies.file(video_id)
-        if file is None:
-            return None, Details()
-        details = self._described.recall(file) or details_of(file.content)
-        expires_at = details.expires_at or self._known.expires_at(video_id)
-        return file, replace(details, expires_at=expires_at)
-
-    def _find_told(
-        self, video_id: str, told: Status | None, deadline: float
-    ) -> VideoFile | None:
-        """The file of *video_id*, whose status is *told*; a known one is confirmed.
-
-        None if it is completed, and only all of its bytes would tell more.
-        """
-        known = self._known.unchanged(video_id)
-        if told is not None and told.state is State.READY:
-            costly = self._metadata.sizes_cost_all
-            if known is not None and has_time_of(known.file, told):
-                ttl = self._config.metadata_ttl_seconds
-                if costly or known.confirmed_within(ttl):
-                    return known.file
-            if costly:
-                return None
-        job = partial(self._versions.confirm, video_id, told)
-        return self._lookups.result(video_id, deadline, job)
+            return Look(None, UNSAID, None, Details(), error)
+        return self._looks.look_at(video_id, deadline)
 
     def rows_to_keep(self) -> dict[str, Status]:
         """The rows of the list that are shown, by id; asks unless it is fresh.

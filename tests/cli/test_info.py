@@ -359,12 +359,35 @@ def test_a_refused_token_is_named_as_such(
 ) -> None:
     quiet_log("Incorrect API key")
     endpoint.add("video")
+    endpoint.add("kept")
+    run(capsys, "keep", "kept")
     endpoint.token = "another"
 
-    rows = info(capsys, "video", status=3)
+    for name, begin in (("video", "refused: "), ("kept", "refused (kept here): ")):
+        rows = info(capsys, name, status=3)
+        assert rows["status"].startswith(begin)
+        assert "Incorrect API key" in rows["status"]
 
-    assert rows["status"].startswith("refused: ")
-    assert "Incorrect API key" in rows["status"]
+
+def test_what_is_completed_and_not_served_yet_is_not_ready(
+    endpoint: FakeEndpoint, capsys: Say
+) -> None:
+    endpoint.add("video")
+    lags = faults.status(404, body=b'{"error": {"message": "not yet available"}}')
+    endpoint.inject(lags, math.inf, lambda request: request.kind == "content")
+
+    assert info(capsys, "video")["status"] == "completed, and not served yet"
+    assert told(capsys, "video")[0]["status"] == "not_ready"
+
+
+def test_a_server_that_fails_leaves_it_unknown(
+    endpoint: FakeEndpoint, capsys: Say
+) -> None:
+    endpoint.add("video")
+    endpoint.inject(faults.status(500), math.inf)
+
+    assert info(capsys, "video", status=1)["status"].startswith("unknown: ")
+    assert told(capsys, "video", status=1)[0]["status"] == "error"
 
 
 def test_where_there_is_no_video_api_the_status_says_so(
