@@ -6,10 +6,11 @@ way (`landings`); a *transfer* is one Range request for a run of blocks. Leaves 
 
 One order of steps keeps that true without I/O under a lock: register the landing, look
 into the tiers a second time, fetch, put the block into memory, wake its readers, and
-only then unregister the landing. There is no lock here, and no thread.
+only then unregister the landing. There is no thread here, and a lock for numbers alone.
 """
 
 import itertools
+import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from ..blocks import block_count, runs_of
@@ -51,6 +52,9 @@ class BlockFetcher:
         self._source = source
         self._tiers = tiers
         self.block_bytes = tiers.block_bytes
+        # Guards the number below; the schedule and the memory are asked with it held.
+        self._lock = threading.Lock()
+        self._promised_bytes = 0  # of files that are about to be queued whole
         self._landings = Landings(
             tiers.block_bytes, failure_memory_seconds, late_seconds
         )
@@ -131,6 +135,23 @@ class BlockFetcher:
         self._pump.start_workers()
         return list(landings.values())
 
+    def prefetch_whole(self, content: Content) -> bool:
+        """Request all of *content* as `prefetch`, if there is room; returns whether.
+
+        Of files that are opened at the same time no two take the same room.
+        """
+        size = content.size_bytes
+        with self._lock:
+            if size > self.room_bytes():
+                return False
+            self._promised_bytes += size
+        try:
+            self.prefetch(content, range(block_count(size, self.block_bytes)))
+        finally:
+            with self._lock:
+                self._promised_bytes -= size
+        return True
+
     def bring(self, content: Content, indices: Sequence[int]) -> dict[int, Landing]:
         """Request the missing ones of *indices* in the background, run by run.
 
@@ -190,8 +211,9 @@ class BlockFetcher:
 
     def room_bytes(self) -> int:
         """How many more bytes may be fetched ahead, beside those that are queued."""
-        queued_bytes = self._schedule.queued_ahead_blocks() * self.block_bytes
-        return max(0, self._tiers.memory.room_bytes() - queued_bytes)
+        taken_bytes = self._schedule.blocks_without_room() * self.block_bytes
+        taken_bytes += self._promised_bytes
+        return max(0, self._tiers.memory.room_bytes() - taken_bytes)
 
     def share_bytes(self, content: Content) -> int:
         """How much of the memory for what is fetched ahead is for *content*; a hint.

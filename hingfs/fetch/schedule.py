@@ -163,10 +163,16 @@ class Schedule:
         with self._lock:
             return self._queues.drop_ahead(content, self._landings.drop)
 
-    def queued_ahead_blocks(self) -> int:
-        """How many blocks are queued ahead."""
+    def blocks_without_room(self) -> int:
+        """How many blocks are ahead, queued or about to be read, and have no memory yet."""
         with self._lock:
-            return self._queues.blocks_ahead()
+            begun = [
+                transfer
+                for transfer in self._running
+                if transfer.body is None and not transfer.background
+            ]
+            beginning = sum(max(0, one.stop - one.first) for one in begun)
+            return self._queues.blocks_ahead() + beginning
 
     def lend(self, count: int) -> bool:
         """Whether *count* connections are lent: see `Capacity.lend`."""

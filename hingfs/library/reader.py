@@ -77,24 +77,32 @@ class VideoReader:
             return
         small = content.size_bytes <= WHOLE_AT_OPEN_BYTES
         counted = self._fetcher.counts_requests
-        if small or ((whole or counted) and self._has_room()):
-            self._prime_whole()
+        everything = ByteRange(0, content.size_bytes)
+        if small:
+            self._prefetch(everything)
+        elif not ((whole or counted) and self._prefetch_whole()):
+            self._prime_ends(tail=not counted)
             return
+        with self._lock:
+            self._readahead.note_planned(everything)
+
+    def _prime_ends(self, *, tail: bool) -> None:
+        content = self.content
         self._prefetch(ByteRange(0, HEAD_BYTES).clip(content.size_bytes))
         # A server that has not shown that it serves ranges might send all of it twice.
-        if content.ranges and not counted:
-            tail = min(
+        if content.ranges and tail:
+            size = min(
                 max(content.size_bytes // TAIL_SHARE, SMALLEST_TAIL_BYTES),
                 LARGEST_TAIL_BYTES,
             )
-            self._prefetch(ByteRange(content.size_bytes - tail, content.size_bytes))
+            self._prefetch(ByteRange(content.size_bytes - size, content.size_bytes))
 
     def prime_ahead(self) -> None:
         """The file is expected to be opened and read whole: fetch it, if there is room."""
         content = self.content
         # A server that has not served ranges might send all of it, into the spool.
-        if content.ranges and not content.changed and self._has_room():
-            self._prefetch(ByteRange(0, content.size_bytes))
+        if content.ranges and not content.changed:
+            self._prefetch_whole()
 
     def read_into(self, target: memoryview, offset: int) -> int:
         """Fill *target* from *offset*; the count is short only at end of file.
@@ -131,15 +139,11 @@ class VideoReader:
             self._prefetch_index(target)
         return count
 
-    def _has_room(self) -> bool:
-        most = min(WHOLE_HABIT_BYTES, self._fetcher.room_bytes())
-        return self.content.size_bytes <= most
-
-    def _prime_whole(self) -> None:
-        everything = ByteRange(0, self.content.size_bytes)
-        self._prefetch(everything)
-        with self._lock:
-            self._readahead.note_planned(everything)
+    def _prefetch_whole(self) -> bool:
+        """Whether all of it is on its way: it is small enough, and there is room."""
+        if self.content.size_bytes > WHOLE_HABIT_BYTES:
+            return False
+        return self._fetcher.prefetch_whole(self.content)
 
     def _confirm_size(self) -> None:
         """Before an end of file that only the probe has reported, read a byte.

@@ -857,3 +857,40 @@ def test_memory_stays_within_its_budget():
             stats = rig.cache.stats()
             assert stats.held_bytes <= budget
         assert rig.source.bytes_served_twice() == 0
+
+
+class TestRoomForWholeFiles:
+    def test_files_that_are_opened_at_once_do_not_take_the_same_room(self, monkeypatch):
+        """The second is opened while the first one's blocks are looked for."""
+        with Rig(size_blocks=64, budget_bytes=20 * MIB) as rig:
+            assert rig.cache.most_ahead_bytes < 2 * rig.content.size_bytes
+            rig.source.let(0)
+            second = Content(ENDPOINT, "w", rig.content.size_bytes, Validator())
+            taken: list[bool] = []
+            absent = Tiers.absent
+
+            def opened(tiers: Tiers, *given) -> list[int]:
+                if not taken:
+                    taken.append(False)
+                    taken[0] = rig.fetcher.prefetch_whole(second)
+                return absent(tiers, *given)
+
+            monkeypatch.setattr(Tiers, "absent", opened)
+            assert rig.fetcher.prefetch_whole(rig.content)
+            assert taken == [False]
+            assert not rig.fetcher.prefetch_whole(second)
+
+    def test_what_is_about_to_be_read_has_taken_its_room(self):
+        """A transfer has left the queue, and its memory is not reserved yet."""
+        rooms: list[int] = []
+
+        class Cache(MemoryBlockCache):
+            def reserve(self, size_bytes: int) -> None:
+                if size_bytes > 0:
+                    rooms.append(made.fetcher.room_bytes())
+                super().reserve(size_bytes)
+
+        with Rig(cache=Cache(64 * MIB)) as made:
+            made.fetcher.prefetch(made.content, range(8))
+            eventually(lambda: rooms, "it begins")
+            assert rooms == [made.cache.most_ahead_bytes - 8 * BLOCK]
