@@ -11,12 +11,14 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from hingfs.fsspec import HingFileSystem
+from hingfs.fsspec import HingFileSystem, spans
 from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint
+from tests.support.mounting import REPOSITORY
 from tests.support.personalities import PERSONALITIES
 
 MB = 1_000_000
+README = REPOSITORY / "README.md"
 
 
 @pytest.fixture
@@ -213,6 +215,10 @@ class TestRanges:
             for a, b in zip(starts, ends, strict=True)
         ]
         assert endpoint.content_bytes("film") <= 1.02 * 24 * MB
+
+    def test_how_near_is_what_the_readme_says(self):
+        assert spans.NEAR_BYTES == 128 << 10
+        assert "ranges within 128 KiB of each other" in README.read_text()
 
     def test_near_ones_are_one_request(self, fs, endpoint):
         """A hundred frames of 1 kB, every 8 kB: as many requests as for one range."""
