@@ -16,10 +16,8 @@ from pathlib import Path
 from ..errors import UsageError, command_word, plain, printable
 from ..library.names import VIDEO_SUFFIX, full_name_of
 from ..mount import mount_table
+from ..mount.filesystem import WAITING
 from ..units import parse_path
-
-# A directory of each mount, where videos have the same names.
-_WAITING = ".wait"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,7 @@ def _base_url_at(directory: str) -> str | None:
         where = Path(os.path.realpath(directory or os.curdir))
     except OSError:  # the working directory is gone
         return None
-    if where.name == _WAITING:
+    if f"/{where.name}" == WAITING:  # where videos have the same names
         where = where.parent
     entry = mount_table.entry_at(where)
     if entry is None or not _is_own(entry):

@@ -54,8 +54,8 @@ def here(tmp_path: Path) -> Path:
 
 # What is typed, with D for that directory; what is said.
 ARGUMENTS = rows("""
-| `hingfs` needs a command: mount, umount, info, latest, warm, keep, drop, cache, demo
-explode | there is no such command; choose mount, umount, info, latest, warm, keep, drop, cache, demo
+| `hingfs` needs a command: mount, umount, info, latest, wait, warm, keep, drop, cache, demo
+explode | there is no such command; choose mount, umount, info, latest, wait, warm, keep, drop, cache, demo
 mout D | there is no such command; did you mean mount?
 mount | `hingfs mount` needs a directory: DIR
 umount | `hingfs umount` needs a directory: DIR
