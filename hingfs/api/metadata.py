@@ -103,12 +103,15 @@ class VideoMetadata:
         self._check_shown(look, status, facts, was_asked=was_asked)
         return Probe(facts, status, listed=status is listed)
 
-    def status(self, video_id: str) -> Status:
+    def status(self, video_id: str, *, known: bool = False) -> Status:
         """The status of *video_id*; `UNSAID` if no route tells it to this token.
 
+        *known*: it was told before, so that it is unknown when several replicas say so.
         Raises VideoNotReady or VideoFailed if that is what it says, and TransportError.
         """
         status = self.told(video_id) or UNSAID
+        if known:
+            status = self._statuses.ask_replicas(video_id, status)
         self.refuse_unfinished(status)
         return status
 

@@ -90,12 +90,14 @@ class Versions:
         self._metadata_seconds = metadata_seconds
         self._unserved_seconds = unserved_seconds
         self._sameness = Sameness(metadata, spools)
-        # Guards both tables below; nothing else is called under it.
+        # Guards the tables below; nothing else is called under it.
         self._lock = threading.Lock()
         # id -> monotonic time at which it was first completed and not served
         self._unserved_since: Remembered[float] = Remembered(
             _MOST_OTHER_BYTES, lambda _: 0, _FORGET_UNSERVED_SECONDS
         )
+        # The ids that somebody waits for, and whose status said that they are not ready.
+        self._unfinished: Remembered[bool] = Remembered(_MOST_OTHER_BYTES, lambda _: 0)
         # id -> the version found, while its size is unknown
         self._unmeasured: Remembered[_FoundVersion] = Remembered(
             _MOST_OTHER_BYTES,
@@ -118,7 +120,7 @@ class Versions:
         NeverServed if a completed video is not served for long.
         """
         with self._remembering_refusals(video_id):
-            status = self._metadata.status(video_id)
+            status = self._status_now(video_id)
             if status.state is not State.READY:
                 return self._find_under(status, video_id)
             try:
@@ -196,6 +198,20 @@ class Versions:
             self._unserved_since.pop(video_id)
         self._list.note_served(video_id)
         return self._file_of(video_id, probe)
+
+    def _status_now(self, video_id: str) -> Status:
+        """The status of a video that is waited for. Raises as `VideoMetadata.status`.
+
+        One that was not ready a while ago is known, and the next replica may not know it.
+        """
+        with self._lock:
+            known = video_id in self._unfinished
+        try:
+            return self._metadata.status(video_id, known=known)
+        except VideoNotReady:
+            with self._lock:
+                self._unfinished.put(video_id, True)  # noqa: FBT003 - a set, with a bound
+            raise
 
     def _find_under(self, status: Status, video_id: str) -> VideoFile:
         """As `_find`; where it is not ready, the word of *status* tells how far it is."""

@@ -1172,6 +1172,22 @@ class TestWaiting:
         with pytest.raises(error):
             catalog.find_when_ready("v.mp4")
 
+    def test_a_replica_that_does_not_know_it_yet_ends_no_wait(self, build, endpoint):
+        """The status of a moment ago said that it is rendered."""
+        endpoint.add("v", status="queued")
+        catalog = build().engine.catalog
+        with pytest.raises(VideoNotReady):
+            catalog.find_when_ready("v.mp4")
+        endpoint.inject(faults.status(404), times=2)
+
+        with pytest.raises(VideoNotReady):
+            catalog.find_when_ready("v.mp4")
+
+        assert endpoint.faults_left == 0
+        endpoint.remove("v")
+        with pytest.raises(VideoNotFound):
+            catalog.find_when_ready("v.mp4")
+
     def test_a_pause_that_the_server_names_is_passed_on(self, build, endpoint):
         endpoint.add("v", status="queued")
         catalog = build().engine.catalog
