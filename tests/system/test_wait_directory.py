@@ -96,7 +96,7 @@ def begun(*command: str | Path, **more: str) -> Iterator["subprocess.Popen[str]"
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=LEAVES_WITHIN_SECONDS)
 
 
 @contextmanager
@@ -194,7 +194,7 @@ def test_programs_that_are_ended_while_they_wait_are_gone_at_once(
             ((*every, signal.SIGTSTP), ("cp", path, "/dev/null")),
             (every, ("ffmpeg", "-v", "error", "-i", path, "-f", "null", "-")),
             (every, (sys.executable, "-c", READS, path)),
-            # VLC has other threads take the signals, and waits for the one that opens.
+            # VLC, as mpv, has other threads take signals, and waits for the one that opens.
             ((signal.SIGKILL,), vlc(path)),
         )
         for number, command in ((n, command) for ns, command in commands for n in ns):
