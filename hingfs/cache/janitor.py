@@ -253,8 +253,10 @@ def _only_one(folder: Path) -> Iterator[bool]:
     path = folder / "janitor.lock"
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     file = Descriptor(os.open(path, flags, 0o600))
-    yield processes.locked(file)
-    del file
+    try:
+        yield processes.locked(file)
+    finally:
+        processes.unlock(file)
 
 
 def _free(folder: Path) -> tuple[int, int]:

@@ -31,6 +31,7 @@ from .layout import (
     index_of,
 )
 from .pair import Descriptor, Pair, Times, times_of
+from .processes import unlock
 from .shelf import Rules, Shelved, is_useless, shelved
 
 # What is read at once while a video is checked. A guess.
@@ -210,8 +211,10 @@ def alone(folder: Path) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     file = Descriptor(os.open(folder / "keep.lock", flags, 0o600))
     fcntl.flock(file.number, fcntl.LOCK_EX)
-    yield
-    del file
+    try:
+        yield
+    finally:
+        unlock(file)
 
 
 def sync_folder(folder: Path) -> None:

@@ -67,9 +67,17 @@ def running(folder: Path) -> dict[str, int]:
 
 
 def locked(file: Descriptor) -> bool:
-    """Whether nobody else has *file* locked, so that it is locked now until it closes."""
+    """Whether nobody else has *file* locked, so that it is locked now.
+
+    It is so until `unlock`, or until it is closed here and in each child forked since.
+    """
     try:
         fcntl.flock(file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def unlock(file: Descriptor) -> None:
+    """Nobody has *file* locked, a forked child that holds it open neither."""
+    fcntl.flock(file.number, fcntl.LOCK_UN)

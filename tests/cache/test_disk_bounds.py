@@ -1,5 +1,6 @@
 """How much the disk cache holds, what goes first, and how much stays free."""
 
+import fcntl
 import os
 import time
 from collections.abc import Iterable
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hingfs.blocks import MIB
-from hingfs.cache import janitor, stock
+from hingfs.cache import janitor, kept_files, stock
 from hingfs.cache.layout import GRID_BYTES, data_of, index_of, stem_of
 from hingfs.cache.shelf import IDLE_SECONDS, shelved
 from tests.support.disks import (
@@ -195,3 +196,22 @@ def test_free_space_is_a_floor(process, tmp_path, free, expected_log, monkeypatc
     eventually(lambda: cache._health.may_write, "writing goes on")
     put_whole(cache, version_of())
     assert readable(opened(process())) == [*BLOCKS]
+
+
+@pytest.mark.parametrize("work", [janitor._only_one, kept_files.alone])
+def test_a_forked_child_holds_no_lock(tmp_path, work):
+    """It holds the file open as its parent had it, and lives longer than the work."""
+    reading, writing = os.pipe()
+    with work(tmp_path):
+        child = os.fork()
+        if not child:
+            os.close(writing)
+            os.read(reading, 1)
+            os._exit(0)
+    (lock,) = tmp_path.glob("*.lock")
+
+    with lock.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # or BlockingIOError
+    os.close(writing)
+    os.waitpid(child, 0)
+    os.close(reading)
