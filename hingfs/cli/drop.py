@@ -14,12 +14,13 @@ from ..cache.kept import KeptStore
 from ..cache.kept_files import Kept
 from ..content import Content
 from ..engine import Engine
-from ..errors import HingError, VideoNotFound, printable
+from ..errors import Closing, HingError, VideoNotFound, printable
 from ..given import Given
 from ..library.copies import is_of
 from ..library.names import full_name_of
 from ..settings import CacheConfig, EndpointConfig, LogConfig
 from ..units import rounded_size
+from ..workers import DaemonPool
 from . import batch, disk, kept
 from .console import complain
 from .given import tell_misspelt
@@ -28,6 +29,8 @@ from .given import tell_misspelt
 _UNCONFIRMED = 14
 _NOT_KEPT = 11
 _FAILED = 1
+# So many are asked for at once, as many as connections by default have time for. A guess.
+_AT_ONCE = 8
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -99,32 +102,52 @@ def _is_another(content: Content, one: Kept) -> bool:
 def _drop_all(
     picks: Sequence[kept.Pick], store: KeptStore, doubt: Callable[[Kept], str | None]
 ) -> set[int]:
-    """Drop what *picks* found, where there is no *doubt*; the statuses."""
-    statuses = set()
-    for pick in picks:
-        for one in pick.found:
-            said = printable(pick.said)
-            if len(pick.found) > 1 and one.is_sealed:
-                said = f"{said}@{kept.version_text(one)}"
-            reason = doubt(one) if one.is_sealed else None
-            if reason is not None:
-                complain(
-                    f"{said}: it stays, since the server does not confirm that it has "
-                    f"it: {reason}; give --force to drop what may be the last copy"
-                )
-                statuses.add(_UNCONFIRMED)
-                continue
-            statuses.add(_drop(one, said, store))
+    """Drop what *picks* found, where there is no *doubt*; the statuses.
+
+    Some at a time, and what becomes of each is told in their order.
+    """
+    pool = DaemonPool("hingfs-drop", _AT_ONCE)
+    try:
+        futures = [
+            pool.submit(_drop, one, _called(pick, one), store, doubt)
+            for pick in picks
+            for one in pick.found
+        ]
+        statuses = set()
+        for future in futures:
+            status, told = future.result()
+            if status:
+                complain(told)
+            else:
+                print(told, flush=True)
+            statuses.add(status)
+    finally:
+        pool.close(Closing("the command is ending"))
     return statuses
 
 
-def _drop(one: Kept, said: str, store: KeptStore) -> int:
+def _called(pick: kept.Pick, one: Kept) -> str:
+    """What *one* of *pick* is called, so that its versions are told apart."""
+    said = printable(pick.said)
+    if len(pick.found) > 1 and one.is_sealed:
+        return f"{said}@{kept.version_text(one)}"
+    return said
+
+
+def _drop(
+    one: Kept, said: str, store: KeptStore, doubt: Callable[[Kept], str | None]
+) -> tuple[int, str]:
+    """Drop *one* if there is no *doubt*; a status, and what to tell."""
+    reason = doubt(one) if one.is_sealed else None
+    if reason is not None:
+        return _UNCONFIRMED, (
+            f"{said}: it stays, since the server does not confirm that it has "
+            f"it: {reason}; give --force to drop what may be the last copy"
+        )
     try:
         store.drop(one)
     except OSError as error:
-        complain(f"{said}: it cannot be dropped: {error.strerror or error}")
-        return _FAILED
+        return _FAILED, f"{said}: it cannot be dropped: {error.strerror or error}"
     size = rounded_size(one.version.size_bytes)
     what = size if one.is_sealed else f"{size} that were to come"
-    print(f"{said}: dropped, {what}", flush=True)
-    return 0
+    return 0, f"{said}: dropped, {what}"

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import subprocess
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -523,6 +524,35 @@ def test_what_the_server_has_is_dropped_and_it_is_asked_at_that_moment(
     assert files(directory) == []
     said = run(capsys, "drop", "v", status=11)[1]
     assert said == ["hingfs: v: it is not kept; `hingfs keep --list` shows what is"]
+
+
+def test_several_are_asked_for_at_once_and_told_in_their_order(
+    endpoint: FakeEndpoint, directory: Path, capsys: Say
+) -> None:
+    """The first is answered once the second was asked for."""
+    names = ["a", "b", "c"]
+    for name in names:
+        endpoint.add(name, size_bytes=SIZE_BYTES)
+    run(capsys, "keep", *names)
+    endpoint.reset_log()
+    asked = threading.Event()
+    endpoint.inject(
+        faults.stall_before_headers(asked), where=lambda r: r.video_id == "a"
+    )
+
+    def watch() -> None:
+        endpoint.wait_until(
+            lambda: {r.video_id for r in endpoint.log} == set(names), timeout=20
+        )
+        asked.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    out, _ = run(capsys, "drop", *names)
+    watcher.join()
+
+    assert out == [f"{name}: dropped, 2.9MiB" for name in names]
+    assert files(directory) == []
 
 
 DOUBTS = {
