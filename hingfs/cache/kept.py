@@ -44,6 +44,7 @@ from .kept_files import (
     digest_of,
     entries_in,
     link,
+    room_in,
     sync_folder,
 )
 from .layout import Mark, NoHeader, stem_of
@@ -163,6 +164,12 @@ class KeptStore(VideoFolder):
                         copy(cached, pair)
                 found_pair(stem).put_mark(mark)
         self._note_change()
+
+    def room_bytes(self) -> int:
+        """How many bytes `begin` would set aside now. Does I/O; raises OSError."""
+        return self._attempts.make(
+            lambda: min(room_in(self._folder, self._limit_bytes))
+        )
 
     def seal(self, version: VideoVersion) -> Kept:
         """Check all of *version*, and have it stay. Does I/O: reads it all.

@@ -79,19 +79,13 @@ def demand_room(folder: Path, size_bytes: int, limit_bytes: int) -> None:
 
     All of each video counts against *limit_bytes*, and against what is free on the disk.
     """
-    here = shelved(folder)
-    promised = sum(max(one.size_bytes, one.taken_bytes) for one in here)
-    unwritten = promised - sum(one.taken_bytes for one in here)
-    left = limit_bytes - promised
+    left, free = room_in(folder, limit_bytes)
     if size_bytes > left:
         raise KeepFull(
             f"{rounded_size(size_bytes)} do not fit: of --keep-size "
             f"{rounded_size(limit_bytes)} only {rounded_size(max(left, 0))} "
             "are left; give a larger --keep-size, or `hingfs drop` what need not stay"
         )
-    found = os.statvfs(folder)
-    floor = int(STOP_BELOW * found.f_blocks * found.f_frsize)
-    free = found.f_bavail * found.f_frsize - floor - max(unwritten, 0)
     if size_bytes > free:
         raise KeepFull(
             f"{rounded_size(size_bytes)} do not fit: the disk of "
@@ -99,6 +93,20 @@ def demand_room(folder: Path, size_bytes: int, limit_bytes: int) -> None:
             f"above the {100 * STOP_BELOW:.0f} % that stay free; make room there, or "
             "give a --keep-dir on another disk"
         )
+
+
+def room_in(folder: Path, limit_bytes: int) -> tuple[int, int]:
+    """How many bytes *limit_bytes* leaves in *folder*, and how many its disk. Does I/O.
+
+    All of each video that was begun counts. Either may be negative.
+    """
+    here = shelved(folder)
+    promised = sum(max(one.size_bytes, one.taken_bytes) for one in here)
+    unwritten = promised - sum(one.taken_bytes for one in here)
+    found = os.statvfs(folder)
+    floor = int(STOP_BELOW * found.f_blocks * found.f_frsize)
+    free = found.f_bavail * found.f_frsize - floor - max(unwritten, 0)
+    return limit_bytes - promised, free
 
 
 def anything_kept(directory: Path, endpoint: str) -> bool:

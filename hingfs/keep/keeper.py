@@ -60,6 +60,9 @@ _SAMPLE_SECONDS = 0.1
 # the longest. Guesses.
 _FIRST_DELAY_SECONDS = 5.0
 _LONGEST_DELAY_SECONDS = 300.0
+# How often it is looked for room, for those that did not fit: `drop` and others make some.
+# It costs a look at each kept video. A guess.
+ROOM_SECONDS = 5.0
 _MOST_GIVEN_UP_BYTES = 1 * MIB  # thousands of videos
 _MOST_VERSIONS = 3  # of a video that changes while it is brought in
 # A video of these errors will not come, however often it is tried.
@@ -96,6 +99,7 @@ class Keeper:
         ] = []  # by an earlier mount, until the first thread looks
         self._looked = False  # for those
         self._lists_at = 0.0 if everything else math.inf  # monotonic: the next time
+        self._room_at = math.inf  # monotonic: when it is looked for room
         self._measures = False  # a thread does
         # Ids of those that will not come; the list may have them still.
         self._given_up: Remembered[None] = Remembered(
@@ -185,7 +189,8 @@ class Keeper:
                 job = self._job_locked(now)
                 if job is not None:
                     return job
-                wait = min(self._plan.next_try(now), self._lists_at - now)
+                next_look = min(self._lists_at, self._room_at) - now
+                wait = min(self._plan.next_try(now), next_look)
                 self._idle += 1
                 # It takes no week, and the longest that a system can wait for is less.
                 self._changed.wait(min(wait, LIFE_SECONDS))
@@ -199,6 +204,9 @@ class Keeper:
         if now >= self._lists_at:
             self._lists_at = math.inf  # until it is read
             return self._read_list
+        if now >= self._room_at:
+            self._room_at = math.inf  # until it was looked for
+            return self._look_for_room
         if not self._measures:
             wish = self._plan.to_measure(now)
             if wish is not None:
@@ -245,6 +253,16 @@ class Keeper:
                 self._want(video_id, deadline)
         with self._changed:
             self._lists_at = time.monotonic() + self._listing_seconds
+
+    def _look_for_room(self) -> None:
+        room = 0
+        with contextlib.suppress(OSError):
+            room = self._store.room_bytes()
+        with self._changed:
+            if self._plan.found_room(room):
+                self._changed.notify_all()
+            if self._plan.lacks_room:
+                self._room_at = time.monotonic() + ROOM_SECONDS
 
     def _measure(self, wish: Wish) -> None:
         """Ask for the size of the video, and for when its link expires."""
@@ -299,6 +317,9 @@ class Keeper:
         with self._changed:
             wish.failures += 1
             wish.not_before = time.monotonic() + min(delay, _LONGEST_DELAY_SECONDS)
+            wish.lacks_room = isinstance(error, KeepFull)
+            if wish.lacks_room:
+                self._room_at = min(self._room_at, time.monotonic() + ROOM_SECONDS)
             told, full = self._full, isinstance(error, (KeepFull, NoRoom, OSError))
             self._full |= full
         again = told if full else wish.failures > 1

@@ -43,6 +43,7 @@ class Wish(Progress):
     deadline: float  # when its link expires
     not_before: float = -math.inf  # it failed: when it is tried again
     failures: int = 0  # in a row
+    lacks_room: bool = False  # it failed because it did not fit
     in_hand: bool = False  # a thread has it
     asks: bool = False  # that thread has still bytes to ask for
     # Its place among those whose bytes are coming, by when they asked first; from 1 on.
@@ -97,6 +98,26 @@ class Plan:
         self._wishes[wish.video_id] = wish
         self.changed()
         return True
+
+    @property
+    def lacks_room(self) -> bool:
+        """Whether a wish waits because it did not fit."""
+        return any(wish.lacks_room for wish in self._wishes.values())
+
+    def found_room(self, room_bytes: int) -> bool:
+        """There is room again: wishes that fit into it wait no more; whether there are any.
+
+        The first to expire has it first.
+        """
+        lacking = [wish for wish in self._wishes.values() if wish.lacks_room]
+        found = False
+        for wish in sorted(lacking, key=lambda wish: wish.deadline):
+            if not wish.in_hand and wish.size_bytes <= room_bytes:
+                room_bytes -= wish.size_bytes
+                wish.lacks_room, wish.not_before = False, -math.inf
+                found = True
+        self.changed()
+        return found
 
     def take(self, wish: Wish) -> None:
         """A thread has *wish* in hand from now on."""

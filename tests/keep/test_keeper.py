@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hingfs.blocks import MIB
+from hingfs.cache.kept import KeptStore
 from hingfs.cache.kept_files import Kept
 from hingfs.engine import Engine
 from hingfs.keep import keeper as keeper_module
@@ -208,6 +209,47 @@ def test_a_full_store_is_said_at_once_with_what_would_help(
     eventually(lambda: len(expected_log.lines) > 0, "it is said")
 
     assert len(expected_log.lines) == 1, "and once"
+
+
+def test_a_full_store_goes_on_once_another_process_has_made_room(
+    endpoint: FakeEndpoint,
+    begin: Begin,
+    expected_log: LogWatch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is tried again after 5 s at the earliest, and only where there is room."""
+    monkeypatch.setattr(keeper_module, "ROOM_SECONDS", 0.05)
+    monkeypatch.setattr(keeper_module, "_FIRST_DELAY_SECONDS", 1000.0)
+    monkeypatch.setattr(keeper_module, "_LONGEST_DELAY_SECONDS", 1000.0)
+    for name in ("a", "b"):
+        endpoint.add(name, size_bytes=SIZE)
+    expected_log("b: it is not kept yet: .*give a larger")
+    house = begin(keep_bytes=2 * MIB)
+    house.open("a")
+    house.wait_for("a")
+    house.open("b")
+    eventually(lambda: len(expected_log.lines) > 0, "it is full")
+
+    store = house.engine.kept
+    assert store is not None
+    looks: list[int] = []
+    room_bytes = KeptStore.room_bytes
+
+    def counted(of: KeptStore) -> int:
+        looks.append(room_bytes(of))
+        return looks[-1]
+
+    monkeypatch.setattr(KeptStore, "room_bytes", counted)
+    eventually(lambda: len(looks) > 2, "looks for room")
+    endpoint.wait_until_idle()
+    asked = len(endpoint.log)
+    eventually(lambda: len(looks) > 4, "two more looks")
+    assert len(endpoint.log) == asked, "nothing is asked before there is room"
+
+    another = KeptStore(store._folder.parent, 2 * MIB, 0)
+    another.drop(next(iter(another.videos())))
+    house.wait_for("b")
+    another.close()
 
 
 def test_a_video_that_is_gone_is_given_up_and_its_room_is_free(
