@@ -1,20 +1,20 @@
 """The videos of one endpoint as files: found by their names, opened, and listed.
 
-Decides which video a name stands for, what a directory shows, when a known file must be
-confirmed, that what is known serves while the server is away, and that a kept copy stands
-for a video that its server does not serve. Leaves to `copies` which copies there are, to
-`known` what is remembered, to `listing` what the API lists, to `versions` what the server
-is asked about a video, to `walk` which names are looked up ahead, to `http.breaker` when
-the server counts as away, and to `operations` how files are shown.
+Decides when a known file must be confirmed, that what is known serves while the server is
+away, and that a kept copy stands for a video that its server does not serve. Leaves to
+`ids` which video a name stands for, to `shown` what a directory shows, to `telling` and
+`looks` what was told of a video, to `copies` which copies there are, to `known` what is
+remembered, to `versions` what the server is asked about a video, to `walk` which names are
+looked up ahead, to `http.breaker` when the server counts as away, and to `operations` how
+files are shown.
 
 Threads: requests run on the threads of `lookups`. Callers wait with a deadline, since a
 request that hangs in a look-up of its host cannot be woken.
 """
 
-import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..api.endpoint_check import NewestPage
@@ -23,11 +23,9 @@ from ..api.metadata import VideoMetadata
 from ..cache.tiers import Tiers
 from ..content import Content
 from ..errors import (
-    AccessDenied,
     HingError,
     NotAsked,
     TransportError,
-    VideoNotFound,
     printable,
 )
 from ..facts.store import FactStore
@@ -38,14 +36,17 @@ from .copies import Copies
 from .crowd import Crowd
 from .described import Described
 from .details import Details
+from .ids import Ids
 from .known import Known, KnownVideos, VideoFile
 from .listing import VideoList
 from .look import Look
 from .looks import Looks
 from .lookups import Lookups
-from .names import ShortNames, inode_of, is_short, name_of, video_id_of
+from .names import ShortNames
 from .newest import newest
 from .openings import Openings
+from .shown import Shown
+from .telling import Telling
 from .versions import Versions
 from .walk import Walks
 
@@ -107,9 +108,18 @@ class Catalog:
             described=self._described,
             confirmed_seconds=config.metadata_ttl_seconds,
         )
+        self._ids = Ids(metadata, self._list, self._short_names, self._known)
+        self._shown = Shown(metadata, self._list, self._known, tiers, copies)
+        self._telling = Telling(
+            self._described,
+            self._known,
+            copies,
+            versions=self._versions,
+            lookups=lookups,
+            crowd=crowd,
+        )
         self._walks = Walks(metadata, self._list, self._known, self._versions, ahead)
         self._metadata = metadata
-        self._tiers = tiers
         # Whether it was said that files stay as they are known, since the API last
         # answered for one. A lost update costs a line of the log.
         self._told_kept = False
@@ -130,7 +140,7 @@ class Catalog:
             return file
         with self._crowd.call(self._metadata_seconds) as deadline:
             try:
-                video_id = self._id_of(name, deadline)
+                video_id = self._ids.of(name, deadline)
                 file = self._find_id(video_id, deadline, more_follows=more_follows)
             except HingError as error:
                 return self._copy_of(name, error)
@@ -139,7 +149,7 @@ class Catalog:
 
     def at_hand(self, name: str) -> VideoFile | None:
         """The file that `find` would give from memory, if it would; makes no request."""
-        video_id = self._id_at_hand(name)
+        video_id = self._ids.at_hand(name)
         known = None if video_id is None else self._known.at_hand(video_id)
         if known is None or not self._is_vouched_for(known):
             return None
@@ -152,7 +162,7 @@ class Catalog:
         """
         with self._crowd.call(self._metadata_seconds) as deadline:
             try:
-                file = self._find_id_to_open(self._id_of(name, deadline), deadline)
+                file = self._find_id_to_open(self._ids.of(name, deadline), deadline)
             except HingError as error:
                 return self._copy_of(name, error)
         self._copies.served(file)
@@ -171,7 +181,7 @@ class Catalog:
 
     def _copy_of(self, name: str, error: HingError) -> VideoFile:
         """The copy of the video of *name*, which is not served; raises *error* if none."""
-        video_id = self._id_at_hand(name) or self._copies.id_of(name)
+        video_id = self._ids.at_hand(name) or self._copies.id_of(name)
         file = None
         if video_id is not None:
             file = self._copies.file(video_id, self._known.file(video_id))
@@ -201,7 +211,7 @@ class Catalog:
         """
         deadline = time.monotonic() + self._metadata_seconds
         try:
-            video_id = self._id_of(name, deadline)
+            video_id = self._ids.of(name, deadline)
             known = self._known.at_hand(video_id)
             if known is None:
                 job = partial(self._versions.look_up_if_ready, video_id)
@@ -218,9 +228,9 @@ class Catalog:
     def look_at(self, name: str) -> Look:
         """As `Looks.look_at`, of the video that *name* stands for; raises nothing."""
         deadline = time.monotonic() + self._metadata_seconds
-        video_id = self._id_at_hand(name) or self._copies.id_of(name)
+        video_id = self._ids.at_hand(name) or self._copies.id_of(name)
         try:
-            video_id = video_id or self._id_of(name, deadline)
+            video_id = video_id or self._ids.of(name, deadline)
         except HingError as error:
             return Look(None, UNSAID, None, Details(), error)
         return self._looks.look_at(video_id, deadline)
@@ -230,10 +240,7 @@ class Catalog:
 
         Raises as `listing` does.
         """
-        shown = self._list.shown(time.monotonic() + self._metadata_seconds)
-        latest = self._list.latest
-        rows = latest.rows if latest is not None else {}
-        return {video_id: rows[video_id] for video_id in shown if video_id in rows}
+        return self._shown.rows(time.monotonic() + self._metadata_seconds)
 
     def _find_id(
         self, video_id: str, deadline: float, *, more_follows: bool
@@ -361,24 +368,8 @@ class Catalog:
         """
         self._openings.listed()
         self._walks.shown()
-        copies = self._copies.ids()
-        shown: list[str] = []
         with self._crowd.call(self._metadata_seconds) as deadline:
-            try:
-                shown = self._list.shown(deadline)
-            except AccessDenied:
-                if not copies:
-                    raise
-            except TransportError:
-                if not self._metadata.is_away:
-                    raise
-                shown = self._shown_while_away()
-                if not (shown or copies):
-                    raise
-        return sorted(
-            (name_of(video_id), inode_of(video_id))
-            for video_id in {*self._known.opened_ids(), *shown, *copies}
-        )
+            return self._shown.entries(deadline)
 
     def find_with_details(self, name: str) -> tuple[VideoFile, Details]:
         """As `find`, with `details_of` the file, in the time of one call."""
@@ -393,34 +384,15 @@ class Catalog:
         that stands for a video has what was told when it was kept. *began_at* is when the
         call began (monotonic), now if not given. Raises as `find` does.
         """
-        details = self._described.recall(file)
-        if details is not None:
-            return details
-        known = self._known.file(file.video_id)
-        if known is not file and self._copies.file(file.video_id, known) is file:
-            return self._described.settle_for_now(file)
-        self._described.want()
         spent = 0.0 if began_at is None else time.monotonic() - began_at
-        with self._crowd.call(self._metadata_seconds - spent) as deadline:
-            try:
-                return self._lookups.result(
-                    f"{file.video_id}\0details",  # which is no id
-                    deadline,
-                    partial(self._versions.describe, file),
-                )
-            except HingError:
-                if self._copies.file(file.video_id, file) is None:
-                    raise
-        return self._described.settle_for_now(file)
+        return self._telling.details_of(file, self._metadata_seconds - spent)
 
     def note_kept(self, file: VideoFile) -> None:
         """*file* is kept: have what was told of it lie beside the copy. Does I/O.
 
         The status route is asked as for `details_of`; at any trouble nothing lies there.
         """
-        with contextlib.suppress(HingError):
-            self.details_of(file)
-            self._described.note_copy(file)
+        self._telling.note_kept(file, self._metadata_seconds)
 
     def newest(self, most: int) -> list[str] | None:
         """The ids of the *most* newest videos that the list shows, as `newest.newest`.
@@ -434,25 +406,6 @@ class Catalog:
     def expires_at(self, video_id: str) -> float | None:
         """When the link of *video_id* expires in Unix seconds, if it is known."""
         return self._known.expires_at(video_id)
-
-    def _shown_while_away(self) -> list[str]:
-        """The known videos that a listing may show while the API is away.
-
-        Those of the last listing, those that lie whole on disk, and those that no listing
-        tells of and whose link has not expired. Does I/O.
-        """
-        return [
-            known.file.video_id
-            for known in self._known.all_unchanged()
-            if known.opened or self._is_shown_while_away(known)
-        ]
-
-    def _is_shown_while_away(self, known: Known) -> bool:
-        file = known.file
-        showed = self._list.showed(file.video_id, file.mtime_ns)
-        if showed or (showed is None and not self._known.has_expired(known)):
-            return True
-        return self._tiers.lies_whole(file.content)
 
     def note_newest(self, newest: NewestPage) -> None:
         """The check has brought the *newest* page of the list."""
@@ -476,37 +429,3 @@ class Catalog:
     def known_bytes(self) -> int:
         """The sizes of all known files, added up; makes no request."""
         return self._known.total_bytes()
-
-    # -- names -------------------------------------------------------------------------
-
-    def _id_of(self, name: str, deadline: float) -> str:
-        """The id that *name* stands for; asks for the list if that alone can tell.
-
-        Raises VideoNotFound if it stands for none; else raises as `listing` does.
-        """
-        video_id = self._id_at_hand(name)
-        if video_id is None and is_short(name):
-            video_id = self._shortened(deadline).get(name) or video_id_of(name)
-        if video_id is None:
-            raise VideoNotFound("no video can have this name")
-        return video_id
-
-    def _shortened(self, deadline: float) -> Mapping[str, str]:
-        """The ids of all short names, of those that are known while the API is away."""
-        try:
-            return self._list.current(deadline).shortened
-        except TransportError:
-            if not self._metadata.is_away:
-                raise
-        known = (one.file.video_id for one in self._known.all_unchanged())
-        return {name_of(video_id): video_id for video_id in known}
-
-    def _id_at_hand(self, name: str) -> str | None:
-        """The id that *name* stands for; None if it stands for none, or the list tells."""
-        literal = video_id_of(name)
-        if not is_short(name):
-            return literal
-        video_id = self._short_names.id_of(name)
-        if video_id is None and literal is not None and self._known.remembers(literal):
-            return literal
-        return video_id
