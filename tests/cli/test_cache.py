@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,8 +146,12 @@ def test_verify_removes_what_is_bad_and_says_of_which_video(
     assert listed(capsys)[HOSTILE]["here_bytes"] == GRID_BYTES
     assert said(capsys, "verify") == total.format(0).replace("12", "11")
 
-    def cannot_read(*_: object) -> int:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    preadv = os.preadv
+
+    def cannot_read(number: int, *rest: Any) -> int:
+        if os.readlink(f"/proc/self/fd/{number}").endswith(".data"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return preadv(number, *rest)
 
     monkeypatch.setattr(os, "preadv", cannot_read)
     assert "old: 5 bad blocks\n" in said(capsys, "verify", status=1)
