@@ -522,6 +522,23 @@ def test_a_signal_ends_it_at_once(
     assert (process.returncode, said) == (status, b"")
 
 
+def test_in_a_pipe_nothing_is_said_but_the_changes(endpoint: FakeEndpoint) -> None:
+    """Of what a mount would log, too: an unknown word is shown as it is."""
+    endpoint.add("v", status="beta_rendering")
+
+    done = subprocess.run(
+        command(endpoint, "v", "--timeout", "0"),
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment(HINGFS_TOKEN=endpoint.token),
+    )
+
+    assert done.stderr == (
+        "hingfs: v: beta_rendering\nhingfs: v: timed out: beta_rendering\n"
+    )
+
+
 def test_in_a_script_the_next_command_runs_once_it_is_ready(
     endpoint: FakeEndpoint,
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from hingfs.cli.wait import _Lines
 from hingfs.cli.wait_bars import WaitBars
 from hingfs.errors import Unreachable, VideoFailed, VideoNotReady
 from hingfs.wait.awaited import Awaited
@@ -99,3 +100,18 @@ def test_of_more_videos_than_lines_those_that_move_are_shown() -> None:
     assert summary.rstrip() == (
         "0 of 103 ready, 1 failed or missing, 99 queued, 3 in_progress, waited 0:00"
     )
+
+
+def test_an_id_tears_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there are bars, and where standard output alone is a terminal."""
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, color_system=None)
+    with WaitBars([awaited("v")], on_screen=True, console=console) as bars:
+        bars.write("\x1b[2Jid")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("os.isatty", lambda _number: True)
+        _Lines().write("\x1b[2Jid")
+
+    assert "\x1b[2J" not in file.getvalue()
+    assert "[2Jid" in file.getvalue()
+    assert capsys.readouterr().out == "[2Jid\n"

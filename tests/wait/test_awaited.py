@@ -41,6 +41,7 @@ def waited(
         for one in news:
             if one is not None and one.state not in states:
                 states.append(one.state)
+    assert not poller._videos, "nobody waits any more"
     poller.close()
     assert poller.join(10)
     return video, states
@@ -97,3 +98,17 @@ def test_a_thread_that_cannot_be_had_is_an_error(
     monkeypatch.setattr("hingfs.workers.Worker.start", refuse)
     with pytest.raises(TransportError, match="no thread"):
         waited(NOT_READY)
+
+
+def test_an_end_before_all_are_ready_leaves_nobody_waiting() -> None:
+    def look(_name: str) -> VideoFile:
+        raise NOT_READY
+
+    poller = Poller(look, 0.01)
+    news = Waits(poller, [Awaited("v", "v.mp4")], None).follow()
+    next(news)
+    news.close()
+
+    assert not poller._videos
+    poller.close()
+    assert poller.join(10)
