@@ -109,6 +109,29 @@ class TestBytes:
         assert fs.cat_file("clip", 4 * MB, 5 * MB) == b""
         assert fs.cat_file("clip", 3 * MB - 2, 9 * MB) == video.read(3 * MB - 2, 3 * MB)
 
+    def test_a_film_is_read_whole_and_comes_once(self, fs, endpoint):
+        """Longer than what is asked for at once; neither its end nor a byte is lost."""
+        film = endpoint.add("film", size_bytes=40 * MB + 7)
+
+        got = fs.cat_file("film")
+
+        assert len(got) == 40 * MB + 7
+        assert hash(got) == hash(film.read(0, 40 * MB + 7))
+        assert endpoint.content_bytes("film") <= 1.02 * len(got)
+
+    @pytest.mark.usefixtures("fs")
+    @pytest.mark.parametrize("chained", ["simplecache", "filecache"])
+    def test_a_cache_of_fsspec_stands_before_it(
+        self, endpoint, video, chained, tmp_path
+    ):
+        options = {chained: {"cache_storage": str(tmp_path / "theirs")}}
+        opened = fsspec.open(
+            f"{chained}::hing://clip", hing={"base_url": endpoint.base_url}, **options
+        )
+
+        with opened as file:
+            assert file.read() == video.read(0, 3 * MB)
+
     def test_several_are_read_whole(self, fs, endpoint, video):
         other = endpoint.add("other", size_bytes=1000)
 
