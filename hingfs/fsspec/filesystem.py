@@ -83,6 +83,22 @@ class HingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is unt
         """The same for all filesystems of one API."""
         return f"hing_{self.base_url}"
 
+    def __eq__(self, other: object) -> bool:
+        # fsspec's own differs by process and thread.
+        return isinstance(other, HingFileSystem) and self._told == other._told
+
+    def __hash__(self) -> int:
+        return hash(self._told)
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        """The same in every process, so that Dask knows a task that it has done."""
+        return ("hing", *self._told)
+
+    @property
+    def _told(self) -> tuple[tuple[str, str], ...]:
+        """What makes it again, in words."""
+        return tuple(sorted((k, str(v)) for k, v in self.storage_options.items()))
+
     def __repr__(self) -> str:
         return f"<HingFileSystem {self.base_url}>"
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from dask.base import tokenize
 
 from hingfs.fsspec import HingFileSystem
 from tests.support import endpoint as faults
@@ -135,6 +136,15 @@ class TestTheToken:
         ):
             assert again.cat_file("clip", 0, 9) == fs.cat_file("clip", 0, 9)
             assert again.lease() is fs.lease()
+            assert again == fs
+            assert hash(again) == hash(fs)
+            assert tokenize(again) == tokenize(fs)
+
+    def test_others_are_others(self, fs, make):
+        other = make(connections=3)
+
+        assert other != fs
+        assert tokenize(other) != tokenize(fs)
 
     @pytest.mark.usefixtures("make")
     def test_the_base_url_travels_though_a_variable_gave_it(
