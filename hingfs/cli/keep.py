@@ -5,6 +5,7 @@ versions a word picks, and to the package `keep` how videos are kept and written
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -16,6 +17,7 @@ from .. import log
 from ..api.judgement.video_status import Status
 from ..cache.kept_files import KeepFull, Kept, NotWhole, demand_room
 from ..cache.layout import FOLDER
+from ..cache.stock import Stocked
 from ..engine import Engine
 from ..errors import HingError, UsageError, VideoNotFound, plain, printable
 from ..given import Given
@@ -28,6 +30,7 @@ from ..wanted import Wanted
 from . import batch, disk, kept
 from .console import complain
 from .given import tell_misspelt
+from .here import stocked
 from .tables import count, minute, table
 from .videos import Named, named
 
@@ -46,7 +49,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if arguments.export:
         return _export(directory, given, arguments)
     if arguments.check:
-        return _check(directory, given, arguments)
+        return _check(directory, _cached(cache, environ), given, arguments)
     jobs = batch.jobs(arguments)
     wanted = [] if arguments.all else batch.wanted(arguments, "keep")
     endpoint = given.endpoint(**batch.known_api(given, wanted))
@@ -166,40 +169,60 @@ def _tell_as_json(video: Wanted, endpoint: EndpointConfig) -> None:
 # -- checking --------------------------------------------------------------------------
 
 
-def _check(directory: Path, given: Given, arguments: argparse.Namespace) -> int:
-    """Say how much of each is here; asks no server."""
+def _cached(cache: CacheConfig, environ: Mapping[str, str]) -> Path | None:
+    """Where the disk cache lies, if `keep` would take over what it has."""
+    if cache.disk_cache_bytes:
+        with contextlib.suppress(HingError):
+            return disk.cache_directory(cache, environ)
+    return None
+
+
+def _check(
+    directory: Path, cache: Path | None, given: Given, arguments: argparse.Namespace
+) -> int:
+    """Say how much of each need not be fetched; asks no server."""
     wanted = batch.wanted(arguments, "keep")
     known = batch.known_api(given, wanted)
     base_url = given.part(EndpointConfig, **known).base_url
     here = kept.best(kept.everything(directory), base_url)
+    cached = stocked(cache, base_url) if cache is not None else {}
     all_kept = True
     for one in wanted:
         found = here.get(one.name)
-        all_kept &= found is not None and found.is_sealed
+        is_kept = found is not None and found.is_sealed
+        all_kept &= is_kept
+        video = _as_far_as_here(one, found, cached.get(one.name))
         if arguments.json:
-            _tell_check_as_json(one, found)
+            part = "part" if video.here_bytes else "absent"
+            batch.print_json(video, "kept" if is_kept else part)
         else:
-            print(f"{printable(one.said)}: {_how_much(found)}")
+            how_much = _how_much(video.here_bytes, video.size_bytes)
+            if is_kept:
+                how_much = f"all of {rounded_size(video.size_bytes)} kept"
+            print(f"{printable(one.said)}: {how_much}")
     return 0 if all_kept else batch.NOT_YET
 
 
-def _how_much(found: Kept | None) -> str:
-    if found is None:
-        return "not kept"
-    size = rounded_size(found.version.size_bytes)
-    if found.is_sealed:
-        return f"all of {size} kept"
-    return f"{rounded_size(kept.here_bytes(found))} of {size} here, not kept yet"
-
-
-def _tell_check_as_json(one: Named, found: Kept | None) -> None:
+def _as_far_as_here(one: Named, found: Kept | None, cached: Stocked | None) -> Wanted:
+    """*one* with what was *found* among what is kept, or more of it that is *cached*."""
     video = Wanted(one.said, one.name)
-    outcome = "absent"
     if found is not None:
         video.size_bytes = found.version.size_bytes
         video.here_bytes = kept.here_bytes(found)
-        outcome = "kept" if found.is_sealed else "part"
-    batch.print_json(video, outcome)
+    is_kept = found is not None and found.is_sealed
+    if cached is not None and not is_kept and cached.here_bytes > video.here_bytes:
+        video.size_bytes = cached.version.size_bytes
+        video.here_bytes = cached.here_bytes
+    return video
+
+
+def _how_much(here_bytes: int, size_bytes: int) -> str:
+    """How much is here of a video that is not kept; its size is negative if untold."""
+    if size_bytes < 0:
+        return "not kept"
+    size = rounded_size(size_bytes)
+    here = "all" if here_bytes == size_bytes else rounded_size(here_bytes)
+    return f"{here} of {size} here, not kept yet"
 
 
 # -- showing ---------------------------------------------------------------------------
@@ -312,10 +335,9 @@ def _newest_whole(picked: kept.Pick) -> Kept:
     for one in picked.found:
         if one.is_sealed:
             return one
-    raise VideoNotFound(
-        f"{printable(picked.said)}: {_how_much(picked.found[0])}; run: hingfs keep "
-        f"{printable(picked.said)}"
-    )
+    newest, said = picked.found[0], printable(picked.said)
+    how_much = _how_much(kept.here_bytes(newest), newest.version.size_bytes)
+    raise VideoNotFound(f"{said}: {how_much}; run: hingfs keep {said}")
 
 
 def _tell_others(picked: kept.Pick, chosen: Kept) -> None:

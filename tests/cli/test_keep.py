@@ -171,11 +171,21 @@ def test_what_the_disk_cache_has_is_taken_over(
 def test_check_asks_nobody_and_needs_no_token(
     endpoint: FakeEndpoint, capsys: Say
 ) -> None:
-    """`--check` tells how much of each is here, asks no server and needs no token; the status is 13 unless all are kept."""
+    """`--check` tells how much of each is here, in the disk cache too, asks no server and needs no token; the status is 13 unless all are kept."""
     endpoint.add("whole", size_bytes=SIZE_BYTES)
     run(capsys, "keep", "whole")
     kinds(endpoint)
     check = partial(run, capsys, "keep", "--check", token=None)
+
+    endpoint.add("cached", size_bytes=SIZE_BYTES)
+    run(capsys, "warm", "cached")
+    kinds(endpoint)
+    assert check("cached", status=13)[0] == ["cached: all of 2.9MiB here, not kept yet"]
+    none = check("--disk-cache-size", "0", "cached", status=13)[0]
+    assert none == ["cached: not kept"], "`keep` would not take it over"
+    lines = _said(capsys, "keep", "--check", "--json", "cached", status=13)
+    told = json.loads(lines)
+    assert (told["outcome"], told["here_bytes"]) == ("part", SIZE_BYTES)
 
     assert check("whole") == (["whole: all of 2.9MiB kept"], [])
     assert check("whole", "x\x1b[2J", status=13)[0] == [
@@ -633,6 +643,10 @@ def test_what_is_only_on_its_way_goes_unasked(
     assert len(files(directory)) == 3
     kinds(endpoint)
 
+    said = run(capsys, "keep", "--export", "part", "x", status=11)[1]
+    assert said == [
+        "hingfs: part: 0B of 2.9MiB here, not kept yet; run: hingfs keep part"
+    ]
     out, _ = run(capsys, "drop", "part", token=None)
 
     assert out == ["part: dropped, 2.9MiB that were to come"]
