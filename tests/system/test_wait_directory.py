@@ -82,9 +82,12 @@ def state_of(process: "subprocess.Popen[str]") -> str:
 
 @contextmanager
 def begun(*command: str | Path, **more: str) -> Iterator["subprocess.Popen[str]"]:
-    """A program under way, whose output can be read; it ends with the block."""
+    """A program under way, whose output can be read; it ends with the block.
+
+    It heeds Ctrl-C, though the tests may run in the background of a shell.
+    """
     process = subprocess.Popen(
-        list(map(str, command)),
+        ["env", "--default-signal=INT", *map(str, command)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
