@@ -176,6 +176,21 @@ def test_programs_wait_and_then_have_the_right_bytes(
         assert {path.stat().st_size for path in paths.values()} == {len(expected)}
 
 
+@each_binding
+def test_a_mount_that_was_told_not_yet_believes_the_path_that_waits(
+    binding: str,
+) -> None:
+    """And forgets what it was told, so that the ordinary path is there as well."""
+    with own_mount(binding, "--negative-ttl", "1h") as (endpoint, mounted):
+        endpoint.add("video", size_bytes=SIZE_BYTES, status="queued")
+        assert stat_says(mounted.path("video")) == "Resource temporarily unavailable"
+        endpoint.set_status("video", "completed")
+        assert stat_says(mounted.path("video")) == "Resource temporarily unavailable"
+
+        assert len(awaited(mounted, "video").read_bytes()) == SIZE_BYTES
+        assert mounted.path("video").stat().st_size == SIZE_BYTES
+
+
 def _into(copy: Path, *command: str | Path) -> list[str]:
     """Arguments of `sh -c` that run *command* into *copy*."""
     return ['copy=$1; shift; exec "$@" > "$copy"', "sh", str(copy), *map(str, command)]
