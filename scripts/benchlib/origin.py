@@ -10,6 +10,7 @@ Its access log, one line per request that ended in whatever way, is the count.
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import urllib.request
@@ -138,14 +139,27 @@ class Origin:
         self._write_certificate()
         # A free port can be taken between looking and listening: look again.
         for _ in range(3):
-            self._start()
-            if wait_until(self._answers_or_died, 10) and self._is_running():
+            self._choose_ports()
+            if self._start():
                 return self
             self._stop()
+        raise self._failure()
+
+    def kill(self) -> None:
+        """End it as a crash does, in the middle of whatever it sends."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def start_again(self) -> None:
+        """Serve the same on the same ports, after `kill`; raises BenchError."""
+        if not self._start():
+            raise self._failure()
+
+    def _failure(self) -> BenchError:
         log = self.run_directory / "error.log"
         said = log.read_text().strip()[-600:] if log.exists() else ""
-        message = f"nginx does not start: {said or self._stderr()}"
-        raise BenchError(message)
+        return BenchError(f"nginx does not start: {said or self._stderr()}")
 
     def __exit__(
         self,
@@ -231,11 +245,14 @@ class Origin:
         )
         key.chmod(0o600)
 
-    def _start(self) -> None:
-        nginx = find_program("nginx")
+    def _choose_ports(self) -> None:
         names = (*(way.key for way in self.ways), "control")
         self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
-        self._write_config(nginx)
+        self._write_config(find_program("nginx"))
+
+    def _start(self) -> bool:
+        """Whether it runs now, and answers."""
+        nginx = find_program("nginx")
         with (self.run_directory / "nginx.stderr").open("wb") as stderr:
             self._process = subprocess.Popen(
                 [
@@ -250,6 +267,7 @@ class Origin:
                 stderr=stderr,
                 start_new_session=True,
             )
+        return wait_until(self._answers_or_died, 10) and self._is_running()
 
     def _write_config(self, nginx: Path) -> None:
         modules = ""
