@@ -82,7 +82,7 @@ class ByteLocks:
 
     def unlock(self, span: ByteRange) -> None:
         """This open file has no lock on *span* any more."""
-        if len(span):
+        if len(span) and self._present:  # else it never had one
             self._set(fcntl.F_UNLCK, span)
 
     def _set(self, kind: int, span: ByteRange) -> bool:

@@ -147,11 +147,18 @@ def test_a_deleted_directory_has_no_claims(party, tmp_path):
     assert not other.claim(range(12, 16))
 
 
-def test_a_version_that_no_other_process_can_tell_is_not_claimed(party):
+def test_a_version_that_no_other_process_can_tell_is_not_claimed(party, monkeypatch):
+    """Nor does it cost a call to the kernel."""
+    asked: list[str] = []
+    monkeypatch.setattr(
+        locks.ByteLocks, "_call", lambda _, command, *__: asked.append(command)
+    )
     mine, other = party(etag=None), party(etag=None)
 
     assert not mine.claim(EVERYTHING)
     assert not other.claim(EVERYTHING)
+    assert mine.put(range(4))
+    assert asked == []
 
 
 def test_nothing_is_claimed_on_a_network_file_system(party, monkeypatch):
