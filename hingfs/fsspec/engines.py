@@ -23,7 +23,7 @@ from queue import SimpleQueue
 from weakref import WeakValueDictionary
 
 from ..engine import Engine
-from ..errors import Closing, HingError, foreseen
+from ..errors import Closing, HingError, TransportError, foreseen
 from ..facts import directory as facts_directory
 from ..given import demand_token
 from ..token import Token
@@ -98,16 +98,15 @@ class Process:
     def lease(self, chosen: Chosen) -> Lease:
         """A lease of the engine with the settings *chosen*.
 
-        Raises TokenError if there is no token, and what the making of an engine raises.
+        Raises TokenError if there is no token, TransportError if the system gives no
+        thread, and what the making of an engine raises.
         """
+        self._begin()
         with self._lock:
-            begun, self._begun = self._begun, True
             lease = self._leases.get(chosen)
             is_new = lease is None
             if lease is None:
                 lease = self._leases[chosen] = Lease(self)
-        if not begun:
-            self._begin()
         if is_new:
             try:
                 lease.make(chosen)
@@ -138,7 +137,16 @@ class Process:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
     def _begin(self) -> None:
-        Worker("hingfs-ends", self._end_each).start()
+        """Have engines end, unless that is so already."""
+        with self._lock:
+            begun, self._begun = self._begun, True
+        if begun:
+            return
+        try:
+            Worker("hingfs-ends", self._end_each).start()
+        except TransportError:
+            self._begun = False  # the next call tries again
+            raise
         # It runs at the end of a child of multiprocessing too, where atexit does not.
         util.Finalize(None, self.close, exitpriority=0)
 

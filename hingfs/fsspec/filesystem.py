@@ -113,7 +113,7 @@ class HingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is unt
                 said = options.given(self.storage_options, os.environ)
                 lease = self._lease = engines.here().lease(options.chosen(said))
                 _ = lease.engine
-            except SetupError as error:
+            except HingError as error:
                 raise refused_setup(error) from None
         return lease
 

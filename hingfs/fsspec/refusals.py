@@ -10,7 +10,7 @@ import errno
 from collections.abc import Callable
 
 from ..errnos import ErrnoTable, errno_for
-from ..errors import HingError, SetupError, TokenError, UsageError
+from ..errors import HingError, TokenError, UsageError
 
 Hide = Callable[[str], str]
 
@@ -23,8 +23,11 @@ def refused(error: HingError, table: ErrnoTable, path: str, hide: Hide) -> OSErr
     return OSError(errno_for(error, table), hide(str(error)), path)
 
 
-def refused_setup(error: SetupError) -> OSError | ValueError:
-    """*error* about what a filesystem was given: ValueError, or PermissionError."""
+def refused_setup(error: HingError) -> OSError | ValueError:
+    """*error* about what a filesystem was given, or needs before it asks a server.
+
+    ValueError for an option, PermissionError for a token, and OSError for the rest.
+    """
     if isinstance(error, UsageError):
         return ValueError(str(error))
     if isinstance(error, TokenError):

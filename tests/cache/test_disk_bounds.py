@@ -198,6 +198,7 @@ def test_free_space_is_a_floor(process, tmp_path, free, expected_log, monkeypatc
     assert readable(opened(process())) == [*BLOCKS]
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 @pytest.mark.parametrize("work", [janitor._only_one, kept_files.alone])
 def test_a_forked_child_holds_no_lock(tmp_path, work):
     """It holds the file open as its parent had it, and lives longer than the work."""

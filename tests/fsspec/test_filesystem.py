@@ -11,7 +11,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from hingfs.fsspec import HingFileSystem, spans
+from hingfs.fsspec import HingFileSystem, engines, spans
 from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import REPOSITORY
@@ -117,7 +117,8 @@ class TestBytes:
 
         assert len(got) == 40 * MB + 7
         assert hash(got) == hash(film.read(0, 40 * MB + 7))
-        assert endpoint.content_bytes("film") <= 1.02 * len(got)
+        # A transfer that another takes over from loses what is on its way.
+        assert endpoint.content_bytes("film") <= 1.25 * len(got)
 
     @pytest.mark.usefixtures("fs")
     @pytest.mark.parametrize("chained", ["simplecache", "filecache"])
@@ -368,6 +369,27 @@ class TestErrors:
         with pytest.raises(OSError, match="read-only") as refusal:
             getattr(fs, method)(*arguments)
         assert refusal.value.errno == errno.EROFS
+
+
+def test_no_thread_to_be_had_is_an_os_error(make, endpoint, monkeypatch, expected_log):
+    """And no obstacle for the next call."""
+    video = endpoint.add("clip", size_bytes=100)
+
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(engines, "_here", engines.Process())
+    fs = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        expected_log("no thread can be started for hingfs-ends")
+        with pytest.raises(OSError, match="no thread can be started"):
+            fs.cat_file("clip")
+
+    threads = set(threading.enumerate())
+    assert fs.cat_file("clip", 0, 10) == video.read(0, 10)
+    assert "hingfs-ends" in {one.name for one in set(threading.enumerate()) - threads}
+    engines.here().close()
 
 
 @pytest.mark.usefixtures("video")

@@ -37,7 +37,14 @@ def served(endpoint: FakeEndpoint) -> FakeEndpoint:
 
 def run(program: str, served: FakeEndpoint, directory: Path) -> Any:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.hing_process", program, served.base_url],
+        [
+            *(
+                sys.executable,
+                "-W",
+                "ignore::DeprecationWarning",
+            ),  # of forks by threads
+            *("-m", "tests.support.hing_process", program, served.base_url),
+        ],
         cwd=REPOSITORY,
         env=environment(
             HINGFS_TOKEN=served.token,
