@@ -76,15 +76,19 @@ class Handle:
         done = 0
         at_once = len(target) <= _MOST_AT_ONCE_BYTES
         piece_bytes = len(target) if at_once else _PIECE_BYTES
+        refusal = None
         try:
             while done < len(target):
-                piece = target[done : done + piece_bytes]
-                got = self._reader.read_into(piece, offset + done)
-                done += got
-                if got < len(piece):
-                    break
+                with target[done : done + piece_bytes] as piece:
+                    got = self._reader.read_into(piece, offset + done)
+                    done += got
+                    if got < len(piece):
+                        break
         except HingError as error:
-            raise refused(error, ERRNO_OF_READ, self._path, self.lease.hide) from None
+            refusal = refused(error, ERRNO_OF_READ, self._path, self.lease.hide)
+        if refusal is not None:
+            # Not above: it would hold the frames of the failed read, and they *target*.
+            raise refusal
         return done
 
     def read(self, offset: int, count: int) -> bytes:

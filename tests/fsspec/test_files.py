@@ -3,14 +3,18 @@
 import errno
 import gc
 import io
+import math
 import pickle
+import threading
 from typing import Any
 
 import pytest
 
 from hingfs.fsspec import engines
+from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import eventually
+from tests.support.personalities import PERSONALITIES
 
 SIZE = 5_000_000
 
@@ -165,3 +169,28 @@ def test_an_engine_ends_with_its_last_holder(make, video):
     eventually(lambda: pool._closed is not None, "the engine is closed")
     eventually(lambda: transport.join(0.1), "its threads have ended")
     assert not list(engines.here()._leases)
+
+
+@pytest.mark.usefixtures("video")
+@pytest.mark.parametrize(
+    ("personality", "fault"),
+    [
+        ("openai", faults.reset_at(0)),
+        ("litellm_new", faults.stall_at(1_000_000, threading.Event())),
+    ],
+    ids=["ranges", "whole"],
+)
+def test_a_read_that_failed_holds_no_buffer(make, endpoint, personality, fault):
+    """Not even while its error is there: a bytearray can grow again, or BufferError."""
+    endpoint.personality = PERSONALITIES[personality]
+    endpoint.inject(fault, math.inf, faults.content_get)
+    with make(read_timeout="300ms").open("clip") as file:
+        file.seek(SIZE // 2)
+        target = bytearray(2_000_000)
+
+        with pytest.raises(OSError) as refusal:
+            file.readinto(target)
+
+        assert refusal.value.__context__ is None
+        target.append(0)
+        assert file.tell() == SIZE // 2
