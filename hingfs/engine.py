@@ -11,12 +11,17 @@ from .cache.claims import DiskClaims
 from .cache.disk import DiskCache
 from .cache.kept import KeptStore
 from .cache.memory import MemoryBlockCache
+from .cache.shared import SharedCache
+from .cache.shared_claims import SharedClaims
 from .cache.tiers import Tiers
 from .errors import Closing
 from .facts.counts import Count
 from .facts.store import FactStore
+from .fetch.claims import Claims
 from .fetch.fetcher import BlockFetcher
+from .fetch.shared_source import SharedSource
 from .fetch.spool_store import SpoolStore
+from .fetch.transfer import RangeSource
 from .flights import SingleFlight
 from .http.transport import HttpTransport
 from .library.ahead import Ahead
@@ -74,6 +79,11 @@ class Engine:
             if cache.kept_videos
             else None
         )
+        self.shared_cache = shared = (
+            SharedCache(cache.shared, cache.shared_password, waiting_bytes)
+            if cache.shared
+            else None
+        )
         self.tiers = tiers = Tiers(
             self.cache,
             cache.block_bytes,
@@ -81,7 +91,13 @@ class Engine:
             if cache.kept_directory and cache.disk_cache_bytes
             else None,
             self.kept,
+            shared,
         )
+        source: RangeSource = self.client.source
+        claims: Claims = DiskClaims(tiers)
+        if shared is not None:
+            source = SharedSource(source, shared)
+            claims = SharedClaims(DiskClaims(tiers), shared, tiers)
         self.spools = SpoolStore(
             self.client.source,
             tiers,
@@ -90,12 +106,12 @@ class Engine:
             stall_seconds=endpoint.stall_seconds,
         )
         self.fetcher = BlockFetcher(
-            self.client.source,
+            source,
             tiers,
             connections=endpoint.connections,
             whole_body=self.spools.open,
             paying=Count(self.facts, "requests at once that pay"),
-            claims=DiskClaims(tiers),
+            claims=claims,
         )
         self.crowd = crowd = Crowd(most_waiting)
         self.readers = Readers(

@@ -26,11 +26,12 @@ from .settings import (
     MountConfig,
     StartConfig,
 )
+from .shared_url import PASSWORD_VARIABLE
 from .token import Token
 
 Part = TypeVar("Part")
 
-# The one variable without an option.
+# A variable without an option, as is that of the password for a shared cache.
 _TOKEN_VARIABLE = "HINGFS_TOKEN"  # noqa: S105 - the name, not the token
 
 
@@ -120,7 +121,8 @@ class Given:
 
     def misspelt(self) -> list[str]:
         """A sentence for each variable that looks like a setting and is none."""
-        known = {declared.variable for declared in SETTINGS} | {_TOKEN_VARIABLE}
+        known = {declared.variable for declared in SETTINGS}
+        known |= {_TOKEN_VARIABLE, PASSWORD_VARIABLE}
         told = []
         for name in sorted(self._environ):
             if name.upper().startswith("HINGFS_") and name not in known:

@@ -17,6 +17,7 @@ from .base_url import is_loopback, normalized_base_url
 from .blocks import KIB, MIB
 from .declaring import Misfit, Setting, check_each, setting, settings_of, switch
 from .errors import UsageError
+from .shared_url import SharedAddress, parse_shared_url
 from .token import Token
 from .units import (
     DIRECTORY,
@@ -39,6 +40,8 @@ from .units import (
 )
 
 _TOKEN_FILE = Unit("FILE", lambda text: Token(file=parse_path(text)))
+_SHARED_URL: Unit[SharedAddress | None] = Unit("URL", parse_shared_url)
+_FILE: Unit[Path | None] = Unit("FILE", parse_path)
 _FEWEST_BLOCKS = 8
 
 
@@ -172,6 +175,18 @@ class CacheConfig:
         DIRECTORY,
         NoneType,
         "for blocks, and for facts that the next mount need not ask for (default: $XDG_CACHE_HOME/hingfs, else ~/.cache/hingfs); and for files of servers that ignore ranges (default: the system's temporary directory)",
+    )
+    shared: SharedAddress | None = setting(
+        "--shared-cache",
+        _SHARED_URL,
+        NoneType,
+        "a Valkey or Redis in which hosts share blocks, as redis://host:6379/0, rediss:// with TLS, or unix:///path; trusted as the API is",
+    )
+    shared_password: Path | None = setting(
+        "--shared-cache-password-file",
+        _FILE,
+        NoneType,
+        "read its password from FILE (mode 0600), for each connection; else HINGFS_SHARED_CACHE_PASSWORD is used",
     )
     keep_bytes: int = setting(
         "--keep-size",

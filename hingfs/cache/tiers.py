@@ -31,6 +31,7 @@ from .base import BlockCache
 from .disk import DiskCache
 from .kept import KeptStore
 from .layout import GRID_BYTES, Mark
+from .shared import SharedCache
 from .video import DiskVideo
 
 # How often it is seen whether a video is whole on disk: a look costs 40 µs for a film.
@@ -51,7 +52,8 @@ class _Held:
 class Tiers:
     """Blocks of *block_bytes*, in *memory*, on *disk* and *kept*. Thread safety: all methods.
 
-    The last two take part for contents that are *held*, so that their files are open no
+    What lands is also written to *shared*; `fetch.shared_source` reads from there. *disk*
+    and *kept* take part for contents that are *held*, so that their files are open no
     longer than somebody reads or fetches.
     """
 
@@ -61,11 +63,13 @@ class Tiers:
         block_bytes: int,
         disk: DiskCache | None = None,
         kept: KeptStore | None = None,
+        shared: SharedCache | None = None,
     ) -> None:
         self.memory = memory
         self.block_bytes = block_bytes
         self._disk = disk
         self._kept = kept
+        self._shared = shared
         # What is kept comes first: it is whole, or on its way to that.
         self._folders = [folder for folder in (kept, disk) if folder is not None]
         # Guards the table and its values; no file is opened or closed under it. A look
@@ -75,12 +79,17 @@ class Tiers:
 
     def close(self) -> None:
         """Take nothing more; what waits for the disk is still written, see `join`."""
-        for folder in self._folders:
+        for folder in self._owners:
             folder.close()
 
     def join(self, seconds: float) -> bool:
         """Whether all is written, and every thread has ended, within *seconds*."""
-        return all_joined(self._folders, seconds)
+        return all_joined(self._owners, seconds)
+
+    @property
+    def _owners(self) -> Sequence[DiskCache | KeptStore | SharedCache]:
+        """The owners of threads."""
+        return self._folders if self._shared is None else [*self._folders, self._shared]
 
     @contextlib.contextmanager
     def held(self, content: Content) -> Iterator[None]:
@@ -295,6 +304,11 @@ class Tiers:
             return False
         first, whole = self._grid_blocks(video.version, first, blocks)
         return bool(whole) and video.put(first * self.block_bytes, whole)
+
+    def share(self, version: VideoVersion, first: int, blocks: Sequence[Block]) -> None:
+        """Have *blocks*, which are in memory, written to the shared cache, if there is one."""
+        if self._shared is not None:
+            self._shared.offer(version, first, blocks, self.memory, self.block_bytes)
 
     def _grid_blocks(
         self, version: VideoVersion, first: int, blocks: Sequence[Block]

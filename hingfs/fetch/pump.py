@@ -207,6 +207,7 @@ class Pump:
             self.start_workers()
         for index in demanded:
             memory.mark_read((version.key, index))
+        self._tiers.share(version, first, blocks)
         if not self._tiers.put_on_disk(content, first, blocks, version):
             self._sharing.lost(content, first, len(blocks))
 

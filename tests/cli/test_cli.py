@@ -254,7 +254,7 @@ def test_help_lists_each_option_with_its_default_and_needs_no_token() -> None:
             assert f"{one.meaning} (default: {one.default})" in text
     # `ps` shows arguments to everybody, so no option takes a token.
     found = re.findall(r"--\S*(?:token|key|password)\S*", done.stdout)
-    assert set(found) == {"--token-file"}
+    assert set(found) == {"--token-file", "--shared-cache-password-file"}
 
 
 def test_help_tells_the_commands_and_the_exit_statuses() -> None:
@@ -288,6 +288,8 @@ def configured(arguments: list[str], variables: dict[str, str]) -> Config:
 
 
 VALUES = {
+    "--shared-cache": "redis://cache.example/1",
+    "--shared-cache-password-file": "/run/password",
     "--base-url": "https://api.example.com/v1/",
     "--connections": "7",
     "--cache-size": "64MiB",

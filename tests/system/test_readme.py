@@ -45,7 +45,7 @@ PURPOSES = {
     "given": "which values the options and variables that were given hold",
     "settings": "the table of settings; where an MP4 keeps its index; threads that run jobs, each once for all who want it",
     "declaring": "how a setting is declared, at the field that holds it",
-    "token": "base URLs, tokens, sizes and times, as people write them",
+    "token": "base URLs, where a shared cache is, tokens, sizes and times, as people write them",
     "log": "log lines; how hingfs was called, and can be called again; the errno of each error",
     "content": "what a mount has learnt about serving one version of a video",
     "errors": "ranges and blocks; what can go wrong; tables bounded by their memory; "
