@@ -234,6 +234,29 @@ class HingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is unt
             span = span_of(start, end, handle.size_bytes)
             return handle.read(span.start, span.stop - span.start)
 
+    def cat(
+        self,
+        path: str | list[str],
+        recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
+        on_error: str = "raise",
+        **_others: object,
+    ) -> bytes | dict[str, bytes | Exception]:
+        """The bytes of *path*; of several, or of a pattern, by name, read side by side.
+
+        An error is raised, or left out by *on_error* "omit", or returned by "return".
+        """
+        names = [one for one in self.expand_path(path, recursive=recursive) if one]
+        if isinstance(path, str) and names == [self._strip_protocol(path)]:
+            return self.cat_file(names[0])
+        asked = [Asked(name, None, None) for name in names]
+        results = read_side_by_side(self.lease(), asked, NEAR_BYTES)
+        if on_error == "raise":
+            _raise_first(results)
+        found = dict(zip(names, results, strict=True))
+        if on_error == "return":
+            return found
+        return {k: v for k, v in found.items() if not isinstance(v, Exception)}
+
     def cat_ranges(
         self,
         paths: Sequence[str],
@@ -262,9 +285,7 @@ class HingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is unt
         near_bytes = NEAR_BYTES if max_gap is None else max_gap
         results = read_side_by_side(self.lease(), asked, near_bytes)
         if on_error == "raise":
-            for result in results:
-                if isinstance(result, Exception):
-                    raise result
+            _raise_first(results)
         return results
 
     def get(
@@ -340,6 +361,13 @@ def _info(name: str, file: VideoFile | None) -> dict[str, Any]:
         "mtime": file.mtime_ns / 1e9,
         "ETag": file.content.validator.etag,
     }
+
+
+def _raise_first(results: Sequence[bytes | Exception]) -> None:
+    """Raise the first error of *results*, if there is one."""
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
 
 
 def _for_each(

@@ -133,13 +133,40 @@ class TestBytes:
         with opened as file:
             assert file.read() == video.read(0, 3 * MB)
 
-    def test_several_are_read_whole(self, fs, endpoint, video):
+    def test_several_are_read_whole_side_by_side(self, fs, endpoint, video):
+        """All are under way before the first has come."""
         other = endpoint.add("other", size_bytes=1000)
+        gate = threading.Event()
+        endpoint.inject(faults.stall_before_headers(gate), math.inf, faults.content_get)
+        with ThreadPoolExecutor(1) as caller:
+            reading = caller.submit(fs.cat, ["hing://clip", "other"])
+            endpoint.wait_until(
+                lambda: (
+                    {one.video_id for one in endpoint.log if one.method == "GET"}
+                    >= {"clip", "other"}
+                )
+            )
+            gate.set()
+            endpoint.calm()
+            got = reading.result(timeout=20)
 
-        assert fs.cat(["hing://clip", "other"]) == {
+        assert got == {
             "clip.mp4": video.read(0, 3 * MB),
             "other.mp4": other.read(0, 1000),
         }
+
+    def test_an_error_of_several_is_raised_or_left_out_or_returned(self, fs, video):
+        whole = video.read(0, 3 * MB)
+
+        assert fs.cat(["clip", "none"], on_error="omit") == {"clip.mp4": whole}
+        got = fs.cat(["clip", "none"], on_error="return")
+        assert got["clip.mp4"] == whole
+        assert isinstance(got["none.mp4"], FileNotFoundError)
+        with pytest.raises(FileNotFoundError):
+            fs.cat(["clip", "none"])
+        assert fs.cat("hing://cl*") == {"clip.mp4": whole}
+        assert fs.cat("hing://", recursive=True) == {"clip.mp4": whole}
+        assert fs.cat("clip") == whole
 
     @pytest.mark.parametrize("ending", ["", "copy.mp4"])
     def test_a_file_is_got(self, fs, video, tmp_path, ending):
