@@ -19,22 +19,21 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractFileSystem
 from fsspec.utils import isfilelike
 
-from ..blocks import MIB
 from ..errnos import ERRNO_OF_NAME
 from ..errors import HingError, SetupError, VideoNotFound, VideoNotReady
 from ..library.catalog import Catalog
 from ..library.known import VideoFile
 from ..library.names import VIDEO_SUFFIX, full_name_of
 from . import engines, options
+from .copying import copy_into, copy_to
 from .engines import Lease
 from .files import Handle, HingFile
 from .refusals import read_only, refused, refused_setup
-from .side_by_side import Asked, read_side_by_side
+from .side_by_side import Asked, raise_first, read_side_by_side
 from .spans import NEAR_BYTES, span_of
 
 Result = TypeVar("Result")
 
-_COPY_BYTES = 4 * MIB  # of one read for `get_file`; a guess
 _READING_MODES = frozenset({"rb", "br"})
 
 
@@ -251,7 +250,7 @@ class HingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is unt
         asked = [Asked(name, None, None) for name in names]
         results = read_side_by_side(self.lease(), asked, NEAR_BYTES)
         if on_error == "raise":
-            _raise_first(results)
+            raise_first(results)
         found = dict(zip(names, results, strict=True))
         if on_error == "return":
             return found
@@ -285,7 +284,7 @@ class HingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is unt
         near_bytes = NEAR_BYTES if max_gap is None else max_gap
         results = read_side_by_side(self.lease(), asked, near_bytes)
         if on_error == "raise":
-            _raise_first(results)
+            raise_first(results)
         return results
 
     def get(
@@ -333,17 +332,9 @@ class HingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is unt
             return
         with Handle(self.lease(), name, whole=True) as handle:
             if outfile is not None:
-                _copy(handle, outfile, callback)
-                return
-            local = Path(lpath)
-            local.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with local.open("wb") as made:
-                    _copy(handle, made, callback)
-            except BaseException:
-                if local.is_file() and not local.is_symlink():
-                    local.unlink()
-                raise
+                copy_into(handle, outfile, callback)
+            else:
+                copy_to(handle, Path(lpath), callback)
 
     # -- writing -----------------------------------------------------------------------
 
@@ -363,13 +354,6 @@ def _info(name: str, file: VideoFile | None) -> dict[str, Any]:
     }
 
 
-def _raise_first(results: Sequence[bytes | Exception]) -> None:
-    """Raise the first error of *results*, if there is one."""
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-
-
 def _for_each(
     given: int | Sequence[int | None] | None, count: int
 ) -> Sequence[int | None]:
@@ -379,14 +363,3 @@ def _for_each(
     if len(given) != count:
         raise ValueError("starts and ends are as many as paths")
     return given
-
-
-def _copy(handle: Handle, target: BinaryIO, callback: Any) -> None:  # noqa: ANN401
-    """Write all of *handle* to *target*, and tell *callback*."""
-    callback.set_size(handle.size_bytes)
-    offset = 0
-    with memoryview(bytearray(min(_COPY_BYTES, handle.size_bytes) or 1)) as buffer:
-        while got := handle.read_into(buffer, offset):
-            target.write(buffer[:got])
-            offset += got
-            callback.relative_update(got)

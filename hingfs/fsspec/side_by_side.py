@@ -109,3 +109,10 @@ def _parts(
         (number, result[span.start - start : span.stop - start])
         for number, span in one.members
     ]
+
+
+def raise_first(results: Sequence[bytes | Exception]) -> None:
+    """Raise the first error of *results*, if there is one."""
+    for result in results:
+        if isinstance(result, Exception):
+            raise result

@@ -202,6 +202,24 @@ class TestBytes:
 
         assert list(tmp_path.glob("*.mp4")) == []
 
+    def test_a_file_that_cannot_be_opened_is_left(self, fs, tmp_path, monkeypatch):
+        """As where it is another user's; a test may run as root, who may open any."""
+        target = tmp_path / "copy.mp4"
+        target.write_bytes(b"mine")
+
+        real = Path.open
+
+        def refuse(path, *arguments, **options):
+            if path == target:
+                raise PermissionError(errno.EACCES, "refused", str(path))
+            return real(path, *arguments, **options)
+
+        monkeypatch.setattr(Path, "open", refuse)
+        with pytest.raises(PermissionError):
+            fs.get_file("clip", target)
+        monkeypatch.undo()
+        assert target.read_bytes() == b"mine"
+
     def test_many_threads_read_at_once(self, fs, endpoint, video):
         """Of one filesystem, each byte from the server once."""
 
