@@ -1,7 +1,9 @@
 """The plan to scale: its formula against a simulation, its constants against an engine."""
 
+from pathlib import Path
+
 import pytest
-from scalelib.cli import REQUESTS_PER_NAME, REQUESTS_PER_TRANSFER
+from scalelib.cli import REQUESTS_PER_NAME, REQUESTS_PER_TRANSFER, plan
 from scalelib.fleet import Fleet, expected, hits, simulated
 
 from tests.conftest import Build
@@ -53,3 +55,17 @@ def test_a_clip_that_is_read_whole_takes_this_many_requests(build: Build, endpoi
     assert len(endpoint.log) - len(transfers) == REQUESTS_PER_NAME
     assert len(transfers) <= REQUESTS_PER_TRANSFER
     assert endpoint.bytes_served_twice("v") == 0
+
+
+def test_the_table_of_the_readme_is_what_the_script_prints():
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    table = readme.split("<!-- scale: begin -->\n")[1].split("\n<!-- scale: end -->")[0]
+
+    million = plan(
+        *(1_000_000, 12.7e6, 10, 24 * 3600.0),
+        hosts=[1, 10, 1000],
+        disk_tb=0.5,
+        shared_tb=[0, 4, 13],
+    )
+
+    assert list(million) == table.splitlines()
