@@ -10,6 +10,8 @@ import contextlib
 import importlib
 import os
 import random
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from benchlib.origin import FAST, Origin
 from benchlib.served import Shown
-from benchlib.system import BenchError, find_program, run
+from benchlib.system import BenchError, find_program, run, wait_until
 
 WORK = "examples"  # of the origin
 _CLIP_SECONDS = 4
@@ -156,6 +158,41 @@ def variables(origin: Origin) -> dict[str, str]:
         "HINGFS_TOKEN": origin.token,
         "HINGFS_CACHE_DIR": str(cache),
     }
+
+
+@contextlib.contextmanager
+def hosts(count: int) -> Iterator[list[dict[str, str]]]:
+    """The options of hing:// for *count* hosts, played by directories of this machine.
+
+    Several share a Valkey, which ends with this; one host is as its variables say.
+    """
+    if count == 1:
+        yield [{}]
+        return
+    with tempfile.TemporaryDirectory() as folder, valkey(Path(folder)) as url:
+        directories = [Path(folder, f"host-{number}") for number in range(count)]
+        for one in directories:
+            one.mkdir()
+        yield [{"cache_dir": str(one), "shared_cache": url} for one in directories]
+
+
+@contextlib.contextmanager
+def valkey(folder: Path) -> Iterator[str]:
+    """A Valkey or Redis on a socket in *folder*, kept in memory alone: its URL."""
+    program = shutil.which("valkey-server") or shutil.which("redis-server")
+    if program is None:
+        sys.exit("valkey-server is missing: apt-get install redis-server")
+    address = folder / "valkey.sock"
+    options = ("--port", "0", "--save", "", "--appendonly", "no", "--dir", str(folder))
+    process = subprocess.Popen(
+        [program, "--unixsocket", address, *options], stdout=subprocess.DEVNULL
+    )
+    try:
+        wait_until(address.exists, 10)
+        yield f"unix://{address}"
+    finally:
+        process.kill()
+        process.wait()
 
 
 def own_clips(directory: Path, count: int) -> dict[str, Path]:

@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from tests.support.mounting import REPOSITORY, environment, eventually
 EXAMPLES = REPOSITORY / "scripts" / "examples"
 _SECONDS = 240.0
 _RAY_TASK = b"ray::FlatMap"
+_VALKEY = (shutil.which("valkey-server") or shutil.which("redis-server") or "").encode()
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -137,6 +139,24 @@ def test_ray_reads_each_byte_once() -> None:
 
 
 @needs("ray", "pyarrow", "torchcodec")
+def test_two_hosts_with_a_valkey_read_each_byte_once() -> None:
+    with exampleslib.own_api(24) as origin:
+        Started(origin, "ray", "--hosts", "2").ends_right(2 * 24 * 10)
+
+        assert share(origin) <= 1.05
+
+
+@needs("ray", "pyarrow", "torchcodec")
+def test_two_hosts_go_on_when_their_valkey_is_killed() -> None:
+    with exampleslib.own_api(40) as origin:
+        started = Started(origin, "ray", "--hosts", "2")
+        eventually(lambda: content_requests(origin) > 20, "a job under way", 60)
+        os.kill(started.workers(_VALKEY)[0], signal.SIGKILL)
+
+        started.ends_right(2 * 40 * 10)
+
+
+@needs("ray", "pyarrow", "torchcodec")
 def test_ray_does_the_task_of_a_killed_worker_again() -> None:
     with exampleslib.own_api(40) as origin:
         started = Started(origin, "ray")
@@ -163,7 +183,8 @@ sys.argv = ["example"]
 example = runpy.run_path({path!r})
 import fsspec
 from ray import cloudpickle
-table = example["frames"]([{{"clip": "a", "numbers": [1]}}], fsspec.filesystem("hing"))
+clips = [{{"clip": "a", "numbers": [1], "host": 0}}]
+table = example["frames"](clips, [fsspec.filesystem("hing")])
 sys.stdout.buffer.write(cloudpickle.dumps(table))
 import ray
 ray.shutdown()
