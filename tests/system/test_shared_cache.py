@@ -245,7 +245,6 @@ class TestTrouble:
             assert version is not None
             assert server.names()
 
-    @pytest.mark.usefixtures("little_address_space")
     @pytest.mark.parametrize(
         "reply",
         [
@@ -263,6 +262,15 @@ class TestTrouble:
         quiet_log.allow("the shared cache is not used")
         with Liar(hosts.directory, lambda _question: reply) as liar:
             assert read(hosts.add(liar.address)) == right(hosts.video)
+
+    @pytest.mark.usefixtures("patient")
+    def test_an_answer_that_is_larger_than_a_value_is_not_read(self, tmp_path):
+        reply = b"$%d\r\n%b\r\n" % (2 * MIB, bytes(2 * MIB))
+        with Liar(tmp_path, lambda _question: reply) as liar:
+            server = valkey.Server(liar.address, None)
+            assert server.told([[b"GET", b"x"]], most_bytes=MIB) == []
+            server.close()
+            assert server.join(END_SECONDS)
 
     @pytest.mark.usefixtures("patient")
     def test_wrong_values_are_misses_and_are_replaced(self, hosts):
