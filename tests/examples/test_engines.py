@@ -12,13 +12,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
 import exampleslib
 import pytest
+from benchlib.media import MediaCache
 from benchlib.origin import FAST, Origin
+from benchlib.served import Shown
 from benchlib.system import process_tree
 
 from tests.support.mounting import REPOSITORY, environment, eventually
@@ -175,6 +178,39 @@ def test_ray_goes_on_when_the_api_was_killed() -> None:
             pass
 
         started.ends_right(40 * 10)
+
+
+_TEN_FRAMES = """
+import hashlib, random, sys
+import fsspec
+from torchcodec.decoders import VideoDecoder
+
+def frames(source):
+    decoder = VideoDecoder(source, seek_mode="approximate")
+    numbers = random.Random(1).sample(range(decoder.metadata.num_frames), 10)
+    return decoder.get_frames_at(sorted(numbers)).data.numpy().tobytes()
+
+assert frames(fsspec.filesystem("hing").open("hing://film")) == frames(sys.argv[1])
+"""
+
+
+@needs("torchcodec")
+def test_ten_random_frames_of_a_film_take_a_twentieth_of_its_bytes() -> None:
+    work_directory = Path("~/.cache/hingfs-bench").expanduser()
+    film = MediaCache(work_directory / "media").path("film")
+    shown = {exampleslib.WORK: Shown(("film",))}
+    with (
+        tempfile.TemporaryDirectory(prefix="run-", dir=work_directory) as folder,
+        Origin(Path(folder), {"film": film}, shown, [FAST], latency_ms=0) as origin,
+    ):
+        subprocess.run(
+            [sys.executable, "-c", _TEN_FRAMES, film],
+            timeout=_SECONDS,
+            check=True,
+            env=environment(**exampleslib.variables(origin)),
+        )
+
+        assert share(origin) <= 0.05
 
 
 _PICKLED = """
