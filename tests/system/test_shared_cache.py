@@ -26,7 +26,7 @@ from hingfs.token import Token
 from tests.support import endpoint as faults
 from tests.support.certificates import certificate
 from tests.support.endpoint import FakeEndpoint, Video
-from tests.support.mounting import eventually
+from tests.support.mounting import Mounted, each_binding, eventually
 from tests.support.valkey import Liar, Valkey
 
 SIZE_BYTES = 9 * MIB + 12_345
@@ -430,3 +430,28 @@ def test_urls(url, address):
 def test_what_is_no_shared_cache_is_refused(url):
     with pytest.raises(UsageError, match=re.escape("redis://cache.example:6379/0")):
         parse_shared_url(url)
+
+
+@pytest.mark.fuse
+@each_binding
+def test_a_mount_reads_what_another_host_has_fetched(
+    endpoint: FakeEndpoint, tmp_path: Path, binding: str
+) -> None:
+    """Its own disk cache is empty: the film comes from the shared one, or the API."""
+    video = endpoint.add("v", size_bytes=SIZE_BYTES)
+    pieces = -(-SIZE_BYTES // MIB)
+    first, second = tmp_path / "first", tmp_path / "second"
+    with Valkey(tmp_path) as server:
+        options = ("--shared-cache", f"unix://{server.path}", "--cache-dir")
+        for cache in (first, second):
+            cache.mkdir()
+            with Mounted(endpoint, binding, *options, str(cache)) as mounted:
+                data = mounted.path("v").read_bytes()
+                assert data == video.read(0, SIZE_BYTES)
+                eventually(lambda: len(server.names()) == pieces, "all is there")
+        found = re.search(rb"keyspace_hits:(\d+)", server.ask("INFO", "stats")[0])
+
+    # How many depends on how busy the machine is: what is not there in time is a miss.
+    assert found is not None
+    assert int(found[1])
+    assert endpoint.content_bytes("v") < 2 * SIZE_BYTES
