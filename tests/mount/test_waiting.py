@@ -127,12 +127,15 @@ class TestNames:
     ):
         before = operations.getattr("/.wait/ready.mp4", None)
         root = operations.getattr("/ready.mp4", None)
+        endpoint.add("ready.mp4")  # the id that is the name of another's file
+        namesake = operations.getattr("/ready.mp4.mp4", None)
         asked = len(endpoint.log)
 
         shown = operations.getattr("/.wait/ready.mp4", None)
 
         assert (before["st_size"], shown["st_size"]) == (0, SIZE_BYTES)
-        assert before["st_ino"] == shown["st_ino"] != root["st_ino"]
+        assert before["st_ino"] == shown["st_ino"]
+        assert shown["st_ino"] not in {root["st_ino"], namesake["st_ino"]}
         assert shown["st_mtime"] == root["st_mtime"]
         assert len(endpoint.log) == asked
 
@@ -231,6 +234,17 @@ class TestWaits:
 
     def test_the_end_of_the_mount_ends_a_wait(self, mount, operations, pool):
         opening = begun(pool, operations)
+        mount.close()
+
+        assert refused(opening) == errno.EIO
+
+    def test_the_end_of_the_mount_ends_a_wait_between_two_questions(
+        self, build, endpoint, pool
+    ):
+        endpoint.add("later", status="in_progress")
+        mount = build(poll_seconds=6 * PATIENCE)
+        opening = begun(pool, mount.operations)
+        assert mount._poller.await_look(0, PATIENCE) == 1
         mount.close()
 
         assert refused(opening) == errno.EIO
