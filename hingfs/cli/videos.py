@@ -32,7 +32,8 @@ class Named:
 def named(words: Sequence[str], files: Sequence[str]) -> list[Named]:
     """The videos of *words* and of the lines of *files*, each once; "-" is standard input.
 
-    Raises UsageError for a file that cannot be read, and a path in no mount.
+    Raises UsageError for a file that cannot be read, a path in no mount, and an empty
+    word.
     """
     base_url_at = cache(_base_url_at)  # the table is read once for all ids
     found: dict[str, Named] = {}
@@ -92,6 +93,8 @@ def _is_own(entry: mount_table.MountEntry) -> bool:
 
 
 def _named(word: str, base_url_at: Callable[[str], str | None]) -> Named:
+    if not word:
+        raise UsageError('a VIDEO is empty, as "$ID" is if ID is not set; give its id')
     directory, name = os.path.split(word)
     base_url = base_url_at(directory)
     if base_url is not None and (directory or name.endswith(VIDEO_SUFFIX)):

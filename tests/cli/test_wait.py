@@ -486,6 +486,7 @@ def test_a_kept_copy_of_what_is_gone_is_ready(
 
 def test_a_call_that_makes_no_sense_says_why(refusal: Refusal) -> None:
     assert refusal(2, "wait").startswith("`hingfs wait` needs a video: an ID, ")
+    assert refusal(2, "wait", "v", "").startswith('a VIDEO is empty, as "$ID" is ')
     assert refusal(2, "wait", "v", "--timeout", "soon").startswith(
         "--timeout: 'soon' is"
     )
