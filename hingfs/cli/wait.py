@@ -10,8 +10,7 @@ import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import FrameType
 from typing import Protocol
@@ -33,8 +32,8 @@ _STANDARD_OUTPUT = 1
 _DUMB = ("dumb", "unknown")  # terminals that can only append
 # Progress is worth a line every tenth. A guess.
 _STEPS = 10
-# A pause that ends so much later than the one before is another one. A guess.
-_LONGER_SECONDS = 2.0
+# The shortest pause that is worth a line. A guess.
+_PAUSE_SECONDS = 0.5
 # How long the end waits for a look under way. A guess.
 _END_SECONDS = 1.0
 # What a server does to all videos alike is said once.
@@ -135,9 +134,10 @@ class _Nothing:
 
 
 class _Lines(_Nothing):
-    """For a pipe: a line for each change."""
+    """For a pipe: a line for each change. *hide* takes the token out of a text."""
 
-    def __init__(self) -> None:
+    def __init__(self, hide: Callable[[str], str]) -> None:
+        self._hide = hide
         self._told: dict[Awaited, tuple[str, int | None]] = {}
 
     def changed(self, video: Awaited) -> None:
@@ -149,14 +149,14 @@ class _Lines(_Nothing):
         step = None if progress is None else int(progress * _STEPS)
         if self._told.get(video) != (video.state, step):
             self._told[video] = video.state, step
-            complain(f"{printable(video.said)}: {video.where}")
+            complain(self._hide(f"{printable(video.said)}: {video.where}"))
 
 
 def _view(
-    videos: Sequence[Awaited], *, as_json: bool
+    videos: Sequence[Awaited], hide: Callable[[str], str], *, as_json: bool
 ) -> contextlib.AbstractContextManager[_View]:
     if not (is_terminal() and os.environ.get("TERM") not in _DUMB):
-        return contextlib.nullcontext(_Nothing() if as_json else _Lines())
+        return contextlib.nullcontext(_Nothing() if as_json else _Lines(hide))
     from .wait_bars import WaitBars  # noqa: PLC0415 - rich takes 0.1 s
 
     return WaitBars(videos, on_screen=os.isatty(_STANDARD_OUTPUT))
@@ -174,7 +174,7 @@ class _Command:
         self._endpoint = endpoint
         self._engine = engine
         self._away = False
-        self._paused_until = 0.0  # monotonic
+        self._pause_seconds = 0.0  # the longest that was said
 
     def wait(self, videos: Sequence[Awaited], timeout_seconds: float | None) -> int:
         """Wait for *videos*; the exit status. Raises NoSuchApi where there is no API."""
@@ -182,7 +182,8 @@ class _Command:
         poller = Poller(look, self._endpoint.poll_seconds)
         with batch.ending(self._engine, poller.close):
             news = Waits(poller, videos, timeout_seconds).follow()
-            with _view(videos, as_json=self._as_json) as view, contextlib.closing(news):
+            shown = _view(videos, self._endpoint.token.hide, as_json=self._as_json)
+            with shown as view, contextlib.closing(news):
                 self._follow(news, view)
             batch.demand_api(self._engine, [video.error for video in videos])
         poller.join(_END_SECONDS)
@@ -249,10 +250,11 @@ class _Command:
         self._away = away
 
     def _tell_of_pause(self, seconds: float | None) -> None:
-        now = time.monotonic()
-        if seconds is None or now + seconds < self._paused_until + _LONGER_SECONDS:
+        """Say a pause of *seconds*; again only if it doubles: a wait may meet thousands."""
+        worth = max(_PAUSE_SECONDS, 2 * self._pause_seconds)
+        if seconds is None or seconds < worth:
             return
-        self._paused_until = now + seconds
+        self._pause_seconds = seconds
         complain(f"the API asks for a pause of {seconds:.0f} s")
 
 

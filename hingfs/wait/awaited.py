@@ -79,10 +79,14 @@ class Awaited:
 
     @property
     def where(self) -> str:
-        """How far it has come: its state, and its progress if it has made some."""
-        if not self.progress or self.file is not None:
-            return self.state
-        return f"{self.state} {self.progress * 100:.0f} %"
+        """How far it has come: its state, its progress if any, and what is wrong."""
+        where = self.state
+        if self.progress and self.file is None:
+            where = f"{where} {self.progress * 100:.0f} %"
+        error = None if self.news is None else self.news.error
+        if isinstance(error, TransportError) and not isinstance(error, RateLimited):
+            where = f"{where}: {error}"
+        return where
 
     def told(self, news: News, now: float) -> None:
         """There are *news* of it *now*."""

@@ -24,7 +24,7 @@ from tests.conftest import LogWatch
 from tests.support import endpoint as faults
 from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import HINGFS, environment
-from tests.support.personalities import Personality, Video
+from tests.support.personalities import Personality, Response, Video
 
 SIZE_BYTES = 300_000
 # Longer than any test takes: what waits for so long is not asked for again.
@@ -55,6 +55,11 @@ def wait(capsys: Say, *words: str, status: int = 0) -> tuple[list[str], list[str
     return out.splitlines(), [
         line.removeprefix("hingfs: ") for line in err.splitlines()
     ]
+
+
+def instead(answer: Response) -> faults.Fault:
+    """*answer* in the place of any."""
+    return faults.Fault("instead", lambda _answer, _line: answer)
 
 
 def asked(endpoint: FakeEndpoint, video_id: str = "v") -> int:
@@ -304,6 +309,24 @@ def test_after_the_pause_it_is_asked_again(
     assert [one.status for one in endpoint.log] == [429, 200, 200]
 
 
+def test_pauses_are_said_again_only_if_they_grow(
+    endpoint: FakeEndpoint, capsys: Say, expected_log: LogWatch
+) -> None:
+    expected_log("the API asked for a pause")
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+    for milliseconds in ("600", "600", "1600"):
+        paused = Response(429, {"Retry-After-Ms": milliseconds})
+        endpoint.inject(instead(paused))
+
+    _, err = wait(capsys, "v")
+
+    assert err == [
+        "the API asks for a pause of 1 s",
+        "the API asks for a pause of 2 s",
+        "v: ready",
+    ]
+
+
 def test_when_to_ask_again_is_what_the_status_says(
     endpoint: FakeEndpoint, capsys: Say
 ) -> None:
@@ -322,7 +345,27 @@ def test_trouble_of_the_server_is_waited_out(
     endpoint.add("v", size_bytes=SIZE_BYTES)
     endpoint.inject(faults.status(500), 4)  # a look has three tries
 
-    assert wait(capsys, "v") == (["v"], ["v: server error", "v: ready"])
+    out, err = wait(capsys, "v")
+
+    assert out == ["v"]
+    assert err[0].startswith("v: server error: the server answered HTTP 500")
+    assert err[1:] == ["v: ready"]
+
+
+def test_what_is_wrong_is_in_the_last_line_too_and_the_token_in_none(
+    endpoint: FakeEndpoint, capsys: Say
+) -> None:
+    endpoint.add("v", size_bytes=SIZE_BYTES)
+    body = f"bad {TOKEN}".encode()
+    echo = Response(500, {"Content-Type": "text/plain"}, [body], len(body))
+    endpoint.inject(instead(echo), math.inf)
+
+    _, err = wait(capsys, "v", "--timeout", "0", status=124)
+
+    first, last = err
+    assert last.startswith("v: timed out: server error: the server answered HTTP 500")
+    assert "bad " in first
+    assert TOKEN not in first + last
 
 
 def test_a_server_that_dies_and_returns_is_waited_for_and_that_is_said_once(

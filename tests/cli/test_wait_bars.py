@@ -110,7 +110,7 @@ def test_an_id_tears_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
         bars.write("\x1b[2Jid")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("os.isatty", lambda _number: True)
-        _Lines().write("\x1b[2Jid")
+        _Lines(str).write("\x1b[2Jid")
 
     assert "\x1b[2J" not in file.getvalue()
     assert "[2Jid" in file.getvalue()
