@@ -37,7 +37,19 @@ OFTEN = ("--poll-interval", "50ms")
 
 pytestmark = pytest.mark.fuse
 
-READS = "import sys; sys.stdout.buffer.write(open(sys.argv[1], 'rb').read())"
+# By a private map; a shared one needs the kernel's pages.
+READS = """
+import errno, mmap, os, sys
+source = os.open(sys.argv[1], os.O_RDONLY)
+try:
+    mmap.mmap(source, 0, mmap.MAP_SHARED, mmap.PROT_READ)
+except OSError as error:
+    assert error.errno == errno.ENODEV, error
+else:
+    raise AssertionError("a shared map")
+mapped = mmap.mmap(source, 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+sys.stdout.buffer.write(mapped)
+"""
 # Without a look at the size, as BusyBox' cp and cat do.
 SENDS = """
 import os, sys
@@ -122,7 +134,7 @@ def vlc(path: Path) -> list[str | Path]:
 def test_programs_wait_and_then_have_the_right_bytes(
     binding: str, tmp_path: Path
 ) -> None:
-    """cp, Python, sendfile, ffmpeg and VLC, all at once; others go on meanwhile."""
+    """cp, mmap, sendfile, ffmpeg and VLC, all at once; others go on meanwhile."""
     md5 = ("-v", "error", "-c", "copy", "-f", "md5", "-")
     expected = CLIP.read_bytes()
     with (
