@@ -35,7 +35,6 @@ HingError
 Text that came from a server goes through `printable` before it enters a message.
 """
 
-import copy
 import os
 import re
 import shlex
@@ -76,8 +75,14 @@ class HingError(Exception):
     """Base of everything hingfs raises on purpose."""
 
     def again(self) -> "HingError":
-        """A copy to raise in another thread; this one keeps its own traceback."""
-        return copy.copy(self)
+        """A copy to raise in another thread; this one keeps its own traceback.
+
+        Not by `copy`, to which other packages teach tracebacks: dask.distributed does, so
+        that a remembered error would keep the answer that it came in.
+        """
+        twin = type(self).__new__(type(self), *self.args)
+        twin.__dict__.update(self.__dict__)
+        return twin
 
 
 class VideoNotFound(HingError):

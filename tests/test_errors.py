@@ -1,5 +1,6 @@
 """The tree of errors, and server text made fit for a terminal."""
 
+import copyreg
 import threading
 import unicodedata
 
@@ -64,6 +65,17 @@ def test_a_copy_for_another_thread_says_the_same(kind):
     assert copy is not error
     assert str(copy) == "the reason"
     assert copy.__traceback__ is None
+
+
+def test_a_copy_is_not_made_as_others_have_taught_copy_to(monkeypatch):
+    """Dask's scheduler has copies of all exceptions keep their tracebacks."""
+
+    def reduce(_error: object) -> str:
+        raise AssertionError("it was asked")
+
+    monkeypatch.setitem(copyreg.dispatch_table, RateLimited, reduce)
+
+    assert str(RateLimited("x").again()) == "x"
 
 
 def test_a_copy_keeps_what_it_carries():
