@@ -30,7 +30,7 @@ MOST_LENT = 56
 class Worker:
     """A daemon thread *name* that runs *job* with *args*, once it is started.
 
-    An owner may show it to others before it starts it: `ended` waits for both.
+    An owner may show it to others before it starts it: `join` waits for both.
     Thread safety: all methods; `start` is called once.
     """
 
@@ -52,7 +52,7 @@ class Worker:
         finally:
             self._begun.set()
 
-    def ended(self, seconds: float) -> bool:
+    def join(self, seconds: float) -> bool:
         """Whether it has ended, or was refused, within *seconds*."""
         deadline = time.monotonic() + seconds
         if not self._begun.wait(seconds):
@@ -63,7 +63,7 @@ class Worker:
 
 
 class Joinable(Protocol):
-    """An owner of threads that end after it was closed."""
+    """A thread, or an owner of threads that end after it was closed."""
 
     def join(self, seconds: float) -> bool:
         """Whether its threads have ended within *seconds*."""
@@ -73,13 +73,6 @@ def all_joined(owners: Sequence[Joinable], seconds: float) -> bool:
     """Whether the threads of all *owners* have ended within *seconds*."""
     deadline = time.monotonic() + seconds
     return all(owner.join(max(0.0, deadline - time.monotonic())) for owner in owners)
-
-
-def all_ended(workers: Sequence[Worker], seconds: float) -> bool:
-    """Whether all *workers* have ended within *seconds*."""
-    deadline = time.monotonic() + seconds
-    ended = [one.ended(max(0.0, deadline - time.monotonic())) for one in workers]
-    return all(ended)
 
 
 class DaemonPool:
@@ -195,7 +188,7 @@ class DaemonPool:
         """Whether every thread has ended within *seconds*; after `close`."""
         with self._lock:
             workers = list(self._workers)
-        return all_ended(workers, seconds)
+        return all_joined(workers, seconds)
 
     def _run(self) -> None:
         while (queued := self._jobs.get()) is not None:

@@ -234,9 +234,9 @@ def test_a_worker_that_is_being_started_is_waited_for(held_starts):
     starter.start()
     assert reached.wait(10)
 
-    assert not worker.ended(0.01)
+    assert not worker.join(0.01)
     go_on.set()
-    assert worker.ended(10)
+    assert worker.join(10)
     assert ran.is_set()
     starter.join()
 
@@ -266,4 +266,4 @@ def test_a_worker_that_the_system_refuses_has_ended(monkeypatch, expected_log):
 
     with pytest.raises(TransportError, match="no thread can be started"):
         worker.start()
-    assert worker.ended(0)
+    assert worker.join(0)

@@ -134,7 +134,7 @@ class Behind:
         """Whether all is done, and the thread has ended, within *seconds*."""
         with self._changed:
             worker = self._worker
-        return worker is None or worker.ended(seconds)
+        return worker is None or worker.join(seconds)
 
     @property
     def _idle_locked(self) -> bool:

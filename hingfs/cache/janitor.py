@@ -138,7 +138,7 @@ class Janitor:
         """Whether the thread has ended within *seconds*."""
         with self._changed:
             worker = self._worker
-        return worker is None or worker.ended(seconds)
+        return worker is None or worker.join(seconds)
 
     def _is_refused_locked(self) -> bool:
         """Whether a look has just found no room: each costs a scan of the folder."""

@@ -134,7 +134,7 @@ class SharedCache:
             worker = self._worker
         owners: list[Joinable] = [self.server]
         if worker is not None:
-            owners.insert(0, _Ended(worker))
+            owners.insert(0, worker)
         return all_joined(owners, seconds)
 
     # ----------------------------------------------------------------------------------
@@ -202,13 +202,3 @@ class SharedCache:
         if not written:
             self._note(name, there=False)
         self.leases.brought(version, index)
-
-
-class _Ended:
-    """A `Worker` among the owners of threads."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-
-    def join(self, seconds: float) -> bool:
-        return self._worker.ended(seconds)

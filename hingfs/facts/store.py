@@ -176,7 +176,7 @@ class FactStore:
         if self._worker is None or self._reader is None:
             return True
         deadline = time.monotonic() + seconds
-        ended = self._worker.ended(seconds)
+        ended = self._worker.join(seconds)
         return self._reader.join(max(0.0, deadline - time.monotonic())) and ended
 
     def _note_video(self, video_id: str, video: VideoFacts | None) -> None:

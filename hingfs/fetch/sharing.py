@@ -109,7 +109,7 @@ class Sharing:
         """Whether the thread has ended within *seconds*; after `close`."""
         with self._changed:
             worker = self._worker
-        return worker is None or worker.ended(seconds)
+        return worker is None or worker.join(seconds)
 
     # ----------------------------------------------------------------------------------
 

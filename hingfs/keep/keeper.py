@@ -39,7 +39,7 @@ from ..library.known import VideoFile
 from ..remembered import Remembered
 from ..units import rounded_size
 from ..version import VideoVersion
-from ..workers import Worker, all_ended
+from ..workers import Worker, all_joined
 from .incoming import LOOK_SECONDS, Incoming, Renewed, StandsBack
 from .plan import Plan, Turn, Wish
 
@@ -146,7 +146,7 @@ class Keeper:
         """Whether every thread has ended within *seconds*; after `close`."""
         with self._changed:
             workers = list(self._workers)
-        return all_ended(workers, seconds)
+        return all_joined(workers, seconds)
 
     # -- wishes ------------------------------------------------------------------------
 

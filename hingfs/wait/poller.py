@@ -20,7 +20,7 @@ from typing import Self
 
 from ..errors import Closing, HingError, TransportError, Unreachable, foreseen
 from ..library.known import VideoFile
-from ..workers import Worker, all_ended
+from ..workers import Worker, all_joined
 from .news import News
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class Poller:
         """Whether every thread has ended within *seconds*; after `close`."""
         with self._lock:
             workers = list(self._workers)
-        return all_ended(workers, seconds)
+        return all_joined(workers, seconds)
 
     @property
     def has_reached(self) -> bool:
