@@ -7,11 +7,12 @@ set, and how a person writes it.
 import argparse
 import contextlib
 import gc
+import importlib
 import os
 import shutil
 import signal
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .. import __version__
@@ -22,6 +23,8 @@ from .given import offer, offer_cache_directory
 
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[Parser]  # noqa: SLF001
+
+Command = Callable[[argparse.Namespace, Mapping[str, str]], int]
 
 EXIT_STATUSES = """exit status:
   0  done            4  endpoint unreachable
@@ -112,7 +115,7 @@ def _add_mount(commands: "_Commands") -> None:
     parser.description = _wrapped(parser.description or "")
     parser.add_argument("directory", metavar="DIR", help="an empty directory")
     offer(parser)
-    parser.set_defaults(run=_mount)
+    parser.set_defaults(run=_command("mount"))
 
 
 def _add_umount(commands: "_Commands") -> None:
@@ -149,7 +152,7 @@ def _add_info(commands: "_Commands") -> None:
         "--json", action="store_true", help="for programs; a line for each video"
     )
     offer(parser, ("endpoint", "cache", "log"))
-    parser.set_defaults(run=_info)
+    parser.set_defaults(run=_command("info"))
 
 
 def _add_latest(commands: "_Commands") -> None:
@@ -177,7 +180,7 @@ def _add_latest(commands: "_Commands") -> None:
         *("-0", "--print0"), action="store_true", help="end each with NUL: for xargs -0"
     )
     offer(parser, ("endpoint", "cache", "log"))
-    parser.set_defaults(run=_latest)
+    parser.set_defaults(run=_command("latest"))
 
 
 def _add_wait(commands: "_Commands") -> None:
@@ -211,7 +214,7 @@ def _add_wait(commands: "_Commands") -> None:
         "--json", action="store_true", help="for programs; a line for each video"
     )
     offer(parser, ("endpoint", "cache", "log"))
-    parser.set_defaults(run=_wait)
+    parser.set_defaults(run=_command("wait"))
 
 
 def _add_warm(commands: "_Commands") -> None:
@@ -237,7 +240,7 @@ def _add_warm(commands: "_Commands") -> None:
         "--json", action="store_true", help="for programs; a line for each video"
     )
     offer(parser, ("endpoint", "cache", "log"))
-    parser.set_defaults(run=_warm)
+    parser.set_defaults(run=_command("warm"))
 
 
 def _add_keep(commands: "_Commands") -> None:
@@ -272,7 +275,7 @@ def _add_keep(commands: "_Commands") -> None:
         "output; VIDEO@HEX picks a version of --list",
     )
     offer(parser, ("endpoint", "cache", "log"))
-    parser.set_defaults(run=_keep)
+    parser.set_defaults(run=_command("keep"))
 
 
 def _add_drop(commands: "_Commands") -> None:
@@ -292,7 +295,7 @@ def _add_drop(commands: "_Commands") -> None:
         "--force", action="store_true", help="drop them, and ask no server"
     )
     offer(parser, ("endpoint", "cache", "log"))
-    parser.set_defaults(run=_drop)
+    parser.set_defaults(run=_command("drop"))
 
 
 def _add_videos(parser: Parser) -> None:
@@ -335,7 +338,7 @@ def _add_cache(commands: "_Commands") -> None:
         "--json", action="store_true", help="for programs; times in Unix seconds"
     )
     offer_cache_directory(parser)
-    parser.set_defaults(run=_cache, job="list")
+    parser.set_defaults(run=_command("cache"), job="list")
     below = parser.add_subparsers(
         title="commands", prog="hingfs cache", metavar="COMMAND"
     )
@@ -377,7 +380,7 @@ def _add_demo(commands: "_Commands") -> None:
     parser.add_argument(
         "--check", action="store_true", help="read every ready clip, compare, and end"
     )
-    parser.set_defaults(run=_demo)
+    parser.set_defaults(run=_command("demo"))
 
 
 # A command's modules are imported when it runs: HTTP and FUSE take 0.25 s of CPU
@@ -398,11 +401,16 @@ def _importing() -> Iterator[None]:
         gc.enable()
 
 
-def _mount(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    with _importing():
-        from . import mount  # noqa: PLC0415 - as said above
+def _command(name: str) -> Command:
+    """What runs the command whose module is *name*, which is imported then."""
 
-    return mount.run(arguments, environ)
+    def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+        with _importing():
+            command = importlib.import_module(f".{name}", __package__)
+        status: int = command.run(arguments, environ)
+        return status
+
+    return run
 
 
 def _umount(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
@@ -410,62 +418,6 @@ def _umount(arguments: argparse.Namespace, _environ: Mapping[str, str]) -> int:
 
     mountpoint.unmount(mountpoint.absolute(arguments.directory), lazy=arguments.lazy)
     return 0
-
-
-def _info(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    with _importing():
-        from . import info  # noqa: PLC0415 - as said above
-
-    return info.run(arguments, environ)
-
-
-def _latest(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    with _importing():
-        from . import latest  # noqa: PLC0415 - as said above
-
-    return latest.run(arguments, environ)
-
-
-def _wait(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    with _importing():
-        from . import wait  # noqa: PLC0415 - as said above
-
-    return wait.run(arguments, environ)
-
-
-def _warm(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    with _importing():
-        from . import warm  # noqa: PLC0415 - as said above
-
-    return warm.run(arguments, environ)
-
-
-def _keep(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    with _importing():
-        from . import keep  # noqa: PLC0415 - as said above
-
-    return keep.run(arguments, environ)
-
-
-def _drop(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    with _importing():
-        from . import drop  # noqa: PLC0415 - as said above
-
-    return drop.run(arguments, environ)
-
-
-def _cache(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    with _importing():
-        from . import cache  # noqa: PLC0415 - as said above
-
-    return cache.run(arguments, environ)
-
-
-def _demo(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    with _importing():
-        from . import demo  # noqa: PLC0415 - as said above
-
-    return demo.run(arguments, environ)
 
 
 def _wrapped(text: str) -> str:

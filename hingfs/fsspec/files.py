@@ -10,7 +10,7 @@ Threads: a file has one position, so one thread at a time; a filesystem is for a
 
 import io
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from ..blocks import KIB, MIB
 from ..content import Content
@@ -233,12 +233,11 @@ class HingFile(io.BufferedIOBase):
         return f"<HingFile {self.path!r} at {self._position}>"
 
 
-class Leasing:
+class Leasing(Protocol):
     """What a file wants of its filesystem; see `HingFileSystem`."""
 
     def lease(self) -> Lease:
         """The lease of its engine in this process. Raises OSError or ValueError."""
-        raise NotImplementedError
 
 
 def _unpickled(
