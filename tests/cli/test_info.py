@@ -31,11 +31,8 @@ from tests.support.personalities import (
     PERSONALITIES,
     RENDER_SECONDS,
     Personality,
-    Request,
-    Response,
-    Site,
     Video,
-    text_response,
+    Website,
 )
 
 SIZE_BYTES = 3_000_001
@@ -57,14 +54,6 @@ class Prompted(Personality):
 
     def describe(self, video: Video) -> dict[str, object]:
         return super().describe(video) | {"prompt": self.prompt}
-
-
-@dataclass(frozen=True)
-class Website(Personality):
-    """Answers every path with a page."""
-
-    def respond(self, request: Request, site: Site) -> Response:  # noqa: ARG002
-        return text_response(404, b"<!doctype html><html>Acme</html>", "text/html")
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ from tests.support.personalities import (
     Request,
     Response,
     Site,
-    text_response,
+    Website,
 )
 
 # The last lists nothing without a provider.
@@ -42,14 +42,6 @@ class OldestFirst(Personality):
     def listing(self, request: Request, site: Site) -> Response:
         asked = request.target.replace("order=desc", "order=asc")
         return super().listing(replace(request, target=asked), site)
-
-
-@dataclass(frozen=True)
-class Website(Personality):
-    """Answers every path with a page."""
-
-    def respond(self, request: Request, site: Site) -> Response:  # noqa: ARG002
-        return text_response(404, b"<!doctype html><html>Acme</html>", "text/html")
 
 
 @pytest.fixture(autouse=True)

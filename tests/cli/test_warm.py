@@ -10,7 +10,6 @@ import signal
 import subprocess
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -35,25 +34,13 @@ from tests.support.endpoint import FakeEndpoint
 from tests.support.mounting import HINGFS, environment, eventually
 from tests.support.personalities import (
     PERSONALITIES,
-    Personality,
-    Request,
-    Response,
-    Site,
-    text_response,
+    Website,
 )
 
 SIZE_BYTES = 3_000_001
 LIMIT = ("--disk-cache-size", "64MiB")
 
 Say = pytest.CaptureFixture[str]
-
-
-@dataclass(frozen=True)
-class Website(Personality):
-    """Answers every path with a page."""
-
-    def respond(self, request: Request, site: Site) -> Response:  # noqa: ARG002
-        return text_response(404, b"<!doctype html><html>Acme</html>", "text/html")
 
 
 @pytest.fixture(autouse=True)

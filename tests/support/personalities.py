@@ -874,6 +874,14 @@ class Rivus(HingNetVeo):
     base_path = "/v1"
 
 
+@dataclass(frozen=True)
+class Website(Personality):
+    """Answers every path with a page."""
+
+    def respond(self, request: Request, site: Site) -> Response:
+        return text_response(404, b"<!doctype html><html>Acme</html>", "text/html")
+
+
 PERSONALITIES: Mapping[str, Personality] = {
     "openai": OpenAI(),
     "litellm_old": LiteLLMOld(),
